@@ -1,0 +1,63 @@
+# `make` lists the targets. Python 3.11 or later and make are all that is needed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUNS ?= runs
+TEST_OPTIONS ?=
+
+SOURCES := pyproject.toml constraints.txt requirements-imgaug.txt
+INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+
+export NO_ALBUMENTATIONS_UPDATE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo test slow check bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "PYTHON=python3.12 chooses the interpreter of a new environment, VENV=path its folder."
+
+setup: $(INSTALLED) ## create .venv and install the package in it
+
+setup-dev: $(INSTALLED_DEV) ## the same, with what tests and checks need
+
+demo: $(INSTALLED) ## train on phantom radiographs, test, draw pictures (minutes, no GPU, no data needed)
+	$(BIN)/ldx fit --config phantom_baseline.yaml --run_folder $(RUNS)/phantom_baseline --overwrite true
+	$(BIN)/ldx fit --config phantom_diffusion.yaml --run_folder $(RUNS)/phantom_diffusion --overwrite true
+	$(BIN)/ldx test --config phantom_baseline.yaml --run_folder $(RUNS)/phantom_baseline
+	$(BIN)/ldx test --config phantom_diffusion.yaml --run_folder $(RUNS)/phantom_diffusion
+	@echo
+	@echo "Tables and pictures of the two models (baseline; diffusion single-step and multi-step):"
+	@find $(RUNS)/phantom_baseline $(RUNS)/phantom_diffusion -path '*report*' -type f | sort | sed 's/^/  /'
+
+test: $(INSTALLED_DEV) ## run the fast tests
+	$(BIN)/python -m pytest -n 2 $(TEST_OPTIONS)
+
+slow: $(INSTALLED_DEV) ## run the slow tests (real processes, long runs)
+	$(BIN)/python -m pytest -m slow $(TEST_OPTIONS)
+
+check: $(INSTALLED_DEV) ## lint and check types
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED_DEV) ## compare speed with imgaug and diffusers, count the cost of a prediction
+	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean: ## remove .venv and what tools left behind, but no runs
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "Python 3.11 or later is needed, $(PYTHON) is %d.%d: make PYTHON=python3.11 ..." % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): $(SOURCES) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(INSTALLED_DEV): $(SOURCES) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps --requirement requirements-imgaug.txt
+	@touch $(INSTALLED) $@

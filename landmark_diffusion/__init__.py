@@ -1,0 +1,45 @@
+"""Landmark detection in radiographs with diffusion models.
+
+The public names are imported when they are first used, so that ``import landmark_diffusion`` and ``ldx --help`` need
+no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from landmark_diffusion.data.datamodule import LandmarkDataModule
+    from landmark_diffusion.methods.diffusion_heatmap import DiffusionHeatmapModule
+    from landmark_diffusion.models.unet import UNet
+
+    __version__: str
+
+__all__ = ["DiffusionHeatmapModule", "LandmarkDataModule", "UNet", "__version__"]
+
+_HOMES = {
+    "LandmarkDataModule": "landmark_diffusion.data.datamodule",
+    "DiffusionHeatmapModule": "landmark_diffusion.methods.diffusion_heatmap",
+    "UNet": "landmark_diffusion.models.unet",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on its first use (PEP 562)."""
+    if name == "__version__":
+        from importlib import metadata
+
+        try:
+            return metadata.version("landmark-diffusion")
+        except metadata.PackageNotFoundError:
+            return "unknown (not installed)"
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,54 @@
+"""Callbacks that the command line adds: the config beside the run, facts inside the checkpoint, progress."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
+
+from landmark_diffusion.cli.progress_lines import ProgressLines
+
+FACTS_KEY = "landmark_diffusion"
+
+
+class RunConfigCallback(SaveConfigCallback):
+    """Write ``config.yaml`` into the run folder: what was run, in a form that every verb takes with ``--config``."""
+
+    def __init__(self, parser: LightningArgumentParser, config: Any, **kwargs: Any) -> None:
+        super().__init__(parser, config, save_to_log_dir=False, overwrite=True, **kwargs)
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Save the config without what belongs to this one call: where it continued, what it discarded."""
+        config = self.config.clone()
+        config.ckpt_path, config.overwrite = None, False
+        config.pop("config", None)
+        target = Path(config.run_folder) / self.config_filename
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(f".{target.name}.{os.getpid()}")
+        beside.write_text(self.parser.dump(config, skip_unset=False), encoding="utf-8")
+        beside.replace(target)
+
+
+class CheckpointFacts(Callback):
+    """Keep the landmarks' names and the data section in each checkpoint, as plain types.
+
+    They let a later ``ldx test`` name what differs, and show which names the outputs have.
+    """
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.data = data
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the facts to the checkpoint."""
+        names = getattr(getattr(trainer, "datamodule", None), "landmark_names", ())
+        checkpoint[FACTS_KEY] = {"landmark_names": [str(name) for name in names], "data": self.data}
+
+
+def progress_bar() -> ProgressBar:
+    """Return rich's bar on a terminal, plain lines into a file or pipe (rich would print nothing till the end)."""
+    return RichProgressBar() if sys.stdout.isatty() else ProgressLines()

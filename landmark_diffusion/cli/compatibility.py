@@ -1,0 +1,161 @@
+"""Does a checkpoint fit the config's network, landmarks and data? Differences are refused by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+
+from landmark_diffusion.cli.callbacks import FACTS_KEY
+from landmark_diffusion.errors import UserError
+from landmark_diffusion.runs.checkpoint import read_checkpoint
+
+INTERNAL = ("_instantiator", "_class_path")
+DATA_THAT_MATTERS = ("size", "resize")
+"""Options of the data that a network was trained for; another value measures something else."""
+
+FREE = (
+    *("decoder", "decoder_radius", "decoder_top_k"),
+    *("sampler", "eta", "sampling_steps", "validation_steps", "num_samples", "x0_from", "aggregate"),
+    *("blur_sigma_max", "blur_sigma_min", "blur_kernel", "renormalise"),
+    *("gradient_checkpointing", "channels_last"),
+)
+"""Options of sampling, decoding and memory: the weights do not depend on them, so the config wins."""
+
+LOSS = (
+    *("dropout", "channel_dropout", "nll_target", "nll_sigma"),
+    *("x0_target", "x0_sigma", "nll_weight", "mse_weight"),
+)
+"""Options that shaped the weights but act in training alone: told when measuring, followed when resuming."""
+
+OPTIMISER = ("learning_rate", "weight_decay", "adam_betas", "lr_schedule", "warmup_steps", "ema_decay")
+"""Options whose state lies in the checkpoint: a resumed run would silently keep the old value, so it is refused."""
+
+
+@dataclass(frozen=True)
+class CheckpointContent:
+    """What a checkpoint says about itself, without its weights.
+
+    Attributes:
+        path: the file.
+        hparams: the model's options as they were trained.
+        class_path: the model's class, dotted; empty where unknown.
+        landmark_names: N names; empty where unknown.
+        data: the config's data section.
+        shapes: each weight's shape by name.
+    """
+
+    path: Path
+    hparams: dict[str, Any] = field(default_factory=dict)
+    class_path: str = ""
+    landmark_names: tuple[str, ...] = ()
+    data: dict[str, Any] = field(default_factory=dict)
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def read_content(path: Path) -> CheckpointContent:
+    """Read what a checkpoint says about itself; raises UserError for a file that is no whole checkpoint."""
+    content = read_checkpoint(path)
+    hparams = dict(content.get("hyper_parameters") or {})
+    facts = content.get(FACTS_KEY) or {}
+    return CheckpointContent(
+        path=path,
+        hparams={key: value for key, value in hparams.items() if key not in INTERNAL},
+        class_path=str(hparams.get("_class_path", "")),
+        landmark_names=tuple(facts.get("landmark_names", ())),
+        data=dict(facts.get("data", {})),
+        shapes={name: tuple(value.shape) for name, value in content["state_dict"].items()},
+    )
+
+
+def check_compatible(
+    content: CheckpointContent, model: LightningModule, data: LightningDataModule | None, resume: bool
+) -> None:
+    """Refuse a checkpoint that is not of this network, method or set of landmarks, naming every difference.
+
+    ``resume`` also refuses other options of the optimiser. Options of sampling and decoding are the config's to choose.
+    Differences that change nothing but may surprise are told as one warning.
+    """
+    _check_landmarks(content, data)
+    differences = _differences(content, model)
+    refused = {k: v for k, v in differences.items() if k not in (*FREE, *LOSS, *OPTIMISER)}
+    if resume:
+        refused |= {k: v for k, v in differences.items() if k in OPTIMISER}
+    if refused:
+        raise UserError(_refusal(content, refused, resume))
+    _check_shapes(content, model)
+    told = {k: v for k, v in differences.items() if k in (*LOSS, *OPTIMISER)}
+    told |= {f"data.{k}": v for k, v in _data_differences(content, data).items()}
+    if told:
+        rank_zero_warn(f"{content.path} was trained with other options than the config's:\n{_listed(told)}")
+
+
+def _check_landmarks(content: CheckpointContent, data: LightningDataModule | None) -> None:
+    count, names = getattr(data, "num_landmarks", None), tuple(getattr(data, "landmark_names", ()))
+    trained = content.hparams.get("num_landmarks", len(content.landmark_names) or None)
+    if trained is not None and count is not None and trained != count:
+        raise UserError(
+            f"{content.path} finds {trained} landmarks{_named(content.landmark_names)}; "
+            f"the data has {count}{_named(names)}. Take the checkpoint of this data, or the data of that checkpoint."
+        )
+    if content.landmark_names and names and content.landmark_names != names:
+        pairs = zip(content.landmark_names, names, strict=False)
+        first = next(f"{i}: {a!r} against {b!r}" for i, (a, b) in enumerate(pairs, 1) if a != b)
+        rank_zero_warn(f"{content.path}: the data names its landmarks otherwise than in training (number {first})")
+
+
+def _differences(content: CheckpointContent, model: LightningModule) -> dict[str, tuple[Any, Any]]:
+    """Options whose values differ, as option -> (checkpoint's, config's); an option that one of them lacks is left."""
+    now = {key: value for key, value in model.hparams.items() if key not in INTERNAL}
+    shared = [key for key in content.hparams if key in now and _plain(content.hparams[key]) != _plain(now[key])]
+    differences = {key: (content.hparams[key], now[key]) for key in shared}
+    name, trained = type(model).__name__, content.class_path.rsplit(".", 1)[-1]
+    return {"class_path": (trained, name), **differences} if trained and trained != name else differences
+
+
+def _data_differences(content: CheckpointContent, data: LightningDataModule | None) -> dict[str, tuple[Any, Any]]:
+    return {
+        key: (content.data[key], getattr(data, key))
+        for key in DATA_THAT_MATTERS
+        if key in content.data and hasattr(data, key) and _plain(content.data[key]) != _plain(getattr(data, key))
+    }
+
+
+def _check_shapes(content: CheckpointContent, model: LightningModule) -> None:
+    now = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    for name in sorted(content.shapes.keys() | now.keys()):
+        trained, built = content.shapes.get(name, "absent"), now.get(name, "absent")
+        if trained != built:
+            raise UserError(
+                f"{content.path} holds another network than the config's (their options agree, so perhaps another "
+                f"version of the package trained it): {name} is {trained} there and {built} here"
+            )
+
+
+def _refusal(content: CheckpointContent, refused: dict[str, tuple[Any, Any]], resume: bool) -> str:
+    way = "continue" if resume else "measure"
+    also = " (--overwrite true or --run_folder begins a new run)" if resume else ""
+    return (
+        f"{content.path} does not fit the config:\n{_listed(refused)}\n"
+        f"To {way} it, give these options the checkpoint's values{also}."
+    )
+
+
+def _listed(differences: dict[str, tuple[Any, Any]]) -> str:
+    lines = []
+    for key, (trained, now) in sorted(differences.items()):
+        option = key if "." in key else "model.class_path" if key == "class_path" else f"model.init_args.{key}"
+        lines.append(f"  {option}: {_plain(trained)} in the checkpoint, {_plain(now)} in the config")
+    return "\n".join(lines)
+
+
+def _named(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+    return f" ({shown})" if names else ""
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,51 @@
+"""``ldx configs``: list, print or copy the configs that came with the package."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from landmark_diffusion.cli.config_files import describe, find_config, installed_configs, installed_folder
+from landmark_diffusion.errors import UserError
+
+
+def run_configs(arguments: list[str]) -> int:
+    """List the installed configs with a line each; print one by name, or copy it with ``--copy``."""
+    parser = argparse.ArgumentParser(prog="ldx configs", description="List, print or copy the installed configs.")
+    parser.add_argument("name", nargs="?", help="print this config")
+    parser.add_argument("--copy", action="store_true", help="copy it to the current folder, never over a file")
+    options = parser.parse_args(arguments)
+    if options.name is None:
+        if options.copy:
+            raise UserError("ldx configs --copy needs the name of a config; `ldx configs` lists them")
+        return _list_configs()
+    path = find_config(options.name)
+    if options.copy:
+        return _copy(path)
+    sys.stdout.write(path.read_text(encoding="utf-8"))
+    return 0
+
+
+def _list_configs() -> int:
+    paths = installed_configs()
+    if not paths:
+        raise UserError(f"no configs found in {installed_folder()}: the installation is incomplete, install again")
+    width = max(len(path.name) for path in paths)
+    for path in paths:
+        print(f"{path.name:<{width}}  {describe(path)}")
+    name = paths[0].name
+    print(f"\nin {installed_folder()}\nuse one: ldx fit --config {name}\nread it: ldx configs {name}")
+    print(f"copy it to the current folder: ldx configs --copy {name}")
+    return 0
+
+
+def _copy(path: Path) -> int:
+    target = Path.cwd() / path.name
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            file.write(path.read_text(encoding="utf-8"))
+    except FileExistsError:
+        raise UserError(f"{target} exists already and was left as it is; move it away first") from None
+    print(f"copied to {target}")
+    return 0

@@ -1,0 +1,172 @@
+"""Entry of ``ldx``: finds the verb and the config files without importing torch, then hands over."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from landmark_diffusion.cli.suggestions import did_you_mean
+from landmark_diffusion.errors import UserError
+
+DEBUG_VARIABLE = "LDX_DEBUG"
+
+RUN_VERBS = {
+    "fit": "train a model and keep checkpoints in the run folder",
+    "validate": "measure a checkpoint on the validation images",
+    "test": "measure a checkpoint on the test images: table, metrics.json, predictions.csv, report/",
+    "predict": "find landmarks on the images of the predict part",
+}
+OTHER_VERBS = {
+    "configs": "list the installed configs; `ldx configs NAME` prints one, `ldx configs --copy NAME` copies it here",
+    "data": "`ldx data check` reads all annotations and images and lists every fault at once",
+    "cache": "`ldx cache clear` removes the resized images that were kept",
+}
+HELP = """usage: ldx VERB [options]
+
+Landmark detection in radiographs with diffusion models.
+
+verbs:
+{verbs}
+
+examples:
+  ldx fit --config phantom_diffusion.yaml
+  ldx fit --config ceph_diffusion.yaml --data.root ~/isbi2015 --trainer.max_epochs 20
+  ldx fit --config ceph_diffusion.yaml --ckpt_path last      continue a run that was stopped
+  ldx test --config ceph_diffusion.yaml                      tests the best checkpoint of that config's run folder
+  ldx fit --config ceph_diffusion.yaml --config ddp.yaml     several configs add up, the last one wins
+
+A config is looked for in the current folder, then among the installed ones. `ldx VERB --help` lists all options.
+--version prints the version; --debug (or {debug}=1) shows the traceback of an error.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run ``ldx`` and return its exit status: 0, 1 after a message for the user, 130 when interrupted.
+
+    ``argv`` are the arguments after the program's name, by default those of the process.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if "--debug" in arguments:
+        arguments = [argument for argument in arguments if argument != "--debug"]
+        os.environ[DEBUG_VARIABLE] = "1"  # in the environment, so that processes started by Lightning know it too
+    try:
+        return _dispatch(arguments)
+    except UserError as error:
+        if _debug():
+            raise
+        print_error(error)
+        return 1
+    except KeyboardInterrupt:
+        if _debug():
+            raise
+        print("interrupted: nothing was running yet, nothing was changed", file=sys.stderr)
+        return 130
+
+
+def print_error(error: UserError) -> None:
+    """Print a UserError as one message on stderr, without a traceback."""
+    from rich.console import Console
+    from rich.text import Text
+
+    message = Text.assemble(("error: ", "bold red"), _without_worker_traceback(str(error)))
+    Console(stderr=True, highlight=False).print(message, soft_wrap=True)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(help_text(), end="")
+        return 0
+    if arguments[0] == "--version":
+        from landmark_diffusion import __version__
+
+        print(f"landmark_diffusion {__version__}")
+        return 0
+    verb, rest = arguments[0], arguments[1:]
+    if verb in RUN_VERBS:
+        return _run(verb, rest)
+    if verb in OTHER_VERBS:
+        return _OTHERS[verb](rest)
+    raise UserError(_unknown_verb(verb))
+
+
+def help_text() -> str:
+    """Return the overview that ``ldx`` and ``ldx --help`` print."""
+    verbs = RUN_VERBS | OTHER_VERBS
+    lines = "\n".join(f"  {verb:<9} {line}" for verb, line in verbs.items())
+    return HELP.format(verbs=lines, debug=DEBUG_VARIABLE)
+
+
+def _run(verb: str, rest: list[str]) -> int:
+    from landmark_diffusion.cli.config_files import resolve_config_arguments
+
+    resolved = resolve_config_arguments(rest)  # before the heavy import: a misspelt config is told at once
+    with _arguments_of_process([verb, *resolved]):
+        from landmark_diffusion.cli.lightning_cli import run_cli
+
+        return run_cli()
+
+
+def _configs(rest: list[str]) -> int:
+    from landmark_diffusion.cli.configs_verb import run_configs
+
+    return run_configs(rest)
+
+
+def _data(rest: list[str]) -> int:
+    _require_action("data", rest, "check")
+    from landmark_diffusion.cli.data_verbs import run_data_check
+
+    return run_data_check(rest[1:]) or 0
+
+
+def _cache(rest: list[str]) -> int:
+    _require_action("cache", rest, "clear")
+    from landmark_diffusion.cli.data_verbs import run_cache_clear
+
+    return run_cache_clear(rest[1:]) or 0
+
+
+_OTHERS: dict[str, Callable[[list[str]], int]] = {"configs": _configs, "data": _data, "cache": _cache}
+
+
+def _require_action(verb: str, rest: list[str], action: str) -> None:
+    if rest and rest[0] in ("-h", "--help"):
+        print(f"usage: ldx {verb} {action} [options]\n\n{OTHER_VERBS[verb]}\n`ldx {verb} {action} --help` lists them.")
+        raise SystemExit(0)
+    if not rest or rest[0] != action:
+        found = f"found {rest[0]!r}" if rest else "nothing follows it"
+        raise UserError(f"ldx {verb}: {found}, expected `ldx {verb} {action}`: {OTHER_VERBS[verb]}")
+
+
+def _unknown_verb(verb: str) -> str:
+    known = [*RUN_VERBS, *OTHER_VERBS]
+    if verb.startswith("-"):
+        return f"{verb} comes before a verb; begin with one of {', '.join(known)}: `ldx fit --config NAME`"
+    hint = did_you_mean(verb, known)
+    return f"unknown verb {verb!r}.{hint if 'Known' in hint else hint + ' Verbs: ' + ', '.join(known) + '.'}"
+
+
+def _without_worker_traceback(message: str) -> str:
+    """Take the message out of what a DataLoader worker reports, where it lies behind a whole traceback."""
+    if not (message.startswith("Caught ") and "Original Traceback" in message):
+        return message
+    found = re.search(r"^landmark_diffusion\.errors\.\w+: (.*)", message, re.MULTILINE | re.DOTALL)
+    return found[1].strip() if found else message
+
+
+def _debug() -> bool:
+    return os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
+
+
+@contextmanager
+def _arguments_of_process(arguments: list[str]) -> Iterator[None]:
+    """Set sys.argv for the duration: LightningCLI and processes that Lightning starts read their options there."""
+    before = sys.argv
+    sys.argv = [before[0], *arguments]
+    try:
+        yield
+    finally:
+        sys.argv = before

@@ -1,0 +1,238 @@
+"""LightningCLI for ``ldx fit|validate|test|predict``: own options, run folders and checkpoints.
+
+Importing this module imports torch and Lightning: ``cli.entry`` does so only inside the verbs that need them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import pkgutil
+import sys
+import warnings
+from typing import Any, Literal
+
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from landmark_diffusion.cli.callbacks import CheckpointFacts, RunConfigCallback, progress_bar
+from landmark_diffusion.cli.checkpoint_choice import choose_checkpoint, default_run_folder
+from landmark_diffusion.cli.compatibility import CheckpointContent, check_compatible, read_content
+from landmark_diffusion.cli.config_checks import check_configs, check_linked_options
+from landmark_diffusion.cli.config_files import config_paths
+from landmark_diffusion.cli.parser_errors import explain, option_names
+from landmark_diffusion.errors import UserError
+from landmark_diffusion.reporting.results_writer import ResultsWriter
+from landmark_diffusion.runs import RunFolder, default_callbacks
+from landmark_diffusion.runs.loggers import make_loggers
+
+LINKED = {"model.init_args.num_landmarks": "data.num_landmarks"}
+"""Options of the model that the data module decides."""
+
+_TALKATIVE = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.fabric.utilities.rank_zero",
+    "lightning.pytorch.trainer.connectors.checkpoint_connector",
+)
+_IDLE_NOTICES = ("litlogger", "litmodels", "`weights_only` was not set", "TPU available")
+_IDLE_WARNINGS = (
+    "is not supported by the model summary",
+    "isinstance.treespec, LeafSpec",
+    "does not have many workers",
+    "smaller than the logging interval",
+    "callbacks used to create the checkpoint need to be provided",  # those are for training
+)
+
+TRAINER_DEFAULTS: dict[str, Any] = {"use_distributed_sampler": False, "num_sanity_val_steps": 0}
+
+
+class LdxParser(LightningArgumentParser):
+    """A parser whose errors are UserErrors that name the nearest known options, classes and values."""
+
+    model_class: Any = LightningModule
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        """Raise UserError; a parser nested in a type's check keeps jsonargparse's own exception."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        raise UserError(explain(message, self, self.model_class)) from ex
+
+
+class LdxCLI(LightningCLI):
+    """The four verbs of Lightning's Trainer with this project's options, run folders and checkpoints."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Leave out ``weights_only``: it is always on."""
+        return {verb: {*skipped, "weights_only"} for verb, skipped in LightningCLI.subcommands().items()}
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add what every verb takes beside trainer, model and data."""
+        parser.add_argument("--seed_everything", type=int, default=0, help="The run's one seed.")
+        parser.add_argument(
+            "--run_folder",
+            type=str | None,
+            default=None,
+            help="Folder of checkpoints, results and the config; by default runs/NAME of the first config.",
+        )
+        parser.add_argument(
+            "--overwrite",
+            type=bool,
+            nargs="?",
+            const=True,
+            default=False,
+            help="fit: discard a run that already lies in the run folder.",
+        )
+        parser.add_argument(
+            "--wandb",
+            type=Literal["disabled", "offline", "online"],
+            default="disabled",
+            help="Weights & Biases: offline needs no account.",
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Link what the data decides to the model."""
+        for target, source in LINKED.items():
+            parser.link_arguments(source, target, apply_on="instantiate")
+
+    def _parse_ckpt_path(self) -> None:
+        """Leave the config as it is: Lightning would let a checkpoint's options override it without a word."""
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Let the parser know which classes ``model`` may be, for its messages."""
+        parser = super().init_parser(**kwargs)
+        assert isinstance(parser, LdxParser)
+        parser.model_class = self._model_class
+        return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse after a look at the yaml files themselves."""
+        check_configs(config_paths(sys.argv[1:]), option_names(parser))
+        super().parse_arguments(parser, args)
+
+    def before_instantiate_classes(self) -> None:
+        """Settle the run folder and the checkpoint before anything is built, so that refusals come at once."""
+        verb = str(self.subcommand)
+        options = self.config[verb]
+        if options.run_folder is None:
+            configs = [str(path) for path in options.get("config") or []]
+            options.run_folder = default_run_folder(configs, options.model.class_path)
+        self.run = RunFolder(options.run_folder)
+        checkpoint = None
+        if verb != "fit" or not (options.trainer.fast_dev_run or options.trainer.barebones):
+            checkpoint = choose_checkpoint(verb, self.run, options.get("ckpt_path"), options.overwrite)
+        self.content: CheckpointContent | None = None if checkpoint is None else read_content(checkpoint)
+        options.ckpt_path = None if checkpoint is None else str(checkpoint)
+        if self.subcommand != "fit":
+            self.save_config_callback = None
+
+    def after_instantiate_classes(self) -> None:
+        """Compare the checkpoint with the model that was built."""
+        if self.content is not None:
+            check_compatible(self.content, self.model, self.datamodule, resume=self.subcommand == "fit")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer with the run's callbacks and loggers; the user's own callbacks come first."""
+        given = self._get(self.config_init, "trainer")
+        kwargs["callbacks"] = [*_as_list(given.get("callbacks")), *self._callbacks(given)]
+        if given.get("default_root_dir") is None:
+            kwargs["default_root_dir"] = str(self.run.path)
+        if given.get("logger") is None:
+            kwargs["logger"] = False  # Lightning's own would write elsewhere; the run's are set in _run_subcommand
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, ValueError) as error:
+            raise UserError(f"trainer: {error}") from error
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run the verb; only here, with everything built, is an old run discarded and the folder written to."""
+        given = self._get(self.config_init, "trainer")
+        throwaway = given.get("fast_dev_run") or given.get("barebones")
+        if self.config[subcommand].overwrite and not throwaway:
+            self._discard_old_run()
+        if given.get("logger") is None and not throwaway:
+            self.trainer.loggers = make_loggers(self.run, self.config[subcommand].wandb)
+        super()._run_subcommand(subcommand)
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        """Load checkpoints without running any code that is in them."""
+        kwargs = {**super()._prepare_subcommand_kwargs(subcommand), "weights_only": True}
+        if subcommand in ("validate", "test"):
+            kwargs["verbose"] = False  # the results table says more than Lightning's list of logged values
+        return kwargs
+
+    @rank_zero_only
+    def _discard_old_run(self) -> None:
+        if self.subcommand == "fit" and self.run.has_checkpoint():
+            self.datamodule.setup("fit")  # faults in the data show before anything is lost
+            self.run.discard()
+
+    def _callbacks(self, given: Any) -> list[Callback]:
+        callbacks: list[Callback] = [] if given.get("enable_progress_bar") is False else [progress_bar()]
+        if self.subcommand != "fit":
+            return [*callbacks, ResultsWriter(self.run.path, {"checkpoint": self.config[self.subcommand].ckpt_path})]
+        if given.get("enable_checkpointing") is False:
+            return callbacks
+        facts = CheckpointFacts(self.config_dump.get("data") or {})
+        return [*callbacks, facts, *default_callbacks(self.run, ema_decay=getattr(self.model, "ema_decay", 0.0))]
+
+
+def run_cli(
+    model_class: type[LightningModule] | None = None, data_class: type[LightningDataModule] | None = None
+) -> int:
+    """Run the verb in ``sys.argv`` and return the exit status.
+
+    ``model_class`` (any subclass may be chosen by its short name) and ``data_class`` are the package's own by default.
+    Raises UserError for whatever the user can mend.
+    """
+    if model_class is None:
+        model_class = import_methods()
+    if data_class is None:
+        from landmark_diffusion.data.datamodule import LandmarkDataModule as data_class
+    check_linked_options(LINKED)
+    quieten()
+    try:
+        LdxCLI(
+            model_class,
+            data_class,
+            subclass_mode_model=True,
+            save_config_callback=RunConfigCallback,
+            trainer_defaults=TRAINER_DEFAULTS,
+            parser_class=LdxParser,
+            parser_kwargs={"prog": "ldx", "allow_abbrev": False},
+            auto_configure_optimizers=False,
+        )
+    except MisconfigurationException as error:
+        raise UserError(f"trainer: {error}") from error
+    return 0
+
+
+def import_methods() -> type[LightningModule]:
+    """Import every module of ``landmark_diffusion.methods``, so that configs may name their classes shortly."""
+    import landmark_diffusion.methods as methods
+    from landmark_diffusion.methods.base import LandmarkModule
+
+    for module in pkgutil.iter_modules(methods.__path__):
+        importlib.import_module(f"{methods.__name__}.{module.name}")
+    return LandmarkModule
+
+
+def quieten() -> None:
+    """Hide notices of the libraries that a user of ldx can do nothing about."""
+    for name in _TALKATIVE:
+        logging.getLogger(name).addFilter(_is_of_use)
+    for text in _IDLE_WARNINGS:
+        warnings.filterwarnings("ignore", message=f".*{text}.*")
+    warnings.formatwarning = lambda message, *args, **kwargs: f"warning: {message}\n"
+
+
+def _is_of_use(record: logging.LogRecord) -> bool:
+    return not any(text in str(record.msg) for text in _IDLE_NOTICES)
+
+
+def _as_list(value: Any) -> list:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -1,0 +1,140 @@
+"""From jsonargparse's messages to short ones: where it was written, what was found, the nearest known names."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from jsonargparse import ArgumentParser
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.loggers import Logger
+
+from landmark_diffusion.cli.config_checks import line_of
+from landmark_diffusion.cli.config_files import config_paths
+from landmark_diffusion.cli.suggestions import did_you_mean, nearest_option, question
+
+_KEY = re.compile(r'Parser key "([^"]+)"')
+_NOT_ACCEPTED = re.compile(r"(?:Option|does not accept option|accept option) '([^']+)'")
+_CLASS = re.compile(r"Problem with given class_path '([^']+)'")
+_IMPORT = re.compile(r"Expected a dot import path string: (\S+)")
+_GIVEN_VALUE = re.compile(r"(?:Given value|Got value): (.*)")
+_NESTED = re.compile(r"NestedArg\(key='([^']*)', val=(.*)\)")
+_EXPECTED = re.compile(r"Expected an? (.+?)(?:\. Got value|$)", re.MULTILINE)
+
+
+def explain(message: str, parser: ArgumentParser, base_class: type = LightningModule) -> str:
+    """Turn one of jsonargparse's messages into one for the user.
+
+    ``parser`` is the one that failed (the verb's, or the main one), ``base_class`` what ``model`` may be.
+    """
+    if message.startswith("unrecognized arguments: "):
+        return _unrecognized(message.split(": ", 1)[1].split(" "), parser)
+    if "arguments are required" in message:
+        missing = re.sub(r"\b(fit|validate|test|predict)\.", "", message.split(": ", 1)[1])
+        return f"{missing}: not given; name a config with --config NAME (`ldx configs` lists them)"
+    if refused := _NOT_ACCEPTED.search(message):
+        return _not_accepted(refused[1], message, parser)
+    if key := _KEY.search(message):
+        return _bad_value(key[1], message, base_class)
+    return message
+
+
+def option_names(parser: ArgumentParser) -> list[str]:
+    """Return the dotted options of a parser; of the main parser, those of the verb in ``sys.argv``."""
+    subcommands = getattr(parser, "_subcommands_action", None)
+    if subcommands is not None and len(sys.argv) > 1 and sys.argv[1] in subcommands.choices:
+        parser = subcommands.choices[sys.argv[1]]
+    return [action.dest for action in parser._actions if action.option_strings and action.dest != "help"]
+
+
+def class_options(class_path: str) -> list[str]:
+    """Return the options of the class at a dotted path, those of its base classes included."""
+    module, _, name = class_path.rpartition(".")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(getattr(sys.modules[module], name), "x", fail_untyped=False)
+    return [dest.removeprefix("x.") for dest in option_names(parser) if dest.startswith("x.")]
+
+
+def find_key(key: str) -> str:
+    """Return where the user wrote a dotted key: ``file:line: `` or nothing when no config holds it."""
+    if _on_command_line(key):
+        return ""
+    for path in reversed(config_paths(sys.argv[1:])):
+        line = line_of(path, key.split("."))
+        if line is not None:
+            return f"{path}:{line}: "
+    return ""
+
+
+def _on_command_line(key: str) -> bool:
+    names = {f"--{key}", f"--{key.replace('.init_args.', '.')}"}
+    return any(argument.partition("=")[0].rstrip("+") in names for argument in sys.argv[1:])
+
+
+def _unrecognized(tokens: list[str], parser: ArgumentParser) -> str:
+    options = [token.partition("=")[0] for token in tokens if token.startswith("-")]
+    if not options:
+        return f"found {' '.join(tokens)!r} where an option such as --config NAME was expected"
+    known = option_names(parser)
+    hints = [f"unknown option {o}.{question(nearest_option(o.lstrip('-'), known), '--')}" for o in options]
+    return "\n".join(hints)
+
+
+def _not_accepted(option: str, message: str, parser: ArgumentParser) -> str:
+    holder, inner = _KEY.search(message), _CLASS.search(message)
+    if holder is None or inner is None:
+        return f"{find_key(option)}unknown option {option}.{question(nearest_option(option, option_names(parser)))}"
+    key = f"{holder[1]}.init_args.{option}"
+    owner = f"{inner[1].rsplit('.', 1)[-1]} ({holder[1]})"
+    return f"{find_key(key)}unknown option {option} of {owner}.{did_you_mean(option, class_options(inner[1]))}"
+
+
+def _bad_value(key: str, message: str, base_class: type) -> str:
+    nested = [k for k in _KEY.findall(message) if k != key]
+    if nested:
+        key = f"{key}.init_args.{nested[-1]}"
+        message = message[message.rindex('Parser key "') :]
+    if wanted := _IMPORT.search(message):
+        return _unknown_class(key, wanted[1], base_class)
+    given = _GIVEN_VALUE.search(message)
+    found = given[1].strip() if given else ""
+    if argument := _NESTED.search(found):
+        key, found = f"{key}.init_args.{argument[1]}", argument[2].strip("'")
+    where = find_key(key)
+    if "Not a valid subclass" in message or "Not a valid import path" in message:
+        return f"{where}{key}: expected `class_path: NAME` with `init_args:` below it and no other key, found {found}"
+    expected = list(dict.fromkeys(_plain(text) for text in _EXPECTED.findall(message) if "NoneType" not in text))
+    choices = [choice for text in _EXPECTED.findall(message) for choice in _choices(text)]
+    if choices:
+        expected = [text for text in expected if not text.startswith("typing.Literal")] + [", ".join(choices)]
+    if not expected:
+        return f"{where}{message}"
+    hint = did_you_mean(found, choices) if choices else ""
+    return f"{where}{key}: found {found}, expected {' or '.join(expected)}.{hint}"
+
+
+def _unknown_class(key: str, name: str, base_class: type) -> str:
+    base = {"model": base_class, "trainer.callbacks": Callback, "trainer.logger": Logger}.get(key.split(".init")[0])
+    known = [] if base is None else sorted({cls.__name__ for cls in subclasses(base)})
+    where = find_key(f"{key}.class_path") or find_key(key)
+    return f"{where}{key}: unknown class {name!r}.{did_you_mean(name, known)}"
+
+
+def subclasses(base: Any) -> Iterator[type]:
+    """Yield every imported subclass of ``base`` that can be built."""
+    for cls in base.__subclasses__():
+        if not getattr(cls, "__abstractmethods__", None):
+            yield cls
+        yield from subclasses(cls)
+
+
+def _plain(text: str) -> str:
+    text = re.sub(r"<class '([^']+)'>", r"\1", text.strip())
+    return "text (in quotes)" if text == "str" else text
+
+
+def _choices(text: str) -> list[str]:
+    literal = re.search(r"typing\.Literal\[(.*)\]", text)
+    return re.findall(r"'([^']+)'", literal[1]) if literal else []

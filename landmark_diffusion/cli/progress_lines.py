@@ -1,0 +1,83 @@
+"""Progress as plain lines, for output that goes into a file or pipe, where a bar would only leave rubbish."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+
+SECONDS_BETWEEN_LINES = 15.0
+
+
+class ProgressLines(ProgressBar):
+    """Print where the run stands every 15 seconds at most, and the metrics after each validation.
+
+    Args:
+        interval: seconds between two lines.
+    """
+
+    def __init__(self, interval: float = SECONDS_BETWEEN_LINES) -> None:
+        super().__init__()
+        self.interval = interval
+        self._enabled = True
+        self._started = self._last = time.monotonic()
+        self._first_step = 0
+
+    def disable(self) -> None:
+        """Print nothing (Lightning calls it on all processes but the first)."""
+        self._enabled = False
+
+    def enable(self) -> None:
+        """Print again."""
+        self._enabled = True
+
+    def print(self, *args: Any, **kwargs: Any) -> None:
+        """Print a line of the module's."""
+        if self._enabled:
+            print(*args, **{**kwargs, "flush": True})
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._started = self._last = time.monotonic()
+        self._first_step = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Print step, speed and losses when it is time."""
+        now = time.monotonic()
+        if now - self._last < self.interval:
+            return
+        self._last = now
+        planned = trainer.estimated_stepping_batches
+        of = f"/{int(planned)}" if planned not in (-1, float("inf")) else ""
+        speed = (trainer.global_step - self._first_step) / (now - self._started)
+        metrics = self._metrics(trainer, pl_module)
+        self.print(f"fit: epoch {trainer.current_epoch}, step {trainer.global_step}{of}, {speed:.2f} steps/s{metrics}")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the metrics of a validation within training."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            errors = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/mre")}
+            metrics = "".join(f", {name} {value:.4g}" for name, value in sorted(errors.items()))
+            self.print(f"fit: validated after epoch {trainer.current_epoch}, step {trainer.global_step}{metrics}")
+
+    def on_test_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """Print how many batches are done when it is time."""
+        self._evaluated("test", trainer, trainer.num_test_batches, args[3])
+
+    def on_predict_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """Print how many batches are done when it is time."""
+        self._evaluated("predict", trainer, trainer.num_predict_batches, args[3])
+
+    def _evaluated(self, verb: str, trainer: Trainer, batches: Any, batch_idx: int) -> None:
+        if time.monotonic() - self._last >= self.interval:
+            self._last = time.monotonic()
+            self.print(f"{verb}: batch {batch_idx + 1}/{sum(batches)}")
+
+    def _metrics(self, trainer: Trainer, pl_module: LightningModule) -> str:
+        values = self.get_metrics(trainer, pl_module)
+        numbers = {name: value for name, value in values.items() if isinstance(value, (int, float)) and name != "v_num"}
+        return "".join(f", {name} {value:.4g}" for name, value in numbers.items())

@@ -1,0 +1,79 @@
+"""What every dataset of files checks: its root, each image in full, and points that do not look like the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from landmark_diffusion.data.datasets.base import Finding, LandmarkDataset
+from landmark_diffusion.data.outliers import Outlier, find_outliers
+from landmark_diffusion.data.sample import LandmarkSample
+from landmark_diffusion.errors import DataError, UserError
+
+Locate = Callable[[LandmarkSample, int, int], str]
+"""(sample, annotator, landmark) -> "file:line" of that point."""
+
+
+def root_folder(root: str | Path | None, dataset: str) -> Path:
+    """Return the root as a Path; raise UserError where none is given, DataError where it is no folder."""
+    if root is None or str(root) == "":
+        raise UserError(f"data.root: {dataset} needs the folder with its images and annotations")
+    path = Path(root).expanduser()
+    if not path.exists():
+        raise DataError(f"data.root: the folder does not exist (current folder: {Path.cwd()})", path)
+    if not path.is_dir():
+        raise DataError("data.root: found a file, expected the folder that holds images and annotations", path)
+    return path
+
+
+def check_samples(
+    dataset: LandmarkDataset,
+    samples: Sequence[LandmarkSample],
+    faults: Sequence[DataError],
+    decode: bool = True,
+    locate: Locate | None = None,
+) -> list[Finding]:
+    """Turn faults into findings, and add images that cannot be decoded and outlying points as warnings.
+
+    ``locate`` tells where a point was read; without it a warning names the sample's ``source``.
+    """
+    findings = [Finding("error", str(fault)) for fault in faults]
+    if decode:
+        findings += [Finding("error", message) for message in _undecodable(dataset, samples)]
+    where = locate if locate is not None else lambda sample, annotator, landmark: sample.source
+    groups = groupby(find_outliers(samples), key=lambda outlier: (outlier.sample, outlier.annotator, outlier.kind))
+    for (index, _, _), group in groups:
+        findings.append(Finding("warning", _doubt(dataset, samples[index], list(group), where)))
+    return findings
+
+
+def _undecodable(dataset: LandmarkDataset, samples: Sequence[LandmarkSample]) -> list[str]:
+    messages = []
+    for sample in _tracked(samples, f"decoding {dataset.name}"):
+        try:
+            dataset.load_image(sample)
+        except DataError as error:
+            messages.append(str(error))
+    return messages
+
+
+def _doubt(dataset: LandmarkDataset, sample: LandmarkSample, outliers: list[Outlier], where: Locate) -> str:
+    """One sentence for the doubted points of one image and annotator, the farthest one first."""
+    outliers = sorted(outliers, key=lambda outlier: -outlier.distance)
+    first = outliers[0]
+    points = ", ".join(
+        f"{dataset.landmark_names[o.landmark]} ({o.distance:.0f} px; usual {o.usual:.0f})" for o in outliers
+    )
+    by = f" by {dataset.annotator_names[first.annotator]}" if len(dataset.annotator_names) > 1 else ""
+    expected = (
+        "far from their place in the other images" if first.kind == "position" else "far from where its other points say"
+    )
+    return f"{where(sample, first.annotator, first.landmark)}: {sample.image_id}{by}: {expected}: {points}"
+
+
+def _tracked(items: Sequence[LandmarkSample], label: str) -> Iterable[LandmarkSample]:
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, description=label, console=Console(stderr=True), transient=True)

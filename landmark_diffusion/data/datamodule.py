@@ -1,0 +1,169 @@
+"""LandmarkDataModule: one Lightning data module for every dataset."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from landmark_diffusion.data.augmentation import get_recipe
+from landmark_diffusion.data.cache import ImageCache
+from landmark_diffusion.data.dataset import LandmarkTorchDataset, check_target_points
+from landmark_diffusion.data.datasets import build_dataset
+from landmark_diffusion.data.datasets.base import Stage
+from landmark_diffusion.data.geometry import ResizeMode
+from landmark_diffusion.data.sampler import EpochKeyedSampler, EvalSampler, resume_position
+from landmark_diffusion.errors import UserError
+
+EAGER_LIMIT = 2000
+"""Sets below this size are decoded in full before the first step, so that a broken file shows at once."""
+
+
+class LandmarkDataModule(LightningDataModule):
+    """Radiographs and landmarks as batches (design.md section 3), for every dataset, split and recipe.
+
+    Args:
+        dataset: "isbi2015", "folder" or "phantom".
+        root: the dataset's folder; None for the phantom.
+        size: network input (width, height) in pixels.
+        resize: "stretch" (each axis by its own factor) or "pad" (keep the aspect, pad right and bottom).
+        recipe: training augmentation: none, mild, paper_a, paper_a_imgaug or paper_b.
+        recipe_options: overrides of the recipe, such as ``{"elastic": false}``.
+        target_points: what the training target marks: "mean" of the annotators, "annotators" (each one),
+            "random_annotator" (one drawn each time), or an annotator's name.
+        split: the dataset's split by name, such as "official" or "development"; None is the dataset's default.
+        batch_size: training images a step and process.
+        eval_batch_size: images a step in validation, test and predict.
+        num_workers: processes that load images.
+        cache_folder: where resized images are kept; None is $LDX_CACHE, else ~/.cache/landmark_diffusion.
+        seed: of order and augmentation; None takes the run's ``seed_everything``.
+        dataset_options: further options of the dataset, such as ``{"csv": ..., "split_column": ...}``.
+
+    Raises UserError (DataError with file and line) for options and data that cannot be used.
+    """
+
+    def __init__(
+        self,
+        dataset: str = "phantom",
+        root: str | None = None,
+        size: tuple[int, int] = (640, 800),
+        resize: ResizeMode = "stretch",
+        recipe: str = "none",
+        recipe_options: dict[str, Any] | None = None,
+        target_points: str = "mean",
+        split: str | None = None,
+        batch_size: int = 1,
+        eval_batch_size: int = 1,
+        num_workers: int = 0,
+        cache_folder: str | None = None,
+        seed: int | None = None,
+        dataset_options: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        options = dict(dataset_options or {})
+        if split is not None:
+            options["split"] = split
+        self.source = build_dataset(dataset, root, **options)
+        self.size: tuple[int, int] = (int(size[0]), int(size[1]))
+        self.resize: ResizeMode = resize
+        self.recipe = get_recipe(recipe, **(recipe_options or {}))
+        self.target_points = check_target_points(target_points, self.source.annotator_names)
+        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if value < 1:
+                raise UserError(f"data.{name}: found {value}, expected at least 1")
+        self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
+        self.cache = ImageCache(Path(cache_folder) if cache_folder else None)
+        self._seed = seed
+        self._datasets: dict[str, LandmarkTorchDataset] = {}
+
+    @property
+    def num_landmarks(self) -> int:
+        """N, known before any image is read."""
+        return len(self.source.landmark_names)
+
+    @property
+    def landmark_names(self) -> tuple[str, ...]:
+        """The N landmarks' names, in the order of every (N, 2) array."""
+        return self.source.landmark_names
+
+    @property
+    def seed(self) -> int:
+        """Seed of order and augmentation."""
+        return self._seed if self._seed is not None else int(os.environ.get("PL_GLOBAL_SEED", "0"))
+
+    def stage_dataset(self, stage: Stage) -> LandmarkTorchDataset:
+        """The examples of one stage (built once); an absent stage is empty."""
+        if stage not in self._datasets:
+            train = stage == "train"
+            self._datasets[stage] = LandmarkTorchDataset(
+                self.source,
+                self.source.samples(stage),
+                self.size,
+                self.resize,
+                self.cache,
+                recipe=self.recipe if train else None,
+                target_points=self.target_points if train else "mean",
+                seed=self.seed,
+            )
+        return self._datasets[stage]
+
+    def setup(self, stage: str) -> None:
+        """Read annotations and headers of what ``stage`` needs, and decode small sets in full."""
+        wanted: dict[str, tuple[Stage, ...]] = {
+            "fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)
+        }  # fmt: skip
+        for name in wanted[stage]:
+            dataset = self.stage_dataset(name)
+            if not len(dataset) and (name != "val" or stage == "validate"):
+                raise UserError(
+                    f"data: the {name} part of {self.source.name} is empty in this split; choose another data.split "
+                    "or check data.root"
+                )
+            if len(dataset) < EAGER_LIMIT:
+                self.cache.fill(self.source, dataset.samples, dataset.frames)
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches in an order keyed by (seed, epoch), from where a resumed run stopped."""
+        dataset = self.stage_dataset("train")
+        epoch, skip = resume_position(self.trainer) if self.trainer is not None else (0, 0)
+        sampler = EpochKeyedSampler(
+            len(dataset), self.seed, self.batch_size, epoch=epoch, skip=skip, rank=self._rank, world_size=self._world
+        )
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            drop_last=False,
+        )
+
+    def val_dataloader(self) -> DataLoader | list:
+        """Validation images in order, each counted once; an empty list where the split has none."""
+        return self._eval_loader("val")
+
+    def test_dataloader(self) -> DataLoader | list:
+        """Test images in order."""
+        return self._eval_loader("test")
+
+    def predict_dataloader(self) -> DataLoader | list:
+        """Images to predict, in order."""
+        return self._eval_loader("predict")
+
+    def _eval_loader(self, stage: Stage) -> DataLoader | list:
+        dataset = self.stage_dataset(stage)
+        if not len(dataset):
+            return []
+        sampler = EvalSampler(len(dataset), rank=self._rank, world_size=self._world)
+        return DataLoader(dataset, self.eval_batch_size, sampler=sampler, num_workers=self.num_workers)
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer is not None else 0
+
+    @property
+    def _world(self) -> int:
+        return self.trainer.world_size if self.trainer is not None else 1

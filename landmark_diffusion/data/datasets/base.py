@@ -1,0 +1,61 @@
+"""What every dataset offers to the data module."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from landmark_diffusion.data.sample import LandmarkSample
+
+Stage = Literal["train", "val", "test", "predict"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault or doubt in the data: ``level`` is "error" or "warning"; ``message`` names file and line."""
+
+    level: Literal["error", "warning"]
+    message: str
+
+
+class LandmarkDataset(ABC):
+    """A set of radiographs with landmarks: names, splits and pixels, independent of any network.
+
+    Attributes:
+        name: the dataset's name in configs.
+        landmark_names: N names, in the order of the annotations' columns.
+        annotator_names: A names, in the order of ``LandmarkSample.annotations``.
+        radii: default SDR radii, in ``unit``.
+        unit: "mm" where the spacing is known, else "px" (original pixels).
+    """
+
+    name: str
+    landmark_names: tuple[str, ...]
+    annotator_names: tuple[str, ...]
+    radii: tuple[float, ...]
+    unit: Literal["mm", "px"]
+
+    @abstractmethod
+    def samples(self, stage: Stage) -> list[LandmarkSample]:
+        """Samples of one stage in a fixed order (sorted by image id); an absent stage is an empty list.
+
+        Reads annotations and image headers only. Raises DataError with file and line on the first fault.
+        """
+
+    @abstractmethod
+    def load_image(self, sample: LandmarkSample) -> np.ndarray:
+        """Decode one image as (H, W) uint8 grey; raises DataError that names a file which cannot be decoded."""
+
+    @abstractmethod
+    def check(self, decode: bool = True) -> list[Finding]:
+        """All faults and doubts at once, never raising for bad data; ``decode`` also decodes each image in full."""
+
+    def cache_key(self, sample: LandmarkSample) -> str:
+        """What identifies the sample's pixels (path, size, mtime; a generated image: its parameters)."""
+        if sample.image_path is None:
+            raise NotImplementedError(f"{self.name}: a dataset of generated images must say its own cache_key")
+        stat = sample.image_path.stat()
+        return f"{sample.image_path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"

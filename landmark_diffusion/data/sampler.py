@@ -1,0 +1,98 @@
+"""Samplers that know their place in the run: training order keyed by (seed, epoch), and evaluation in dataset order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from landmark_diffusion.runs.keys import order_seed
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+
+class EpochKeyedSampler(Sampler[tuple[int, int]]):
+    """Training order as (epoch, index) pairs, a pure function of (seed, epoch).
+
+    Each process takes every ``world_size``-th sample of one shuffled order; the order is padded with its own beginning,
+    so that all processes make equally many steps. Give the loader this sampler with ``batch_size`` and
+    ``drop_last=False``.
+
+    Args:
+        n: samples in the training set.
+        seed: the run's seed.
+        batch_size: samples in a batch and process, for ``skip``.
+        epoch: the epoch that the first iteration yields; Lightning moves it on by ``set_epoch``.
+        skip: batches of that epoch which a resumed run has behind it.
+        rank, world_size: this process and how many there are.
+
+    Raises ValueError for an empty set.
+    """
+
+    def __init__(
+        self, n: int, seed: int, batch_size: int, epoch: int = 0, skip: int = 0, rank: int = 0, world_size: int = 1
+    ) -> None:
+        if n < 1:
+            raise ValueError(f"n: found {n}, expected at least one training sample")
+        self.n, self.seed, self.batch_size = n, seed, batch_size
+        self.epoch, self.skip = epoch, skip
+        self.rank, self.world_size = rank, world_size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Move to another epoch, which then starts at its beginning; the present one keeps its ``skip``.
+
+        Lightning calls it before each epoch. With workers that is too late for the first one, whose batches are
+        already being fetched: the constructor has to be told the right epoch (see ``resume_position``).
+        """
+        if epoch != self.epoch:
+            self.epoch, self.skip = epoch, 0
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.random.default_rng(order_seed(self.seed, self.epoch)).permutation(self.n)
+        mine = np.resize(order, len(self) * self.world_size)[self.rank :: self.world_size]
+        epoch, start = self.epoch, self.skip * self.batch_size
+        return iter([(epoch, int(index)) for index in mine[start:]])
+
+    def __len__(self) -> int:
+        """Samples of a whole epoch on this process: Lightning counts an epoch's batches with the skipped ones."""
+        return math.ceil(self.n / self.world_size)
+
+
+class EvalSampler(Sampler[int]):
+    """Dataset order, dealt to the processes in turn and padded to equal counts with repeated indices.
+
+    Metrics drop the repeats by their index, so that the result is exact; the padding keeps every process in step, also
+    when there are fewer samples than processes (a process without any sample hangs or raises in Lightning).
+    """
+
+    def __init__(self, n: int, rank: int = 0, world_size: int = 1) -> None:
+        if n < 1:
+            raise ValueError(f"n: found {n}, expected at least one sample")
+        self.n, self.rank, self.world_size = n, rank, world_size
+
+    def __iter__(self) -> Iterator[int]:
+        padded = np.resize(np.arange(self.n), len(self) * self.world_size)
+        return iter(padded[self.rank :: self.world_size].tolist())
+
+    def __len__(self) -> int:
+        """Samples on each process, repeats included."""
+        return math.ceil(self.n / self.world_size)
+
+
+def resume_position(trainer: Trainer) -> tuple[int, int]:
+    """Return (epoch, batches of it already done) where training goes on; (0, 0) for a fresh run.
+
+    Call it in ``train_dataloader()``: Lightning has restored its progress by then, but not yet moved it past a finished
+    epoch, and with workers the first batches are fetched before it calls ``set_epoch``.
+    """
+    epochs = trainer.fit_loop.epoch_progress.current
+    batches = trainer.fit_loop.epoch_loop.batch_progress
+    if epochs.ready == epochs.processed:  # nothing begun, or saved after the epoch was counted: its number moved on
+        return trainer.current_epoch, 0
+    if batches.is_last_batch:
+        return trainer.current_epoch + 1, 0
+    return trainer.current_epoch, batches.current.ready

@@ -1,0 +1,42 @@
+"""Which image belongs to which stage: official splits by number, and seeded splits of one's own data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from landmark_diffusion.errors import UserError
+
+ISBI2015_SPLITS: Mapping[str, Mapping[str, range]] = {
+    "official": {"train": range(1, 151), "val": range(0), "test": range(151, 301)},
+    "development": {"train": range(1, 131), "val": range(131, 151), "test": range(151, 301)},
+    "test2": {"train": range(1, 151), "val": range(0), "test": range(301, 401)},
+    "paper_b": {"train": range(1, 131), "val": range(131, 151), "test": range(151, 401)},
+}
+"""Image numbers of each stage. ``official``: the challenge's training images and Test 1; ``test2``: its Test 2;
+``development``: choices are made on 131-150 (design.md section 6); ``paper_b``: Di Via et al., section 4."""
+
+
+def seeded_split(
+    ids: Sequence[str], fractions: tuple[float, float, float] = (0.7, 0.15, 0.15), seed: int = 0
+) -> dict[str, list[str]]:
+    """Divide ids into train, val and test at random: the same ids, fractions and seed give the same parts.
+
+    ``fractions`` of train, val and test add up to 1; val and test are rounded, but not to 0 while their fraction is
+    above 0 and an image is left. Raises UserError on fractions that are no division.
+    """
+    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise UserError(f"fractions: found {tuple(fractions)}, expected three of at least 0 (train, val, test) with sum 1")
+    if fractions[0] == 0 or len(ids) == 0:
+        raise UserError("fractions: the train part would be empty, expected a fraction above 0 and at least one image")
+    order = [str(image) for image in np.random.default_rng(seed).permutation(sorted(ids))]
+    room = len(order) - 1
+    n_test = min(_share(len(order), fractions[2]), room)
+    n_val = min(_share(len(order), fractions[1]), room - n_test)
+    parts = {"test": order[:n_test], "val": order[n_test : n_test + n_val], "train": order[n_test + n_val :]}
+    return {stage: sorted(part) for stage, part in parts.items()}
+
+
+def _share(count: int, fraction: float) -> int:
+    return max(1, round(count * fraction)) if fraction > 0 else 0

@@ -1,0 +1,319 @@
+"""DiffusionHeatmapModule: Salt & Pepper heatmaps by conditional diffusion, and its baseline without diffusion.
+
+Wyatt and Voiculescu, "Salt & Pepper Heatmaps: Diffusion-informed Landmark Detection Strategy" (paper A).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch.nn import functional as F
+
+from landmark_diffusion.diffusion.blur import blur_sigma, gaussian_blur, renormalise_peak
+from landmark_diffusion.diffusion.noise_schedule import NoiseSchedule, ScheduleKind
+from landmark_diffusion.diffusion.process import add_noise, v_from, x0_from_noise, x0_from_v
+from landmark_diffusion.diffusion.samplers import ddim_sample, ddpm_sample, timesteps
+from landmark_diffusion.errors import UserError
+from landmark_diffusion.heatmaps.targets import TargetKind, make_target, to_distribution
+from landmark_diffusion.methods.base import Batch, LandmarkModule
+from landmark_diffusion.models.unet import UNet
+from landmark_diffusion.runs.keys import noise_seed
+
+Parameterisation = Literal["x0", "epsilon", "v"]
+X0From = Literal["softmax_peak", "clamp", "tanh"]
+REFERENCE_WIDTH = 640
+"""Paper A states blur and kernel in pixels of a network 640 wide; they scale with the width (design.md section 4)."""
+
+
+class ReverseStep(NamedTuple):
+    """One step of the reverse process: t, x_t (B,N,H,W) in noise units, and two views of the estimate of x0.
+
+    ``probability`` is the network's own map (sums to 1 under x0-prediction), ``x0`` the blurred map in [0, 1] that
+    the chain goes on from.
+    """
+
+    t: int
+    x_t: torch.Tensor
+    probability: torch.Tensor
+    x0: torch.Tensor
+
+
+class DiffusionHeatmapModule(LandmarkModule):
+    """Draw one few-hot heatmap a landmark by diffusion conditioned on the radiograph (paper A), or without diffusion.
+
+    Args:
+        num_landmarks: N; linked from the data module.
+        diffusion: False gives the paper's baseline: the same UNet on the image alone, with the likelihood alone.
+        encoder_channels, decoder_channels: of the UNet, top to bottom and bottom to top (section 3.1).
+        blocks_per_level: residual blocks a level.
+        attention_factors: downsampling factors with self-attention (section 3.1: 4 and 8).
+        attention_heads: heads of each self-attention.
+        dropout: inside residual blocks.
+        final_activation: in front of the last convolution, "silu" or "tanh" (the paper swaps it for Tanh).
+        output_activation: after the last convolution, "none" or "tanh" (the other reading of the same sentence).
+        gradient_checkpointing: recompute activations in the backward pass to save memory.
+        channels_last: memory format of the network.
+        schedule, diffusion_steps, beta_start, beta_end, zero_terminal_snr: the noise (eq. 1-3); T is diffusion_steps.
+        parameterisation: what the network predicts: "x0" (eq. 8-9), "epsilon" (eq. 6-7) or "v".
+        x0_target, x0_sigma: the map that is noised; sigma in pixels of a 640-wide network.
+        nll_target, nll_sigma: the distribution of the likelihood (eq. 10).
+        nll_weight, mse_weight: lambda_nll and lambda_s of eq. 11.
+        channel_dropout: probability that a landmark's channel is left out of eq. 3 (section 4.1).
+        sampler, eta: "ddpm" (eq. 5 and 8) or "ddim" with its eta.
+        sampling_steps: network evaluations of the reverse process; None is all T.
+        validation_steps: the same for validation within fit (1: single-step only).
+        num_samples: chains an image whose maps are averaged.
+        x0_from: what turns the output into x0 in [0, 1]: "softmax_peak" (softmax over its peak), "clamp" or "tanh".
+        blur_sigma_max, blur_sigma_min, blur_kernel: of eq. 12 in pixels of a 640-wide network; sigma_max 0: no blur.
+        renormalise: give a blurred map its height back.
+        aggregate: decode the "last" x0 of the chain (paper A), or the "mean" of the steps' probability maps.
+        kwargs: learning_rate and the other options of LandmarkModule.
+    """
+
+    def __init__(
+        self,
+        num_landmarks: int,
+        diffusion: bool = True,
+        encoder_channels: Sequence[int] = (32, 64, 128, 256, 256, 512),
+        decoder_channels: Sequence[int] = (256, 128, 64, 64, 32, 32),
+        blocks_per_level: int = 2,
+        attention_factors: Sequence[int] = (4, 8),
+        attention_heads: int = 4,
+        dropout: float = 0.0,
+        final_activation: Literal["silu", "tanh"] = "silu",
+        output_activation: Literal["none", "tanh"] = "none",
+        gradient_checkpointing: bool = False,
+        channels_last: bool = False,
+        schedule: ScheduleKind = "scaled_linear",
+        diffusion_steps: int = 200,
+        beta_start: float = 1e-4,
+        beta_end: float = 0.02,
+        zero_terminal_snr: bool = False,
+        parameterisation: Parameterisation = "x0",
+        x0_target: TargetKind = "one_hot",
+        x0_sigma: float = 1.0,
+        nll_target: TargetKind = "one_hot",
+        nll_sigma: float = 1.0,
+        nll_weight: float = 1.0,
+        mse_weight: float = 0.01,
+        channel_dropout: float = 0.0005,
+        sampler: Literal["ddpm", "ddim"] = "ddpm",
+        eta: float = 0.0,
+        sampling_steps: int | None = None,
+        validation_steps: int = 1,
+        num_samples: int = 1,
+        x0_from: X0From = "softmax_peak",
+        blur_sigma_max: float = 14.0,
+        blur_sigma_min: float = 0.5,
+        blur_kernel: int = 13,
+        renormalise: bool = False,
+        aggregate: Literal["last", "mean"] = "last",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_landmarks, **kwargs)
+        self.save_hyperparameters()
+        if parameterisation == "epsilon" and zero_terminal_snr:
+            raise UserError(
+                "model: parameterisation epsilon cannot start from pure noise (zero_terminal_snr: true); use x0 or v"
+            )
+        for name, steps in (("sampling_steps", sampling_steps), ("validation_steps", validation_steps)):
+            if steps is not None and not 1 <= steps <= diffusion_steps:
+                raise UserError(f"model.{name}: found {steps}, expected 1 to diffusion_steps ({diffusion_steps})")
+        if num_samples < 1:
+            raise UserError(f"model.num_samples: found {num_samples}, expected at least 1")
+        self.diffusion = diffusion
+        self.main_variant = "multi-step" if diffusion else "baseline"
+        self.network = UNet(
+            in_channels=1 + num_landmarks if diffusion else 1,
+            out_channels=num_landmarks,
+            encoder_channels=tuple(encoder_channels),
+            decoder_channels=tuple(decoder_channels),
+            blocks_per_level=blocks_per_level,
+            attention_factors=tuple(attention_factors),
+            attention_heads=attention_heads,
+            time_embedding=diffusion,
+            dropout=dropout,
+            final_activation=final_activation,
+            output_activation=output_activation,
+            gradient_checkpointing=gradient_checkpointing,
+        )
+        self._channels_last = channels_last
+        if channels_last:
+            self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.noise_schedule = NoiseSchedule(schedule, diffusion_steps, beta_start, beta_end, zero_terminal_snr)
+        self.parameterisation: Parameterisation = parameterisation
+        self.x0_target, self.x0_sigma, self.nll_target, self.nll_sigma = x0_target, x0_sigma, nll_target, nll_sigma
+        self.nll_weight, self.mse_weight, self.channel_dropout = nll_weight, mse_weight, channel_dropout
+        self.sampler, self.eta, self.num_samples = sampler, eta, num_samples
+        self.sampling_steps = sampling_steps or diffusion_steps
+        self.validation_steps = validation_steps
+        self.x0_from: X0From = x0_from
+        self.blur_sigma_max, self.blur_sigma_min, self.blur_kernel = blur_sigma_max, blur_sigma_min, blur_kernel
+        self.renormalise, self.aggregate = renormalise, aggregate
+
+    def forward(
+        self, image: torch.Tensor, x_t: torch.Tensor | None = None, t: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Run the network on image (B,1,H,W), beside x_t (B,N,H,W) at steps t (B,) with diffusion: (B,N,H,W) float32."""
+        inputs = image if x_t is None else torch.cat([image, x_t], 1)
+        if self._channels_last:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        return self.network(inputs, t)
+
+    # ---- training -------------------------------------------------------------------------------------------------
+
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Eq. 11: lambda_nll L_nll + lambda_s L_s; the likelihood alone without diffusion; eq. 7 for epsilon and v."""
+        target = self._target(batch, self.nll_target, self.nll_sigma)
+        if not self.diffusion:
+            nll = spatial_nll(self(batch["image"]), target)
+            return {"loss": nll, "nll": nll}
+        x0 = 2 * self._x0(batch, target) - 1
+        t = torch.randint(0, self.noise_schedule.steps, (len(x0),), device=x0.device)
+        noise = torch.randn_like(x0)
+        x_t = add_noise(self.noise_schedule, self._drop_channels(x0), noise, t)
+        output = self(batch["image"], x_t, t)
+        known = target.sum((-2, -1)) > 0
+        if self.parameterisation != "x0":
+            wanted = noise if self.parameterisation == "epsilon" else v_from(self.noise_schedule, x0, noise, t)
+            return {"loss": masked_mse(output, wanted, known)}
+        nll, mse = spatial_nll(output, target), masked_mse(output, x0, known)
+        return {"loss": self.nll_weight * nll + self.mse_weight * mse, "nll": nll, "mse": mse}
+
+    def _target(self, batch: Batch, kind: TargetKind, sigma: float) -> torch.Tensor:
+        height, width = batch["image"].shape[-2:]
+        return make_target(batch["target_points"], (height, width), kind, sigma * width / REFERENCE_WIDTH)
+
+    def _x0(self, batch: Batch, nll_target: torch.Tensor) -> torch.Tensor:
+        """The map that is noised, in [0, 1]."""
+        if (self.x0_target, self.x0_sigma) == (self.nll_target, self.nll_sigma):
+            return nll_target
+        return self._target(batch, self.x0_target, self.x0_sigma)
+
+    def _drop_channels(self, x0: torch.Tensor) -> torch.Tensor:
+        """Empty whole channels (to -1, the background) with probability ``channel_dropout`` (section 4.1)."""
+        if not self.channel_dropout:
+            return x0
+        dropped = torch.rand(x0.shape[:2], device=x0.device) < self.channel_dropout
+        return torch.where(dropped[..., None, None], -torch.ones_like(x0), x0)
+
+    # ---- prediction -----------------------------------------------------------------------------------------------
+
+    def variants(self, quick: bool = False) -> tuple[str, ...]:
+        """Give the names of ``predict_maps``' maps."""
+        if not self.diffusion:
+            return ("baseline",)
+        count = self.validation_steps if quick else self.sampling_steps
+        return ("single-step", "multi-step") if count > 1 else ("single-step",)
+
+    def predict_maps(self, batch: Batch, quick: bool = False) -> dict[str, torch.Tensor]:
+        """Maps for "baseline", or for "single-step" and, with more than one evaluation, "multi-step"."""
+        if not self.diffusion:
+            return {"baseline": spatial_softmax(self(batch["image"]))}
+        count = self.validation_steps if quick else self.sampling_steps
+        total: dict[str, torch.Tensor] = {}
+        for sample in range(self.num_samples):
+            for name, maps in self._chain_maps(batch, count, sample).items():
+                total[name] = maps if name not in total else total[name] + maps
+        return {name: maps / self.num_samples for name, maps in total.items()}
+
+    def _chain_maps(self, batch: Batch, count: int, sample: int) -> dict[str, torch.Tensor]:
+        maps: dict[str, torch.Tensor] = {}
+        mean: torch.Tensor | None = None
+        for step in self.reverse_process(batch, count, sample):
+            maps.setdefault("single-step", step.probability)
+            if count > 1:
+                mean = step.probability / count if mean is None else mean + step.probability / count
+                maps["multi-step"] = mean if self.aggregate == "mean" else step.x0
+        return maps
+
+    @torch.no_grad()
+    def reverse_process(self, batch: Batch, count: int | None = None, sample: int = 0) -> Iterator[ReverseStep]:
+        """Run the chain from noise at T-1 to x0 with ``count`` evaluations, yielding each step.
+
+        The noise of an image depends on (seed, its index, ``sample``) alone: neither on the batch nor on the process.
+        """
+        image = batch["image"]
+        steps = timesteps(self.noise_schedule.steps, count or self.sampling_steps)
+        noise = self._noise_source(batch, sample)
+        latest: list[torch.Tensor] = []
+
+        def denoise(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            raw = self._x0_raw(self(image, x_t, t), x_t, t)
+            x0 = self._blurred(self._x0_map(raw), int(t[0]))
+            latest[:] = [spatial_softmax(raw) if self.parameterisation == "x0" else to_unit(raw), x0]
+            return 2 * x0 - 1
+
+        if self.sampler == "ddim":
+            chain = ddim_sample(denoise, noise(), self.noise_schedule, steps, eta=self.eta, noise=noise)
+        else:
+            chain = ddpm_sample(denoise, noise(), self.noise_schedule, steps, noise=noise)
+        for t, x_t, _ in chain:
+            yield ReverseStep(t, x_t, *latest)
+
+    def _noise_source(self, batch: Batch, sample: int) -> Callable[[], torch.Tensor]:
+        shape = (self.num_landmarks, *batch["image"].shape[-2:])
+        generators = [
+            torch.Generator().manual_seed(noise_seed(self.seed, sample, int(index), 0)) for index in batch["index"]
+        ]
+        return lambda: torch.stack([torch.randn(shape, generator=g) for g in generators]).to(batch["image"].device)
+
+    def _x0_raw(self, output: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """The estimate of x0 before any squashing: logits under x0-prediction, else maps in about [-1, 1]."""
+        if self.parameterisation == "epsilon":
+            return x0_from_noise(self.noise_schedule, x_t, output, t)
+        if self.parameterisation == "v":
+            return x0_from_v(self.noise_schedule, x_t, output, t)
+        return output
+
+    def _x0_map(self, raw: torch.Tensor) -> torch.Tensor:
+        """What turns the network's output into x0 in [0, 1] (design.md section 4, "Sampler")."""
+        if self.parameterisation != "x0" or self.x0_from == "clamp":
+            return to_unit(raw)
+        if self.x0_from == "tanh":
+            return (torch.tanh(raw) + 1) / 2
+        return torch.exp(raw - raw.amax((-2, -1), keepdim=True))
+
+    def _blurred(self, x0: torch.Tensor, t: int) -> torch.Tensor:
+        """Eq. 12: the blur that shrinks along the reverse process, scaled to the network's width."""
+        if not self.blur_sigma_max:
+            return x0
+        scale = x0.shape[-1] / REFERENCE_WIDTH
+        sigma = blur_sigma(t, self.noise_schedule.steps, self.blur_sigma_min, self.blur_sigma_max) * scale
+        kernel = max(3, 2 * round((self.blur_kernel * scale - 1) / 2) + 1)
+        blurred = gaussian_blur(x0, sigma, kernel)
+        return renormalise_peak(blurred, x0) if self.renormalise else blurred
+
+
+def to_unit(x0: torch.Tensor) -> torch.Tensor:
+    """Map an estimate of x0 in [-1, 1] to [0, 1], clamped."""
+    return ((x0 + 1) / 2).clamp(0, 1)
+
+
+def spatial_softmax(logits: torch.Tensor) -> torch.Tensor:
+    """Softmax over the pixels of each channel, (B,N,H,W), in float32 or better under any precision."""
+    with torch.autocast(logits.device.type, enabled=False):
+        return full_precision(logits).flatten(-2).softmax(-1).view_as(logits)
+
+
+def spatial_nll(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of target maps against the spatial softmax of logits (eq. 10), mean over the drawn channels."""
+    with torch.autocast(logits.device.type, enabled=False):
+        known = target.sum((-2, -1)) > 0
+        log_p = F.log_softmax(full_precision(logits).flatten(-2), -1)
+        nll = -(to_distribution(target).flatten(-2) * log_p).sum(-1)
+        return (nll * known).sum() / known.sum().clamp_min(1)
+
+
+def masked_mse(output: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Mean squared error over the pixels of the channels (B,N) that are known (eq. 7 and 9)."""
+    with torch.autocast(output.device.type, enabled=False):
+        error = (full_precision(output) - full_precision(target)).square().mean((-2, -1))
+        return (error * known).sum() / known.sum().clamp_min(1)
+
+
+def full_precision(x: torch.Tensor) -> torch.Tensor:
+    """float32 at least: float64 stays."""
+    return x if x.dtype == torch.float64 else x.float()

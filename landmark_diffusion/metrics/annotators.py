@@ -1,0 +1,169 @@
+"""What two doctors' annotations say: the human rows, and errors that know there are two truths (design 6).
+
+Letters: I images, A annotators, N landmarks. Points are original pixels (x, y); a missing one is NaN, and so is every
+result that needs it. ``spacing`` is mm per pixel, (2,) or (I, 2); None measures in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from landmark_diffusion.metrics.functional import MetricError
+from landmark_diffusion.metrics.records import Prediction, in_dataset_order, mean_of_annotators
+
+Spacing = np.ndarray | tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """How two annotators differ at each landmark, in mm with spacing, else in pixels.
+
+    Since offset and rest are orthogonal over the images, ``rms**2 == constant**2 + rest**2`` for each landmark.
+
+    Args:
+        distance: (N,) mean distance between the two.
+        offset: (N, 2) mean vector from the first annotator's point to the second's.
+        constant: (N,) length of ``offset``: what the doctors understand differently.
+        rest: (N,) root mean square of what is left when the offset is taken away: how far they scatter.
+        rms: (N,) root mean square distance between the two.
+        count: (N,) images in which both marked the landmark.
+    """
+
+    distance: np.ndarray
+    offset: np.ndarray
+    constant: np.ndarray
+    rest: np.ndarray
+    rms: np.ndarray
+    count: np.ndarray
+
+    @property
+    def constant_share(self) -> np.ndarray:
+        """(N,) part of the mean squared distance that the constant offset explains, 0 to 1; NaN if they agree."""
+        return _divide(self.constant**2, self.rms**2)
+
+
+def each_against_mean(annotations: np.ndarray, spacing: Spacing = None) -> np.ndarray:
+    """Measure each annotator (I, A, N, 2) against the mean of all, (I, A, N).
+
+    Flattering for people, since each is part of that mean: of two, each is half their distance away from it.
+    """
+    annotations = _annotations(annotations)
+    return _length(annotations - mean_of_annotators(annotations)[:, None], spacing)
+
+
+def between_annotators(annotations: np.ndarray, spacing: Spacing = None, first: int = 0, second: int = 1) -> np.ndarray:
+    """Measure the distance between two annotators, (I, N), from annotations (I, A, N, 2)."""
+    return _length(_difference(annotations, first, second), spacing)
+
+
+def split_disagreement(
+    annotations: np.ndarray, spacing: Spacing = None, first: int = 0, second: int = 1
+) -> Disagreement:
+    """Split two annotators' differences at each landmark into a constant offset and the rest (design 6)."""
+    difference = _scaled(_difference(annotations, first, second), spacing)
+    both = ~np.isnan(difference).any(-1)
+    offset = _mean(difference, both[..., None])
+    distance = np.linalg.norm(difference, axis=-1)
+    return Disagreement(
+        distance=_mean(distance, both),
+        offset=offset,
+        constant=np.linalg.norm(offset, axis=-1),
+        rest=np.sqrt(_mean(np.square(difference - offset).sum(-1), both)),
+        rms=np.sqrt(_mean(distance**2, both)),
+        count=both.sum(0),
+    )
+
+
+def against_each(points: np.ndarray, annotations: np.ndarray, spacing: Spacing = None) -> np.ndarray:
+    """Measure predictions (I, N, 2) against each annotator (I, A, N, 2): (I, A, N)."""
+    points, annotations = np.asarray(points, dtype=np.float64), _annotations(annotations)
+    if points.shape != (annotations.shape[0], *annotations.shape[2:]):
+        raise MetricError(f"found points {points.shape} for annotations {annotations.shape}, expected (I, N, 2)")
+    faulty = ~np.isfinite(points).all(-1) & ~np.isnan(annotations).any(-1).all(1)
+    if faulty.any():
+        image, landmark = np.argwhere(faulty)[0]
+        raise MetricError(f"predicted point of image {image}, landmark {landmark} is not finite")
+    return _length(points[:, None] - annotations, spacing)
+
+
+def nearer_annotator(points: np.ndarray, annotations: np.ndarray, spacing: Spacing = None) -> np.ndarray:
+    """Measure predictions (I, N, 2) against whichever annotator is nearer at each point: (I, N).
+
+    Flattering for a method in the same way as a mean is for people; print it beside the error against the mean.
+    """
+    distances = against_each(points, annotations, spacing)
+    nearest = np.where(np.isnan(distances), np.inf, distances).min(1)
+    return np.where(np.isinf(nearest), np.nan, nearest)
+
+
+def distance_ratio(
+    points: np.ndarray, annotations: np.ndarray, spacing: Spacing = None, first: int = 0, second: int = 1
+) -> np.ndarray:
+    """Divide the annotators' distance by the sum of the prediction's distances to both, (I, N) in 0 to 1 (paper A, 5).
+
+    1 says that the prediction lies on the straight line between the two, where the doctors themselves disagree; near 0
+    it is far from both, measured by their distance. NaN where all three are the same point. It says nothing about
+    landmarks on which the doctors agree: there it is near 0 for any error.
+    """
+    between = between_annotators(annotations, spacing, first, second)
+    each = against_each(points, annotations, spacing)
+    # Rounding can push a point on the line a hair beyond 1.
+    return np.minimum(_divide(between, each[:, first] + each[:, second]), 1.0)
+
+
+def stack_predictions(predictions: Sequence[Prediction]) -> tuple[np.ndarray, np.ndarray, Spacing]:
+    """Gather predictions as points (I, N, 2), annotations (I, A, N, 2) and spacing (I, 2) or None, in dataset order.
+
+    Raises MetricError when there is none, when shapes differ, or when the spacing is known for some only.
+    """
+    ordered = in_dataset_order(predictions)
+    shapes = {prediction.annotations.shape for prediction in ordered}
+    if len(shapes) != 1:
+        raise MetricError(f"found annotations of shapes {sorted(shapes)}, expected one shape (A, N, 2) for all images")
+    known = [prediction.spacing is not None for prediction in ordered]
+    if any(known) and not all(known):
+        raise MetricError(f"{ordered[known.index(False)].image_id}: spacing is unknown, but known for other images")
+    spacing = np.array([prediction.spacing for prediction in ordered]) if all(known) else None
+    points = np.stack([prediction.points for prediction in ordered])
+    return points, np.stack([prediction.annotations for prediction in ordered]), spacing
+
+
+def _annotations(annotations: np.ndarray) -> np.ndarray:
+    annotations = np.asarray(annotations, dtype=np.float64)
+    if annotations.ndim != 4 or annotations.shape[-1] != 2:
+        raise MetricError(f"annotations: found shape {annotations.shape}, expected (I, A, N, 2)")
+    return annotations
+
+
+def _difference(annotations: np.ndarray, first: int, second: int) -> np.ndarray:
+    annotations = _annotations(annotations)
+    if max(first, second) >= annotations.shape[1]:
+        raise MetricError(f"annotators {first} and {second} wanted, found {annotations.shape[1]}")
+    return annotations[:, second] - annotations[:, first]
+
+
+def _length(vectors: np.ndarray, spacing: Spacing) -> np.ndarray:
+    return np.linalg.norm(_scaled(vectors, spacing), axis=-1)
+
+
+def _scaled(vectors: np.ndarray, spacing: Spacing) -> np.ndarray:
+    """Turn pixel vectors (I, ..., 2) into mm."""
+    if spacing is None:
+        return vectors
+    scale = np.asarray(spacing, dtype=np.float64)
+    if scale.shape not in ((2,), (len(vectors), 2)) or not (np.isfinite(scale) & (scale > 0)).all():
+        raise MetricError(f"spacing: found shape {scale.shape}, expected (2,) or (I, 2), positive, or None")
+    return vectors * (scale if scale.ndim == 1 else scale.reshape(len(vectors), *(1,) * (vectors.ndim - 2), 2))
+
+
+def _mean(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """Average over images where ``counted``; NaN where none is."""
+    return _divide(np.where(counted, values, 0.0).sum(0), counted.sum(0))
+
+
+def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    nowhere = np.full(np.shape(numerator), np.nan)
+    return np.divide(numerator, denominator, out=nowhere, where=np.asarray(denominator) != 0)

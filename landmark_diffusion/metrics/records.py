@@ -1,0 +1,192 @@
+"""Prediction: what a method found in one image, in original pixels, and the table that is written from it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from landmark_diffusion.errors import DataError
+from landmark_diffusion.files import atomic_write_text
+from landmark_diffusion.metrics.functional import MetricError
+
+Unit = Literal["mm", "px"]
+COLUMNS = ("image_id", "landmark", "x", "y", "x_true", "y_true", "error", "unit")
+RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass
+class Prediction:
+    """The landmarks of one image beside its annotations.
+
+    Args:
+        image_id: unique within the dataset.
+        index: the sample's place in its dataset.
+        points: (N, 2) predicted original pixels (x, y).
+        annotations: (A, N, 2) original pixels; NaN where an annotator left a landmark out.
+        spacing: mm per pixel (x, y), or None where it is not known.
+        covariance: (N, 2, 2) spread of the prediction in squared original pixels, where the method gives one.
+    """
+
+    image_id: str
+    index: int
+    points: np.ndarray
+    annotations: np.ndarray
+    spacing: tuple[float, float] | None = None
+    covariance: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        self.points = np.asarray(self.points, dtype=np.float64)
+        self.annotations = np.asarray(self.annotations, dtype=np.float64)
+        if self.points.ndim != 2 or self.points.shape[1] != 2 or self.annotations.shape[1:] != self.points.shape:
+            raise MetricError(
+                f"{self.image_id}: found points {self.points.shape} and annotations {self.annotations.shape}, "
+                "expected (N, 2) and (A, N, 2)"
+            )
+
+    @property
+    def truth(self) -> np.ndarray:
+        """Mean of the annotators, (N, 2) original pixels; NaN only where no annotator marked the point."""
+        return mean_of_annotators(self.annotations)
+
+    @property
+    def unit(self) -> Unit:
+        """ "mm" where the spacing is known, else "px"."""
+        return "px" if self.spacing is None else "mm"
+
+
+def mean_of_annotators(annotations: np.ndarray) -> np.ndarray:
+    """Average (..., A, N, 2) annotations to (..., N, 2) over those annotators who marked the point; else NaN."""
+    known = ~np.isnan(annotations).any(-1, keepdims=True)
+    count = known.sum(-3)
+    total = np.where(known, annotations, 0.0).sum(-3)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def errors(prediction: Prediction, unit: Unit | None = None, truth: np.ndarray | None = None) -> np.ndarray:
+    """Measure a prediction's radial errors, (N,) float64, NaN where there is no truth.
+
+    ``unit`` None takes mm where the spacing is known, else original pixels; ``truth`` (N, 2) is the annotators' mean
+    unless given. Raises MetricError on "mm" without spacing, and on a point that is not finite although its truth
+    is known.
+    """
+    unit = prediction.unit if unit is None else unit
+    if unit == "mm" and prediction.spacing is None:
+        raise MetricError(f"{prediction.image_id}: an error in mm needs the spacing, which is not known; use unit 'px'")
+    truth = prediction.truth if truth is None else truth
+    faulty = ~np.isnan(truth).any(-1) & ~np.isfinite(prediction.points).all(-1)
+    if faulty.any():
+        raise MetricError(
+            f"{prediction.image_id}: predicted point {int(faulty.argmax())} is "
+            f"{prediction.points[faulty.argmax()].tolist()}, expected finite pixels"
+        )
+    scale = np.ones(2) if unit == "px" else np.asarray(prediction.spacing, dtype=np.float64)
+    return np.linalg.norm((prediction.points - truth) * scale, axis=-1)
+
+
+def in_dataset_order(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """Sort predictions by their index and keep the first of each: several processes give them interleaved, padded."""
+    first: dict[int, Prediction] = {}
+    for prediction in predictions:
+        first.setdefault(prediction.index, prediction)
+    return [first[index] for index in sorted(first)]
+
+
+def write_predictions_csv(
+    path: str | Path, predictions: Sequence[Prediction], landmark_names: Sequence[str], unit: Unit | None = None
+) -> None:
+    """Write one row for each landmark of each image, in dataset order, each image once; whole or not at all.
+
+    Points are original pixels with six decimals, ``error`` is in ``unit`` (None: mm where the spacing is known);
+    truth and error are empty where no annotator marked the landmark. Names that a spreadsheet would run as formulas
+    get an apostrophe in front, which :func:`read_predictions_csv` takes away.
+    """
+    lines = [",".join(COLUMNS)]
+    for prediction in in_dataset_order(predictions):
+        if len(prediction.points) != len(landmark_names):
+            raise MetricError(
+                f"{prediction.image_id}: found {len(prediction.points)} points for {len(landmark_names)} landmark names"
+            )
+        used = prediction.unit if unit is None else unit
+        values = np.column_stack([prediction.points, prediction.truth, errors(prediction, used)])
+        for name, row in zip(landmark_names, values, strict=True):
+            lines.append(",".join([_text(prediction.image_id), _text(name), *map(_number, row), used]))
+    atomic_write_text(path, "\n".join(lines) + "\n")
+
+
+@dataclass(frozen=True)
+class PredictionTable:
+    """What predictions.csv holds: I images in file order, N landmarks; points and truth in original pixels."""
+
+    image_ids: tuple[str, ...]
+    landmark_names: tuple[str, ...]
+    points: np.ndarray  # (I, N, 2)
+    truth: np.ndarray  # (I, N, 2), NaN where unknown
+    errors: np.ndarray  # (I, N) in unit, NaN where unknown
+    unit: Unit
+
+
+def read_predictions_csv(path: str | Path) -> PredictionTable:
+    """Read what :func:`write_predictions_csv` wrote; raises DataError with file and line on anything else."""
+    path = Path(path)
+    if not path.is_file():
+        raise DataError("no such file; `ldx test` writes predictions.csv into the run folder", path)
+    cells: dict[str, dict[str, np.ndarray]] = {}
+    units: set[str] = set()
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.reader(file)
+        header = next(reader, [])
+        if tuple(header) != COLUMNS:
+            raise DataError(f"found the columns {','.join(header)}, expected {','.join(COLUMNS)}", path, 1)
+        for row in reader:
+            image, name, values, unit = _parse(row, path, reader.line_num)
+            landmarks = cells.setdefault(image, {})
+            if name in landmarks:
+                raise DataError(f"a second row for landmark {name!r} of image {image!r}", path, reader.line_num)
+            landmarks[name] = values
+            units.add(unit)
+    return _table(cells, units, path)
+
+
+def _table(cells: dict[str, dict[str, np.ndarray]], units: set[str], path: Path) -> PredictionTable:
+    if len(units) != 1:
+        raise DataError(f"found the units {sorted(units)}, expected rows of one unit, mm or px", path)
+    names = tuple(next(iter(cells.values())))
+    for image, landmarks in cells.items():
+        if set(landmarks) != set(names):
+            raise DataError(f"image {image!r} has {len(landmarks)} landmarks that are not the first image's", path)
+    values = np.array([[landmarks[name] for name in names] for landmarks in cells.values()])
+    unit: Unit = "mm" if units == {"mm"} else "px"
+    return PredictionTable(tuple(cells), names, values[..., :2], values[..., 2:4], values[..., 4], unit)
+
+
+def _parse(row: list[str], path: Path, line: int) -> tuple[str, str, np.ndarray, str]:
+    if len(row) != len(COLUMNS):
+        raise DataError(f"found {len(row)} cells, expected {len(COLUMNS)}", path, line)
+    image, name, *numbers, unit = row
+    if unit not in ("mm", "px"):
+        raise DataError(f"found the unit {unit!r}, expected mm or px", path, line)
+    try:
+        values = np.array([float(cell) if cell else np.nan for cell in numbers])
+    except ValueError as error:
+        raise DataError(f"found {','.join(numbers)}, expected numbers ({error})", path, line) from None
+    return _unescape(image), _unescape(name), values, unit
+
+
+def _number(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.6f}"
+
+
+def _text(text: str) -> str:
+    """One cell. (csv.writer leaves a carriage return unquoted when lines end in a newline alone.)"""
+    # A text that itself begins with an apostrophe gets one too, so that reading can always take one away.
+    safe = "'" + text if text.startswith((*RUN_BY_SPREADSHEETS, "'")) else text
+    return '"' + safe.replace('"', '""') + '"' if any(mark in safe for mark in ',"\r\n') else safe
+
+
+def _unescape(text: str) -> str:
+    return text[1:] if text.startswith("'") else text

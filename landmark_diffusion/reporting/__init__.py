@@ -1,0 +1,22 @@
+"""Tables and figures of a test run, made from predictions; importing it does not import matplotlib."""
+
+from landmark_diffusion.reporting.landmark_table import LandmarkTable, landmark_table
+from landmark_diffusion.reporting.metrics_file import interval_lines, intervals, metrics_dict, write_metrics
+from landmark_diffusion.reporting.report import CaseDetails, Choice, choose_images, write_report
+from landmark_diffusion.reporting.tables import Row, Table, results_table
+
+__all__ = [
+    "CaseDetails",
+    "Choice",
+    "LandmarkTable",
+    "Row",
+    "Table",
+    "choose_images",
+    "interval_lines",
+    "intervals",
+    "landmark_table",
+    "metrics_dict",
+    "results_table",
+    "write_metrics",
+    "write_report",
+]

@@ -1,0 +1,71 @@
+"""A grid of texts with lines above and notes below, as rich prints it and as Markdown shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Texts in rows and columns; the first column is set left, the others right.
+
+    Args:
+        title: printed bold above everything, a heading in Markdown.
+        above: lines before the table: how it was measured, how much was counted.
+        headings: short ones, for terminals of 80 columns.
+        long_headings: what they stand for, used in Markdown.
+        sections: groups of rows; a rule parts them in the terminal.
+        notes: lines below the table.
+    """
+
+    title: str
+    above: tuple[str, ...]
+    headings: tuple[str, ...]
+    long_headings: tuple[str, ...]
+    sections: tuple[tuple[tuple[str, ...], ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def to_rich(self) -> RenderableType:
+        """Build what ``rich.console.Console.print`` takes."""
+        from rich import box
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, collapse_padding=True, show_edge=False)
+        for number, heading in enumerate(self.headings):
+            # Numbers must never be cut; in a narrow terminal the first column's labels fold instead.
+            table.add_column(heading, justify="right" if number else "left", no_wrap=bool(number), overflow="fold")
+        for section in self.sections:
+            for row in section:
+                table.add_row(*(Text(cell) for cell in row))
+            table.add_section()
+        lines = [Text(line, style="dim") for line in self.above]
+        notes = [Text(line, style="dim") for line in self.notes]
+        return Group(Text(self.title, style="bold"), *lines, table, *notes)
+
+    def to_markdown(self) -> str:
+        """Write the grid as a Markdown section that ends with a line end."""
+        lines = [f"## {self.title}", ""] if self.title else []
+        lines += [f"{escape(line)}  " for line in self.above] + [""] * bool(self.above)
+        lines += [_markdown_row(self.long_headings), _markdown_row(["---"] + ["---:"] * (len(self.headings) - 1))]
+        lines += [_markdown_row(row) for section in self.sections for row in section]
+        lines += [""] * bool(self.notes) + [f"{escape(line)}  " for line in self.notes]
+        return "\n".join(lines) + "\n"
+
+
+def escape(text: str) -> str:
+    """Keep Markdown from reading user's text (names of images, landmarks, annotators) as markup."""
+    for mark in "\\`*_[]|<>":
+        text = text.replace(mark, "\\" + mark)
+    return text.replace("\n", " ")
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    kept = [cell if set(cell) <= set("-:") else escape(cell) for cell in cells]
+    return "| " + " | ".join(kept) + " |"

@@ -1,0 +1,149 @@
+"""ResultsWriter: after validate, test and predict, write the table, the records and the pictures."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from rich.console import Console
+
+from landmark_diffusion.data.datasets.base import Stage
+from landmark_diffusion.metrics.records import Prediction, write_predictions_csv
+from landmark_diffusion.reporting.metrics_file import write_metrics
+from landmark_diffusion.reporting.report import CaseDetails, write_report
+from landmark_diffusion.reporting.tables import results_table
+
+FOLDERS: dict[TrainerFn, tuple[str, Stage]] = {
+    TrainerFn.VALIDATING: ("validate", "val"),
+    TrainerFn.TESTING: ("test", "test"),
+    TrainerFn.PREDICTING: ("predict", "predict"),
+}
+
+
+class ResultsWriter(Callback):
+    """Write what an evaluation found under ``run_folder/validate``, ``test`` or ``predict``, on the first process.
+
+    ``metrics.json``, ``predictions.csv`` (the main variant; the others as ``predictions_<variant>.csv``), after a test also
+    ``report/`` with overlays, the reverse process and error plots; the table is printed, and goes to Weights & Biases
+    with the pictures where that is on. Predict writes the points alone.
+
+    Args:
+        run_folder: the run's folder.
+        facts: what to note beside the figures, such as the checkpoint.
+        pictures: how many images the report shows; 0 writes no report.
+    """
+
+    def __init__(self, run_folder: str | Path, facts: Mapping[str, Any] | None = None, pictures: int = 6) -> None:
+        self.run_folder, self.facts, self.pictures = Path(run_folder), dict(facts or {}), pictures
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """After ``ldx validate``; nothing within fit."""
+        self._write(trainer, pl_module)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """After ``ldx test``."""
+        self._write(trainer, pl_module)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """After ``ldx predict``."""
+        self._write(trainer, pl_module)
+
+    def _write(self, trainer: Trainer, module: Any) -> None:
+        if trainer.state.fn not in FOLDERS or not trainer.is_global_zero or not module.results:
+            return
+        name, stage = FOLDERS[trainer.state.fn]
+        folder, data = self.run_folder / name, trainer.datamodule  # type: ignore[attr-defined]
+        folder.mkdir(parents=True, exist_ok=True)
+        console = Console()
+        main = module.main_variant if module.main_variant in module.results else next(iter(module.results))
+        variants = dict(sorted(module.results.items(), key=lambda item: (item[0] == main, item[0])))
+        for variant, predictions in variants.items():
+            suffix = "" if variant == main else f"_{variant.replace('-', '_')}"
+            write_predictions_csv(folder / f"predictions{suffix}.csv", predictions, data.landmark_names)
+        if stage != "predict":
+            self._write_figures(trainer, module, variants, main, folder, stage, console)
+        console.print(f"[bold]Results in {folder}[/bold]")
+
+    def _write_figures(
+        self, trainer: Trainer, module: Any, variants: dict[str, list[Prediction]], main: str, folder: Path,
+        stage: Stage, console: Console,
+    ) -> None:  # fmt: skip
+        source = trainer.datamodule.source  # type: ignore[attr-defined]
+        title = f"{type(module).__name__} on {source.name}, {stage} images"
+        table = results_table(variants, source.annotator_names, source.radii, None, title=title)
+        console.print(table)
+        extra = {"command": " ".join(["ldx", *sys.argv[1:]]), "seed": module.seed, "updates": module.trained_updates}
+        write_metrics(
+            folder / "metrics.json", variants, source.landmark_names, source.annotator_names, source.radii,
+            extra={**extra, **self.facts},
+        )  # fmt: skip
+        pictures: list[Path] = []
+        if stage == "test" and self.pictures:
+            with console.status("drawing the report"):
+                pictures = self._report(trainer, module, variants, main, folder, title)
+            console.print(f"Pictures and per-landmark errors: {folder / 'report' / 'README.md'}")
+        log_to_wandb(trainer, stage, table, pictures)
+
+    def _report(
+        self, trainer: Trainer, module: Any, variants: dict[str, list[Prediction]], main: str, folder: Path, title: str
+    ) -> list[Path]:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        examples = data.stage_dataset("test")
+        places = {sample.image_id: index for index, sample in enumerate(examples.samples)}
+
+        def details(image_id: str) -> CaseDetails:
+            return case_details(module, examples, places[image_id])
+
+        return write_report(
+            folder / "report",
+            variants,
+            lambda image_id: data.source.load_image(examples.samples[places[image_id]]),
+            data.landmark_names,
+            data.source.annotator_names,
+            data.source.radii,
+            details=details,
+            main=main,
+            overlays=self.pictures,
+            title=title,
+        )
+
+
+@torch.no_grad()
+def case_details(module: Any, examples: Any, index: int) -> CaseDetails:
+    """Run one image again for its maps and its reverse process; the noise is keyed by the image, so it is the same."""
+    item = examples[index]
+    batch = {
+        key: value.unsqueeze(0).to(module.device) if isinstance(value, torch.Tensor) else [value]
+        for key, value in item.items()
+    }
+    batch["index"] = torch.tensor(batch["index"])
+    with module.trainer.precision_plugin.forward_context():
+        maps = module.predict_maps(batch)
+        trajectory = [
+            (step.t, step.x_t[0].float().cpu().numpy(), step.x0[0].float().cpu().numpy())
+            for step in (module.reverse_process(batch) if getattr(module, "diffusion", False) else ())
+        ]
+    return CaseDetails(
+        image=examples.image(index),
+        frame=examples.frames[index],
+        heatmaps={name: value[0].float().cpu().numpy() for name, value in maps.items()},
+        trajectory=trajectory,
+    )
+
+
+def log_to_wandb(trainer: Trainer, stage: str, table: Any, pictures: list[Path]) -> None:
+    """Send the table's rows and the pictures to Weights & Biases, where it is on."""
+    for logger in trainer.loggers:
+        if type(logger).__name__ != "WandbLogger":
+            continue
+        rows = table.to_dict()["rows"]
+        columns = ["label", "mre", "std", "median", "beyond_10mm"]
+        logger.log_table(f"{stage}/table", columns, [[row[c] for c in columns] for row in rows])  # type: ignore[attr-defined]
+        images = [str(path) for path in pictures if path.suffix == ".png"]
+        if images:
+            logger.log_image(f"{stage}/report", images)  # type: ignore[attr-defined]
