@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
-# Before numpy, torch and albumentations are imported: two xdist workers on two cores must not fight for threads.
+import pytest
+
+# Set before any test imports numpy, torch or albumentations: two xdist workers on two cores must not fight for threads.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 os.environ["WANDB_MODE"] = "disabled"
 os.environ["MPLBACKEND"] = "Agg"
-
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
-import pytest
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

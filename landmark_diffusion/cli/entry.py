@@ -62,8 +62,11 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         if _debug():
             raise
-        print("interrupted: nothing was running yet, nothing was changed", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # `ldx configs | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def print_error(error: UserError) -> None:

@@ -10,6 +10,8 @@ import logging
 import pkgutil
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
@@ -22,6 +24,7 @@ from landmark_diffusion.cli.checkpoint_choice import choose_checkpoint, default_
 from landmark_diffusion.cli.compatibility import CheckpointContent, check_compatible, read_content
 from landmark_diffusion.cli.config_checks import check_configs, check_linked_options
 from landmark_diffusion.cli.config_files import config_paths
+from landmark_diffusion.cli.entry import RUN_VERBS
 from landmark_diffusion.cli.parser_errors import explain, option_names
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.reporting.results_writer import ResultsWriter
@@ -41,6 +44,7 @@ _IDLE_WARNINGS = (
     "is not supported by the model summary",
     "isinstance.treespec, LeafSpec",
     "does not have many workers",
+    "It is recommended to use .self.log.*sync_dist=True",  # what we log comes from metrics that reduce themselves
     "smaller than the logging interval",
     "callbacks used to create the checkpoint need to be provided",  # those are for training
 )
@@ -154,7 +158,12 @@ class LdxCLI(LightningCLI):
             self._discard_old_run()
         if given.get("logger") is None and not throwaway:
             self.trainer.loggers = make_loggers(self.run, self.config[subcommand].wandb)
-        super()._run_subcommand(subcommand)
+        try:
+            super()._run_subcommand(subcommand)
+        except SystemExit as stop:
+            if stop.code == 1 and self.trainer.interrupted:  # Lightning's status for Ctrl-C; the shell's is 130
+                raise SystemExit(130) from None
+            raise
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """Load checkpoints without running any code that is in them."""
@@ -192,21 +201,33 @@ def run_cli(
     if data_class is None:
         from landmark_diffusion.data.datamodule import LandmarkDataModule as data_class
     check_linked_options(LINKED)
-    quieten()
-    try:
-        LdxCLI(
-            model_class,
-            data_class,
-            subclass_mode_model=True,
-            save_config_callback=RunConfigCallback,
-            trainer_defaults=TRAINER_DEFAULTS,
-            parser_class=LdxParser,
-            parser_kwargs={"prog": "ldx", "allow_abbrev": False},
-            auto_configure_optimizers=False,
-        )
-    except MisconfigurationException as error:
-        raise UserError(f"trainer: {error}") from error
+    with quieter():
+        try:
+            LdxCLI(
+                model_class,
+                data_class,
+                subclass_mode_model=True,
+                save_config_callback=RunConfigCallback,
+                trainer_defaults=TRAINER_DEFAULTS,
+                parser_class=LdxParser,
+                parser_kwargs=parser_options(),
+                auto_configure_optimizers=False,
+            )
+        except MisconfigurationException as error:
+            raise UserError(f"trainer: {error}") from error
     return 0
+
+
+def parser_options() -> dict[str, Any]:
+    """Return the parsers' options: a short usage line for each verb in place of a page of brackets."""
+    options: dict[str, Any] = {"prog": "ldx", "allow_abbrev": False}
+    for verb, what in RUN_VERBS.items():
+        options[verb] = {
+            "description": f"{what[0].upper()}{what[1:]}.",
+            "usage": f"ldx {verb} --config NAME_OR_PATH [--config MORE] [--data.OPTION VALUE] ...",
+            "epilog": "The options of a model: --model.help DiffusionHeatmapModule. Examples: ldx --help",
+        }
+    return options
 
 
 def import_methods() -> type[LightningModule]:
@@ -219,13 +240,19 @@ def import_methods() -> type[LightningModule]:
     return LandmarkModule
 
 
-def quieten() -> None:
-    """Hide notices of the libraries that a user of ldx can do nothing about."""
+@contextmanager
+def quieter() -> Iterator[None]:
+    """Hide notices of the libraries that a user of ldx can do nothing about, and print warnings as one line."""
     for name in _TALKATIVE:
         logging.getLogger(name).addFilter(_is_of_use)
     for text in _IDLE_WARNINGS:
         warnings.filterwarnings("ignore", message=f".*{text}.*")
+    before = warnings.formatwarning
     warnings.formatwarning = lambda message, *args, **kwargs: f"warning: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _is_of_use(record: logging.LogRecord) -> bool:

@@ -35,7 +35,8 @@ def inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
     Pixel centres are integers, so an image reaches from -0.5 to size - 0.5.
     """
-    return ~((points < -0.5) | (points >= np.asarray(size) - 0.5)).any(-1)
+    beyond = (points < -0.5) | (points >= np.asarray(size) - 0.5)
+    return np.logical_not(beyond.any(-1))
 
 
 def outside_fault(name: str, point: np.ndarray, size: tuple[int, int], path: Path, line: int) -> DataError:

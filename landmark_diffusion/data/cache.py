@@ -69,9 +69,10 @@ class ImageCache:
 
         Raises DataError that names the first image which is missing or cannot be decoded.
         """
-        wanted = ((sample, frame, self.path(dataset, sample, frame)) for sample, frame in zip(samples, frames, strict=True))
+        pairs = zip(samples, frames, strict=True)
+        wanted = [(sample, frame, self.path(dataset, sample, frame)) for sample, frame in pairs]
         missing = [item for item in wanted if not item[2].exists()]
-        for sample, frame, path in _tracked(missing, progress, f"decoding {dataset.name}"):
+        for sample, frame, path in _tracked(missing, progress and _is_first_process(), f"decoding {dataset.name}"):
             if not path.exists():  # another process may have made it since
                 self._make(dataset, sample, frame, path)
         return len(missing)
@@ -147,6 +148,11 @@ def _tracked(items: list, progress: bool, label: str) -> Iterable:
     if not progress or not items:
         return items
     return _with_bar(items, label)
+
+
+def _is_first_process() -> bool:
+    """Whether this process shows the bar: Lightning numbers the processes of one machine by LOCAL_RANK."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def _with_bar(items: list, label: str) -> Iterator:

@@ -66,10 +66,11 @@ def _doubt(dataset: LandmarkDataset, sample: LandmarkSample, outliers: list[Outl
         f"{dataset.landmark_names[o.landmark]} ({o.distance:.0f} px; usual {o.usual:.0f})" for o in outliers
     )
     by = f" by {dataset.annotator_names[first.annotator]}" if len(dataset.annotator_names) > 1 else ""
-    expected = (
-        "far from their place in the other images" if first.kind == "position" else "far from where its other points say"
-    )
-    return f"{where(sample, first.annotator, first.landmark)}: {sample.image_id}{by}: {expected}: {points}"
+    what = {
+        "position": "far from the place that these points have in other images",
+        "prediction": "far from where the image's other points put them (swapped, slipped?)",
+    }[first.kind]
+    return f"{where(sample, first.annotator, first.landmark)}: {sample.image_id}{by}: {what}: landmark {points}"
 
 
 def _tracked(items: Sequence[LandmarkSample], label: str) -> Iterable[LandmarkSample]:

@@ -85,7 +85,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _check_header(image: Image.Image, path: Path) -> None:
-    orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    # The base class's method: that of PNG would decode the whole image to look for tags behind the pixels.
+    orientation = Image.Image.getexif(image).get(_ORIENTATION_TAG, 1)
     if orientation not in (0, 1):  # 0 is written by some devices for "not known"
         raise DataError(
             f"the EXIF tag says orientation {orientation}, so it is unclear whether the annotation means the turned "

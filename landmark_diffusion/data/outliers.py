@@ -20,6 +20,10 @@ PREDICTION_LIMIT = 6.0
 _RIDGE = 0.003
 """Ridge of the prediction, in units of the squared median deviation: enough for more features than images."""
 
+_ROUNDS, _IMPUTATIONS = 6, 2
+
+_Doubt = tuple[int, int, float, float]  # image, landmark, distance, usual distance
+
 
 @dataclass(frozen=True)
 class Outlier:
@@ -48,15 +52,15 @@ def find_outliers(samples: Sequence[LandmarkSample]) -> list[Outlier]:
     found: dict[tuple[int, int, int], Outlier] = {}
     for annotator in range(samples[0].annotations.shape[0]):
         points = np.stack([sample.annotations[annotator] for sample in samples]) * (usual_size / sizes)[:, None]
-        usable = ~np.isnan(points).any(-1)
+        usable = np.logical_not(np.isnan(points).any(-1))
         if usable.sum(0).max(initial=0) < MIN_IMAGES:
             continue
         centred = np.where(usable[..., None], points - _median(points, usable), 0.0)
-        for kind, residual, limit in (
-            ("position", centred, POSITION_LIMIT),
-            ("prediction", _left_out_residuals(centred), PREDICTION_LIMIT),
+        for kind, doubted in (
+            ("position", _beyond(centred, usable, POSITION_LIMIT)),
+            ("prediction", _mispredicted(centred, usable)),
         ):
-            for image, landmark, distance, usual in _beyond(residual, usable, limit):
+            for image, landmark, distance, usual in doubted:
                 found[image, annotator, landmark] = Outlier(image, annotator, landmark, distance, usual, kind)
     return [found[key] for key in sorted(found)]
 
@@ -67,6 +71,31 @@ def _median(points: np.ndarray, usable: np.ndarray) -> np.ndarray:
     for landmark in np.flatnonzero(usable.any(0)):
         medians[landmark] = np.median(points[usable[:, landmark], landmark], axis=0)
     return medians
+
+
+def _mispredicted(centred: np.ndarray, usable: np.ndarray) -> list[_Doubt]:
+    """Points beyond the limit from their prediction, found one by one in each image.
+
+    A wrong point also spoils the predictions of its neighbours. So in each round only the worst point of an image is
+    doubted; then it is replaced by its prediction, as missing points are, and the others are judged again.
+    """
+    centred, usable = centred.copy(), usable.copy()
+    doubts: list[_Doubt] = []
+    for _ in range(_ROUNDS):
+        for _ in range(_IMPUTATIONS if not usable.all() else 0):
+            centred[~usable] -= _left_out_residuals(centred)[~usable]
+        beyond = _beyond(_left_out_residuals(centred), usable, PREDICTION_LIMIT)
+        worst: dict[int, _Doubt] = {}
+        for doubt in beyond:
+            image, _, distance, usual = doubt
+            if image not in worst or distance / usual > worst[image][2] / worst[image][3]:
+                worst[image] = doubt
+        if not worst:
+            break
+        for image, doubt in worst.items():
+            usable[image, doubt[1]] = False
+        doubts += worst.values()
+    return doubts
 
 
 def _left_out_residuals(centred: np.ndarray) -> np.ndarray:
@@ -90,10 +119,10 @@ def _left_out_residuals(centred: np.ndarray) -> np.ndarray:
     return residuals
 
 
-def _beyond(residual: np.ndarray, usable: np.ndarray, limit: float) -> list[tuple[int, int, float, float]]:
-    """(image, landmark, distance, usual distance) of the usable points beyond ``limit`` times the median distance."""
+def _beyond(residual: np.ndarray, usable: np.ndarray, limit: float) -> list[_Doubt]:
+    """The usable points beyond ``limit`` times the median distance."""
     distance = np.linalg.norm(residual, axis=-1)
-    found = []
+    found: list[_Doubt] = []
     for landmark in range(distance.shape[1]):
         known = usable[:, landmark]
         if known.sum() < MIN_IMAGES:

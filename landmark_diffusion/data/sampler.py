@@ -86,13 +86,16 @@ class EvalSampler(Sampler[int]):
 def resume_position(trainer: Trainer) -> tuple[int, int]:
     """Return (epoch, batches of it already done) where training goes on; (0, 0) for a fresh run.
 
-    Call it in ``train_dataloader()``: Lightning has restored its progress by then, but not yet moved it past a finished
-    epoch, and with workers the first batches are fetched before it calls ``set_epoch``.
+    Call it in ``train_dataloader()``. With workers the first batches are fetched as soon as the loader is made, before
+    Lightning calls ``set_epoch``, and an optimiser that asks for ``trainer.estimated_stepping_batches`` has the loader
+    made even before Lightning restores its progress: hence the look into the checkpoint that is being loaded.
     """
-    epochs = trainer.fit_loop.epoch_progress.current
-    batches = trainer.fit_loop.epoch_loop.batch_progress
-    if epochs.ready == epochs.processed:  # nothing begun, or saved after the epoch was counted: its number moved on
-        return trainer.current_epoch, 0
-    if batches.is_last_batch:
-        return trainer.current_epoch + 1, 0
-    return trainer.current_epoch, batches.current.ready
+    loading = trainer._checkpoint_connector._loaded_checkpoint.get("loops")
+    loop = loading["fit_loop"] if loading else trainer.fit_loop.state_dict()
+    epochs, batches = loop["epoch_progress"]["current"], loop["epoch_loop.batch_progress"]
+    epoch = int(epochs["processed"])
+    if epochs["ready"] == epoch:  # no epoch has begun, or the one that did was counted already
+        return epoch, 0
+    if batches["is_last_batch"]:
+        return epoch + 1, 0
+    return epoch, int(batches["current"]["ready"])

@@ -19,7 +19,7 @@ ISBI2015_SPLITS: Mapping[str, Mapping[str, range]] = {
 
 
 def seeded_split(
-    ids: Sequence[str], fractions: tuple[float, float, float] = (0.7, 0.15, 0.15), seed: int = 0
+    ids: Sequence[str], fractions: Sequence[float] = (0.7, 0.15, 0.15), seed: int = 0
 ) -> dict[str, list[str]]:
     """Divide ids into train, val and test at random: the same ids, fractions and seed give the same parts.
 
@@ -27,7 +27,7 @@ def seeded_split(
     above 0 and an image is left. Raises UserError on fractions that are no division.
     """
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise UserError(f"fractions: found {tuple(fractions)}, expected three of at least 0 (train, val, test) with sum 1")
+        raise UserError(f"fractions: found {tuple(fractions)}, expected train, val, test of at least 0 with sum 1")
     if fractions[0] == 0 or len(ids) == 0:
         raise UserError("fractions: the train part would be empty, expected a fraction above 0 and at least one image")
     order = [str(image) for image in np.random.default_rng(seed).permutation(sorted(ids))]

@@ -1,21 +1,96 @@
+"""NoiseSchedule: betas, cumulative alphas and the posterior, in float64 until they are used."""
+
 from __future__ import annotations
+
 import math
-from typing import Literal
+from typing import Literal, get_args
+
 import torch
+
+from landmark_diffusion.errors import UserError
+
 ScheduleKind = Literal["linear", "scaled_linear", "sqrt_linear", "cosine"]
+MAX_BETA = 0.999
+"""Nichol and Dhariwal's bound: a beta of 1 would leave nothing of the signal."""
+
+
 class NoiseSchedule:
-    def __init__(self, kind="linear", steps=200, beta_start=1e-4, beta_end=0.02, zero_terminal_snr=False):
-        self.kind, self.steps = kind, steps
-        scale = 1000 / steps if kind == "scaled_linear" else 1.0
-        if kind in ("linear", "scaled_linear"):
-            betas = torch.linspace(beta_start * scale, beta_end * scale, steps, dtype=torch.float64).clamp(max=0.999)
-        elif kind == "sqrt_linear":
-            betas = torch.linspace(beta_start**0.5, beta_end**0.5, steps, dtype=torch.float64) ** 2
-        else:
-            f = lambda t: math.cos((t / steps + 0.008) / 1.008 * math.pi / 2) ** 2
-            betas = torch.tensor([min(1 - f(i + 1) / f(i), 0.999) for i in range(steps)], dtype=torch.float64)
-        ab = torch.cumprod(1 - betas, 0)
+    """Variances of the forward process q(x_t | x_0) (Ho et al. 2020; paper A eq. 1-3). Step 0 is the least noisy.
+
+    Args:
+        kind: "linear" (paper A as printed), "scaled_linear" (linear with betas x 1000/T, as the authors' earlier code
+            has it), "sqrt_linear" (linear in sqrt(beta)) or "cosine" (Nichol and Dhariwal 2021).
+        steps: T.
+        beta_start, beta_end: beta at t = 0 and t = T-1, before the scaling; not used by "cosine".
+        zero_terminal_snr: rescale so that x_(T-1) is pure noise (Lin et al. 2023, algorithm 1).
+
+    Attributes:
+        betas, alphas, alphas_bar, posterior_variance: (T,) float64 on the CPU.
+
+    Raises UserError for an unknown kind, fewer than 1 step and betas outside (0, 1).
+    """
+
+    def __init__(
+        self,
+        kind: ScheduleKind = "linear",
+        steps: int = 200,
+        beta_start: float = 1e-4,
+        beta_end: float = 0.02,
+        zero_terminal_snr: bool = False,
+    ) -> None:
+        if steps < 1:
+            raise UserError(f"diffusion_steps: found {steps}, expected at least 1")
+        if not 0 < beta_start <= beta_end < 1:
+            raise UserError(f"beta_start {beta_start} and beta_end {beta_end}: expected 0 < beta_start <= beta_end < 1")
+        self.kind, self.steps, self.zero_terminal_snr = kind, steps, zero_terminal_snr
+        betas = _betas(kind, steps, beta_start, beta_end)
         if zero_terminal_snr:
-            s = ab.sqrt(); s = (s - s[-1]) * s[0] / (s[0] - s[-1]); ab = s**2
-            betas = 1 - torch.cat([ab[:1], ab[1:] / ab[:-1]])
-        self.betas, self.alphas, self.alphas_bar = betas, 1 - betas, ab
+            betas = _to_zero_terminal_snr(betas)
+        self.betas = betas
+        self.alphas = 1 - betas
+        self.alphas_bar = torch.cumprod(self.alphas, 0)
+        before = torch.cat([torch.ones(1, dtype=torch.float64), self.alphas_bar[:-1]])
+        self.posterior_variance = betas * (1 - before) / (1 - self.alphas_bar)
+        """beta_tilde_t (paper A below eq. 5); 0 at t = 0."""
+        self._x0_weight = before.sqrt() * betas / (1 - self.alphas_bar)
+        self._x_t_weight = self.alphas.sqrt() * (1 - before) / (1 - self.alphas_bar)
+
+    def posterior(self, x0: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and variance of q(x_(t-1) | x_t, x_0) (eq. 8 and beta_tilde) for x0, x_t (B, ...) at steps t (B,).
+
+        The variance broadcasts against the mean; at t = 0 the mean is x0 and the variance 0.
+        """
+        x0_weight, x_t_weight = at_steps(self._x0_weight, t, x0), at_steps(self._x_t_weight, t, x0)
+        return x0_weight * x0 + x_t_weight * x_t, at_steps(self.posterior_variance, t, x0)
+
+
+def at_steps(values: torch.Tensor, t: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Take (T,) float64 values at steps t (B,), shaped to broadcast with ``like`` (B, ...), in float32 or better."""
+    dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+    chosen = values.to(t.device)[t] if values.device != t.device else values[t]
+    return chosen.to(like.device, dtype).reshape(-1, *(1,) * (like.ndim - 1))
+
+
+def _betas(kind: str, steps: int, start: float, end: float) -> torch.Tensor:
+    if kind == "linear":
+        return torch.linspace(start, end, steps, dtype=torch.float64)
+    if kind == "scaled_linear":
+        scale = 1000 / steps
+        return torch.linspace(start * scale, end * scale, steps, dtype=torch.float64).clamp(max=MAX_BETA)
+    if kind == "sqrt_linear":
+        return torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float64).square()
+    if kind == "cosine":
+        time = torch.arange(steps + 1, dtype=torch.float64) / steps
+        level = torch.cos((time + 0.008) / 1.008 * math.pi / 2).square()
+        return (1 - level[1:] / level[:-1]).clamp(max=MAX_BETA)
+    raise UserError(f"schedule: found {kind!r}, expected one of {', '.join(get_args(ScheduleKind))}")
+
+
+def _to_zero_terminal_snr(betas: torch.Tensor) -> torch.Tensor:
+    """Shift and scale sqrt(alphas_bar) so that its last entry is 0 and its first stays (Lin et al. 2023)."""
+    if len(betas) < 2:
+        raise UserError("zero_terminal_snr needs at least 2 diffusion steps")
+    root = torch.cumprod(1 - betas, 0).sqrt()
+    root = (root - root[-1]) * root[0] / (root[0] - root[-1])
+    bar = root.square()
+    return 1 - torch.cat([bar[:1], bar[1:] / bar[:-1]])

@@ -1,10 +1,46 @@
+"""The forward process q(x_t | x_0) and the three ways to say what the network predicts: x0, epsilon, v.
+
+All take tensors (B, ...) and steps t (B,), and calculate in float32 or better.
+"""
+
+from __future__ import annotations
+
 import torch
-def _ab(s, t, x): return s.alphas_bar.to(t.device)[t].reshape(-1, *(1,) * (x.ndim - 1)).float()
-def add_noise(s, x0, noise, t):
-    a = _ab(s, t, x0); return a.sqrt() * x0 + (1 - a).sqrt() * noise
-def x0_from_noise(s, x_t, noise, t):
-    a = _ab(s, t, x_t); return (x_t - (1 - a).sqrt() * noise) / a.sqrt()
-def v_from(s, x0, noise, t):
-    a = _ab(s, t, x0); return a.sqrt() * noise - (1 - a).sqrt() * x0
-def x0_from_v(s, x_t, v, t):
-    a = _ab(s, t, x_t); return a.sqrt() * x_t - (1 - a).sqrt() * v
+
+from landmark_diffusion.diffusion.noise_schedule import NoiseSchedule, at_steps
+
+
+def add_noise(schedule: NoiseSchedule, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """Draw x_t = sqrt(alpha_bar_t) x0 + sqrt(1 - alpha_bar_t) noise (paper A eq. 3)."""
+    signal, sigma = scales(schedule, t, x0)
+    return signal * x0 + sigma * noise
+
+
+def x0_from_noise(schedule: NoiseSchedule, x_t: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """Solve eq. 3 for x0; infinite where alpha_bar_t is 0 (zero terminal SNR)."""
+    signal, sigma = scales(schedule, t, x_t)
+    return (x_t - sigma * noise) / signal
+
+
+def noise_from_x0(schedule: NoiseSchedule, x_t: torch.Tensor, x0: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """Solve eq. 3 for the noise."""
+    signal, sigma = scales(schedule, t, x_t)
+    return (x_t - signal * x0) / sigma
+
+
+def v_from(schedule: NoiseSchedule, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """v = sqrt(alpha_bar_t) noise - sqrt(1 - alpha_bar_t) x0 (Salimans and Ho 2022)."""
+    signal, sigma = scales(schedule, t, x0)
+    return signal * noise - sigma * x0
+
+
+def x0_from_v(schedule: NoiseSchedule, x_t: torch.Tensor, v: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """x0 = sqrt(alpha_bar_t) x_t - sqrt(1 - alpha_bar_t) v; finite for every schedule."""
+    signal, sigma = scales(schedule, t, x_t)
+    return signal * x_t - sigma * v
+
+
+def scales(schedule: NoiseSchedule, t: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t), shaped to broadcast with ``like``; roots are taken in float64."""
+    bar = schedule.alphas_bar
+    return at_steps(bar.sqrt(), t, like), at_steps((1 - bar).sqrt(), t, like)

@@ -1,68 +1,204 @@
-import math, torch
+"""UNet: the one network of every method, with encoder and decoder widths of their own and an optional time input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
 from torch import nn
 from torch.nn import functional as F
-def norm(c,g): return nn.GroupNorm(math.gcd(c,g), c)
-class Block(nn.Module):
-    def __init__(s, i, o, temb, g, drop):
+from torch.utils.checkpoint import checkpoint
+
+from landmark_diffusion.errors import UserError
+from landmark_diffusion.models.blocks import (
+    Downsample,
+    ResidualBlock,
+    SelfAttention,
+    TimeEmbedding,
+    Upsample,
+    group_norm,
+)
+
+FINAL_ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"silu": F.silu, "tanh": torch.tanh}
+OUTPUT_ACTIVATIONS = ("none", "tanh")
+
+
+class Stage(nn.Module):
+    """The residual blocks of one level, each followed by self-attention where the level has it."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        blocks: int,
+        attention_heads: int,
+        norm_groups: int,
+        gradient_checkpointing: bool,
+        **block: Any,
+    ) -> None:
         super().__init__()
-        s.n1=norm(i,g); s.c1=nn.Conv2d(i,o,3,padding=1)
-        s.t=nn.Linear(temb,o) if temb else None
-        s.n2=norm(o,g); s.c2=nn.Conv2d(o,o,3,padding=1); s.drop=nn.Dropout(drop)
-        s.skip=nn.Conv2d(i,o,1) if i!=o else nn.Identity()
-        nn.init.zeros_(s.c2.weight); nn.init.zeros_(s.c2.bias)
-    def forward(s,x,e):
-        h=s.c1(F.silu(s.n1(x)))
-        if s.t is not None and e is not None: h=h+s.t(e)[:,:,None,None]
-        return s.skip(x)+s.c2(s.drop(F.silu(s.n2(h))))
-class Attn(nn.Module):
-    def __init__(s,c,h,g):
-        super().__init__(); s.n=norm(c,g); s.qkv=nn.Conv2d(c,3*c,1); s.o=nn.Conv2d(c,c,1); s.h=h
-        nn.init.zeros_(s.o.weight); nn.init.zeros_(s.o.bias)
-    def forward(s,x):
-        b,c,h,w=x.shape
-        q,k,v=s.qkv(s.n(x)).reshape(b,3,s.h,c//s.h,h*w).transpose(-1,-2).unbind(1)
-        y=F.scaled_dot_product_attention(q,k,v).transpose(-1,-2).reshape(b,c,h,w)
-        return x+s.o(y)
+        self.gradient_checkpointing = gradient_checkpointing
+        widths = [in_channels] + [channels] * (blocks - 1)
+        self.blocks = nn.ModuleList(ResidualBlock(c, channels, norm_groups=norm_groups, **block) for c in widths)
+        self.attention = nn.ModuleList(
+            SelfAttention(channels, attention_heads, norm_groups) for _ in range(blocks if attention_heads else 0)
+        )
+
+    def forward(self, x: torch.Tensor, embedding: torch.Tensor | None) -> torch.Tensor:
+        """Map x (B,C,H,W) and the embedding (B,E) to (B,channels,H,W)."""
+        for i, block in enumerate(self.blocks):
+            x = self._run(block, x, embedding)
+            if len(self.attention):
+                x = self._run(self.attention[i], x)
+        return x
+
+    def _run(self, module: nn.Module, *inputs: Any) -> torch.Tensor:
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return checkpoint(module, *inputs, use_reentrant=False)
+        return module(*inputs)
+
+
 class UNet(nn.Module):
-    def __init__(s,in_channels,out_channels,encoder_channels,decoder_channels,blocks_per_level=2,attention_factors=(4,8),attention_heads=4,time_embedding=True,dropout=0.,norm_groups=8,final_activation="silu",output_activation="none",gradient_checkpointing=False):
+    """Map images (B,in_channels,H,W), and steps t where it has a time embedding, to maps (B,out_channels,H,W).
+
+    Paper A section 3.1 by default. Any H and W: the input is padded right and bottom by repeating its border to a
+    multiple of 2^(levels - 1), and the output is cropped.
+
+    Args:
+        in_channels, out_channels: of input and output.
+        encoder_channels: width of each level, top (full resolution) to bottom; each level halves height and width.
+        decoder_channels: width of each level, bottom to top; as many as the encoder's.
+        blocks_per_level: residual blocks of a level, in the encoder and in the decoder.
+        attention_factors: downsampling factors (powers of 2) whose levels attend to themselves; () for none.
+        attention_heads: heads of each self-attention; divides the channels of the levels that attend.
+        time_embedding: take steps t; False builds a network without that branch.
+        dropout: in front of the second convolution of each block.
+        norm_groups: groups of each GroupNorm; the largest common divisor where the channels are no multiple.
+        final_activation: in front of the last convolution.
+        output_activation: after the last convolution.
+        gradient_checkpointing: keep only the inputs of blocks and compute their inside again in the backward pass.
+        scale_shift: let the embedding scale and shift the second norm of a block instead of being added before it.
+
+    Raises UserError on options that do not go together.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        encoder_channels: Sequence[int] = (32, 64, 128, 256, 256, 512),
+        decoder_channels: Sequence[int] = (256, 128, 64, 64, 32, 32),
+        blocks_per_level: int = 2,
+        attention_factors: Sequence[int] = (4, 8),
+        attention_heads: int = 4,
+        time_embedding: bool = True,
+        dropout: float = 0.0,
+        norm_groups: int = 8,
+        final_activation: Literal["silu", "tanh"] = "silu",
+        output_activation: Literal["none", "tanh"] = "none",
+        gradient_checkpointing: bool = False,
+        scale_shift: bool = False,
+    ) -> None:
         super().__init__()
-        E,D=list(encoder_channels),list(decoder_channels); L=len(E); s.L=L
-        te=4*E[0] if time_embedding else 0; s.td=E[0]; s.time=time_embedding
-        if te: s.mlp=nn.Sequential(nn.Linear(E[0],te),nn.SiLU(),nn.Linear(te,te),nn.SiLU())
-        s.inp=nn.Conv2d(in_channels,E[0],3,padding=1)
-        at=lambda i: 2**i in attention_factors
-        s.enc=nn.ModuleList(); s.down=nn.ModuleList(); c=E[0]; g=norm_groups; skips=[]
-        for i in range(L):
-            bl=nn.ModuleList()
-            for _ in range(blocks_per_level):
-                bl.append(nn.ModuleList([Block(c,E[i],te,g,dropout), Attn(E[i],attention_heads,g) if at(i) else nn.Identity()])); c=E[i]
-            s.enc.append(bl); s.down.append(nn.Conv2d(c,c,3,stride=2,padding=1) if i<L-1 else nn.Identity()); skips.append(c)
-        s.dec=nn.ModuleList(); s.up=nn.ModuleList()
-        for j in range(L):
-            i=L-1-j; bl=nn.ModuleList()
-            ci=c if j==0 else c+skips[i]
-            for _ in range(blocks_per_level):
-                bl.append(nn.ModuleList([Block(ci,D[j],te,g,dropout), Attn(D[j],attention_heads,g) if at(i) else nn.Identity()])); ci=c=D[j]
-            s.dec.append(bl); s.up.append(nn.Conv2d(c,c,3,padding=1) if i>0 else nn.Identity())
-        s.on=norm(c,g); s.out=nn.Conv2d(c,out_channels,3,padding=1); s.fa=final_activation; s.oa=output_activation
-        nn.init.zeros_(s.out.weight); nn.init.zeros_(s.out.bias)
-    def forward(s,x,t=None):
-        H,W=x.shape[-2:]; m=2**(s.L-1); ph,pw=-H%m,-W%m
-        if ph or pw: x=F.pad(x,(0,pw,0,ph))
-        e=None
-        if s.time and t is not None:
-            f=torch.exp(-math.log(1e4)*torch.arange(s.td//2,device=x.device)/(s.td//2)); a=t[:,None].float()*f
-            e=s.mlp(torch.cat([a.sin(),a.cos()],1))
-        h=s.inp(x); sk=[]
-        for i in range(s.L):
-            for b,a in s.enc[i]: h=a(b(h,e))
-            sk.append(h)
-            if i<s.L-1: h=s.down[i](h)
-        for j in range(s.L):
-            if j>0: h=torch.cat([h,sk[s.L-1-j]],1)
-            for b,a in s.dec[j]: h=a(b(h,e))
-            if j<s.L-1: h=s.up[j](F.interpolate(h,scale_factor=2.,mode="nearest"))
-        h=s.on(h); h=torch.tanh(h) if s.fa=="tanh" else F.silu(h)
-        with torch.autocast(x.device.type,enabled=False): h=s.out(h.float())
-        if s.oa=="tanh": h=torch.tanh(h)
-        return h[...,:H,:W]
+        encoder, decoder = tuple(encoder_channels), tuple(decoder_channels)
+        _check_levels(encoder, decoder, blocks_per_level, tuple(attention_factors))
+        _check_choice("final_activation", final_activation, FINAL_ACTIVATIONS)
+        _check_choice("output_activation", output_activation, OUTPUT_ACTIVATIONS)
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.multiple = 2 ** (len(encoder) - 1)
+        """Height and width are padded to a multiple of this many pixels."""
+        self.final_activation, self.output_activation = final_activation, output_activation
+        embedding = 4 * encoder[0] if time_embedding else 0
+        self.time = TimeEmbedding(encoder[0], embedding) if time_embedding else None
+
+        def stage(level: int, width_in: int, width: int) -> Stage:
+            return Stage(
+                width_in,
+                width,
+                blocks_per_level,
+                attention_heads if 2**level in attention_factors else 0,
+                norm_groups,
+                gradient_checkpointing,
+                embedding_channels=embedding,
+                scale_shift=scale_shift,
+                dropout=dropout,
+            )
+
+        levels = range(len(encoder))
+        above = (encoder[0], *encoder[:-1])
+        self.conv_in = nn.Conv2d(in_channels, encoder[0], 3, padding=1)
+        self.encoder = nn.ModuleList(stage(i, above[i], encoder[i]) for i in levels)
+        self.down = nn.ModuleList(Downsample(width) for width in encoder[:-1])
+        up = decoder[::-1]  # top to bottom, as the levels are numbered
+        self.decoder = nn.ModuleList(
+            stage(i, encoder[i] if i == levels[-1] else up[i] + encoder[i], up[i]) for i in reversed(levels)
+        )
+        self.up = nn.ModuleList(Upsample(up[i], up[i - 1]) for i in reversed(levels[1:]))
+        self.norm_out = group_norm(up[0], norm_groups)
+        self.conv_out = nn.Conv2d(up[0], out_channels, 3, padding=1)
+        nn.init.zeros_(self.conv_out.weight)  # a new network gives the uniform map
+        nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor | None = None) -> torch.Tensor:
+        """Map x (B,in_channels,H,W) at steps t (B,) to (B,out_channels,H,W), float32 or better.
+
+        ``t`` None zeroes the time embedding; a network without one accepts only None.
+        """
+        height, width = x.shape[-2:]
+        embedding = self._embed(t, len(x))
+        h = self.conv_in(pad_to_multiple(x, self.multiple))
+        skips = []
+        for i, stage in enumerate(self.encoder):
+            h = stage(h if i == 0 else self.down[i - 1](h), embedding)
+            skips.append(h)
+        h = self.decoder[0](skips.pop(), embedding)
+        for up, stage in zip(self.up, self.decoder[1:], strict=True):
+            h = stage(torch.cat([up(h), skips.pop()], 1), embedding)
+        return self._head(h)[..., :height, :width]
+
+    def _embed(self, t: torch.Tensor | None, batch: int) -> torch.Tensor | None:
+        if self.time is not None:
+            return self.time(t, batch)
+        if t is not None:
+            raise UserError("UNet: found steps t, but it was built with time_embedding: false")
+        return None
+
+    def _head(self, h: torch.Tensor) -> torch.Tensor:
+        """Norm, activation and last convolution, the latter in float32 or better under any precision.
+
+        Neighbouring logits of a sharp map tie in bfloat16 (design.md section 6, "Numbers inside").
+        """
+        h = FINAL_ACTIVATIONS[self.final_activation](self.norm_out(h))
+        wide = torch.promote_types(h.dtype, torch.float32)
+        wide = torch.promote_types(wide, self.conv_out.weight.dtype)
+        with torch.autocast(h.device.type, enabled=False):
+            bias = self.conv_out.bias
+            h = F.conv2d(h.to(wide), self.conv_out.weight.to(wide), None if bias is None else bias.to(wide), padding=1)
+        return torch.tanh(h) if self.output_activation == "tanh" else h
+
+
+def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Pad (B,C,H,W) right and bottom by repeating its border, to sides that are multiples of ``multiple``."""
+    bottom, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
+    return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
+
+
+def _check_choice(option: str, found: str, known: Sequence[str] | dict[str, Any]) -> None:
+    if found not in known:
+        raise UserError(f"{option}: found {found!r}, expected one of {', '.join(known)}")
+
+
+def _check_levels(encoder: tuple[int, ...], decoder: tuple[int, ...], blocks: int, factors: tuple[int, ...]) -> None:
+    if not encoder or len(encoder) != len(decoder):
+        raise UserError(
+            f"decoder_channels: found {len(decoder)} levels {decoder}, expected as many as encoder_channels has: "
+            f"{len(encoder)} {encoder}"
+        )
+    if min(*encoder, *decoder) < 1:
+        raise UserError(f"encoder_channels, decoder_channels: found {encoder} and {decoder}, expected at least 1 each")
+    if blocks < 1:
+        raise UserError(f"blocks_per_level: found {blocks}, expected at least 1")
+    known = [2**i for i in range(len(encoder))]
+    if unknown := [factor for factor in factors if factor not in known]:
+        raise UserError(f"attention_factors: found {unknown}, expected factors of the levels there are: {known}")

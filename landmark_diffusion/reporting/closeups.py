@@ -15,6 +15,7 @@ from landmark_diffusion.reporting.figures import (
     INK,
     annotator_labels,
     new_figure,
+    numbered,
     outlined,
     pixel_axes,
     save_figure,
@@ -77,7 +78,7 @@ def closeup_figure(
         left = GAP + index % columns * (panel + GAP)
         top = TITLE + index // columns * (panel + NAME + GAP)
         bad = bad_beyond is not None and np.isfinite(errors[index]) and errors[index] >= bad_beyond
-        _write_name(figure, left, top, panel, f"{index + 1} {name}", errors[index], unit, bad)
+        _write_name(figure, left, top, panel, numbered(index, name), errors[index], unit, bad)
         axes = pixel_axes(figure, left, top + NAME, panel, panel, ground="black")
         centre, half = _window(prediction[index], annotations[:, index], truth[index], side / scale / 2)
         if centre is None:

@@ -107,6 +107,11 @@ def annotator_labels(names: Sequence[str], count: int) -> list[str]:
     return [names[i] if i < len(names) else f"annotator {i + 1}" for i in range(count)]
 
 
+def numbered(index: int, name: str) -> str:
+    """A landmark's number, counted from 1, and its name; the number alone where that is the name."""
+    return name if name == str(index + 1) else f"{index + 1} {name}"
+
+
 def shorten(text: str, length: int) -> str:
     """Cut ``text`` to ``length`` characters, the last an ellipsis where something was cut."""
     return text if len(text) <= length else text[: max(1, length - 1)].rstrip() + "…"

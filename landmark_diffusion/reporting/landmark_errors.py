@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landmark_diffusion.reporting.figures import FAINT, INK, VARIANTS, new_figure, save_figure, shorten
+from landmark_diffusion.reporting.figures import FAINT, INK, VARIANTS, new_figure, numbered, save_figure, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +53,7 @@ def landmark_errors_figure(
         axes.axvline(radius, color=FAINT, linestyle="--", linewidth=1, zorder=0)
         axes.annotate(f"{radius:g} {unit}", (radius, 0), xycoords=("data", "axes fraction"), fontsize=8, color=FAINT,
                       xytext=(3, 3), textcoords="offset points")  # fmt: skip
-    names = [shorten(f"{i + 1}  {landmark_names[i]}", 33) for i in order]
+    names = [shorten(numbered(i, landmark_names[i]), 33) for i in order]
     axes.set_yticks(np.arange(len(order)), names, fontsize=9.5)
     axes.set_ylim(-0.7, len(order) - 0.3)
     _error_axis(axes, errors, unit)

@@ -11,7 +11,7 @@ import numpy as np
 from landmark_diffusion.metrics.annotators import Disagreement, split_disagreement, stack_predictions
 from landmark_diffusion.metrics.protocols import Protocol, evaluate
 from landmark_diffusion.metrics.records import Prediction, Unit
-from landmark_diffusion.reporting.figures import ABSENT
+from landmark_diffusion.reporting.figures import ABSENT, numbered
 from landmark_diffusion.reporting.grid import Grid
 
 
@@ -38,7 +38,7 @@ class LandmarkTable:
         heads = ["landmark", *self.mre, *(["people", "offset", "rest"] if people else [])]
         rows = []
         for number, name in enumerate(self.names):
-            cells = [f"{number + 1} {name}", *(_text(errors[number]) for errors in self.mre.values())]
+            cells = [numbered(number, name), *(_text(errors[number]) for errors in self.mre.values())]
             if self.disagreement is not None:
                 parts = (self.disagreement.distance, self.disagreement.constant, self.disagreement.rest)
                 cells += [_text(part[number]) for part in parts]

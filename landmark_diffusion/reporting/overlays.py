@@ -203,7 +203,7 @@ def _draw_list(
         bad = bad_beyond is not None and np.isfinite(error) and error >= bad_beyond
         style: dict[str, Any] = {"fontsize": size, "va": "center", "color": BAD if bad else INK}
         axes.text(20, y, str(index + 1), ha="right", **(style | {"color": FAINT}))
-        axes.text(28, y, shorten(name, 28), **style)
+        axes.text(28, y, shorten(name, 28) if name != str(index + 1) else "", **style)
         axes.text(right, y, f"{error:.2f}" if np.isfinite(error) else ABSENT, ha="right", **style)
     if np.isfinite(errors).any():
         style = {"fontsize": size, "va": "center", "color": INK, "weight": "bold"}

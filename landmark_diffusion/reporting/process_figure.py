@@ -18,6 +18,7 @@ from landmark_diffusion.reporting.figures import (
     TRUTH,
     heat_rgba,
     new_figure,
+    numbered,
     outlined,
     pixel_axes,
     save_figure,
@@ -113,7 +114,7 @@ def salt_and_pepper_figure(
     figure = new_figure(max(LEFT + (panel + GAP) * len(chosen) + 12, 640), HEAD + len(maps) * (panel + GAP) + FOOT)
     _write(figure, 12, 19, title, 11, weight="bold")
     for column, landmark in enumerate(chosen):
-        name = shorten(f"{landmark + 1} {landmark_names[landmark]}", panel // 7)
+        name = shorten(numbered(landmark, landmark_names[landmark]), panel // 7)
         _write(figure, LEFT + column * (panel + GAP) + panel / 2, HEAD - 12, name, 9.5, ha="center")
     for row, (variant, heat) in enumerate(maps.items()):
         top = HEAD + row * (panel + GAP)

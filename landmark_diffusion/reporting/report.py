@@ -14,7 +14,7 @@ from landmark_diffusion.metrics.annotators import between_annotators, stack_pred
 from landmark_diffusion.metrics.protocols import Protocol, error_table, get_protocol
 from landmark_diffusion.metrics.records import Prediction, Unit, errors, in_dataset_order
 from landmark_diffusion.reporting.closeups import closeup_figure
-from landmark_diffusion.reporting.figures import annotator_labels
+from landmark_diffusion.reporting.figures import annotator_labels, numbered
 from landmark_diffusion.reporting.grid import escape
 from landmark_diffusion.reporting.landmark_errors import cumulative_figure, landmark_errors_figure
 from landmark_diffusion.reporting.landmark_table import disagreement_of, landmark_table
@@ -224,7 +224,7 @@ def _diffusion(
     if len(more.trajectory):
         landmark = _median_landmark(errors(main, case.unit))
         steps = [(int(t), np.asarray(x)[landmark], np.asarray(x0)[landmark]) for t, x, x0 in more.trajectory]
-        name = f"{landmark + 1} {case.landmark_names[landmark]}, image {main.image_id}"
+        name = f"{numbered(landmark, case.landmark_names[landmark])}, image {main.image_id}"
         process = process_figure(case.folder / f"process_{stem}.png", steps, more.image, truth[landmark], name)
         written.append(process)
         lines += _link(process, f"Reverse process of {name}", "x_t and the estimate of x_0 (paper A, figure 2)")

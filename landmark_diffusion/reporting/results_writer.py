@@ -15,6 +15,7 @@ from rich.console import Console
 from landmark_diffusion.data.datasets.base import Stage
 from landmark_diffusion.metrics.records import Prediction, write_predictions_csv
 from landmark_diffusion.reporting.metrics_file import write_metrics
+from landmark_diffusion.reporting.process_figure import Step, choose_steps
 from landmark_diffusion.reporting.report import CaseDetails, write_report
 from landmark_diffusion.reporting.tables import results_table
 
@@ -28,9 +29,9 @@ FOLDERS: dict[TrainerFn, tuple[str, Stage]] = {
 class ResultsWriter(Callback):
     """Write what an evaluation found under ``run_folder/validate``, ``test`` or ``predict``, on the first process.
 
-    ``metrics.json``, ``predictions.csv`` (the main variant; the others as ``predictions_<variant>.csv``), after a test also
-    ``report/`` with overlays, the reverse process and error plots; the table is printed, and goes to Weights & Biases
-    with the pictures where that is on. Predict writes the points alone.
+    ``metrics.json``, ``predictions.csv`` (the main variant; the others as ``predictions_<variant>.csv``), after a
+    test also ``report/`` with overlays, the reverse process and error plots; the table is printed, and goes to
+    Weights & Biases with the pictures where that is on. Predict writes the points alone.
 
     Args:
         run_folder: the run's folder.
@@ -124,16 +125,23 @@ def case_details(module: Any, examples: Any, index: int) -> CaseDetails:
     batch["index"] = torch.tensor(batch["index"])
     with module.trainer.precision_plugin.forward_context():
         maps = module.predict_maps(batch)
-        trajectory = [
-            (step.t, step.x_t[0].float().cpu().numpy(), step.x0[0].float().cpu().numpy())
-            for step in (module.reverse_process(batch) if getattr(module, "diffusion", False) else ())
-        ]
+        trajectory = drawn_steps(module, batch) if getattr(module, "diffusion", False) else []
     return CaseDetails(
         image=examples.image(index),
         frame=examples.frames[index],
         heatmaps={name: value[0].float().cpu().numpy() for name, value in maps.items()},
         trajectory=trajectory,
     )
+
+
+def drawn_steps(module: Any, batch: dict[str, Any]) -> list[Step]:
+    """Run the reverse process and keep the steps that are drawn: all 200 of a large image would fill the memory."""
+    wanted = set(choose_steps(module.sampling_steps))
+    return [
+        (step.t, step.x_t[0].float().cpu().numpy(), step.x0[0].float().cpu().numpy())
+        for number, step in enumerate(module.reverse_process(batch))
+        if number in wanted
+    ]
 
 
 def log_to_wandb(trainer: Trainer, stage: str, table: Any, pictures: list[Path]) -> None:

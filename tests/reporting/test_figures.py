@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from landmark_diffusion.reporting.overlays import LEGEND, TITLE, overlay_figure
 from landmark_diffusion.reporting.process_figure import choose_steps, process_figure, salt_and_pepper_figure
 
 HEIGHT = 600
+TOP = np.array([0, TITLE])
 NOBODY = np.zeros((0, 1, 2))
 
 
@@ -39,7 +39,7 @@ def _centroid(mask: np.ndarray) -> np.ndarray:
 
 def _expected(point: np.ndarray, scale: float) -> np.ndarray:
     """Where an original pixel falls in the PNG: the picture begins at the left edge, under the title."""
-    return (np.asarray(point) + 0.5) * scale - 0.5 + [0, TITLE]
+    return (np.asarray(point) + 0.5) * scale - 0.5 + TOP
 
 
 @pytest.mark.parametrize("size", [(150, 100), (1935, 2400), (60, 75)])
@@ -50,7 +50,7 @@ def test_marker_falls_on_its_pixel(tmp_path, size, share) -> None:
     image = np.zeros((height, width), np.uint8)
     path = overlay_figure(tmp_path / "a.png", image, point[None], NOBODY, (), height=HEIGHT)
     picture = _read(path)[TITLE : TITLE + HEIGHT]
-    found = _centroid(_near(picture, PREDICTION)) + [0, TITLE]
+    found = _centroid(_near(picture, PREDICTION)) + TOP
     assert np.abs(found - _expected(point, HEIGHT / height)).max() < 1.0
 
 
@@ -61,7 +61,7 @@ def test_image_itself_lies_where_its_markers_are_drawn(tmp_path) -> None:
     nothing = np.full((1, 2), np.nan)
     path = overlay_figure(tmp_path / "a.png", image, nothing, NOBODY, (), height=600)
     picture = _read(path)[TITLE : TITLE + 600, :800]
-    found = _centroid(picture.sum(-1) > 400) + [0, TITLE]
+    found = _centroid(picture.sum(-1) > 400) + TOP
     assert np.abs(found - _expected((31, 17), 10.0)).max() < 0.6
 
 
@@ -74,7 +74,7 @@ def test_heatmap_in_the_network_grid_lies_over_its_point(tmp_path, mode) -> None
     nothing = np.full((2, 2), np.nan)
     options = {"heatmap": heat, "frame": frame, "height": HEIGHT}
     path = overlay_figure(tmp_path / "a.png", image, nothing, np.zeros((0, 2, 2)), (), **options)
-    found = _centroid(_near(_read(path)[TITLE : TITLE + HEIGHT, :400], HEAT, 90)) + [0, TITLE]
+    found = _centroid(_near(_read(path)[TITLE : TITLE + HEIGHT, :400], HEAT, 90)) + TOP
     expected = _expected(frame.to_original(np.array([20.0, 40.0])), 2.0)
     assert np.abs(found - expected).max() < 1.0
 
@@ -102,6 +102,16 @@ def test_closeups_centre_on_the_truth(tmp_path) -> None:
     # The cross has a centre; its rings of the annotators are drawn below it.
     assert np.abs(_centroid(_near(first, PREDICTION)) - 94.5).max() < 1.0
     assert Image.open(path).size[0] == 8 + 6 * 198
+
+
+@pytest.mark.parametrize("spot", [(120, 260), (4, 396)])
+def test_closeups_show_the_pixels_around_the_truth(tmp_path, spot) -> None:
+    image = np.zeros((400, 300), np.uint8)
+    image[spot[1], spot[0]] = 255
+    truth = np.array([[spot]], float)
+    path = closeup_figure(tmp_path / "a.png", image, np.full((1, 2), np.nan), truth, ("chin",), panel=190)
+    panel = _read(path)[TITLE + 22 : TITLE + 22 + 150, 8 : 8 + 190]  # above the white scale bar
+    assert np.abs(_centroid(panel.min(-1) > 200) - 94.5).max() < 1.0
 
 
 def test_process_figure_rings_the_truth_in_every_panel(tmp_path) -> None:
@@ -179,15 +189,26 @@ def test_labels_of_crowded_points_do_not_cover_each_other() -> None:
     assert np.isnan(centres[4]).all()
 
 
-def test_importing_reporting_is_cheap_and_drawing_leaves_pyplot_alone(tmp_path) -> None:
-    code = f"""
-import sys
-import numpy as np
-import landmark_diffusion.reporting
-assert "matplotlib" not in sys.modules, "matplotlib is imported before anything is drawn"
-from landmark_diffusion.reporting.overlays import overlay_figure
-overlay_figure({str(tmp_path / "a.png")!r}, np.zeros((40, 30), np.uint8), np.ones((1, 2)), np.ones((2, 1, 2)), ["a"])
-assert "matplotlib" in sys.modules
-assert "matplotlib.pyplot" not in sys.modules, "pyplot keeps global state"
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+def _draw(path: Path) -> bytes:
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, 30, (4, 2))
+    image = rng.integers(0, 255, (40, 30), dtype=np.uint8)
+    return overlay_figure(path, image, points, np.stack([points + 1]), list("abcd"), height=200).read_bytes()
+
+
+def test_drawing_leaves_no_figure_and_no_setting_behind(tmp_path) -> None:
+    import matplotlib
+    from matplotlib import pyplot
+
+    before = dict(matplotlib.rcParams)
+    _draw(tmp_path / "a.png")
+    cumulative_figure(tmp_path / "b.png", {"baseline": np.ones((2, 2))})
+    assert pyplot.get_fignums() == []
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_threads_draw_the_same_picture(tmp_path) -> None:
+    alone = _draw(tmp_path / "alone.png")
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(_draw, [tmp_path / f"{i}.png" for i in range(8)]))
+    assert all(each == alone for each in together)

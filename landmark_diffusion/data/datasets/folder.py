@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -44,8 +44,8 @@ class FolderDataset(LandmarkDataset):
         fractions: share of train, val and test in a seeded split.
         seed: of a seeded split and of the validation share.
         val_fraction: share of the train rows that becomes val where the split column names no val; 0 for none.
-        radii: of the success detection rate, in mm or px; None is 2, 2.5, 3, 4 mm, or without spacing 1, 2, 3, 5 % of the
-            images' median diagonal in whole px.
+        radii: of the success detection rate, in mm or px; None is 2, 2.5, 3, 4 mm, or without spacing 1, 2, 3, 5 %
+            of the images' median diagonal in whole px.
 
     Raises UserError on options that cannot be used, DataError on a missing root or CSV or an unusable header.
     """
@@ -58,7 +58,7 @@ class FolderDataset(LandmarkDataset):
         csv: str | Path | None = None,
         split: str = "auto",
         split_column: str = "split",
-        fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
+        fractions: Sequence[float] = (0.7, 0.15, 0.15),
         seed: int = 0,
         val_fraction: float = 0.15,
         radii: tuple[float, ...] | None = None,
@@ -69,12 +69,12 @@ class FolderDataset(LandmarkDataset):
             raise UserError(f"val_fraction: found {val_fraction}, expected at least 0 and below 1")
         if radii is not None and (not len(radii) or min(radii) <= 0):
             raise UserError(f"radii: found {radii}, expected one or more lengths above 0")
-        seeded_split(["any"], tuple(fractions))  # tells wrong fractions at once
+        seeded_split(["any"], fractions)  # tells wrong fractions at once
         self.root = root_folder(root, self.name)
         self.table = read_table(_find_csv(self.root, csv), split_column)
         self.landmark_names, self.annotator_names = self.table.landmark_names, self.table.annotator_names
         self.by_column = _by_column(self.table, split, split_column)
-        self.fractions, self.seed, self.val_fraction = tuple(fractions), seed, val_fraction
+        self.fractions, self.seed, self.val_fraction = fractions, seed, val_fraction
         known = [row.spacing is not None for row in self.table.rows.values()]
         self.unit = "mm" if known and all(known) else "px"
         self._radii = tuple(map(float, radii)) if radii is not None else None
@@ -115,9 +115,11 @@ class FolderDataset(LandmarkDataset):
         for name, path in sorted(images.items()):
             if path in sizes:
                 row = table.rows[name]
+                annotations, where = table.annotations(row), f"{table.path}:{row.line}"
                 faults += _row_faults(table, row, sizes[path])
-                where = f"{table.path}:{row.line}"
-                samples.append(LandmarkSample(name, sizes[path], table.annotations(row), row.spacing, path, where))
+                if not inside(annotations, sizes[path]).all():
+                    faults += _outside_faults(table, row, sizes[path])
+                samples.append(LandmarkSample(name, sizes[path], annotations, row.spacing, path, where))
         faults = [*table.faults, *header_faults, *faults, *self._column_faults(), *_spacing_faults(table)]
         if not list(_images_of(places)) and not images:
             faults.insert(0, DataError(f"no image found here or in images/; the table is {table.path}", self.root))
@@ -228,7 +230,7 @@ def _unannotated(table: Table, images: Mapping[str, Path]) -> list[DataError]:
 
 
 def _row_faults(table: Table, row: Row, size: tuple[int, int]) -> list[DataError]:
-    """Faults of one image: another size than its header says, no point, points outside."""
+    """Faults of one image: another size than its header says, no point."""
     faults = []
     if row.size is not None and row.size != size:
         faults.append(
@@ -240,11 +242,16 @@ def _row_faults(table: Table, row: Row, size: tuple[int, int]) -> list[DataError
         )
     if not row.marks and not any(fault.line == row.line for fault in table.faults):
         faults.append(DataError(f"{row.image!r} has no point at all; leave it out of the table", table.path, row.line))
-    for (_, landmark), (x, y, line) in row.marks.items():
-        point = np.array([x, y])
-        if not inside(point, size):
-            faults.append(outside_fault(f"landmark {landmark!r} of {row.image!r}", point, size, table.path, line))
     return faults
+
+
+def _outside_faults(table: Table, row: Row, size: tuple[int, int]) -> list[DataError]:
+    """A fault with its own line for each point that lies outside the image."""
+    return [
+        outside_fault(f"landmark {landmark!r} of {row.image!r}", np.array([x, y]), size, table.path, line)
+        for (_, landmark), (x, y, line) in row.marks.items()
+        if not inside(np.array([x, y]), size)
+    ]
 
 
 def _spacing_faults(table: Table) -> list[DataError]:
@@ -268,7 +275,7 @@ def _find_csv(root: Path, csv: str | Path | None) -> Path:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise DataError("no CSV file in this folder; expected one with the landmarks, or name it by the option csv", root)
+        raise DataError("no CSV file in this folder; expected the one with the landmarks, or its name as csv", root)
     names = ", ".join(path.name for path in found[:5])
     raise DataError(f"{len(found)} CSV files in this folder ({names}); name the one to read by the option csv", root)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -130,7 +131,7 @@ def _coordinate_pairs(header: list[str], taken: set[int | None], path: Path) -> 
         elif match := re.fullmatch(r"(.+)_([XY])", name):
             named.setdefault(match[1], {})[match[2].lower()] = index
     found = dict(sorted(numbered.items(), key=lambda item: int(item[0]))) if numbered else named
-    for name, pair in found.items():
+    for pair in found.values():
         if len(pair) != 2:
             index = next(iter(pair.values()))
             raise DataError(f"the column {header[index]!r} has no partner for the other axis", path, 1)
@@ -146,11 +147,11 @@ def _coordinate_pairs(header: list[str], taken: set[int | None], path: Path) -> 
 
 def _records(text: str, path: Path) -> tuple[list[str], list[_Record]]:
     """Split into the header and (line, cells) for each row that is not empty."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
+    first = next((line for line in text.split("\n") if line.strip()), "")
     if not first:
         raise DataError("the file is empty, expected a header line and one row for each image", path)
     separator = max(",;\t", key=first.count)
-    reader = csv.reader(text.splitlines(), delimiter=separator)
+    reader = csv.reader(io.StringIO(text), delimiter=separator)
     header: list[str] = []
     records: list[_Record] = []
     try:
@@ -222,9 +223,8 @@ def _fill_long(
         key = (row.image, annotator, name)
         if key in lines:
             by = f" by {annotator!r}" if columns.annotator is not None else ""
-            faults.append(
-                DataError(f"landmark {name!r} of {row.image!r}{by} is there twice, first in line {lines[key]}", path, line)
-            )
+            again = f"landmark {name!r} of {row.image!r}{by} is there twice, first in line {lines[key]}"
+            faults.append(DataError(again, path, line))
             continue
         lines[key] = line
         names[name], annotators[annotator] = None, None

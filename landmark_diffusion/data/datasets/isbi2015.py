@@ -171,7 +171,7 @@ def read_points(path: Path, size: tuple[int, int] | None = None) -> tuple[np.nda
         text = read_text(path)
     except DataError as error:
         return points, [error]
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     is_type = [re.fullmatch(r"[+-]?\d+", line) is not None for _, line in lines]
     count = is_type.index(True) if True in is_type else len(lines)
     if fault := _count_fault(path, lines, count):
@@ -199,7 +199,7 @@ def _count_fault(path: Path, lines: list[tuple[int, str]], count: int) -> DataEr
     if wrong or len(rest) not in (0, _TYPE_LINES):
         line = wrong[0] if wrong else rest[0][0]
         return DataError(
-            f"found {len(rest)} lines behind the {expected} points, expected none or {_TYPE_LINES} with one integer each",
+            f"found {len(rest)} lines behind the {expected} points, expected none or {_TYPE_LINES} whole numbers",
             path,
             line,
         )

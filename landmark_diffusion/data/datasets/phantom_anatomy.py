@@ -80,6 +80,11 @@ class Anatomy:
     landmarks: np.ndarray
     tangents: np.ndarray
 
+    @property
+    def molars(self) -> list[Line]:
+        """Crowns of the molars of both sides and jaws."""
+        return [crown for side in (0, 10) for crown, _ in self.teeth[side : side + 4]]
+
 
 class _Pencil:
     """Draws smooth lines through hand-placed points, each point a little elsewhere in each skull."""

@@ -23,6 +23,11 @@ def film_to_pixels(points: np.ndarray, image_size: tuple[int, int]) -> np.ndarra
     return (points + spare) / spacing - 0.5
 
 
+def film_mm(pixel: np.ndarray, pixels: int, length: float, spacing: float) -> np.ndarray:
+    """Map pixels of one axis of ``pixels`` pixels to mm on a film of ``length`` mm: film_to_pixels turned round."""
+    return (pixel + 0.5) * spacing - (pixels * spacing - length) / 2
+
+
 def render(p: SkullParameters, image_size: tuple[int, int], noise: bool = True, marks: bool = True) -> np.ndarray:
     """Make the radiograph of a skull, (H, W) uint8.
 
@@ -84,10 +89,10 @@ class _Canvas:
         share, part = self.cover([ribbon(np.concatenate([o, o[:2]]), width) for o in each], blur)
         self.path[part] += path * share
 
-    def edge(self, line: np.ndarray, path: float, width: float) -> None:
-        """Add a bony edge: a crisp line with the bone's thickness fading away on both sides of it."""
-        self.stroke(line, 0.65 * path, width, 0.15)
-        self.stroke(line[::2], 0.35 * path, 3.2 * width, 0.9)
+    def edges(self, lines: Sequence[np.ndarray], path: float, width: float) -> None:
+        """Add bony edges: crisp lines with the bone's thickness fading away on both sides."""
+        self.fill([ribbon(line, width) for line in lines], 0.65 * path, 0.15)
+        self.fill([ribbon(line[::2], 3.2 * width) for line in lines], 0.35 * path, 0.9)
 
     def domed(self, polygon: np.ndarray, radius: float, rim: float = 0.0, middle: float = 1.0) -> np.ndarray:
         """Thickness of a body rounded like a ball of ``radius`` mm: ``rim`` at its outline, plus ``middle`` inside."""
@@ -139,8 +144,7 @@ def _skull(c: _Canvas, a: Anatomy) -> None:
     c.stroke(inner, 0.34, 1.6, 0.45)
     c.fill(lines["frontal sinus"], -0.85, 0.5)
     c.rim(lines["frontal sinus"], 0.2, 0.7, 0.2)
-    c.stroke(lines["suture"], -0.10, 1.4, 0.7)
-    c.stroke(lines["artery"], -0.09, 1.3, 0.6)
+    c.fill([ribbon(lines[name], 1.3) for name in ("suture", "artery")], -0.10, 0.65)
     c.fill(lines["nasal bone"], 0.55, 0.25)
     _cranial_base(c, a, fine)
     _orbit_and_sinuses(c, a)
@@ -156,12 +160,10 @@ def _cranial_base(c: _Canvas, a: Anatomy, fine: np.ndarray) -> None:
     c.fill(lines["dorsum"], 0.40, 0.2)
     c.fill(lines["sella fossa"], -0.18, 0.3)
     c.stroke(lines["sella fossa"], 0.70, 0.9, 0.15)
-    c.edge(lines["planum"], 0.5, 1.1)
-    c.edge(lines["clivus back"], 0.4, 1.0)
-    c.edge(lines["fossa floor"], 0.35, 1.2)
+    c.edges([lines["planum"], lines["greater wing"]], 0.5, 1.0)
+    c.edges([lines["clivus back"], lines["fossa floor"]], 0.38, 1.1)
     c.fill(lines["sphenoid sinus"], -0.36, 0.8)
     c.rim(lines["sphenoid sinus"], 0.25, 0.8, 0.25)
-    c.edge(lines["greater wing"], 0.50, 1.0)
     c.rim(lines["pterygoid"], 0.30, 0.9, 0.25)
     c.fill(lines["ear canal"], -1.0, 0.1)
     c.rim(lines["ear canal"], 0.55, 0.9, 0.1)
@@ -169,14 +171,12 @@ def _cranial_base(c: _Canvas, a: Anatomy, fine: np.ndarray) -> None:
 
 def _orbit_and_sinuses(c: _Canvas, a: Anatomy) -> None:
     lines = a.lines
-    c.edge(lines["orbital roof"], 0.50, 1.2)
-    c.edge(lines["orbital roof far"], 0.32, 1.2)
+    c.edges([lines["orbital roof"], lines["lateral orbit"], lines["key ridge"]], 0.48, 1.2)
+    c.edges([lines["orbital roof far"]], 0.32, 1.2)
     c.fill(lines["orbit"], -0.10, 2.5)
     c.fill(lines["cheekbone"], 0.22, 2.0, c.clouds(4.0, 0.15))
     c.stroke(lines["orbital rim"], 0.50, 1.1, 0.12)
     c.stroke(lines["orbital rim"], 0.25, 3.0, 0.9)
-    c.edge(lines["lateral orbit"], 0.45, 1.2)
-    c.edge(lines["key ridge"], 0.50, 1.3)
     c.stroke(lines["zygomatic arch"], 0.16, 3.5, 1.2)
     c.fill(lines["maxillary sinus"], -0.22, 1.2)
     c.rim(lines["maxillary sinus"], 0.20, 0.8, 0.35)
@@ -199,8 +199,7 @@ def _jaws(c: _Canvas, a: Anatomy) -> None:
     crowns, roots = ([tooth[i] for tooth in a.teeth[:-1]] for i in (0, 1))
     c.fill(roots, 0.24, 0.3)
     c.fill(crowns, 0.36, 0.2)
-    molars = [crown for crown in crowns if np.ptp(crown, axis=0).max() > 9.5]
-    filled = [0.55 * crown + 0.45 * crown.mean(0) for crown in molars if c.rng.random() < 0.25]
+    filled = [0.55 * crown + 0.45 * crown.mean(0) for crown in a.molars if c.rng.random() < 0.25]
     if filled:
         c.fill(filled, 1.6, 0.15)
     crown, root = a.teeth[-1]
@@ -241,7 +240,7 @@ def _head_holder(c: _Canvas, a: Anatomy) -> None:
 def _expose(c: _Canvas, noise: bool, passed: np.ndarray) -> np.ndarray:
     """Exposure behind the head: a tilted, uneven beam, exp(-path), scatter, the focal spot and quantum noise."""
     width, height = c.size
-    tilt = c.rng.normal(0, 0.07, 2)
+    tilt = c.rng.normal(0, 0.07, 2).tolist()
     y, x = np.linspace(-1, 1, height, dtype=np.float32)[:, None], np.linspace(-1, 1, width, dtype=np.float32)[None]
     beam = np.exp(tilt[0] * x + tilt[1] * y - 0.10 * (x**2 + y**2)) * c.clouds(70.0, 0.03)
     primary = passed * beam * np.exp(-np.maximum(c.path, 0))
@@ -263,13 +262,13 @@ def _develop(exposure: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _shutters(c: _Canvas) -> np.ndarray:
     """Collimator leaves and lead letters: the share of the beam that they let pass, (H, W)."""
-    leaf = 1.0 + 3.0 * c.rng.random(4)
-    leaf[1] = 0.5
-    corners = np.array([(leaf[0], leaf[1]), (FILM[0] - leaf[2], leaf[1]), (FILM[0] - leaf[2], FILM[1] - leaf[3]),
-                        (leaf[0], FILM[1] - leaf[3])])  # fmt: skip
-    window, part = c.cover(corners, 0.6)
-    passed = np.full(c.path.shape, 0.02, np.float32)
-    passed[part] += 0.98 * window
+    leaf = (np.array([1.0, 0.5, 1.0, 1.0]) + [3.0, 0.0, 3.0, 3.0] * c.rng.random(4)).tolist()
+    x, y = (film_mm(np.arange(n, dtype=np.float32), n, length, c.spacing)
+            for n, length in zip(c.size, FILM, strict=True))  # fmt: skip
+    penumbra = 1.5
+    across = np.clip(np.minimum(x - leaf[0], FILM[0] - leaf[2] - x) / penumbra + 0.5, 0, 1)
+    down = np.clip(np.minimum(y - leaf[1], FILM[1] - leaf[3] - y) / penumbra + 0.5, 0, 1)
+    passed = 0.02 + 0.98 * down[:, None] * across[None]
     return passed * (1 - 0.97 * _letters(c))
 
 

@@ -108,9 +108,9 @@ def coverage(
         float32 coverage in [0, limit] of the part of the image around the polygons, and the (rows, columns) slices of
         that part; the part is empty where the polygons miss the image.
     """
-    shapes = [polygons] if isinstance(polygons, np.ndarray) else list(polygons)
-    start = np.concatenate([_turned(shape) for shape in shapes])
-    end = np.concatenate([np.concatenate([shape[1:], shape[:1]]) for shape in map(_turned, shapes)])
+    shapes = [_turned(polygons)] if isinstance(polygons, np.ndarray) else [_turned(shape) for shape in polygons]
+    start = np.concatenate([shape[:-1] for shape in shapes])
+    end = np.concatenate([shape[1:] for shape in shapes])
     low = np.floor(start.min(0) + 0.5).astype(int) - margin
     high = np.ceil(start.max(0) + 0.5).astype(int) + margin
     (left, top), (right, bottom) = np.clip(low, 0, size).tolist(), np.clip(high, 0, size).tolist()
@@ -133,10 +133,10 @@ def coverage(
 
 
 def _turned(polygon: np.ndarray) -> np.ndarray:
-    """The polygon in the sense of rotation whose covered area counts as positive."""
-    x, y = polygon.T
-    twice_area = x @ np.roll(y, -1) - np.roll(x, -1) @ y
-    return polygon[::-1] if twice_area > 0 else polygon
+    """The polygon, its first vertex repeated, in the sense of rotation whose covered area counts as positive."""
+    closed = np.concatenate([polygon, polygon[:1]])
+    x, y = closed.T
+    return closed[::-1] if x[:-1] @ y[1:] > x[1:] @ y[:-1] else closed
 
 
 def _pieces(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

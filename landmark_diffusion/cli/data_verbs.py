@@ -1,0 +1,152 @@
+"""``ldx data check`` and ``ldx cache clear``."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from landmark_diffusion.cli.suggestions import did_you_mean
+from landmark_diffusion.errors import DataError, UserError
+
+if TYPE_CHECKING:
+    from landmark_diffusion.data.datasets.base import LandmarkDataset
+
+CHECK_EXAMPLES = """examples:
+  ldx data check --dataset isbi2015 --root ~/isbi2015
+  ldx data check --dataset folder --root my_images --csv landmarks.csv --split-column part
+  ldx data check --config ceph_diffusion.yaml
+"""
+
+
+def run_data_check(argv: list[str]) -> int:
+    """Check a dataset named by options or by configs, print all findings, and return 1 if one is an error.
+
+    ``argv`` are the arguments behind ``ldx data check``. Raises UserError on arguments that cannot be used.
+    """
+    parser = argparse.ArgumentParser(
+        prog="ldx data check",
+        description="Read all annotations, headers and images, and list every fault at once.",
+        epilog=CHECK_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", "-c", action="append", default=[], help="config whose data section is checked")
+    parser.add_argument("--dataset", "--data.dataset", help="isbi2015, folder or phantom")
+    parser.add_argument("--root", "--data.root", help="folder of the dataset")
+    parser.add_argument("--split", "--data.split", help="split by name, as in data.split")
+    parser.add_argument("--csv", help="folder dataset: the table")
+    parser.add_argument("--split-column", help="folder dataset: name of the column with train, val, test")
+    parser.add_argument("--no-decode", action="store_true", help="do not decode the images, only read their headers")
+    arguments = _parse(parser, argv)
+    return check_dataset(_build(arguments), decode=not arguments.no_decode)
+
+
+def check_dataset(dataset: LandmarkDataset, decode: bool = True) -> int:
+    """Print all findings of a dataset at once and a summary; return 1 if one is an error, else 0.
+
+    Each finding is one line that begins with its level and ``file:line``, never wrapped, so that it can be searched.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    findings = sorted(dataset.check(decode=decode), key=lambda finding: finding.level)  # errors first
+    for finding in findings:
+        style = "bold red" if finding.level == "error" else "yellow"
+        console.print(Text.assemble((f"{finding.level}: ", style), finding.message), soft_wrap=True)
+    errors = sum(finding.level == "error" for finding in findings)
+    console.print(_summary(dataset, errors, len(findings) - errors))
+    return 1 if errors else 0
+
+
+def run_cache_clear(argv: list[str]) -> int:
+    """Delete the kept images and headers, print how much that was, and return 0.
+
+    ``argv`` are the arguments behind ``ldx cache clear``.
+    """
+    parser = argparse.ArgumentParser(
+        prog="ldx cache clear", description="Remove the resized images that were kept.", allow_abbrev=False
+    )
+    parser.add_argument(
+        "--folder", "--data.cache_folder", help="cache folder; default: $LDX_CACHE, else ~/.cache/landmark_diffusion"
+    )
+    folder = _parse(parser, argv).folder
+
+    from landmark_diffusion.data.cache import clear, default_folder
+
+    files, size = clear(folder)
+    print(f"{folder or default_folder()}: removed {files} files, {size / 2**20:.1f} MiB")
+    return 0
+
+
+def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
+    """Parse ``argv``; an unknown option raises a UserError that names the nearest known one."""
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        known = [option for action in parser._actions for option in action.option_strings]
+        hint = did_you_mean(unknown[0].partition("=")[0], known)
+        raise UserError(f"{parser.prog}: unknown argument {unknown[0]!r}.{hint} `{parser.prog} --help` lists all.")
+    return arguments
+
+
+def _build(arguments: argparse.Namespace) -> LandmarkDataset:
+    from landmark_diffusion.data.datasets import build_dataset
+
+    section = _config_section(arguments.config)
+    options = dict(section.get("dataset_options") or {})
+    name = arguments.dataset or section.get("dataset") or ("folder" if arguments.csv else None)
+    if name is None:
+        raise UserError("ldx data check: name what to check, by --config NAME or by --dataset NAME --root PATH")
+    given = {"split": arguments.split or section.get("split"), "csv": arguments.csv}
+    options |= {key: value for key, value in given.items() if value is not None}
+    if arguments.split_column is not None:
+        options["split_column"] = arguments.split_column
+    return build_dataset(name, arguments.root or section.get("root"), **options)
+
+
+def _config_section(names: list[str]) -> dict[str, Any]:
+    """The ``data`` section of configs, a later one over an earlier one; both ways to write a class are read."""
+    import yaml
+
+    from landmark_diffusion.cli.config_files import find_config
+
+    section: dict[str, Any] = {}
+    for name in names:
+        path = find_config(name)
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            line = mark.line + 1 if mark is not None else None
+            raise DataError("the config is no valid YAML", path, line) from None
+        data = content.get("data") if isinstance(content, dict) else None
+        if isinstance(data, dict):
+            section |= data.get("init_args") or {} if "class_path" in data else data
+    return section
+
+
+def _summary(dataset: LandmarkDataset, errors: int, doubts: int) -> Any:
+    """A small table: what was checked and what came out."""
+    from rich.table import Table
+
+    table = Table(title=f"data check: {dataset.name}", show_header=False, title_justify="left")
+    for label, value in (
+        ("landmarks", str(len(dataset.landmark_names))),
+        ("annotators", ", ".join(dataset.annotator_names)),
+        ("unit", dataset.unit),
+        ("images", _part_sizes(dataset)),
+        ("errors", f"[bold red]{errors}" if errors else "0"),
+        ("warnings", f"[yellow]{doubts}" if doubts else "0"),
+    ):
+        table.add_row(label, value)
+    return table
+
+
+def _part_sizes(dataset: LandmarkDataset) -> str:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what they say is among the findings
+            return ", ".join(f"{stage} {len(dataset.samples(stage))}" for stage in ("train", "val", "test"))
+    except DataError:
+        return "not known before the errors are mended"

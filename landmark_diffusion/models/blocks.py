@@ -1,0 +1,147 @@
+"""Parts of the UNet: residual block, self-attention, time embedding, changes of resolution."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from landmark_diffusion.errors import UserError
+
+
+def group_norm(channels: int, groups: int) -> nn.GroupNorm:
+    """Make a GroupNorm of at most ``groups`` groups: the largest number that divides both it and ``channels``."""
+    if groups < 1:
+        raise UserError(f"norm_groups: found {groups}, expected at least 1")
+    return nn.GroupNorm(math.gcd(channels, groups), channels)
+
+
+def sinusoidal_embedding(t: torch.Tensor, channels: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Embed steps t (B,) as sines and cosines of geometric frequencies from 1 to 1e-4 rad a step (Vaswani et al.).
+
+    Returns (B, channels) in ``dtype``, which should be float32 or better: half precision cannot tell large t apart.
+    """
+    half = channels // 2
+    exponent = torch.arange(half, device=t.device, dtype=dtype) / max(half - 1, 1)
+    angle = t[:, None].to(dtype) * torch.exp(-math.log(10_000.0) * exponent)
+    return F.pad(torch.cat([angle.sin(), angle.cos()], 1), (0, channels - 2 * half))
+
+
+class TimeEmbedding(nn.Module):
+    """Turn steps t (B,) into an embedding (B, out_channels): sines and cosines, then two linear layers.
+
+    ``t`` None gives zeros: the null embedding, for a network that is fine-tuned without diffusion (paper B).
+    """
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.channels, self.out_channels = channels, out_channels
+        self.linear_in = nn.Linear(channels, out_channels)
+        self.linear_out = nn.Linear(out_channels, out_channels)
+
+    def forward(self, t: torch.Tensor | None, batch: int) -> torch.Tensor:
+        """Embed t (B,) or None to (B, out_channels) in the dtype of the weights."""
+        weight = self.linear_in.weight
+        if t is None:
+            return weight.new_zeros(batch, self.out_channels)
+        wide = torch.promote_types(weight.dtype, torch.float32)
+        waves = sinusoidal_embedding(t.to(weight.device), self.channels, wide).to(weight.dtype)
+        return F.silu(self.linear_out(F.silu(self.linear_in(waves))))
+
+
+class ResidualBlock(nn.Module):
+    """GroupNorm-SiLU-conv twice, beside an identity or 1x1 path (Wide ResNet; ADM, Dhariwal and Nichol).
+
+    The second convolution starts at zero, so that a new block is the identity (or the projection) and deep networks
+    train from the first step. The embedding is added after the first convolution, or scales and shifts the second
+    norm (``scale_shift``, ADM's AdaGN).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        embedding_channels: int = 0,
+        scale_shift: bool = False,
+        dropout: float = 0.0,
+        norm_groups: int = 8,
+    ) -> None:
+        super().__init__()
+        self.scale_shift = scale_shift
+        self.norm_in = group_norm(in_channels, norm_groups)
+        self.conv_in = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.embedding = (
+            nn.Linear(embedding_channels, out_channels * (2 if scale_shift else 1)) if embedding_channels else None
+        )
+        self.norm_out = group_norm(out_channels, norm_groups)
+        self.dropout = nn.Dropout(dropout)
+        self.conv_out = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.shortcut = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
+        nn.init.zeros_(self.conv_out.weight)
+        nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: torch.Tensor, embedding: torch.Tensor | None = None) -> torch.Tensor:
+        """Map x (B,C,H,W) and the embedding (B,E) to (B,out_channels,H,W)."""
+        h = self.conv_in(F.silu(self.norm_in(x)))
+        if self.embedding is None or embedding is None:
+            h = self.norm_out(h)
+        else:
+            e = self.embedding(embedding)[:, :, None, None]
+            if self.scale_shift:
+                scale, shift = e.chunk(2, 1)
+                h = torch.addcmul(shift, self.norm_out(h), 1 + scale)
+            else:
+                h = self.norm_out(h + e)
+        return self.shortcut(x) + self.conv_out(self.dropout(F.silu(h)))
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention over all positions, residual; its last projection starts at zero.
+
+    Keeps the channels innermost, so that scaled_dot_product_attention takes its fused kernel: at 640x800 and factor 4
+    there are 32,000 positions, and the plain one would hold 32,000 x 32,000 weights a head.
+    """
+
+    def __init__(self, channels: int, heads: int = 4, norm_groups: int = 8) -> None:
+        super().__init__()
+        if heads < 1 or channels % heads:
+            raise UserError(
+                f"attention_heads: found {heads}, expected a divisor of the {channels} channels of a level with attention"
+            )
+        self.heads = heads
+        self.norm = group_norm(channels, norm_groups)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.project = nn.Linear(channels, channels)
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (B,C,H,W) to the same shape."""
+        batch, channels, height, width = x.shape
+        tokens = self.norm(x).flatten(2).transpose(1, 2)
+        q, k, v = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return x + self.project(out).transpose(1, 2).reshape(batch, channels, height, width)
+
+
+class Downsample(nn.Conv2d):
+    """Halve height and width by a 3x3 convolution of stride 2."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, 3, stride=2, padding=1)
+
+
+class Upsample(nn.Conv2d):
+    """Double height and width: a 3x3 convolution to the next level's channels, then nearest neighbours.
+
+    Convolving before the repetition costs a quarter of convolving after it; the next residual block smooths anyway.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (B,C,H,W) to (B,out_channels,2H,2W)."""
+        return F.interpolate(super().forward(x), scale_factor=2.0, mode="nearest")

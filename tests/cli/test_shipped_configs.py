@@ -1,0 +1,39 @@
+"""Every config that is shipped is accepted by the real classes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from landmark_diffusion.cli import main
+from landmark_diffusion.cli.config_files import installed_configs
+
+WHOLE = [path for path in installed_configs() if "model" in yaml.safe_load(path.read_text())]
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=lambda path: path.stem)
+def test_config_parses_alone_and_with_ddp(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for more in ([], ["--config", "ddp.yaml"]):
+        with pytest.raises(SystemExit) as stop:
+            main(["fit", "--config", path.name, *more, "--print_config"])
+        assert stop.value.code == 0
+        printed = yaml.safe_load(capsys.readouterr().out)
+        assert printed["model"]["class_path"].endswith("DiffusionHeatmapModule")
+        assert printed["trainer"]["strategy"] == ("ddp" if more else "auto")
+
+
+def test_misspelt_option_of_the_real_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Options that the class passes on to its base are known too."""
+    monkeypatch.chdir(tmp_path)
+    for typed, meant in (("learning_rat", "learning_rate"), ("sampling_step", "sampling_steps")):
+        assert main(["fit", "--config", "phantom_diffusion.yaml", f"--model.{typed}", "1"]) == 1
+        assert f"Did you mean {meant}" in capsys.readouterr().err
+    assert "torch" in sys.modules

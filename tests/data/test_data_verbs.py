@@ -1,0 +1,85 @@
+"""`ldx data check` lists every fault at once and tells by its exit status; `ldx cache clear` says what it removed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from landmark_diffusion.cli.data_verbs import run_cache_clear, run_data_check
+from landmark_diffusion.data.cache import ImageCache
+from landmark_diffusion.data.datasets import build_dataset
+from landmark_diffusion.data.geometry import Frame
+from landmark_diffusion.errors import DataError, UserError
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LDX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "a folder with a rather long name that would be wrapped by an eighty column table"
+    folder.mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        Image.fromarray(np.zeros((30, 40), np.uint8)).save(folder / name)
+    (folder / "points.csv").write_text("image,x1,y1,part\na.png,1,2,train\nb.png,3,4,val\nc.png,5,6,test\n")
+    return folder
+
+
+def test_good_data(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_data_check(["--dataset", "folder", "--root", str(root), "--split-column", "part"]) == 0
+    out = capsys.readouterr().out
+    assert "train 1, val 1, test 1" in out and "error:" not in out
+
+
+def test_all_faults_at_once_each_on_one_line(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "points.csv").write_text("image,x1,y1\na.png,nan,2\nb.png,3,400\n")
+    (root / "b.png").write_bytes((root / "b.png").read_bytes()[:50])
+    assert run_data_check(["--csv", "points.csv", "--root", str(root)]) == 1
+    errors = [line for line in capsys.readouterr().out.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 4
+    for place in (f"{root}/points.csv:2: ", f"{root}/points.csv:3: ", f"{root}/c.png: ", f"{root}/b.png: "):
+        assert sum(place in line for line in errors) == 1
+    assert run_data_check(["--csv", "points.csv", "--root", str(root), "--no-decode"]) == 1
+    assert f"{root}/b.png: " not in capsys.readouterr().out
+
+
+def test_config_tells_the_dataset_and_options_come_over_it(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.yaml").write_text(
+        f"data:\n  dataset: folder\n  root: {root}\n  dataset_options:\n    split_column: part\n"
+    )
+    assert run_data_check(["--config", "mine.yaml"]) == 0
+    assert "val 1" in capsys.readouterr().out
+    with pytest.raises(DataError, match=r"no column 'parts'\. Did you mean 'part'"):
+        run_data_check(["--config", "mine", "--split-column", "parts"])
+    Path("nested.yaml").write_text(f"data:\n  class_path: X\n  init_args:\n    dataset: folder\n    root: {root}\n")
+    assert run_data_check(["-c", "nested.yaml"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ([], "name what to check, by --config NAME or by --dataset NAME --root PATH"),
+        (["--rot", "x"], "unknown argument '--rot'. Did you mean --root"),
+        (["--dataset", "isbi2016", "--root", "."], "unknown dataset 'isbi2016'. Did you mean isbi2015"),
+        (["--config", "nothing_like_it"], "config 'nothing_like_it'"),
+        (["--config", "broken.yaml"], "broken.yaml:2: the config is no valid YAML"),
+    ],
+)
+def test_arguments_that_cannot_be_used(root: Path, argv: list[str], said: str) -> None:
+    Path("broken.yaml").write_text("data:\n  a: b: c\n")
+    with pytest.raises(UserError) as caught:
+        run_data_check(argv)
+    assert said in str(caught.value)
+
+
+def test_cache_clear_says_what_it_removed(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset = build_dataset("folder", root, split_column="part")
+    (sample,) = dataset.samples("train")
+    ImageCache().get(dataset, sample, Frame.fit(sample.size, (8, 8)))
+    assert run_cache_clear([]) == 0
+    assert "removed 2 files" in capsys.readouterr().out  # the image and the remembered headers
+    assert run_cache_clear(["--folder", str(root)]) == 0
+    assert "removed 0 files" in capsys.readouterr().out
+    assert (root / "a.png").exists()

@@ -1,0 +1,307 @@
+"""The user's own images and CSV: every documented form is read, and each fault names its file and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from landmark_diffusion.data.datasets.folder import FolderDataset
+from landmark_diffusion.errors import DataError, UserError
+
+CHEST15 = Path(__file__).parents[2].parent / "shared" / "data" / "chest15"
+SIZES = {"a.png": (64, 80), "b.png": (100, 50), "c.jpg": (64, 80), "d.png": (70, 70)}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LDX_CACHE", str(tmp_path / "cache"))
+
+
+def _images(folder: Path, names: list[str] | None = None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, name in enumerate(names if names is not None else list(SIZES)):
+        width, height = SIZES.get(name, (64, 80))
+        Image.fromarray(np.full((height, width), 10 * index, np.uint8)).save(folder / name)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    _images(tmp_path / "own")
+    return tmp_path / "own"
+
+
+def _all(dataset: FolderDataset) -> dict[str, np.ndarray]:
+    parts = [dataset.samples(stage) for stage in ("train", "val", "test")]
+    return {sample.image_id: sample.annotations for part in parts for sample in part}
+
+
+WIDE = "image,x1,y1,x2,y2\na.png,1,2,3.5,4\nb.png,5,6,,\nc.jpg,9,10,11,12\nd.png,0,0,69,69\n"
+NAMED = WIDE.replace("x1,y1,x2,y2", "1_x,1_y,2_x,2_y")
+LONG = (
+    "image,landmark,x,y\na.png,2,3.5,4\na.png,1,1,2\nb.png,1,5,6\nc.jpg,1,9,10\nc.jpg,2,11,12\nd.png,1,0,0\n"
+    "d.png,2,69,69\n"
+)
+EXPECTED = {
+    "a.png": [[1, 2], [3.5, 4]],
+    "b.png": [[5, 6], [np.nan, np.nan]],
+    "c.jpg": [[9, 10], [11, 12]],
+    "d.png": [[0, 0], [69, 69]],
+}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        WIDE,
+        NAMED,
+        LONG,
+        "\ufeff" + WIDE.replace("\n", "\r\n"),
+        WIDE.replace(",", ";"),
+        WIDE.replace(",", "\t"),
+        WIDE.replace("image,x1,y1,x2,y2", "ID , X_1, Y_1, X_2, Y_2"),
+        LONG.replace("d.png,2", "\n\nd.png,2") + "b.png,2,,\n",
+        '"image","x1","y1","x2","y2"\n' + WIDE.split("\n", 1)[1].replace("a.png", '"a.png"'),
+        "image,x2,y2,x1,y1\na.png,3.5,4,1,2\nb.png,,,5,6\nc.jpg,11,12,9,10\nd.png,69,69,0,0\n",
+    ],
+    ids=["wide", "named", "long", "excel", "semicolon", "tab", "upper case", "long with gaps", "quoted", "reordered"],
+)
+def test_forms_of_the_table_read_alike(root: Path, text: str) -> None:
+    (root / "points.csv").write_text(text, encoding="utf-8")
+    dataset = FolderDataset(root)
+    assert dataset.landmark_names == ("1", "2") and len(dataset.annotator_names) == 1
+    assert dataset.unit == "px"
+    found = _all(dataset)
+    assert set(found) == set(EXPECTED)
+    for image, points in EXPECTED.items():
+        np.testing.assert_array_equal(found[image], [points])
+
+
+def test_long_form_with_annotators_has_nan_where_one_did_not_mark(root: Path) -> None:
+    rows = [f"{image},{who},{mark},{3 + len(who)},{4}" for image in SIZES for who in ("anna", "bo")
+            for mark in ("tip", "base") if (image, who, mark) != ("b.png", "bo", "tip")]  # fmt: skip
+    (root / "points.csv").write_text("image,annotator,landmark,x,y\n" + "\n".join(rows))
+    dataset = FolderDataset(root)
+    assert dataset.annotator_names == ("anna", "bo") and dataset.landmark_names == ("tip", "base")
+    found = _all(dataset)
+    np.testing.assert_array_equal(found["a.png"], [[[7, 4], [7, 4]], [[5, 4], [5, 4]]])
+    np.testing.assert_array_equal(found["b.png"], [[[7, 4], [7, 4]], [[np.nan, np.nan], [5, 4]]])
+
+
+@pytest.mark.parametrize("place", ["", "images", "tables"])
+@pytest.mark.parametrize("strip", [True, False], ids=["without suffix", "with suffix"])
+def test_images_are_found_beside_the_table_in_root_and_in_images(tmp_path: Path, place: str, strip: bool) -> None:
+    root = tmp_path / "own"
+    _images(root / place)
+    table = root / "tables" / "points.csv"
+    table.parent.mkdir(exist_ok=True)
+    table.write_text(WIDE.replace(".png", "").replace(".jpg", "") if strip else WIDE)
+    samples = FolderDataset(root, csv="tables/points.csv", split="seeded").samples("train")
+    assert samples and all(sample.image_path is not None and sample.image_path.is_file() for sample in samples)
+    assert all(sample.size == SIZES[sample.image_path.name] for sample in samples if sample.image_path is not None)
+
+
+def test_image_in_a_subfolder_and_the_csv_by_full_path(tmp_path: Path) -> None:
+    _images(tmp_path / "own" / "p1", ["a.png"])
+    _images(tmp_path / "own" / "p2", ["a.png"])
+    table = tmp_path / "elsewhere.csv"
+    table.write_text("image,x1,y1\np1/a.png,1,2\np2/a,3,4\n")
+    dataset = FolderDataset(tmp_path / "own", csv=table, fractions=(1, 0, 0))
+    assert [sample.image_id for sample in dataset.samples("train")] == ["p1/a.png", "p2/a"]
+    assert dataset.check() == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "spacing"),
+    [("spacing", "0.25", (0.25, 0.25)), ("spacing_x,spacing_y", "0.2,0.3", (0.2, 0.3))],
+)
+def test_spacing_makes_the_unit_mm(root: Path, columns: str, values: str, spacing: tuple[float, float]) -> None:
+    header, *rows = WIDE.splitlines()
+    (root / "points.csv").write_text("\n".join([f"{header},{columns}", *(f"{row},{values}" for row in rows)]))
+    dataset = FolderDataset(root)
+    assert dataset.unit == "mm" and dataset.radii == (2.0, 2.5, 3.0, 4.0)
+    assert dataset.samples("train")[0].spacing == spacing
+    assert FolderDataset(root, radii=(1, 2)).radii == (1.0, 2.0)
+
+
+def test_radii_without_spacing_follow_the_diagonal(root: Path) -> None:
+    (root / "points.csv").write_text(WIDE)
+    diagonal = np.median([np.hypot(*size) for size in SIZES.values()])
+    assert FolderDataset(root).radii == tuple(float(round(diagonal * p / 100)) for p in (1, 2, 3, 5))
+
+
+PARTS = {"a.png": "Train", "b.png": "training", "c.jpg": "valid", "d.png": "TEST"}
+
+
+def _with_parts(parts: dict[str, str], column: str = "split") -> str:
+    header, *rows = WIDE.splitlines()
+    return "\n".join([f"{header},{column}", *(f"{row},{parts[row.split(',')[0]]}" for row in rows)])
+
+
+def test_split_column_by_its_name(root: Path) -> None:
+    (root / "points.csv").write_text(_with_parts(PARTS, "Part"))
+    dataset = FolderDataset(root, split_column="part")
+    ids = {stage: [s.image_id for s in dataset.samples(stage)] for stage in ("train", "val", "test", "predict")}
+    assert ids == {"train": ["a.png", "b.png"], "val": ["c.jpg"], "test": ["d.png"], "predict": ["d.png"]}
+    assert dataset.landmark_names == ("1", "2")
+
+
+def test_split_column_without_val_gives_a_share_of_train(root: Path) -> None:
+    (root / "points.csv").write_text(_with_parts(PARTS | {"c.jpg": "train"}))
+    dataset = FolderDataset(root)
+    train, val, test = ({s.image_id for s in dataset.samples(stage)} for stage in ("train", "val", "test"))
+    assert len(val) == 1 and train | val == {"a.png", "b.png", "c.jpg"} and not train & val and test == {"d.png"}
+    assert FolderDataset(root, val_fraction=0).samples("val") == []
+
+
+def test_seeded_split_divides_and_repeats(tmp_path: Path) -> None:
+    names = [f"{index}.png" for index in range(20)]
+    _images(tmp_path / "own", names)
+    (tmp_path / "own" / "points.csv").write_text("image,x1,y1,split\n" + "\n".join(f"{n},1,2,train" for n in names))
+
+    def ids(seed: int) -> list[list[str]]:
+        dataset = FolderDataset(tmp_path / "own", split="seeded", seed=seed, fractions=(0.6, 0.2, 0.2))
+        return [[s.image_id for s in dataset.samples(stage)] for stage in ("train", "val", "test")]
+
+    assert [len(part) for part in ids(0)] == [12, 4, 4]
+    assert sorted(name for part in ids(0) for name in part) == sorted(names)
+    assert ids(0) == ids(0) != ids(1)
+
+
+BAD_TABLES = {
+    "word": (WIDE.replace("9,10", "9,ten"), 4, "landmark '1': found 'ten', expected a number"),
+    "nan": (WIDE.replace("9,10", "nan,10"), 4, "found 'nan', expected a finite number"),
+    "inf": (WIDE.replace("9,10", "9,Infinity"), 4, "found 'Infinity', expected a finite number"),
+    "half a point": (WIDE.replace("9,10", "9,"), 4, "found only one of x and y"),
+    "too few cells": (WIDE.replace("9,10,", "9,"), 4, "found 4 cells, expected 5"),
+    "too many cells": (WIDE.replace("9,10,", "9,9,10,"), 4, "found 6 cells, expected 5"),
+    "no point": (WIDE.replace("5,6", ","), 3, "'b.png' has no point at all"),
+    "outside": (WIDE.replace("5,6", "5,50"), 3, r"'1' of 'b.png' lies at \(5, 50\), outside its image of 100x50"),
+    "negative": (WIDE.replace("5,6", "-0.6,5"), 3, r"lies at \(-0.6, 5\), outside"),
+    "image twice": (WIDE + "a.png,1,2,3,4\n", 6, "the image 'a.png' is there twice, first in line 2"),
+    "one file twice": (WIDE + "a,1,2,3,4\n", 6, "'a' is the same file as the image in line 2"),
+    "image missing": (WIDE + "e.png,1,2,3,4\n", 6, "the image 'e.png' is not there; looked in"),
+    "image empty": (WIDE + ",1,2,3,4\n", 6, "the image's name is empty"),
+    "landmark twice": (LONG + "a.png,1,1,2\n", 9, "landmark '1' of 'a.png' is there twice, first in line 3"),
+    "landmark empty": (LONG + "a.png,,1,2\n", 9, "the column 'landmark' is empty"),
+    "long outside": (LONG + "b.png,2,100,2\n", 9, r"lies at \(100, 2\), outside"),
+    "long word": (LONG.replace("9,10", "9,x"), 5, "found 'x', expected a number"),
+    "no image column": (WIDE.replace("image", "picture"), 1, "no column for the image: found picture, x1"),
+    "no landmarks": ("image,age\na.png,3\n", 1, "no landmark columns: found image, age"),
+    "no partner": (WIDE.replace(",y2", ",z2"), 1, "the column 'x2' has no partner"),
+    "column twice": (WIDE.replace("x2,y2", "x1,y1"), 1, "the column 'x1' is there twice"),
+    "half a spacing": ("image,spacing_x,x1,y1\na.png,1,2,3\n", 1, "found the column 'spacing_x' without 'spacing_y'"),
+    "header only": ("image,x1,y1\n", 1, "found a header but no row"),
+    "zero spacing": ("image,spacing,x1,y1\na.png,0,2,3\n", 2, "spacing: found 0, expected mm a pixel, above 0"),
+    "some spacing": ("image,spacing,x1,y1\na.png,1,2,3\nb.png,,2,3\n", 3, "the spacing of 'b.png' is empty"),
+    "spacing word": ("image,spacing,x1,y1\na.png,1mm,2,3\n", 2, "spacing: found '1mm', expected a number"),
+    "size": ("image,width,height,x1,y1\na.png,80,64,2,3\n", 2, "width and height are 80x64, but 'a.png' has 64x80 px"),
+    "half a size": ("image,width,height,x1,y1\na.png,80,,2,3\n", 2, "found only one of 'width' and 'height'"),
+    "part": (_with_parts(PARTS | {"c.jpg": "hold-out"}), 4, "split: found 'hold-out' for 'c.jpg', expected train"),
+    "part empty": (_with_parts(PARTS | {"c.jpg": ""}), 4, "split: found '' for 'c.jpg', expected train"),
+    "long sizes": ("image,landmark,x,y,spacing\na.png,1,1,1,1\na.png,2,1,1,2\n", 3, r"spacing of 'a.png': found \(2"),
+}
+
+
+@pytest.mark.parametrize(("text", "line", "said"), BAD_TABLES.values(), ids=BAD_TABLES)
+def test_bad_table_names_file_and_line(root: Path, text: str, line: int, said: str) -> None:
+    path = root / "points.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=rf"own/points\.csv:{line}: .*{said}") as caught:
+        FolderDataset(root).samples("train")
+    assert (caught.value.path, caught.value.line) == (path, line)
+
+
+def test_check_lists_all_faults_at_once(root: Path) -> None:
+    text = WIDE.replace("1,2,3.5", "x,2,3.5").replace("5,6,,", "5,60,,").replace("9,10,11", "9,10,inf")
+    (root / "points.csv").write_text(text + "e.png,1,2,3,4\n")
+    _images(root, ["f.png"])
+    (root / "d.png").write_bytes((root / "d.png").read_bytes()[:50])
+    errors = [finding.message for finding in FolderDataset(root).check() if finding.level == "error"]
+    places = ["csv:2: ", "csv:3: ", "csv:4: ", "csv:6: ", "f.png: the image has no row in", "d.png: the image cannot"]
+    assert len(errors) == len(places)
+    assert all(any(place in message for message in errors) for place in places)
+
+
+def test_image_without_row_is_an_error(root: Path) -> None:
+    (root / "points.csv").write_text(WIDE)
+    _images(root, ["extra.png"])
+    with pytest.raises(DataError, match=r"extra\.png: the image has no row in .*points\.csv"):
+        FolderDataset(root).samples("train")
+
+
+def test_bad_row_does_not_make_its_image_unannotated_as_well(root: Path) -> None:
+    (root / "points.csv").write_text(WIDE.replace("9,10,", "9,"))
+    assert [finding.message for finding in FolderDataset(root).check() if "c.jpg: " in finding.message] == []
+
+
+def test_stem_of_two_files_is_refused(root: Path) -> None:
+    _images(root, ["a.bmp"])
+    (root / "points.csv").write_text(WIDE.replace("a.png", "a"))
+    with pytest.raises(DataError, match=r"points\.csv:2: the image 'a' can mean a\.bmp, a\.png; add the suffix"):
+        FolderDataset(root).samples("train")
+
+
+def test_empty_folder_and_missing_or_several_tables(tmp_path: Path, root: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty: no CSV file in this folder"):
+        FolderDataset(tmp_path / "empty")
+    (tmp_path / "empty" / "points.csv").write_text(WIDE)
+    with pytest.raises(DataError, match=r"empty: no image found here or in images/"):
+        FolderDataset(tmp_path / "empty").samples("train")
+    with pytest.raises(DataError, match=r"nowhere: data\.root: the folder does not exist"):
+        FolderDataset(tmp_path / "nowhere")
+    for name in ("one.csv", "two.csv"):
+        (root / name).write_text(WIDE)
+    with pytest.raises(DataError, match=r"own: 2 CSV files in this folder \(one\.csv, two\.csv\)"):
+        FolderDataset(root)
+    assert FolderDataset(root, csv="two.csv").samples("train")
+    with pytest.raises(DataError, match=r"three\.csv: csv: the file does not exist"):
+        FolderDataset(root, csv="three.csv")
+    (root / "two.csv").write_text("")
+    with pytest.raises(DataError, match=r"two\.csv: the file is empty"):
+        FolderDataset(root, csv="two.csv")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"split": "official"}, "split: found 'official', expected auto, column or seeded"),
+        ({"fractions": (0.5, 0.5, 0.5)}, "fractions: found"),
+        ({"fractions": (0, 0.5, 0.5)}, "the train part would be empty"),
+        ({"val_fraction": 1.0}, "val_fraction: found 1.0"),
+        ({"radii": ()}, "radii: found"),
+        ({"split_column": "authors_split"}, r"points\.csv:1: split_column: no column 'authors_split'\. Did you mean 'a"),
+        ({"split": "column"}, r"points\.csv:1: split_column: no column 'split'"),
+    ],
+)
+def test_options_that_cannot_be_used(root: Path, options: dict, said: str) -> None:
+    (root / "points.csv").write_text(_with_parts(PARTS, "author_split"))
+    with pytest.raises(UserError, match=said):
+        FolderDataset(root, **options)
+
+
+def test_misspelt_landmark_in_the_long_form_is_doubted(tmp_path: Path) -> None:
+    names = [f"{index}.png" for index in range(25)]
+    _images(tmp_path / "own", names)
+    rows = [f"{name},{mark},1,2" for name in names for mark in ("sella", "nasion")]
+    rows[0] = rows[0].replace("sella", "selle")
+    (tmp_path / "own" / "points.csv").write_text("image,landmark,x,y\n" + "\n".join(rows))
+    messages = [finding.message for finding in FolderDataset(tmp_path / "own").check()]
+    assert len(messages) == 1 and "points.csv: landmark 'selle' is marked in 1 of 25 images" in messages[0]
+
+
+def test_chest15_works_as_it_is() -> None:
+    if not CHEST15.is_dir():
+        pytest.skip(f"the chest radiographs are not here ({CHEST15})")
+    dataset = FolderDataset(CHEST15, split_column="author_split")
+    assert [len(dataset.samples(stage)) for stage in ("train", "val", "test")] == [100, 23, 23]
+    assert len(dataset.landmark_names) == 15 and dataset.unit == "px"
+    samples = dataset.samples("train")
+    assert all(dataset.load_image(sample).shape == (299, 299) for sample in samples[:5])
+    findings = dataset.check()
+    assert {finding.level for finding in findings} == {"warning"} and len(findings) <= 3
+    (outlier,) = [finding.message for finding in findings if "viral-pneumonia-595" in finding.message]
+    assert "landmarks.csv:59: " in outlier and "landmark 14 (94 px" in outlier

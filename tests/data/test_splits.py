@@ -1,0 +1,40 @@
+"""Seeded splits divide all images, repeat, and follow their fractions."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landmark_diffusion.data.splits import ISBI2015_SPLITS, seeded_split
+from landmark_diffusion.errors import UserError
+
+
+@given(count=st.integers(1, 80), val=st.floats(0, 0.45), test=st.floats(0, 0.45), seed=st.integers(0, 5))
+def test_parts_are_a_division_near_the_fractions(count: int, val: float, test: float, seed: int) -> None:
+    ids = [f"{index:03d}" for index in range(count)]
+    parts = seeded_split(ids, (1 - val - test, val, test), seed)
+    assert sorted(parts["train"] + parts["val"] + parts["test"]) == ids
+    assert len(parts["train"]) >= 1 and all(part == sorted(part) for part in parts.values())
+    if count >= 3:
+        for name, fraction in (("val", val), ("test", test)):
+            assert abs(len(parts[name]) - fraction * count) <= 1
+            assert (len(parts[name]) == 0) == (fraction == 0)
+
+
+def test_split_depends_on_ids_and_seed_not_on_their_order() -> None:
+    ids = [str(index) for index in range(30)]
+    assert seeded_split(ids, seed=3) == seeded_split(ids[::-1], seed=3) != seeded_split(ids, seed=4)
+
+
+@pytest.mark.parametrize("fractions", [(0.5, 0.5, 0.5), (1.2, -0.2, 0.0), (0.5, 0.5), (0.0, 0.5, 0.5)])
+def test_fractions_that_are_no_division(fractions: tuple[float, ...]) -> None:
+    with pytest.raises(UserError, match="fractions: "):
+        seeded_split(["a", "b"], fractions)
+
+
+def test_isbi_parts_have_the_challenges_sizes() -> None:
+    sizes = {name: tuple(len(parts[s]) for s in ("train", "val", "test")) for name, parts in ISBI2015_SPLITS.items()}
+    assert sizes == {
+        "official": (150, 0, 150), "development": (130, 20, 150), "test2": (150, 0, 100), "paper_b": (130, 20, 250)
+    }  # fmt: skip
