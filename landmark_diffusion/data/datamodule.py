@@ -158,7 +158,7 @@ class LandmarkDataModule(LightningDataModule):
         if not len(dataset):
             return []
         sampler = EvalSampler(len(dataset), rank=self._rank, world_size=self._world)
-        return DataLoader(dataset, self.eval_batch_size, sampler=sampler, num_workers=self.num_workers)
+        return DataLoader(dataset, batch_size=self.eval_batch_size, sampler=sampler, num_workers=self.num_workers)
 
     @property
     def _rank(self) -> int:

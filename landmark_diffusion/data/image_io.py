@@ -48,11 +48,8 @@ def read_grey(path: str | Path) -> np.ndarray:
 def list_images(folder: Path, recursive: bool = False) -> list[Path]:
     """List the image files of a folder, sorted by name; hidden files (also those of macOS archives) are left out."""
     found = folder.rglob("*") if recursive else folder.glob("*")
-    return sorted(
-        path
-        for path in found
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+    images = (p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".") and p.is_file())
+    return sorted(images, key=str)  # comparing the text is several times as fast as comparing paths
 
 
 @contextmanager

@@ -121,7 +121,7 @@ class FolderDataset(LandmarkDataset):
                     faults += _outside_faults(table, row, sizes[path])
                 samples.append(LandmarkSample(name, sizes[path], annotations, row.spacing, path, where))
         faults = [*table.faults, *header_faults, *faults, *self._column_faults(), *_spacing_faults(table)]
-        if not list(_images_of(places)) and not images:
+        if not images and not _images_of(places):
             faults.insert(0, DataError(f"no image found here or in images/; the table is {table.path}", self.root))
         return samples, [*faults, *_unannotated(table, images)]
 

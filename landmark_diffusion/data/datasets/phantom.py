@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from landmark_diffusion.data.datasets.base import Finding, LandmarkDataset, Stage
-from landmark_diffusion.data.datasets.phantom_anatomy import LANDMARK_NAMES, SkullParameters, build
+from landmark_diffusion.data.datasets.phantom_anatomy import LANDMARK_NAMES, build
+from landmark_diffusion.data.datasets.phantom_outlines import SkullParameters
 from landmark_diffusion.data.datasets.phantom_render import film_spacing, film_to_pixels, render
 from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.errors import UserError

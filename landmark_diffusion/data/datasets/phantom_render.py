@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from landmark_diffusion.data.datasets.phantom_anatomy import FILM, Anatomy, SkullParameters, build
+from landmark_diffusion.data.datasets.phantom_anatomy import FILM, Anatomy, build
+from landmark_diffusion.data.datasets.phantom_outlines import SkullParameters
 from landmark_diffusion.data.datasets.phantom_shapes import coverage, ellipse, ribbon, spline
 
 

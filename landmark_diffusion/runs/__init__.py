@@ -1,0 +1,43 @@
+"""A run on disk and in time: its folder, checkpoints, loggers, keyed seeds, and how it is stopped and continued.
+
+Importing the package needs no torch; its callbacks are imported when they are asked for.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from landmark_diffusion.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback
+
+__all__ = ["RunFolder", "default_callbacks"]
+
+
+def default_callbacks(
+    run_folder: RunFolder | str | Path,
+    *,
+    ema_decay: float = 0.0,
+    checkpoint_every: int = 500,
+    monitor: str = "val/mre",
+    command: str | None = None,
+) -> list[Callback]:
+    """Return the callbacks of a run: moving average (if ``ema_decay``), checkpoints, and the graceful stop.
+
+    Args:
+        run_folder: checkpoints go into its ``checkpoints/``.
+        ema_decay: of the weights' moving average, 0 for none.
+        checkpoint_every: optimiser steps between two writings of ``last.ckpt``, beside those at each epoch's end.
+        monitor: validation metric (less is better) that ``best.ckpt`` follows.
+        command: what continues a stopped run, for the message; by default rebuilt from the command line.
+    """
+    from landmark_diffusion.runs.checkpoint import RunCheckpoint
+    from landmark_diffusion.runs.ema import EMA
+    from landmark_diffusion.runs.stopping import GracefulStop
+
+    folder = run_folder if isinstance(run_folder, RunFolder) else RunFolder(run_folder)
+    checkpoint = RunCheckpoint(folder.checkpoints, every_n_steps=checkpoint_every, monitor=monitor)
+    averages: list[Callback] = [EMA(ema_decay)] if ema_decay else []
+    return [*averages, checkpoint, GracefulStop(checkpoint, command)]

@@ -1,0 +1,271 @@
+"""Checkpoints that are whole or not there: atomic writing, when to write, and reading with clear errors."""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+import re
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.callbacks.weight_averaging import WeightAveraging
+
+from landmark_diffusion.errors import UserError
+from landmark_diffusion.runs.folder import BEST, LAST, is_whole
+from landmark_diffusion.runs.progress import at_optimizer_step, is_final_step, validation_follows
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)\.partial")
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write a checkpoint beside its place and rename it, so that a kill at any moment leaves the old file whole.
+
+    Lightning's own writing goes through the system's temporary folder; where that is another file system, moving the
+    file copies it and can be cut short. Unfinished files of dead processes are removed at the next save.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike, storage_options: Any | None = None
+    ) -> None:
+        """Save ``checkpoint`` at ``path``; raises UserError when the disk is full or the folder cannot be written."""
+        target = Path(path)
+        remove_stale_files(target.parent)
+        try:
+            _write_whole(target, lambda file: torch.save(checkpoint, file))
+        except OSError as error:
+            raise UserError(
+                f"{target}: the checkpoint could not be written ({error.strerror or error}); "
+                "an earlier one at that place is untouched. Free some space, or choose another run folder"
+            ) from error
+
+
+def _write_whole(target: Path, write: Callable[[Any], object]) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())  # the rename must not reach the disk before the content
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def link_whole(source: Path, target: Path) -> None:
+    """Make ``target`` the same content as ``source``, atomically; by a hard link where the file system has them.
+
+    A link is safe because checkpoints are replaced, never changed in place.
+    """
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        os.link(source, partial)
+    except OSError:
+        with source.open("rb") as content:
+            _write_whole(target, lambda file: shutil.copyfileobj(content, file))
+        return
+    # Renaming one link over another of the same file does nothing and leaves both names, hence the unlink after it.
+    os.replace(partial, target)
+    partial.unlink(missing_ok=True)
+
+
+def remove_stale_files(folder: Path) -> list[Path]:
+    """Remove unfinished checkpoints of processes that no longer run, and return them."""
+    removed = []
+    for path in folder.glob(".*.partial") if folder.is_dir() else ():
+        match = _TEMPORARY.fullmatch(path.name)
+        if match and not _is_running(int(match["pid"])):
+            path.unlink(missing_ok=True)
+            removed.append(path)
+    return removed
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it runs as somebody else
+        return True
+    return True
+
+
+class RunCheckpoint(Checkpoint):
+    """Keep ``last.ckpt`` for going on and ``best.ckpt`` by a validation metric in ``folder``.
+
+    ``last.ckpt`` is written every ``every_n_steps`` optimiser steps, at the end of every ``every_n_epochs``-th epoch,
+    after each validation and at the end of training; never in the middle of a gradient accumulation and never between
+    the last batch and the validation that follows it, since a run continued from there would leave that validation out.
+
+    Args:
+        folder: where the two files go.
+        every_n_steps: optimiser steps between two writings; 0 leaves the epochs' ends alone.
+        every_n_epochs: epochs between two writings at an epoch's end.
+        monitor: the logged validation metric that ``best.ckpt`` follows; without validation there is no ``best.ckpt``.
+        mode: "min" or "max".
+
+    Refuses (UserError) to resume a checkpoint with averaged weights in a run without averaging: Lightning would
+    silently go on from the average.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        every_n_steps: int = 500,
+        every_n_epochs: int = 1,
+        monitor: str = "val/mre",
+        mode: str = "min",
+    ) -> None:
+        super().__init__()
+        if every_n_steps < 0 or every_n_epochs < 1:
+            raise UserError(
+                f"checkpoint: found every_n_steps={every_n_steps}, every_n_epochs={every_n_epochs}; "
+                "expected every_n_steps >= 0 and every_n_epochs >= 1"
+            )
+        if mode not in ("min", "max"):
+            raise UserError(f"checkpoint: found mode={mode!r}, expected min or max")
+        self.folder = Path(folder)
+        self.every_n_steps, self.every_n_epochs = every_n_steps, every_n_epochs
+        self.monitor, self.mode = monitor, mode
+        self.best_score: float | None = None
+        self.best_step: int | None = None
+        self._last_saved_step = -1
+
+    @property
+    def best_model_path(self) -> str:
+        """Path of ``best.ckpt`` as Lightning's ``ckpt_path="best"`` asks for it; empty where there is none."""
+        path = self.folder / BEST
+        return str(path) if path.is_file() else ""
+
+    @property
+    def best_model_score(self) -> torch.Tensor | None:
+        """Value of the monitored metric in ``best.ckpt``."""
+        return None if self.best_score is None else torch.tensor(self.best_score)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let the trainer write atomically, unless it was given a checkpoint plug-in of its own."""
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+        self._last_saved_step = -1
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write ``last.ckpt`` when it is due after this optimiser step."""
+        if at_optimizer_step(trainer) and not validation_follows(trainer) and self._due(trainer):
+            self.save_last(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write ``best.ckpt`` when the metric improved, and ``last.ckpt``."""
+        if trainer.sanity_checking or trainer.state.fn != "fit" or not at_optimizer_step(trainer):
+            return
+        improved = self._improves(trainer)
+        if improved and not _writes_nothing(trainer):
+            trainer.save_checkpoint(self.folder / BEST, weights_only=False)
+            if trainer.is_global_zero:
+                link_whole(self.folder / BEST, self.folder / LAST)
+            self._last_saved_step = trainer.global_step
+        elif not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch or self._due(trainer):
+            self.save_last(trainer)
+
+    def save_last(self, trainer: Trainer) -> None:
+        """Write ``last.ckpt`` now (all processes call it together)."""
+        if not _writes_nothing(trainer) and self._last_saved_step != trainer.global_step:
+            trainer.save_checkpoint(self.folder / LAST, weights_only=False)
+            self._last_saved_step = trainer.global_step
+
+    def _due(self, trainer: Trainer) -> bool:
+        if is_final_step(trainer):
+            return True
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            return (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        return self.every_n_steps > 0 and trainer.global_step % self.every_n_steps == 0
+
+    def _improves(self, trainer: Trainer) -> bool:
+        value = trainer.callback_metrics.get(self.monitor)
+        if value is None or math.isnan(float(value)):
+            return False
+        score = float(value)
+        sign = 1 if self.mode == "min" else -1
+        if self.best_score is not None and sign * score >= sign * self.best_score:
+            return False
+        self.best_score, self.best_step = score, trainer.global_step
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Keep the best score, so that a resumed run does not take a worse one for the best."""
+        return {"monitor": self.monitor, "best_score": self.best_score, "best_step": self.best_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the best score, unless it is of another metric."""
+        if state_dict["monitor"] == self.monitor:
+            self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Refuse to go on from averaged weights without averaging."""
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        averages = any(isinstance(callback, WeightAveraging) for callback in callbacks)
+        if trainer.state.fn == "fit" and "averaging_state" in checkpoint and not averages:
+            raise UserError(
+                f"{trainer.ckpt_path}: found a checkpoint with an exponential moving average of the weights, but "
+                "ema_decay is 0 here, so training would go on from the average. Set model.ema_decay as it was, or "
+                "start a new run"
+            )
+
+
+def _writes_nothing(trainer: Trainer) -> bool:
+    return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU without running any code that is in it.
+
+    Raises UserError for a file that is missing, cut short, not a checkpoint of ours, or that would run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "nothing"
+        raise UserError(f"{path}: found {what}, expected a checkpoint file (.ckpt)")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(_unpickling_message(path, error)) from error
+    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, ValueError, KeyError) as error:
+        raise UserError(f"{path}: the checkpoint is cut short or damaged ({_first_line(error)}); {_OTHER}") from error
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise UserError(f"{path}: found no network weights (state_dict) in it, expected a checkpoint of `ldx fit`")
+    return content
+
+
+_OTHER = "use another one, such as best.ckpt beside it, or train again"
+
+
+def _unpickling_message(path: Path, error: Exception) -> str:
+    if not is_whole(path):
+        return f"{path}: found a file that is cut short or no checkpoint at all; {_OTHER}"
+    found = re.search(r"(?:GLOBAL|Unsupported (?:global|class|operand)\S*)[:\s]+(?:GLOBAL\s+)?([\w.]+)", str(error))
+    name = f" ({found[1]})" if found else ""
+    return (
+        f"{path}: refused, since it holds more than plain values and weights{name} and reading it could run code. "
+        "Only checkpoints that `ldx fit` wrote are read"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def read_hparams(path: str | Path) -> dict[str, Any]:
+    """Read the model's hyper-parameters that were saved in a checkpoint; empty where none were."""
+    return dict(read_checkpoint(path).get("hyper_parameters", {}))

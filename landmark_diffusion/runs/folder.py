@@ -1,0 +1,107 @@
+"""RunFolder: the files of one run, found again by the run's name."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import warnings
+import zipfile
+from pathlib import Path
+
+from landmark_diffusion.errors import UserError
+
+LAST, BEST = "last.ckpt", "best.ckpt"
+
+
+class RunFolder:
+    """One run's folder: ``checkpoints/`` (last.ckpt, best.ckpt) and ``logs/`` (one sub-folder for each start).
+
+    Importing it needs no torch. Args: path: the folder, which need not exist yet.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the curves (CSV)."""
+        return self.path / "logs"
+
+    @property
+    def wandb_id(self) -> Path:
+        """File that holds the run's identity at Weights & Biases, so that a resumed run goes on as the same one."""
+        return self.path / "wandb_id"
+
+    def has_checkpoint(self) -> bool:
+        """Tell whether there is any checkpoint, whole or not."""
+        return any((self.checkpoints / name).is_file() for name in (LAST, BEST))
+
+    def last(self) -> Path | None:
+        """Return the checkpoint to go on from, or None; a broken one is told, and the best one taken instead."""
+        last = self._whole(LAST)
+        if last is not None or not (self.checkpoints / LAST).is_file():
+            return last
+        best = self._whole(BEST)
+        if best is not None:
+            warnings.warn(f"{best} is taken instead", UserWarning, stacklevel=2)
+        return best
+
+    def best(self) -> Path | None:
+        """Return the checkpoint of the best validation metric, or None (no validation, or it is broken and told)."""
+        return self._whole(BEST)
+
+    def _whole(self, name: str) -> Path | None:
+        path = self.checkpoints / name
+        if not path.is_file():
+            return None
+        if not is_whole(path):
+            warnings.warn(f"{path} is cut short or damaged and is left aside", UserWarning, stacklevel=3)
+            return None
+        return path
+
+    def describe(self) -> str:
+        """Say in one line what is there: checkpoints with their size and age."""
+        found = [self.checkpoints / name for name in (BEST, LAST) if (self.checkpoints / name).is_file()]
+        parts = [_describe_file(path) for path in found]
+        return f"{self.path}: " + (", ".join(parts) if parts else "no checkpoint yet")
+
+    def refuse_overwrite(self, overwrite: bool = False) -> None:
+        """Make the folder ready for a new run: an earlier run in it is removed with ``overwrite``, else refused.
+
+        Raises UserError naming what is there and how to go on, replace it or go elsewhere.
+        """
+        if not self.has_checkpoint():
+            return
+        if not overwrite:
+            raise UserError(
+                f"{self.describe()}. A new run would replace these. Go on with `--ckpt_path last`, start anew with "
+                "`--overwrite true`, or choose another run folder"
+            )
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove what an earlier run left for going on: checkpoints, curves and the Weights & Biases identity."""
+        for part in (self.checkpoints, self.logs):
+            shutil.rmtree(part, ignore_errors=True)
+        self.wandb_id.unlink(missing_ok=True)
+
+
+def is_whole(path: str | Path) -> bool:
+    """Tell whether a checkpoint file is there to its end: a file cut short has lost its table of contents."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("data.pkl") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _describe_file(path: Path) -> str:
+    stat = path.stat()
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(stat.st_mtime))
+    broken = "" if is_whole(path) else ", damaged"
+    return f"{path.name} ({stat.st_size / 2**20:.1f} MiB, {when}{broken})"

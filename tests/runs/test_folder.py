@@ -1,0 +1,80 @@
+"""RunFolder: what is found in a run's folder, and what is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from landmark_diffusion.errors import UserError
+from landmark_diffusion.runs import RunFolder
+
+
+def put(folder: RunFolder, name: str, whole: bool = True) -> Path:
+    folder.checkpoints.mkdir(parents=True, exist_ok=True)
+    path = folder.checkpoints / name
+    torch.save({"state_dict": {"w": torch.ones(500)}}, path)
+    if not whole:
+        path.write_bytes(path.read_bytes()[:-30])
+    return path
+
+
+def test_whole_checkpoints_are_found(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    assert run.last() is None and run.best() is None and not run.has_checkpoint()
+    last, best = put(run, "last.ckpt"), put(run, "best.ckpt")
+    assert (run.last(), run.best()) == (last, best)
+
+
+def test_a_broken_last_falls_back_to_the_best_and_says_so(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    best = put(run, "best.ckpt")
+    put(run, "last.ckpt", whole=False)
+    with pytest.warns(UserWarning) as caught:
+        assert run.last() == best
+    texts = " ".join(str(w.message) for w in caught)
+    assert "last.ckpt is cut short" in texts and "best.ckpt is taken instead" in texts
+
+
+def test_a_missing_last_is_not_replaced_by_an_old_best(tmp_path: Path) -> None:
+    """`--ckpt_path last` with nothing to find must be an error, not a silent step back."""
+    run = RunFolder(tmp_path)
+    put(run, "best.ckpt")
+    assert run.last() is None
+
+
+def test_a_broken_best_is_told(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    put(run, "best.ckpt", whole=False)
+    with pytest.warns(UserWarning, match=r"best\.ckpt is cut short"):
+        assert run.best() is None
+
+
+def test_an_earlier_run_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.refuse_overwrite()  # empty: fine
+    put(run, "last.ckpt")
+    run.wandb_id.write_text("abc")
+    with pytest.raises(UserError, match=r"last\.ckpt.*--ckpt_path last.*--overwrite true"):
+        run.refuse_overwrite()
+    (tmp_path / "notes.txt").write_text("mine")
+    run.refuse_overwrite(overwrite=True)
+    assert not run.has_checkpoint() and not run.wandb_id.exists()
+    assert (tmp_path / "notes.txt").exists()  # only what a run wrote is removed
+
+
+def test_describe_names_files_and_damage(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    assert "no checkpoint yet" in run.describe()
+    put(run, "best.ckpt")
+    put(run, "last.ckpt", whole=False)
+    text = run.describe()
+    assert "best.ckpt (0.0 MiB" in text and "damaged" in text.split("last.ckpt")[1]
+
+
+def test_import_needs_no_torch() -> None:
+    code = "import sys, landmark_diffusion.runs; sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

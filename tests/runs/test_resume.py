@@ -1,0 +1,168 @@
+"""A run stopped at any optimiser step and continued ends bit for bit where the unbroken one ends.
+
+Weights, moving average, optimiser, schedule, best score, the samples seen and every validation result are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule
+
+from landmark_diffusion import DiffusionHeatmapModule, LandmarkDataModule
+from landmark_diffusion.runs.checkpoint import read_checkpoint
+from landmark_diffusion.runs.stopping import StopRequested
+from tests.runs.tiny import StopAt, TinyData, TinyModule, Trace, differences, tiny_trainer, trained_state
+
+Build = Callable[[int], tuple[LightningModule, LightningDataModule]]
+
+
+def run(build: Build, folder: Path, stop_at: int | None = None, ckpt: Path | None = None, workers: int = 0, **o: Any):
+    """Train in ``folder``; return the trace of the run, its last step, and whether it was stopped."""
+    module, data = build(workers)
+    trace = Trace()
+    trainer = tiny_trainer(folder, **o)
+    trainer.callbacks[:0] = [trace, *([StopAt(stop_at)] if stop_at is not None else [])]
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=ckpt)
+    except StopRequested:
+        return trace, trainer.global_step, True
+    return trace, trainer.global_step, False
+
+
+def last(folder: Path) -> Path:
+    return folder / "checkpoints" / "last.ckpt"
+
+
+def state(folder: Path) -> dict[str, Any]:
+    return trained_state(read_checkpoint(last(folder)))
+
+
+def check_resume(build: Build, tmp_path: Path, stops: list[int] | None = None, workers: int = 0, **o: Any) -> None:
+    """Compare the unbroken run with one stopped at each of ``stops`` (all by default) and continued."""
+    whole, total, _ = run(build, tmp_path / "whole", workers=workers, **o)
+    wanted = state(tmp_path / "whole")
+    for step in range(1, total) if stops is None else stops:
+        folder = tmp_path / f"stopped_at_{step}"
+        first, at, stopped = run(build, folder, stop_at=step, workers=workers, **o)
+        assert stopped and at == step
+        second, _, _ = run(build, folder, ckpt=last(folder), workers=workers, **o)
+        assert list(differences(wanted, state(folder))) == [], f"stopped at step {step}"
+        assert first.batches + second.batches == whole.batches, f"stopped at step {step}"
+        assert first.validations + second.validations == whole.validations, f"stopped at step {step}"
+
+
+def tiny(workers: int) -> tuple[TinyModule, TinyData]:
+    return TinyModule(), TinyData(workers)
+
+
+def tiny_without_validation(workers: int) -> tuple[TinyModule, TinyData]:
+    return TinyModule(), TinyData(workers, validation=False)
+
+
+WAYS = {
+    "epochs": {"max_epochs": 3},
+    "steps": {"max_steps": 13},
+    "accumulation": {"max_epochs": 4, "accumulate_grad_batches": 2},
+    "validation within an epoch": {"max_epochs": 3, "val_check_interval": 2},
+    "both": {"max_epochs": 4, "accumulate_grad_batches": 2, "val_check_interval": 2},
+    "validation by steps": {"max_steps": 13, "val_check_interval": 3, "check_val_every_n_epoch": None},
+    "validation every second epoch": {"max_epochs": 4, "check_val_every_n_epoch": 2},
+    "few checkpoints": {"max_epochs": 3, "checkpoint_every": 0},
+}
+
+
+SOME_STOPS = [3, 5, 10]  # within an epoch and at its end, for five and for three steps an epoch
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_stopped_at_some_steps(tmp_path: Path, way: str) -> None:
+    check_resume(tiny, tmp_path, stops=SOME_STOPS, **WAYS[way])
+
+
+@pytest.mark.parametrize("limit", [{"max_epochs": 3}, {"max_steps": 13}])
+def test_stopped_at_some_steps_without_validation(tmp_path: Path, limit: dict[str, int]) -> None:
+    check_resume(tiny_without_validation, tmp_path, stops=SOME_STOPS, **limit)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("way", WAYS)
+def test_stopped_at_every_step(tmp_path: Path, way: str, workers: int) -> None:
+    check_resume(tiny, tmp_path, workers=workers, **WAYS[way])
+
+
+def test_the_number_of_workers_may_change(tmp_path: Path) -> None:
+    run(tiny, tmp_path / "whole", max_epochs=3)
+    run(tiny, tmp_path / "part", stop_at=7, workers=2, max_epochs=3)
+    run(tiny, tmp_path / "part", ckpt=last(tmp_path / "part"), max_epochs=3)
+    assert list(differences(state(tmp_path / "whole"), state(tmp_path / "part"))) == []
+
+
+@pytest.mark.parametrize("name", ["best.ckpt", "last.ckpt"])
+def test_going_on_from_a_checkpoint_of_a_killed_run(tmp_path: Path, name: str) -> None:
+    """After kill -9 the newest files lie some steps back; going on from there repeats these steps exactly."""
+    options = {"max_epochs": 4, "checkpoint_every": 4}
+    run(tiny, tmp_path / "whole", **options)
+
+    class Killed(Exception):
+        pass
+
+    class KilledModule(TinyModule):
+        def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+            super().on_train_batch_start(batch, batch_idx)
+            if self.global_step == 14:
+                raise Killed
+
+    with pytest.raises(Killed):
+        run(lambda workers: (KilledModule(), TinyData(workers)), tmp_path / "part", **options)
+    start = tmp_path / "part" / "checkpoints" / name
+    assert read_checkpoint(start)["global_step"] in (5, 10, 12)
+    run(tiny, tmp_path / "part", ckpt=start, **options)
+    assert list(differences(state(tmp_path / "whole"), state(tmp_path / "part"))) == []
+
+
+def test_a_finished_run_goes_on_for_longer(tmp_path: Path) -> None:
+    run(tiny, tmp_path / "whole", max_epochs=4)
+    run(tiny, tmp_path / "part", max_epochs=2)
+    run(tiny, tmp_path / "part", ckpt=last(tmp_path / "part"), max_epochs=4)
+    assert list(differences(state(tmp_path / "whole"), state(tmp_path / "part"))) == []
+
+
+def real(workers: int, diffusion: bool = True) -> tuple[DiffusionHeatmapModule, LandmarkDataModule]:
+    """The package's own module and data on phantoms, small, with everything random switched on."""
+    data = LandmarkDataModule(
+        dataset="phantom", dataset_options={"count": (7, 2, 1), "image_size": (96, 120)}, size=(32, 40), recipe="mild",
+        target_points="random_annotator", batch_size=2, eval_batch_size=2, num_workers=workers, seed=3,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    module = DiffusionHeatmapModule(
+        num_landmarks=data.num_landmarks, diffusion=diffusion, encoder_channels=(8, 16), decoder_channels=(16, 8),
+        blocks_per_level=1, attention_factors=(2,), attention_heads=2, dropout=0.2, channel_dropout=0.1,
+        diffusion_steps=20, sampling_steps=3, validation_steps=2, learning_rate=1e-3, lr_schedule="cosine",
+        warmup_steps=3,
+    )  # fmt: skip
+    return module, data
+
+
+def test_the_diffusion_model_stopped_and_continued(tmp_path: Path) -> None:
+    check_resume(real, tmp_path, stops=[2, 4, 9], max_epochs=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("way", ["epochs", "steps", "accumulation", "bf16"])
+def test_the_diffusion_model_stopped_at_ten_random_steps(tmp_path: Path, workers: int, way: str) -> None:
+    options: dict[str, Any] = {
+        "epochs": {"max_epochs": 6},
+        "steps": {"max_steps": 23},
+        "accumulation": {"max_epochs": 12, "accumulate_grad_batches": 2},
+        "bf16": {"max_epochs": 6, "precision": "bf16-mixed"},
+    }[way]
+    stops = np.random.default_rng([workers, len(way)]).choice(np.arange(1, 23), 10, replace=False)
+    check_resume(real, tmp_path, stops=sorted(stops.tolist()), workers=workers, **options)
