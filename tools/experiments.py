@@ -2,10 +2,10 @@
 
     python tools/experiments.py docs/experiments/readings_ceph.yaml [--only NAME] [--jobs-folder runs/experiments]
 
-A plan (YAML) has ``common`` arguments for ``ldx fit``, ``seeds``, and ``rows``: each with a ``name``, ``fit`` arguments and
-``evaluate``: a list of {name, args[, verb]} that are measured from the same weights without training again. Results go to the
-plan's name with ``.csv``, a row an evaluation, with its command. A row that is there already is not run again, and two of
-these processes side by side share the rows: each claims a training by making its folder.
+A plan (YAML) has ``common`` arguments for ``ldx fit``, ``seeds``, and ``rows``: each with a ``name``, ``fit``
+arguments and ``evaluate``: a list of {name, args[, verb]} that are measured from the same weights without training
+again. Results go to the plan's name with ``.csv``, a row an evaluation, with its command. A row that is there already
+is not run again, and two of these processes side by side share the rows: each locks the one it works on.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def record(
             if wanted and variant not in wanted:
                 continue
             sdr = {f"sdr_{float(r):g}": f"{p:.2f}" for r, p in values["sdr"].items()}
-            command = " ".join(["ldx", *fit, *(["; ldx", verb, "...", *evaluation["args"]] if evaluation.get("args") else [])])
+            then = ["; ldx", verb, "...", *evaluation["args"]] if evaluation.get("args") else []
+            command = " ".join(["ldx", *fit, *then])
             row = {
                 "row": name, "evaluation": evaluation["name"], "variant": variant, "seed": seed, "updates": updates,
                 "train_minutes": minutes, "images": values["images"], "mre": f"{values['mre']:.3f}",

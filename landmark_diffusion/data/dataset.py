@@ -64,11 +64,10 @@ class LandmarkTorchDataset(Dataset):
         sample, frame = self.samples[index], self.frames[index]
         image = self.image(index)
         targets = self._targets(sample, rng)
-        points = np.concatenate([sample.mean_points[None], targets]).reshape(-1, 2)
-        points = frame.to_network(points)
+        flat = frame.to_network(np.concatenate([sample.mean_points[None], targets]).reshape(-1, 2))
         if self.recipe is not None:
-            image, points = self.recipe(image, points, rng)
-        points = points.reshape(-1, targets.shape[1], 2)
+            image, flat = self.recipe(image, flat, rng)
+        points = flat.reshape(-1, targets.shape[1], 2)
         return {
             "image": torch.from_numpy(np.ascontiguousarray(image)).unsqueeze(0).float() / 255,
             "points": torch.from_numpy(points[0]).float(),
@@ -111,4 +110,5 @@ def _draw_annotator(sample: LandmarkSample, rng: np.random.Generator) -> np.ndar
 
 def _inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     with np.errstate(invalid="ignore"):
-        return ((points >= -0.5) & (points < np.asarray(size) - 0.5)).all(-1)
+        inside = (points >= -0.5) & (points < np.asarray(size) - 0.5)
+    return np.logical_and.reduce(inside, axis=-1)

@@ -57,7 +57,8 @@ class Frame:
         else:
             raise UserError(f"resize: found {mode!r}, expected 'stretch' or 'pad'")
         scale = (content[0] / original_size[0], content[1] / original_size[1])
-        return cls(scale, (0.0, 0.0), tuple(original_size), tuple(network_size), content)
+        (width, height), (net_width, net_height) = original_size, network_size
+        return cls(scale, (0.0, 0.0), (width, height), (net_width, net_height), content)
 
     def to_network(self, points: Points) -> Points:
         """Map original pixels to network pixels; ``points`` is (..., 2), NaN stays NaN."""

@@ -33,6 +33,6 @@ def gaussian_blur(maps: torch.Tensor, sigma: float, kernel_size: int = 13) -> to
 
 
 def renormalise_peak(maps: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
-    """Scale each channel of (B, N, H, W) so that its maximum is that of ``before``: a blurred pixel loses its height."""
+    """Scale each channel of (B, N, H, W) to the maximum it has in ``before``: a blurred pixel loses its height."""
     peak = maps.amax((-2, -1), keepdim=True).clamp_min(1e-12)
     return maps * (before.amax((-2, -1), keepdim=True) / peak)

@@ -7,6 +7,7 @@ to each image. The previous step is looked up in the list of steps, never comput
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import torch
 
@@ -32,7 +33,7 @@ def timesteps(total: int, count: int) -> list[int]:
 def ddpm_sample(
     denoise: Denoise, x: torch.Tensor, schedule: NoiseSchedule, steps: Sequence[int], noise: Noise
 ) -> Iterator[Evaluation]:
-    """Ancestral sampling (paper A eq. 5 and 8 with sqrt(beta_tilde) noise) over ``steps``, descending from x at steps[0].
+    """Ancestral sampling (paper A eq. 5 and 8, sqrt(beta_tilde) noise) over ``steps``, descending from x at steps[0].
 
     Where steps are left out, eq. 8 is taken for the pair (t, previous t) with alpha = alpha_bar_t / alpha_bar_previous.
     The last x0 yielded is the sample: from the last step the chain goes to x0 itself.
@@ -74,7 +75,7 @@ def _evaluate(
     denoise: Denoise, x: torch.Tensor, steps: Sequence[int]
 ) -> Iterator[tuple[int, torch.Tensor, int | None, list[torch.Tensor]]]:
     """Evaluate at each step, giving (t, x0, the next step or None, a cell with x_t that the caller moves on)."""
-    if not steps or any(later >= earlier for earlier, later in zip(steps, steps[1:], strict=False)):
+    if not steps or any(later >= earlier for earlier, later in pairwise(steps)):
         raise UserError(f"steps: found {list(steps)}, expected at least one, in strictly descending order")
     cell = [x]
     for number, t in enumerate(steps):

@@ -56,7 +56,7 @@ def _centroid(maps: torch.Tensor) -> torch.Tensor:
 
 
 def _local_centroid(maps: torch.Tensor, radius: int) -> torch.Tensor:
-    height, width = maps.shape[-2:]
+    width = maps.shape[-1]
     peak = _pixels(maps.flatten(-2).argmax(-1), width)
     padded = F.pad(maps, (radius,) * 4)
     steps = torch.arange(2 * radius + 1, device=maps.device)

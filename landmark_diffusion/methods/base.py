@@ -57,7 +57,8 @@ class LandmarkModule(LightningModule):
         if decoder not in DECODERS:
             raise UserError(f"model.decoder: found {decoder!r}, expected one of {', '.join(DECODERS)}")
         self.num_landmarks = num_landmarks
-        self.learning_rate, self.weight_decay, self.adam_betas = learning_rate, weight_decay, tuple(adam_betas)
+        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        self.adam_betas = (float(adam_betas[0]), float(adam_betas[1]))
         self.lr_schedule, self.warmup_steps, self.ema_decay = lr_schedule, warmup_steps, ema_decay
         self.decoder: DecoderKind = decoder
         self.decoder_radius, self.decoder_top_k = decoder_radius, decoder_top_k

@@ -85,15 +85,14 @@ class ResidualBlock(nn.Module):
     def forward(self, x: torch.Tensor, embedding: torch.Tensor | None = None) -> torch.Tensor:
         """Map x (B,C,H,W) and the embedding (B,E) to (B,out_channels,H,W)."""
         h = self.conv_in(F.silu(self.norm_in(x)))
-        if self.embedding is None or embedding is None:
+        e = None if self.embedding is None or embedding is None else self.embedding(embedding)[:, :, None, None]
+        if e is None:
             h = self.norm_out(h)
+        elif self.scale_shift:
+            scale, shift = e.chunk(2, 1)
+            h = torch.addcmul(shift, self.norm_out(h), 1 + scale)
         else:
-            e = self.embedding(embedding)[:, :, None, None]
-            if self.scale_shift:
-                scale, shift = e.chunk(2, 1)
-                h = torch.addcmul(shift, self.norm_out(h), 1 + scale)
-            else:
-                h = self.norm_out(h + e)
+            h = self.norm_out(h + e)
         return self.shortcut(x) + self.conv_out(self.dropout(F.silu(h)))
 
 
@@ -108,7 +107,7 @@ class SelfAttention(nn.Module):
         super().__init__()
         if heads < 1 or channels % heads:
             raise UserError(
-                f"attention_heads: found {heads}, expected a divisor of the {channels} channels of a level with attention"
+                f"attention_heads: found {heads}, expected a divisor of the {channels} channels of an attending level"
             )
         self.heads = heads
         self.norm = group_norm(channels, norm_groups)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -20,7 +20,7 @@ from landmark_diffusion.models.blocks import (
     group_norm,
 )
 
-FINAL_ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"silu": F.silu, "tanh": torch.tanh}
+FINAL_ACTIVATIONS = ("silu", "tanh")
 OUTPUT_ACTIVATIONS = ("none", "tanh")
 
 
@@ -169,7 +169,8 @@ class UNet(nn.Module):
 
         Neighbouring logits of a sharp map tie in bfloat16 (design.md section 6, "Numbers inside").
         """
-        h = FINAL_ACTIVATIONS[self.final_activation](self.norm_out(h))
+        h = self.norm_out(h)
+        h = torch.tanh(h) if self.final_activation == "tanh" else F.silu(h)
         wide = torch.promote_types(h.dtype, torch.float32)
         wide = torch.promote_types(wide, self.conv_out.weight.dtype)
         with torch.autocast(h.device.type, enabled=False):
@@ -184,7 +185,7 @@ def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
     return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
 
 
-def _check_choice(option: str, found: str, known: Sequence[str] | dict[str, Any]) -> None:
+def _check_choice(option: str, found: str, known: Sequence[str]) -> None:
     if found not in known:
         raise UserError(f"{option}: found {found!r}, expected one of {', '.join(known)}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from landmark_diffusion.data.datasets.phantom_render import film_spacing, film_t
 from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.errors import UserError
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Goes up whenever a change alters any pixel or point, so that caches let go of older pictures."""
 
 SIGMA_ALONG, SIGMA_ACROSS = 0.8, 0.3
@@ -84,11 +85,11 @@ class PhantomDataset(LandmarkDataset):
 
     def true_points(self, sample: LandmarkSample) -> np.ndarray:
         """Where the landmarks are in truth, (N, 2) float64 original pixels, before any annotator's error."""
-        return film_to_pixels(build(self.parameters(sample)).landmarks, self.image_size)
+        return film_to_pixels(_anatomy(self.parameters(sample)).landmarks, self.image_size)
 
     def contour_directions(self, sample: LandmarkSample) -> np.ndarray:
         """Unit direction of the contour at each landmark, (N, 2): the axis along which annotators err most."""
-        return build(self.parameters(sample)).tangents
+        return _anatomy(self.parameters(sample)).tangents.copy()
 
     def cache_key(self, sample: LandmarkSample) -> str:
         """The generator's version and everything that decides the sample's pixels."""
@@ -102,8 +103,8 @@ class PhantomDataset(LandmarkDataset):
         if self.count[0] == 0:
             findings.append(Finding("warning", "phantom: count has no training image"))
         if self.spacing[0] > self.radii[0] / 2:
-            findings.append(Finding("warning", f"phantom: image_size {self.image_size} makes a pixel {self.spacing[0]:.2f} mm "
-                                    f"wide: too coarse for a radius of {self.radii[0]} mm"))  # fmt: skip
+            message = f"image_size {self.image_size} makes a pixel {self.spacing[0]:.2f} mm wide"
+            findings.append(Finding("warning", f"phantom: {message}: too coarse for a radius of {self.radii[0]} mm"))
         for stage in _STAGES:
             for sample in self.samples(stage):
                 findings += self._check_sample(sample, decode)
@@ -134,6 +135,9 @@ class PhantomDataset(LandmarkDataset):
         if stage not in _STAGES or not index.isdigit():
             raise UserError(f"phantom: found the sample {sample.image_id!r}, expected one made by PhantomDataset")
         return stage, int(index)
+
+
+_anatomy = lru_cache(maxsize=16)(build)
 
 
 def _annotate(points: np.ndarray, tangents: np.ndarray, entropy: tuple[int, ...]) -> np.ndarray:

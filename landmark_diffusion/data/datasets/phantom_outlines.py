@@ -1,4 +1,4 @@
-"""The outlines of one skull, drawn in the head frame: mm, origin near the sella, x forwards, y down, Frankfort plane level.
+"""The outlines of one skull in the head frame: mm, origin near the sella, x forwards, y down, Frankfort plane level.
 
 Every outline was placed by hand for this file after textbook proportions (S-N 71 mm, N-Me 120 mm); none is traced.
 """
@@ -286,7 +286,7 @@ def _incisor(tip: np.ndarray, apex: np.ndarray, size: float, front: float) -> tu
         return tip + a[:, :1] * way + size * a[:, 1:] * labial
 
     faces = [(3.2 * size, 1.25), (7 * size, 2.8), (10.3 * size, 3.3)]
-    insides = [(9.6 * size, -3.4), (7.0 * size, -2.7), (4.5 * size, -1.2), (2.4 * size, -0.55)]
+    insides = [(9.6 * size, -3.4), (7.0 * size, -2.8), (4.5 * size, -1.8), (2.4 * size, -1.3), (0.4 * size, -0.9)]
     crown = np.concatenate([at([(0, 0)]), spline(at(faces), step=0.8), spline(at(insides), step=0.8)])
     sides = [(9 * size, 3.2), (0.72 * length, 2.4), (length, 0), (0.72 * length, -2.3), (9 * size, -3.2)]
     return crown, spline(at(sides), True, 0.8)

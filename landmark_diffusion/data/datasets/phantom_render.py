@@ -1,4 +1,4 @@
-"""From outlines to a radiograph: optical path, exponential attenuation, scatter, noise, the film's response and marks."""
+"""From outlines to a radiograph: optical path, attenuation, scatter, noise, the film's response and its marks."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def render(p: SkullParameters, image_size: tuple[int, int], noise: bool = True, 
     _spine(canvas, anatomy)
     if marks:
         _head_holder(canvas, anatomy)
-    exposure = _expose(canvas, noise, _shutters(canvas) if marks else np.float32(1.0))
+    exposure = _expose(canvas, noise, _shutters(canvas) if marks else np.ones((1, 1), np.float32))
     grey = _develop(exposure, rng)
     if marks:
         grey = _mount(grey, canvas)
@@ -90,6 +90,17 @@ class _Canvas:
         share, part = self.cover([ribbon(np.concatenate([o, o[:2]]), width) for o in each], blur)
         self.path[part] += path * share
 
+    def wall(self, line: np.ndarray, body: np.ndarray, path: float, width: float, blur: float = 0.0) -> None:
+        """Add the outer ``width`` mm of a body along its outline ``line``: nothing of it lies outside the body."""
+        inside, part = self.cover(body)
+        near, same = self.cover(ribbon(line, 2 * width))
+        rows, columns = (slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(part, same, strict=True))
+        if rows.start >= rows.stop or columns.start >= columns.stop:
+            return
+        both = inside[_within(rows, part[0]), _within(columns, part[1])]
+        both = both * near[_within(rows, same[0]), _within(columns, same[1])]
+        self.path[rows, columns] += path * blurred(both, blur / self.spacing)
+
     def edges(self, lines: Sequence[np.ndarray], path: float, width: float) -> None:
         """Add bony edges: crisp lines with the bone's thickness fading away on both sides."""
         self.fill([ribbon(line, width) for line in lines], 0.65 * path, 0.15)
@@ -109,6 +120,10 @@ class _Canvas:
         cells = [max(2, int(np.ceil(n * self.spacing / grain)) + 1) for n in self.size]
         field = self.rng.standard_normal((cells[1], cells[0])).astype(np.float32)
         return 1.0 + strength * cv2.resize(field, self.size, interpolation=cv2.INTER_CUBIC)
+
+
+def _within(inner: slice, outer: slice) -> slice:
+    return slice(inner.start - outer.start, inner.stop - outer.start)
 
 
 def blurred(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -141,7 +156,7 @@ def _skull(c: _Canvas, a: Anatomy) -> None:
     share, part = c.cover(vault, 0.8)
     c.path[part] += share * (1.12 - 0.38 * c.domed(deep, 60.0)[part]) * coarse[part]
     c.fill(np.concatenate([outer, inner[::-1]]), 0.34, 0.5, fine)
-    c.stroke(outer, 0.42, 1.5, 0.3)
+    c.wall(outer, deep, 0.42, 1.5)
     c.stroke(inner, 0.34, 1.6, 0.45)
     c.fill(lines["frontal sinus"], -0.85, 0.5)
     c.rim(lines["frontal sinus"], 0.2, 0.7, 0.2)
@@ -166,8 +181,9 @@ def _cranial_base(c: _Canvas, a: Anatomy, fine: np.ndarray) -> None:
     c.fill(lines["sphenoid sinus"], -0.36, 0.8)
     c.rim(lines["sphenoid sinus"], 0.25, 0.8, 0.25)
     c.rim(lines["pterygoid"], 0.30, 0.9, 0.25)
-    c.fill(lines["ear canal"], -1.0, 0.1)
-    c.rim(lines["ear canal"], 0.55, 0.9, 0.1)
+    canal, middle = lines["ear canal"], lines["ear canal"].mean(0)
+    c.fill(middle + 0.88 * (canal - middle), -1.0)  # inside the rim, so that the rim's crest is the outline
+    c.rim(canal, 0.55, 0.9, 0.1)
 
 
 def _orbit_and_sinuses(c: _Canvas, a: Anatomy) -> None:
@@ -186,14 +202,15 @@ def _orbit_and_sinuses(c: _Canvas, a: Anatomy) -> None:
 def _jaws(c: _Canvas, a: Anatomy) -> None:
     lines = a.lines
     bone = c.clouds(1.4, 0.06) * c.clouds(8.0, 0.07)
-    c.fill(lines["maxilla"], 0.50, 0.25, bone)
-    c.stroke(lines["maxilla front"], 0.22, 0.8, 0.15)
-    c.fill(lines["palate"], 0.50, 0.25)
+    c.fill(lines["maxilla"], 0.50, 0.0, bone)
+    c.wall(lines["maxilla front"], lines["maxilla"], 0.22, 0.8)
+    c.fill(lines["palate"], 0.50, 0.1)
     far = lines["mandible"] * 0.985 + 0.015 * lines["ear canal"].mean(0) + (1.2, -0.8)
     c.fill(far[::2], 0.22, 0.8, bone)
-    c.fill(lines["mandible"], 0.40, 0.15, bone)
-    c.rim(lines["mandible"], 0.30, 1.4, 0.2)
-    c.rim(lines["mandible"][::3], 0.16, 4.0, 0.8)
+    c.fill(lines["mandible"], 0.40, 0.0, bone)
+    closed = np.concatenate([lines["mandible"], lines["mandible"][:2]])
+    c.wall(closed, lines["mandible"], 0.32, 1.1)
+    c.wall(closed[::3], lines["mandible"], 0.16, 2.6)
     c.fill(lines["symphysis core"], -0.10, 1.0)
     c.stroke(lines["symphysis back"], 0.40, 2.2, 0.6)
     c.stroke(lines["mandibular canal"], -0.14, 2.2, 0.5)
@@ -280,7 +297,8 @@ def _letters(c: _Canvas) -> np.ndarray:
     for text, place, height in (("L", (FILM[0] - 18, 196.0 + 8 * c.rng.random()), 9.0), (number, (8.0, 9.0), 3.2)):
         x, y = np.rint(c.pixels(np.array(place))).astype(int)
         scale = height / c.spacing / 22.0
-        cv2.putText(drawn, text, (int(x), int(y)), cv2.FONT_HERSHEY_SIMPLEX, scale, 255, max(1, round(2.2 * scale)), cv2.LINE_AA)
+        thickness = max(1, round(2.2 * scale))
+        cv2.putText(drawn, text, (int(x), int(y)), cv2.FONT_HERSHEY_SIMPLEX, scale, 255, thickness, cv2.LINE_AA)
     return drawn.astype(np.float32) / 255
 
 
@@ -288,8 +306,8 @@ def _mount(grey: np.ndarray, c: _Canvas) -> np.ndarray:
     """The scanner's black surround: rounded film corners, one of them cut off."""
     w, h = FILM
     cut = 6.0 + 4.0 * c.rng.random()
-    outline = np.array([(0.6, 4), (4, 0.6), (w - 0.6 - cut, 0.6), (w - 0.6, 0.6 + cut), (w - 0.6, h - 4), (w - 4, h - 0.6),
-                        (4, h - 0.6), (0.6, h - 4)])  # fmt: skip
+    outline = np.array([(0.6, 4), (4, 0.6), (w - 0.6 - cut, 0.6), (w - 0.6, 0.6 + cut), (w - 0.6, h - 4),
+                        (w - 4, h - 0.6), (4, h - 0.6), (0.6, h - 4)])  # fmt: skip
     film, part = c.cover(outline, 0.2)
     mounted = np.full_like(grey, 3.0)
     mounted[part] += film * (grey[part] - 3.0)

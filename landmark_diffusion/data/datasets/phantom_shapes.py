@@ -23,10 +23,8 @@ def spline(control: np.ndarray, closed: bool = False, step: float = 0.4) -> np.n
         (M, 2) float64 points that contain every control point; a closed curve does not repeat its first point.
     """
     p = np.asarray(control, dtype=np.float64)
-    if closed:
-        p = np.concatenate([p[-1:], p, p[:2]])
-    else:
-        p = np.concatenate([2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
+    before, after = (p[-1:], p[:2]) if closed else (2 * p[:1] - p[1:2], 2 * p[-1:] - p[-2:-1])
+    p = np.concatenate([before, p, after])
     knots = np.concatenate([[0.0], np.cumsum(np.sqrt(_lengths(p)))])
     count = np.maximum(np.ceil(_lengths(p)[1:-1] / step), 1).astype(np.int64)
     piece = np.repeat(np.arange(len(count)), count)
