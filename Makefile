@@ -54,10 +54,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(INSTALLED): $(SOURCES) | $(BIN)/python
+	@echo "Installing into $(VENV): a few minutes, most of it download."
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
 $(INSTALLED_DEV): $(SOURCES) | $(BIN)/python
+	@echo "Installing into $(VENV), with the tools for tests and checks: a few minutes."
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps --requirement requirements-imgaug.txt
 	@touch $(INSTALLED) $@

@@ -46,6 +46,7 @@ _IDLE_WARNINGS = (
     "does not have many workers",
     "It is recommended to use .self.log.*sync_dist=True",  # what we log comes from metrics that reduce themselves
     "smaller than the logging interval",
+    "your dataloader is not resumable",  # it is: the sampler starts where the run stopped
     "callbacks used to create the checkpoint need to be provided",  # those are for training
 )
 

@@ -53,6 +53,7 @@ class NoiseSchedule:
         self.posterior_variance = betas * (1 - before) / (1 - self.alphas_bar)
         """beta_tilde_t (paper A below eq. 5); 0 at t = 0."""
         self._x0_weight = before.sqrt() * betas / (1 - self.alphas_bar)
+        self._x0_weight[0] = 1  # exactly: 1 - (1 - beta) is not beta in floating point
         self._x_t_weight = self.alphas.sqrt() * (1 - before) / (1 - self.alphas_bar)
 
     def posterior(self, x0: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -65,10 +66,14 @@ class NoiseSchedule:
 
 
 def at_steps(values: torch.Tensor, t: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Take (T,) float64 values at steps t (B,), shaped to broadcast with ``like`` (B, ...), in float32 or better."""
-    dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
-    chosen = values.to(t.device)[t] if values.device != t.device else values[t]
-    return chosen.to(like.device, dtype).reshape(-1, *(1,) * (like.ndim - 1))
+    """Take (T,) float64 values at steps t (B,), shaped to broadcast with ``like`` (B, ...), in float32 or better.
+
+    Raises UserError for a negative t, which torch would count from the end (checked where t lies on the CPU).
+    """
+    if t.device.type == "cpu" and bool((t < 0).any()):
+        raise UserError(f"steps t: found {t.tolist()}, expected 0 to {len(values) - 1}")
+    chosen = values.to(torch.promote_types(like.dtype, torch.float32)).to(t.device)[t]
+    return chosen.to(like.device).reshape(-1, *(1,) * (like.ndim - 1))
 
 
 def _betas(kind: str, steps: int, start: float, end: float) -> torch.Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 
 from landmark_diffusion.diffusion.noise_schedule import NoiseSchedule, at_steps
+from landmark_diffusion.errors import UserError
 
 
 def add_noise(schedule: NoiseSchedule, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -17,7 +18,15 @@ def add_noise(schedule: NoiseSchedule, x0: torch.Tensor, noise: torch.Tensor, t:
 
 
 def x0_from_noise(schedule: NoiseSchedule, x_t: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-    """Solve eq. 3 for x0; infinite where alpha_bar_t is 0 (zero terminal SNR)."""
+    """Solve eq. 3 for x0.
+
+    Raises UserError for a schedule with zero terminal SNR: x_(T-1) holds nothing of x0, and alpha_bar is 0.
+    """
+    if schedule.zero_terminal_snr:
+        raise UserError(
+            "zero_terminal_snr: x0 cannot be found from the noise at T-1, where nothing of x0 is left; "
+            "predict x0 or v instead of epsilon, or set zero_terminal_snr: false"
+        )
     signal, sigma = scales(schedule, t, x_t)
     return (x_t - sigma * noise) / signal
 
@@ -38,6 +47,12 @@ def x0_from_v(schedule: NoiseSchedule, x_t: torch.Tensor, v: torch.Tensor, t: to
     """x0 = sqrt(alpha_bar_t) x_t - sqrt(1 - alpha_bar_t) v; finite for every schedule."""
     signal, sigma = scales(schedule, t, x_t)
     return signal * x_t - sigma * v
+
+
+def noise_from_v(schedule: NoiseSchedule, x_t: torch.Tensor, v: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """noise = sqrt(1 - alpha_bar_t) x_t + sqrt(alpha_bar_t) v; finite for every schedule."""
+    signal, sigma = scales(schedule, t, x_t)
+    return sigma * x_t + signal * v
 
 
 def scales(schedule: NoiseSchedule, t: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

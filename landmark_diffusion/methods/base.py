@@ -191,7 +191,7 @@ class LandmarkModule(LightningModule):
 
 
 def lr_factor(step: int, warmup: int, total: int | None) -> float:
-    """Factor on the learning rate: linear warm-up over ``warmup`` steps, then cosine to 0 at ``total`` (or constant)."""
+    """Factor on the learning rate: linear warm-up over ``warmup`` steps, then cosine to 0 at ``total``, or constant."""
     if step < warmup:
         return (step + 1) / (warmup + 1)
     if total is None:

@@ -156,7 +156,7 @@ class DiffusionHeatmapModule(LandmarkModule):
     def forward(
         self, image: torch.Tensor, x_t: torch.Tensor | None = None, t: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Run the network on image (B,1,H,W), beside x_t (B,N,H,W) at steps t (B,) with diffusion: (B,N,H,W) float32."""
+        """Run the network on image (B,1,H,W), with diffusion beside x_t (B,N,H,W) at t (B,): (B,N,H,W) float32."""
         inputs = image if x_t is None else torch.cat([image, x_t], 1)
         if self._channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)

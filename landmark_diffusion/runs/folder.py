@@ -11,6 +11,8 @@ from pathlib import Path
 from landmark_diffusion.errors import UserError
 
 LAST, BEST = "last.ckpt", "best.ckpt"
+RESULTS = ("validate", "test", "predict")
+"""Sub-folders with what those verbs found."""
 
 
 class RunFolder:
@@ -85,8 +87,8 @@ class RunFolder:
         self.discard()
 
     def discard(self) -> None:
-        """Remove what an earlier run left for going on: checkpoints, curves and the Weights & Biases identity."""
-        for part in (self.checkpoints, self.logs):
+        """Remove an earlier run: checkpoints, curves, the results of its weights, and its Weights & Biases identity."""
+        for part in (self.checkpoints, self.logs, *(self.path / name for name in RESULTS)):
             shutil.rmtree(part, ignore_errors=True)
         self.wandb_id.unlink(missing_ok=True)
 

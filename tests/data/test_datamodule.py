@@ -27,7 +27,7 @@ def test_batch_has_the_promised_shapes_and_types() -> None:
     batch = first_batch(module(recipe="paper_a"))
     n = len(module().landmark_names)
     assert batch["image"].shape == (2, 1, 60, 48) and batch["image"].dtype == torch.float32
-    assert 0 <= batch["image"].min() and batch["image"].max() <= 1
+    assert batch["image"].min() >= 0 and batch["image"].max() <= 1
     assert batch["points"].shape == (2, n, 2)
     assert batch["target_points"].shape == (2, 1, n, 2)
     assert batch["visible"].shape == (2, n) and batch["visible"].dtype == torch.bool
@@ -74,7 +74,7 @@ def test_a_missing_landmark_is_not_visible(tmp_path) -> None:
     (tmp_path / "points.csv").write_text(
         "image,x1,y1,x2,y2,split\na.png,3,4,,,train\nb.png,3,4,5,6,train\nc.png,1,2,3,4,test\nd.png,1,2,3,4,val\n"
     )
-    data = LandmarkDataModule("folder", str(tmp_path), size=(15, 20), batch_size=2, dataset_options={"split_column": "split"})
+    data = LandmarkDataModule("folder", str(tmp_path), size=(15, 20), batch_size=2)
     batch = first_batch(data)
     row = batch["image_id"].index(next(name for name in batch["image_id"] if name.startswith("a")))
     assert batch["visible"][row].tolist() == [True, False]

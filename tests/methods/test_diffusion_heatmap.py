@@ -92,7 +92,8 @@ def test_every_t_is_trained(monkeypatch) -> None:
 
 @pytest.mark.parametrize("parameterisation", ["epsilon", "v"])
 def test_epsilon_and_v_recover_x0_from_a_perfect_network(parameterisation, monkeypatch) -> None:
-    made = module(parameterisation=parameterisation, blur_sigma_max=0, sampling_steps=5, sampler="ddim", schedule="linear")
+    options = {"blur_sigma_max": 0, "sampling_steps": 5, "sampler": "ddim", "schedule": "linear"}
+    made = module(parameterisation=parameterisation, **options)
     from landmark_diffusion.diffusion.process import v_from
     from landmark_diffusion.heatmaps import make_target
 
