@@ -34,16 +34,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("plan", type=Path)
     parser.add_argument("--only", nargs="*", help="names of rows to run")
+    parser.add_argument("--markdown", action="store_true", help="print the plan's table instead of running it")
     parser.add_argument("--jobs-folder", type=Path, default=Path("runs/experiments"))
     options = parser.parse_args()
     plan = yaml.safe_load(options.plan.read_text())
     table = options.plan.with_suffix(".csv")
+    if options.markdown:
+        print(to_markdown(table))
+        return
     for seed in plan.get("seeds", [0]):
         for row in plan["rows"]:
             if options.only and row["name"] not in options.only:
                 continue
             folder = options.jobs_folder / options.plan.stem / f"{row['name']}_s{seed}"
             run_row(plan, row, seed, folder, table)
+
+
+def to_markdown(table: Path) -> str:
+    """Render the table without its commands, which the plan and the CSV hold."""
+    columns = {
+        "row": "trained", "evaluation": "evaluated", "variant": "variant", "seed": "seed", "mre": "MRE mm",
+        "median": "median", "sdr_2": "< 2 mm", "sdr_2.5": "< 2.5", "sdr_3": "< 3", "sdr_4": "< 4",
+        "beyond_10mm": "> 10 mm", "train_minutes": "min",
+    }  # fmt: skip
+    lines = [f"| {' | '.join(columns.values())} |", "|---" * len(columns) + "|"]
+    with table.open() as file:
+        lines += [f"| {' | '.join(row[name] for name in columns)} |" for row in csv.DictReader(file)]
+    return "\n".join(lines)
 
 
 def run_row(plan: dict[str, Any], row: dict[str, Any], seed: int, folder: Path, table: Path) -> None:

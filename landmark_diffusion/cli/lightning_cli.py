@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import pkgutil
 import sys
 import warnings
@@ -133,6 +134,15 @@ class LdxCLI(LightningCLI):
         if self.subcommand != "fit":
             self.save_config_callback = None
 
+    def instantiate_classes(self) -> None:
+        """Build data, model and trainer; what a class says against its options comes out of jsonargparse's wrapping."""
+        try:
+            super().instantiate_classes()
+        except (ValueError, TypeError) as error:
+            if isinstance(error.__cause__, UserError):
+                raise error.__cause__ from None
+            raise
+
     def after_instantiate_classes(self) -> None:
         """Compare the checkpoint with the model that was built."""
         if self.content is not None:
@@ -157,6 +167,8 @@ class LdxCLI(LightningCLI):
         throwaway = given.get("fast_dev_run") or given.get("barebones")
         if self.config[subcommand].overwrite and not throwaway:
             self._discard_old_run()
+        if not throwaway:
+            self._make_run_folder()
         if given.get("logger") is None and not throwaway:
             self.trainer.loggers = make_loggers(self.run, self.config[subcommand].wandb)
         try:
@@ -172,6 +184,16 @@ class LdxCLI(LightningCLI):
         if subcommand in ("validate", "test"):
             kwargs["verbose"] = False  # the results table says more than Lightning's list of logged values
         return kwargs
+
+    def _make_run_folder(self) -> None:
+        try:
+            self.run.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"--run_folder {self.run.path}: the folder cannot be made ({error.strerror}); name another one"
+            ) from error
+        if not os.access(self.run.path, os.W_OK):
+            raise UserError(f"--run_folder {self.run.path}: no permission to write there; name another one")
 
     @rank_zero_only
     def _discard_old_run(self) -> None:

@@ -68,6 +68,8 @@ class LandmarkDataModule(LightningDataModule):
             options["split"] = split
         self.source = build_dataset(dataset, root, **options)
         self.size: tuple[int, int] = (int(size[0]), int(size[1]))
+        if min(self.size) < 1:
+            raise UserError(f"data.size: found {list(self.size)}, expected (width, height) of at least 1 pixel")
         self.resize: ResizeMode = resize
         self.recipe = get_recipe(recipe, **(recipe_options or {}))
         self.target_points = check_target_points(target_points, self.source.annotator_names)
@@ -111,7 +113,11 @@ class LandmarkDataModule(LightningDataModule):
         return self._datasets[stage]
 
     def setup(self, stage: str) -> None:
-        """Read annotations and headers of what ``stage`` needs, and decode small sets in full."""
+        """Read annotations and headers of what ``stage`` needs, and decode small sets in full.
+
+        Before training the annotations and headers of the test part are read too: a fault in them must not wait for
+        the end of it.
+        """
         wanted: dict[str, tuple[Stage, ...]] = {
             "fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)
         }  # fmt: skip
@@ -124,6 +130,8 @@ class LandmarkDataModule(LightningDataModule):
                 )
             if len(dataset) < EAGER_LIMIT:
                 self.cache.fill(self.source, dataset.samples, dataset.frames)
+        if stage == "fit":
+            self.source.samples("test")
 
     def train_dataloader(self) -> DataLoader:
         """Batches in an order keyed by (seed, epoch), from where a resumed run stopped."""

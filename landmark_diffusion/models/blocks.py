@@ -92,8 +92,8 @@ class ResidualBlock(nn.Module):
             scale, shift = e.chunk(2, 1)
             h = torch.addcmul(shift, self.norm_out(h), 1 + scale)
         else:
-            h = self.norm_out(h + e)
-        return self.shortcut(x) + self.conv_out(self.dropout(F.silu(h)))
+            h = self.norm_out(h.add_(e))  # in place: a convolution does not need its own output to be differentiated
+        return self.conv_out(self.dropout(F.silu(h))).add_(self.shortcut(x))
 
 
 class SelfAttention(nn.Module):

@@ -25,13 +25,14 @@ OUTPUT_ACTIVATIONS = ("none", "tanh")
 
 
 class Stage(nn.Module):
-    """The residual blocks of one level, each followed by self-attention where the level has it."""
+    """The residual blocks of one level, the last ``attention_blocks`` of them each followed by self-attention."""
 
     def __init__(
         self,
         in_channels: int,
         channels: int,
         blocks: int,
+        attention_blocks: int,
         attention_heads: int,
         norm_groups: int,
         gradient_checkpointing: bool,
@@ -42,15 +43,16 @@ class Stage(nn.Module):
         widths = [in_channels] + [channels] * (blocks - 1)
         self.blocks = nn.ModuleList(ResidualBlock(c, channels, norm_groups=norm_groups, **block) for c in widths)
         self.attention = nn.ModuleList(
-            SelfAttention(channels, attention_heads, norm_groups) for _ in range(blocks if attention_heads else 0)
+            SelfAttention(channels, attention_heads, norm_groups) for _ in range(attention_blocks)
         )
 
     def forward(self, x: torch.Tensor, embedding: torch.Tensor | None) -> torch.Tensor:
         """Map x (B,C,H,W) and the embedding (B,E) to (B,channels,H,W)."""
+        plain = len(self.blocks) - len(self.attention)
         for i, block in enumerate(self.blocks):
             x = self._run(block, x, embedding)
-            if len(self.attention):
-                x = self._run(self.attention[i], x)
+            if i >= plain:
+                x = self._run(self.attention[i - plain], x)
         return x
 
     def _run(self, module: nn.Module, *inputs: Any) -> torch.Tensor:
@@ -79,6 +81,8 @@ class UNet(nn.Module):
         output_activation: after the last convolution.
         gradient_checkpointing: keep only the inputs of blocks and compute their inside again in the backward pass.
         scale_shift: let the embedding scale and shift the second norm of a block instead of being added before it.
+        attention_blocks: how many blocks of an attending level, counted from its last, are followed by attention; None
+            is all. At 640x800 and factor 4 attention is most of the cost.
 
     Raises UserError on options that do not go together.
     """
@@ -99,6 +103,7 @@ class UNet(nn.Module):
         output_activation: Literal["none", "tanh"] = "none",
         gradient_checkpointing: bool = False,
         scale_shift: bool = False,
+        attention_blocks: int | None = None,
     ) -> None:
         super().__init__()
         encoder, decoder = tuple(encoder_channels), tuple(decoder_channels)
@@ -112,12 +117,20 @@ class UNet(nn.Module):
         embedding = 4 * encoder[0] if time_embedding else 0
         self.time = TimeEmbedding(encoder[0], embedding) if time_embedding else None
 
+        attending = blocks_per_level if attention_blocks is None else attention_blocks
+        if not 1 <= attending <= blocks_per_level:
+            raise UserError(
+                f"attention_blocks: found {attending}, expected 1 to blocks_per_level ({blocks_per_level}); for no "
+                "attention leave attention_factors empty"
+            )
+
         def stage(level: int, width_in: int, width: int) -> Stage:
             return Stage(
                 width_in,
                 width,
                 blocks_per_level,
-                attention_heads if 2**level in attention_factors else 0,
+                attending if 2**level in attention_factors else 0,
+                attention_heads,
                 norm_groups,
                 gradient_checkpointing,
                 embedding_channels=embedding,
@@ -143,8 +156,11 @@ class UNet(nn.Module):
     def forward(self, x: torch.Tensor, t: torch.Tensor | None = None) -> torch.Tensor:
         """Map x (B,in_channels,H,W) at steps t (B,) to (B,out_channels,H,W), float32 or better.
 
-        ``t`` None zeroes the time embedding; a network without one accepts only None.
+        ``t`` None zeroes the time embedding; a network without one accepts only None. Raises UserError for steps that
+        it cannot take and for a wrong number of channels.
         """
+        if x.shape[1] != self.in_channels:
+            raise UserError(f"UNet: found {x.shape[1]} input channels, expected {self.in_channels}")
         height, width = x.shape[-2:]
         embedding = self._embed(t, len(x))
         h = self.conv_in(pad_to_multiple(x, self.multiple))

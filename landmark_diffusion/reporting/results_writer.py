@@ -152,6 +152,6 @@ def log_to_wandb(trainer: Trainer, stage: str, table: Any, pictures: list[Path])
         rows = table.to_dict()["rows"]
         columns = ["label", "mre", "std", "median", "beyond_10mm"]
         logger.log_table(f"{stage}/table", columns, [[row[c] for c in columns] for row in rows])  # type: ignore[attr-defined]
-        images = [str(path) for path in pictures if path.suffix == ".png"]
-        if images:
-            logger.log_image(f"{stage}/report", images)  # type: ignore[attr-defined]
+        for path in pictures:  # one key each: under a common one W&B wants all of the same size
+            if path.suffix == ".png":
+                logger.log_image(f"{stage}/report/{path.stem}", [str(path)])  # type: ignore[attr-defined]

@@ -65,7 +65,7 @@ def test_posterior_at_every_step(kind: Any) -> None:
         torch.testing.assert_close(mean + variance.sqrt() * z, wanted, **FLOAT32)
 
 
-@pytest.mark.parametrize("count", [1, 5, 8, 30, 100])
+@pytest.mark.parametrize("count", [1, 5, 20, 100])  # divisors: else diffusers computes a step that is not in the list
 @pytest.mark.parametrize("name", ["ddpm", "ddim", "ddim eta 1"])
 def test_whole_chains(name: str, count: int) -> None:
     """Full and respaced chains with the same noise end at the same sample, by the same steps."""
@@ -76,23 +76,13 @@ def test_whole_chains(name: str, count: int) -> None:
     else:
         oracle, options = scheduler("DDIMScheduler", set_alpha_to_one=True), {"eta": eta}
     oracle.set_timesteps(count)
-    steps = oracle.timesteps.tolist()
-    if all((100 * i * 2) % (2 * count) != count for i in range(count + 1)):  # numpy rounds halves to even, we up
-        assert steps == timesteps(100, count)
+    steps = timesteps(100, count)
+    assert oracle.timesteps.tolist() == steps
     x = start = torch.randn(2, 3, 4, 4)
     theirs, ours = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
     sampler = ddpm_sample if name == "ddpm" else ddim_sample
-    for t, x_t, x0 in sampler(
-        denoise, start, schedule, looked_up_by_diffusers(steps, count), generator=ours, **options
-    ):
+    for t, x_t, x0 in sampler(denoise, start, schedule, steps, generator=ours, **options):
         torch.testing.assert_close(x_t, x, **FLOAT32)
         estimate = denoise(x, torch.full((2,), t))
         torch.testing.assert_close(x0, estimate, **FLOAT32)
         x = oracle.step(estimate, t, x, generator=theirs, **options).prev_sample
-
-
-def looked_up_by_diffusers(steps: list[int], count: int) -> list[int]:
-    """Our chain is compared where diffusers' computed previous step, t - T // n, is the next of the list."""
-    if any(a - b != 100 // count for a, b in zip(steps, [*steps[1:], -1], strict=True)):
-        pytest.skip(f"diffusers does not look the previous step up: {steps[:4]} goes down by {100 // count} there")
-    return steps

@@ -67,7 +67,7 @@ class Isbi2015Dataset(LandmarkDataset):
         samples, more = self._read({n: path for n, path in images.items() if n in numbers})
         for fault in (*faults, *more):
             raise fault
-        for message in _size_doubts(samples):
+        for message in (*_size_doubts(samples), *self._annotated_but_absent(images, numbers)):
             warnings.warn(message, stacklevel=2)
         return samples
 
@@ -146,13 +146,17 @@ class Isbi2015Dataset(LandmarkDataset):
             "(or in AnnotationsByMD)"
         )
 
-    def _annotated_but_absent(self, images: Iterable[int]) -> list[str]:
-        """One doubt for all annotation files without image: common, since Test 2 is often not at hand."""
-        present, absent = set(images), {}
+    def _annotated_but_absent(self, images: Iterable[int], numbers: Iterable[int] = range(1, 401)) -> list[str]:
+        """One doubt for all annotation files without image: common, since Test 2 is often not at hand.
+
+        ``numbers`` are the images asked for: those of one part, or all.
+        """
+        wanted = set(numbers) - set(images)
+        absent: dict[int, Path] = {}
         for parent in _ANNOTATION_FOLDERS:
             for folder in ANNOTATOR_FOLDERS.values():
                 for path in (self.root / parent / folder).glob("*.txt"):
-                    if (number := _number(path)) is not None and number not in present:
+                    if (number := _number(path)) is not None and number in wanted:
                         absent[number] = path
         if not absent:
             return []
