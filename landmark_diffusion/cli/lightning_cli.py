@@ -139,8 +139,11 @@ class LdxCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except (ValueError, TypeError) as error:
-            if isinstance(error.__cause__, UserError):
-                raise error.__cause__ from None
+            cause = error.__cause__
+            if isinstance(cause, UserError):
+                raise cause from None
+            if isinstance(cause, ValueError):  # such as torch's about a dropout of 3
+                raise UserError(f"model: {cause}") from error
             raise
 
     def after_instantiate_classes(self) -> None:

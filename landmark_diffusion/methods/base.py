@@ -56,6 +56,12 @@ class LandmarkModule(LightningModule):
             raise UserError(f"model.num_landmarks: found {num_landmarks}, expected at least 1")
         if decoder not in DECODERS:
             raise UserError(f"model.decoder: found {decoder!r}, expected one of {', '.join(DECODERS)}")
+        for name, value, fits in (
+            ("learning_rate", learning_rate, learning_rate > 0),
+            ("weight_decay", weight_decay, weight_decay >= 0),
+        ):
+            if not fits:
+                raise UserError(f"model.{name}: found {value}, expected a number above 0 (a decay may be 0)")
         self.num_landmarks = num_landmarks
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.adam_betas = (float(adam_betas[0]), float(adam_betas[1]))

@@ -86,7 +86,7 @@ class DiffusionHeatmapModule(LandmarkModule):
         output_activation: Literal["none", "tanh"] = "none",
         gradient_checkpointing: bool = False,
         channels_last: bool = False,
-        schedule: ScheduleKind = "scaled_linear",
+        schedule: ScheduleKind = "linear",
         diffusion_steps: int = 200,
         beta_start: float = 1e-4,
         beta_end: float = 0.02,

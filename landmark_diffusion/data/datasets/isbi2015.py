@@ -160,8 +160,8 @@ class Isbi2015Dataset(LandmarkDataset):
                         absent[number] = path
         if not absent:
             return []
-        numbers = ", ".join(f"{n:03d}" for n in sorted(absent)[:5]) + (" ..." if len(absent) > 5 else "")
-        return [f"{absent[min(absent)]}: {len(absent)} annotated images are not there ({numbers}); they are left out"]
+        names = ", ".join(f"{n:03d}" for n in sorted(absent)[:5]) + (" ..." if len(absent) > 5 else "")
+        return [f"{absent[min(absent)]}: {len(absent)} annotated images are not there ({names}); they are left out"]
 
 
 def read_points(path: Path, size: tuple[int, int] | None = None) -> tuple[np.ndarray, list[DataError]]:

@@ -1,0 +1,40 @@
+"""Read the ``.wandb`` file of an offline run: LevelDB's log format around protocol buffers."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+BLOCK = 32768
+FILE_HEADER = 7
+RECORD_HEADER = 7  # checksum, length, kind
+
+
+def history_keys(path: Path) -> dict[str, str]:
+    """Give the keys that were logged, each with its last value as JSON."""
+    from wandb.proto import wandb_internal_pb2
+
+    found: dict[str, str] = {}
+    for content in _records(path.read_bytes()):
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(content)
+        for item in record.history.item:
+            found[item.key or ".".join(item.nested_key)] = item.value_json
+    return found
+
+
+def _records(data: bytes) -> Iterator[bytes]:
+    place, pieces = FILE_HEADER, b""
+    while place + RECORD_HEADER <= len(data):
+        left = BLOCK - place % BLOCK
+        if left < RECORD_HEADER:
+            place += left  # the rest of a block is padding
+            continue
+        _, length, kind = struct.unpack_from("<IHB", data, place)
+        place += RECORD_HEADER
+        pieces += data[place : place + length]
+        place += length
+        if kind in (1, 4):  # whole, or the last piece
+            yield pieces
+            pieces = b""
