@@ -22,7 +22,7 @@ LANDMARKS = 19
 
 
 def one_step(options: argparse.Namespace) -> dict[str, Any]:
-    """Make one step in this process; seconds of its parts, GB of its peaks."""
+    """Make one step in this process; seconds of its parts (cpu_s: without waiting for others), GB of its peaks."""
     import torch
     from torch.nn import functional as F
 
@@ -46,7 +46,7 @@ def one_step(options: argparse.Namespace) -> dict[str, Any]:
             torch.cuda.synchronize()
         return time.perf_counter()
 
-    start = now()
+    start, cpu = now(), time.process_time()
     with torch.autocast(options.device, torch.bfloat16, enabled=options.bf16):
         maps = network(x, t)
     forward = now()
@@ -60,6 +60,7 @@ def one_step(options: argparse.Namespace) -> dict[str, Any]:
         "backward_s": backward - forward,
         "adamw_s": end - backward,
         "step_s": end - start,
+        "cpu_s": time.process_time() - cpu,
         "peak_rss_gb": peak_gigabytes(),
         "rss_before_gb": before,
         "peak_gpu_gb": torch.cuda.max_memory_allocated() / 1e9 if options.device == "cuda" else None,

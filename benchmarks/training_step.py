@@ -4,11 +4,11 @@
 
 Both networks have the widths of paper A's encoder and a decoder that mirrors it (diffusers can do no other), strided
 convolutions, the same inputs and loss, and as many parameters to within 2 %: theirs has 2 blocks a level on the way
-down, 3 on the way up and a middle, ours 4 and 4. The levels at factors 4 and 8 attend: theirs after each block (10 times,
-once more in the middle), ours after the last 3 blocks (12 times). A step is forward, backward and AdamW.
+down, 3 on the way up and a middle, ours 4 and 4. The levels at factors 4 and 8 attend: theirs after each block (10
+times, once more in the middle), ours after the last 3 blocks (12 times). A step is forward, backward and AdamW.
 
-The aim is a median ratio ours/theirs of at most 1.05. Other loads on the machine hit both alike: the ratio is the median
-over pairs that run one after the other, every second pair in reverse order.
+The aim is a median ratio ours/theirs of at most 1.05. Other loads on the machine hit both alike: the ratio is the
+median over pairs that run one after the other, every second pair in reverse order.
 """
 
 from __future__ import annotations

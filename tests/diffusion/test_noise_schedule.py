@@ -102,10 +102,10 @@ def test_posterior_is_the_conditional_of_the_forward_process(schedule: NoiseSche
 
 
 def test_posterior_at_step_0_is_x0_itself(schedule: NoiseSchedule) -> None:
-    x0, x_t = torch.randn(3, 2, 4, 4), 100 * torch.randn(3, 2, 4, 4)
-    mean, variance = schedule.posterior(x0, x_t, torch.zeros(3, dtype=torch.long))
+    x0 = torch.randn(3, 2, 4, 4, dtype=torch.float64)
+    mean, variance = schedule.posterior(x0, 100 * torch.randn_like(x0), torch.zeros(3, dtype=torch.long))
     assert torch.equal(mean, x0)
-    assert torch.equal(variance, torch.zeros(3, 1, 1, 1))
+    assert torch.equal(variance, torch.zeros(3, 1, 1, 1, dtype=torch.float64))
     assert schedule.posterior_variance[0] == 0
 
 

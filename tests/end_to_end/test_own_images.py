@@ -55,9 +55,9 @@ def write_learnt_by_heart(root: Path, images: int = 2) -> None:
     (root / "points.csv").write_text("\n".join(lines) + "\n")
 
 
-@pytest.mark.parametrize("config", ["phantom_baseline.yaml", "phantom_diffusion.yaml"])
-def test_a_network_learns_two_images_by_heart(config: str, tmp_path: Path) -> None:
-    """A pixel of the network is two of the image here: geometry, loss and decoding that agree end far below one."""
+@pytest.mark.parametrize(("config", "limit"), [("phantom_baseline.yaml", 0.05), ("phantom_diffusion.yaml", 0.5)])
+def test_a_network_learns_two_images_by_heart(config: str, limit: float, tmp_path: Path) -> None:
+    """A pixel of the network is two of the image here: a shift of half of one is 0.7 px (0.0004 and 0.24 found)."""
     (tmp_path / "own").mkdir()
     write_learnt_by_heart(tmp_path / "own")
     options = (
@@ -69,7 +69,9 @@ def test_a_network_learns_two_images_by_heart(config: str, tmp_path: Path) -> No
     assert ldx("test", *options).status == 0
     for path in sorted((tmp_path / "run" / "test").glob("predictions*.csv")):
         error = column(read_rows(path), "error")
-        assert error.mean() < 0.6 and error.max() < 2.0, f"{path.name}: {error.mean():.2f}, {error.max():.2f} px"
+        assert error.mean() < limit and error.max() < 4 * limit, (
+            f"{path.name}: {error.mean():.2f}, {error.max():.2f} px"
+        )
 
 
 def _write(path: Path) -> str:

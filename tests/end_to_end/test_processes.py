@@ -70,7 +70,7 @@ def fitted_on_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def tested(run_folder: Path, *options: str) -> Path:
+def measure(run_folder: Path, *options: str) -> Path:
     outcome = run(["test", *PHANTOM, *options, "--run_folder", str(run_folder)], run_folder.parent)
     assert outcome.status == 0, outcome.err
     assert outcome.out.count("Results in") == 1
@@ -79,7 +79,7 @@ def tested(run_folder: Path, *options: str) -> Path:
 
 def test_two_processes_measure_what_one_does(fitted_on_two: Path) -> None:
     """Five images on two processes: Lightning's own sampler would count one of them twice."""
-    two, one = tested(fitted_on_two, *TWO), tested(fitted_on_two)
+    two, one = measure(fitted_on_two, *TWO), measure(fitted_on_two)
     names = [sorted(str(path.relative_to(folder)) for path in folder.rglob("*")) for folder in (one, two)]
     assert names[0] == names[1]
     for name in ("predictions.csv", "predictions_single_step.csv"):
@@ -98,7 +98,7 @@ def test_two_processes_measure_what_one_does(fitted_on_two: Path) -> None:
 
 
 def test_one_image_on_two_processes(fitted_on_two: Path) -> None:
-    folder = tested(fitted_on_two, *TWO, "--data.dataset_options.count=[4,1,1]")
+    folder = measure(fitted_on_two, *TWO, "--data.dataset_options.count=[4,1,1]")
     assert {row["image_id"] for row in read_rows(folder / "predictions.csv")} == {"phantom_test_000000"}
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["variants"]["multi-step"]["images"] == 1
@@ -110,7 +110,7 @@ def test_weights_and_biases_works_without_account_and_network(tmp_path: Path) ->
     home.mkdir()
     surroundings = {"HOME": str(home), "WANDB_API_KEY": "", "WANDB_BASE_URL": "http://127.0.0.1:9"}
     options = [*PHANTOM, "--run_folder", str(folder), "--wandb", "offline"]
-    for arguments in (["fit", *options, "--trainer.max_steps=2"], ["test", *options]):
+    for arguments in (["fit", *options, "--trainer.max_steps=2", "--trainer.log_every_n_steps=1"], ["test", *options]):
         outcome = run(arguments, tmp_path, **surroundings)
         assert outcome.status == 0, outcome.err
         assert "Images sizes do not match" not in outcome.err

@@ -12,7 +12,7 @@ RECORD_HEADER = 7  # checksum, length, kind
 
 
 def history_keys(path: Path) -> dict[str, str]:
-    """Give the keys that were logged, each with its last value as JSON."""
+    """Give the keys that were logged, each with its last value as JSON (of a picture or table, its last attribute)."""
     from wandb.proto import wandb_internal_pb2
 
     found: dict[str, str] = {}
@@ -20,7 +20,7 @@ def history_keys(path: Path) -> dict[str, str]:
         record = wandb_internal_pb2.Record()
         record.ParseFromString(content)
         for item in record.history.item:
-            found[item.key or ".".join(item.nested_key)] = item.value_json
+            found[item.key or item.nested_key[0]] = item.value_json
     return found
 
 
