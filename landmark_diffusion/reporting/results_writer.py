@@ -151,7 +151,10 @@ def log_to_wandb(trainer: Trainer, stage: str, table: Any, pictures: list[Path])
             continue
         rows = table.to_dict()["rows"]
         columns = ["label", "mre", "std", "median", "beyond_10mm"]
-        logger.log_table(f"{stage}/table", columns, [[row[c] for c in columns] for row in rows])  # type: ignore[attr-defined]
+        sdr = list(rows[0]["sdr"])
+        cells = [[*(row[c] for c in columns), *(row["sdr"][radius] for radius in sdr)] for row in rows]
+        headings = [*columns, *(f"sdr_{radius}" for radius in sdr)]
+        logger.log_table(f"{stage}/table", headings, cells)  # type: ignore[attr-defined]
         for path in pictures:  # one key each: under a common one W&B wants all of the same size
             if path.suffix == ".png":
                 logger.log_image(f"{stage}/report/{path.stem}", [str(path)])  # type: ignore[attr-defined]
