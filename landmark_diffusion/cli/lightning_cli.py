@@ -49,7 +49,6 @@ _IDLE_WARNINGS = (
     "smaller than the logging interval",
     "Total length of .list. across ranks is zero",  # a split without validation images
     "your dataloader is not resumable",  # it is: the sampler starts where the run stopped
-    "turning off the val dataloader shuffling",  # overfit_batches; ours does not shuffle
     "callbacks used to create the checkpoint need to be provided",  # those are for training
 )
 

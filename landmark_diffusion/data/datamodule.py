@@ -39,6 +39,7 @@ class LandmarkDataModule(LightningDataModule):
         eval_batch_size: images a step in validation, test and predict.
         num_workers: processes that load images.
         cache_folder: where resized images are kept; None is $LDX_CACHE, else ~/.cache/landmark_diffusion.
+        evaluate_on_train: validate and test on the training images, to see whether a network can learn them by heart.
         seed: of order and augmentation; None takes the run's ``seed_everything``.
         dataset_options: further options of the dataset, such as ``{"csv": ..., "split_column": ...}``.
 
@@ -59,6 +60,7 @@ class LandmarkDataModule(LightningDataModule):
         eval_batch_size: int = 1,
         num_workers: int = 0,
         cache_folder: str | None = None,
+        evaluate_on_train: bool = False,
         seed: int | None = None,
         dataset_options: dict[str, Any] | None = None,
     ) -> None:
@@ -78,6 +80,7 @@ class LandmarkDataModule(LightningDataModule):
                 raise UserError(f"data.{name}: found {value}, expected at least 1")
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
         self.cache = ImageCache(Path(cache_folder) if cache_folder else None)
+        self.evaluate_on_train = evaluate_on_train
         self._seed = seed
         self._datasets: dict[str, LandmarkTorchDataset] = {}
 
@@ -100,9 +103,10 @@ class LandmarkDataModule(LightningDataModule):
         """The examples of one stage (built once); an absent stage is empty."""
         if stage not in self._datasets:
             train = stage == "train"
+            source_stage: Stage = "train" if self.evaluate_on_train else stage
             self._datasets[stage] = LandmarkTorchDataset(
                 self.source,
-                self.source.samples(stage),
+                self.source.samples(source_stage),
                 self.size,
                 self.resize,
                 self.cache,

@@ -66,6 +66,15 @@ def test_evaluation_is_not_augmented_and_training_is_keyed_by_epoch() -> None:
     assert torch.equal(data.stage_dataset("val")[(3, 1)]["image"], data.stage_dataset("val")[(4, 1)]["image"])
 
 
+def test_evaluate_on_train_shows_the_training_images_without_augmentation() -> None:
+    data = module(evaluate_on_train=True, recipe="paper_a")
+    train = data.stage_dataset("train")
+    for stage in ("val", "test"):
+        shown = data.stage_dataset(stage)
+        assert [sample.image_id for sample in shown.samples] == [sample.image_id for sample in train.samples]
+        assert shown.recipe is None
+
+
 def test_a_missing_landmark_is_not_visible(tmp_path) -> None:
     import cv2
 
