@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
 from landmark_diffusion.cli.progress_lines import ProgressLines
+from landmark_diffusion.files import atomic_write_text
 
 FACTS_KEY = "landmark_diffusion"
 
@@ -28,10 +28,7 @@ class RunConfigCallback(SaveConfigCallback):
         config.ckpt_path, config.overwrite = None, False
         config.pop("config", None)
         target = Path(config.run_folder) / self.config_filename
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f".{target.name}.{os.getpid()}")
-        beside.write_text(self.parser.dump(config, skip_unset=False), encoding="utf-8")
-        beside.replace(target)
+        atomic_write_text(target, self.parser.dump(config, skip_unset=False))
 
 
 class CheckpointFacts(Callback):

@@ -221,12 +221,13 @@ class DiffusionHeatmapModule(LandmarkModule):
 
     def _chain_maps(self, batch: Batch, count: int, sample: int) -> dict[str, torch.Tensor]:
         maps: dict[str, torch.Tensor] = {}
-        mean: torch.Tensor | None = None
         for step in self.reverse_process(batch, count, sample):
             maps.setdefault("single-step", step.probability)
-            if count > 1:
-                mean = step.probability / count if mean is None else mean + step.probability / count
-                maps["multi-step"] = mean if self.aggregate == "mean" else step.x0
+            if count > 1 and self.aggregate == "last":
+                maps["multi-step"] = step.x0
+            elif count > 1:
+                share = step.probability / count
+                maps["multi-step"] = maps["multi-step"] + share if "multi-step" in maps else share
         return maps
 
     @torch.no_grad()
