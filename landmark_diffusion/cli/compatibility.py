@@ -22,16 +22,21 @@ FREE = (
     *("sampler", "eta", "sampling_steps", "validation_steps", "num_samples", "x0_from", "aggregate"),
     *("blur_sigma_max", "blur_sigma_min", "blur_kernel", "renormalise"),
     *("gradient_checkpointing", "channels_last"),
+    *("sample_every", "sample_count", "statistics_count"),
 )
 """Options of sampling, decoding and memory: the weights do not depend on them, so the config wins."""
 
 LOSS = (
     *("dropout", "channel_dropout", "nll_target", "nll_sigma"),
     *("x0_target", "x0_sigma", "nll_weight", "mse_weight"),
+    *("pretrained", "weights", "keep_head", "target", "target_sigma"),
 )
 """Options that shaped the weights but act in training alone: told when measuring, followed when resuming."""
 
-OPTIMISER = ("learning_rate", "weight_decay", "adam_betas", "lr_schedule", "warmup_steps", "ema_decay")
+OPTIMISER = (
+    *("learning_rate", "weight_decay", "adam_betas", "lr_schedule", "warmup_steps", "ema_decay"),
+    *("plateau_factor", "plateau_patience", "early_stopping_patience", "encoder_rate"),
+)
 """Options whose state lies in the checkpoint: a resumed run would silently keep the old value, so it is refused."""
 
 

@@ -20,6 +20,7 @@ RUN_VERBS = {
     "predict": "find landmarks on the images of the predict part",
 }
 OTHER_VERBS = {
+    "fewshot": "fine-tune and test on few labelled images: a grid of starts, images and draws, with its table",
     "configs": "list the installed configs; `ldx configs NAME` prints one, `ldx configs --copy NAME` copies it here",
     "data": "`ldx data check` reads all annotations and images and lists every fault at once",
     "cache": "`ldx cache clear` removes the resized images that were kept",
@@ -36,6 +37,7 @@ examples:
   ldx fit --config ceph_diffusion.yaml --data.root ~/isbi2015 --trainer.max_epochs 20
   ldx fit --config ceph_diffusion.yaml --ckpt_path last      continue a run that was stopped
   ldx test --config ceph_diffusion.yaml                      tests the best checkpoint of that config's run folder
+  ldx fewshot --config ceph_fewshot.yaml             a whole grid; `ldx fewshot --help` shows its config
   ldx fit --config ceph_diffusion.yaml --config ddp.yaml     several configs add up, the last one wins
 
 A config is looked for in the current folder, then among the installed ones. `ldx VERB --help` lists all options.
@@ -132,7 +134,15 @@ def _cache(rest: list[str]) -> int:
     return run_cache_clear(rest[1:]) or 0
 
 
-_OTHERS: dict[str, Callable[[list[str]], int]] = {"configs": _configs, "data": _data, "cache": _cache}
+def _fewshot(rest: list[str]) -> int:
+    from landmark_diffusion.cli.fewshot_verb import run_fewshot
+
+    return run_fewshot(rest)
+
+
+_OTHERS: dict[str, Callable[[list[str]], int]] = {
+    "fewshot": _fewshot, "configs": _configs, "data": _data, "cache": _cache
+}  # fmt: skip
 
 
 def _require_action(verb: str, rest: list[str], action: str) -> None:

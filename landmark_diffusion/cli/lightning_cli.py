@@ -28,7 +28,9 @@ from landmark_diffusion.cli.config_files import config_paths
 from landmark_diffusion.cli.entry import RUN_VERBS
 from landmark_diffusion.cli.parser_errors import explain, option_names
 from landmark_diffusion.errors import UserError
+from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
 from landmark_diffusion.reporting.results_writer import ResultsWriter
+from landmark_diffusion.reporting.sample_writer import SampleWriter
 from landmark_diffusion.runs import RunFolder, default_callbacks
 from landmark_diffusion.runs.loggers import make_loggers
 
@@ -98,6 +100,19 @@ class LdxCLI(LightningCLI):
             default="disabled",
             help="Weights & Biases: offline needs no account.",
         )
+        parser.add_argument(
+            "--protocols",
+            type=list[str],
+            default=[],
+            help="validate, test: protocols measured beside the default one, such as [paper_b].",
+        )
+        parser.add_argument("--pictures", type=int, default=6, help="test: images that the report shows; 0: no report.")
+        parser.add_argument(
+            "--snapshots",
+            type=list[int],
+            default=[],
+            help="fit: optimiser steps whose checkpoint is kept as checkpoints/step_N.ckpt.",
+        )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Link what the data decides to the model."""
@@ -148,9 +163,14 @@ class LdxCLI(LightningCLI):
             raise
 
     def after_instantiate_classes(self) -> None:
-        """Compare the checkpoint with the model that was built."""
+        """Compare the checkpoint with the model that was built, or take the start of a new run.
+
+        Both here, so that a refusal comes before an old run is discarded.
+        """
         if self.content is not None:
             check_compatible(self.content, self.model, self.datamodule, resume=self.subcommand == "fit")
+        elif self.subcommand == "fit" and isinstance(self.model, HeatmapFinetuneModule):
+            self.model.take_start()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer with the run's callbacks and loggers; the user's own callbacks come first."""
@@ -186,7 +206,8 @@ class LdxCLI(LightningCLI):
         """Load checkpoints without running any code that is in them."""
         kwargs = {**super()._prepare_subcommand_kwargs(subcommand), "weights_only": True}
         if subcommand in ("validate", "test"):
-            kwargs["verbose"] = False  # the results table says more than Lightning's list of logged values
+            # the results table says more than Lightning's list of logged values
+            kwargs["verbose"] = not hasattr(self.model, "results")
         return kwargs
 
     def _make_run_folder(self) -> None:
@@ -208,11 +229,33 @@ class LdxCLI(LightningCLI):
     def _callbacks(self, given: Any) -> list[Callback]:
         callbacks: list[Callback] = [] if given.get("enable_progress_bar") is False else [progress_bar()]
         if self.subcommand != "fit":
-            return [*callbacks, ResultsWriter(self.run.path, {"checkpoint": self.config[self.subcommand].ckpt_path})]
+            options = self.config[self.subcommand]
+            facts_of_test = {"checkpoint": options.ckpt_path}
+            return [*callbacks, ResultsWriter(self.run.path, facts_of_test, options.protocols, options.pictures)]
         if given.get("enable_checkpointing") is False:
             return callbacks
         facts = CheckpointFacts(self.config_dump.get("data") or {})
-        return [*callbacks, facts, *default_callbacks(self.run, ema_decay=getattr(self.model, "ema_decay", 0.0))]
+        return [
+            *callbacks,
+            facts,
+            *default_callbacks(
+                self.run,
+                ema_decay=getattr(self.model, "ema_decay", 0.0),
+                monitor=getattr(self.model, "monitor", "val/mre"),
+                snapshots=self.config[self.subcommand].snapshots,
+                early_stopping_patience=getattr(self.model, "early_stopping_patience", 0),
+            ),
+            *self._sample_writers(),  # behind the moving average, which has to have seen the update
+        ]
+
+
+    def _sample_writers(self) -> list[Callback]:
+        """Pictures of what a generating model has learned, at the interval that it asks for."""
+        every = getattr(self.model, "sample_every", 0)
+        if every <= 0:
+            return []
+        model = self.model
+        return [SampleWriter(self.run.path, every, model.sample_count, model.sampling_steps, model.statistics_count)]
 
 
 def run_cli(
@@ -260,11 +303,11 @@ def parser_options() -> dict[str, Any]:
 def import_methods() -> type[LightningModule]:
     """Import every module of ``landmark_diffusion.methods``, so that configs may name their classes shortly."""
     import landmark_diffusion.methods as methods
-    from landmark_diffusion.methods.base import LandmarkModule
+    from landmark_diffusion.methods.training import TrainedModule
 
     for module in pkgutil.iter_modules(methods.__path__):
         importlib.import_module(f"{methods.__name__}.{module.name}")
-    return LandmarkModule
+    return TrainedModule
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from landmark_diffusion.data.dataset import LandmarkTorchDataset, check_target_p
 from landmark_diffusion.data.datasets import build_dataset
 from landmark_diffusion.data.datasets.base import Stage
 from landmark_diffusion.data.geometry import ResizeMode
+from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.data.sampler import EpochKeyedSampler, EvalSampler, resume_position
 from landmark_diffusion.errors import UserError
 
@@ -26,7 +27,7 @@ class LandmarkDataModule(LightningDataModule):
     """Radiographs and landmarks as batches (design.md section 3), for every dataset, split and recipe.
 
     Args:
-        dataset: "isbi2015", "folder" or "phantom".
+        dataset: "isbi2015", "hand", "chest", "folder" or "phantom".
         root: the dataset's folder; None for the phantom.
         size: network input (width, height) in pixels.
         resize: "stretch" (each axis by its own factor) or "pad" (keep the aspect, pad right and bottom).
@@ -42,6 +43,9 @@ class LandmarkDataModule(LightningDataModule):
         evaluate_on_train: validate and test on the training images, to see whether a network can learn them by heart.
         seed: of order and augmentation; None takes the run's ``seed_everything``.
         dataset_options: further options of the dataset, such as ``{"csv": ..., "split_column": ...}``.
+        labels: False reads the images alone: no annotation file or table is needed, N is 0 (pre-training).
+        train_images: ids of the training images to keep, in any order (a few-shot draw); None keeps all.
+        samples_per_epoch: training images that make an epoch, repeated (augmented anew) or cut; None takes each once.
 
     Raises UserError (DataError with file and line) for options and data that cannot be used.
     """
@@ -63,11 +67,16 @@ class LandmarkDataModule(LightningDataModule):
         evaluate_on_train: bool = False,
         seed: int | None = None,
         dataset_options: dict[str, Any] | None = None,
+        labels: bool = True,
+        train_images: list[str] | None = None,
+        samples_per_epoch: int | None = None,
     ) -> None:
         super().__init__()
         options = dict(dataset_options or {})
         if split is not None:
             options["split"] = split
+        if not labels:
+            options["labels"] = False
         self.source = build_dataset(dataset, root, **options)
         self.size: tuple[int, int] = (int(size[0]), int(size[1]))
         if min(self.size) < 1:
@@ -75,12 +84,14 @@ class LandmarkDataModule(LightningDataModule):
         self.resize: ResizeMode = resize
         self.recipe = get_recipe(recipe, **(recipe_options or {}))
         self.target_points = check_target_points(target_points, self.source.annotator_names)
-        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
-            if value < 1:
+        counts = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "samples_per_epoch": samples_per_epoch}
+        for name, value in counts.items():
+            if value is not None and value < 1:
                 raise UserError(f"data.{name}: found {value}, expected at least 1")
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
         self.cache = ImageCache(Path(cache_folder) if cache_folder else None)
         self.evaluate_on_train = evaluate_on_train
+        self.train_images, self.samples_per_epoch = train_images, samples_per_epoch
         self._seed = seed
         self._datasets: dict[str, LandmarkTorchDataset] = {}
 
@@ -104,9 +115,10 @@ class LandmarkDataModule(LightningDataModule):
         if stage not in self._datasets:
             train = stage == "train"
             source_stage: Stage = "train" if self.evaluate_on_train else stage
+            samples = self.source.samples(source_stage)
             self._datasets[stage] = LandmarkTorchDataset(
                 self.source,
-                self.source.samples(source_stage),
+                keep_images(samples, self.train_images) if source_stage == "train" else samples,
                 self.size,
                 self.resize,
                 self.cache,
@@ -142,8 +154,9 @@ class LandmarkDataModule(LightningDataModule):
         dataset = self.stage_dataset("train")
         epoch, skip = resume_position(self.trainer) if self.trainer is not None else (0, 0)
         sampler = EpochKeyedSampler(
-            len(dataset), self.seed, self.batch_size, epoch=epoch, skip=skip, rank=self._rank, world_size=self._world
-        )
+            len(dataset), self.seed, self.batch_size, epoch=epoch, skip=skip, rank=self._rank, world_size=self._world,
+            length=self.samples_per_epoch,
+        )  # fmt: skip
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
@@ -179,3 +192,22 @@ class LandmarkDataModule(LightningDataModule):
     @property
     def _world(self) -> int:
         return self.trainer.world_size if self.trainer is not None else 1
+
+
+def keep_images(samples: list[LandmarkSample], wanted: list[str] | None) -> list[LandmarkSample]:
+    """Keep the samples of the wanted images, in the samples' order; None keeps all.
+
+    Raises UserError for an id that is not there or is named twice.
+    """
+    if wanted is None:
+        return samples
+    known = [sample.image_id for sample in samples]
+    for image_id in wanted:
+        if image_id not in known:
+            raise UserError(
+                f"data.train_images: {image_id!r} is not among the {len(known)} training images of this split "
+                f"({', '.join(known[:3])}{', ...' if len(known) > 3 else ''})"
+            )
+    if not wanted or len(set(wanted)) < len(wanted):
+        raise UserError(f"data.train_images: found {wanted}, expected at least one image, each once")
+    return [sample for sample in samples if sample.image_id in set(wanted)]

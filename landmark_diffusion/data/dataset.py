@@ -26,7 +26,8 @@ class LandmarkTorchDataset(Dataset):
     """Examples of one stage, as design.md section 3 lists them.
 
     An item is asked for by its index, or in training by (epoch, index): augmentation draws from
-    (seed, epoch, index) alone, so that a resumed or re-sharded run sees the same pictures.
+    (seed, epoch, index) alone, so that a resumed or re-sharded run sees the same pictures. An index beyond the last
+    sample is a repetition within the epoch (see EpochKeyedSampler): the same sample, augmented anew.
     """
 
     def __init__(
@@ -59,15 +60,16 @@ class LandmarkTorchDataset(Dataset):
         return self._memory[index]
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
-        epoch, index = key if isinstance(key, tuple) else (0, int(key))
-        rng = np.random.default_rng(sample_seed(self.seed, epoch, index))
+        epoch, place = key if isinstance(key, tuple) else (0, int(key))
+        rng = np.random.default_rng(sample_seed(self.seed, epoch, place))
+        index = place % len(self.samples)
         sample, frame = self.samples[index], self.frames[index]
         image = self.image(index)
         targets = self._targets(sample, rng)
         flat = frame.to_network(np.concatenate([sample.mean_points[None], targets]).reshape(-1, 2))
         if self.recipe is not None:
             image, flat = self.recipe(image, flat, rng)
-        points = flat.reshape(-1, targets.shape[1], 2)
+        points = flat.reshape(1 + len(targets), -1, 2) if flat.size else np.empty((1 + len(targets), 0, 2))
         return {
             "image": torch.from_numpy(np.ascontiguousarray(image)).unsqueeze(0).float() / 255,
             "points": torch.from_numpy(points[0]).float(),
@@ -75,6 +77,7 @@ class LandmarkTorchDataset(Dataset):
             "visible": torch.from_numpy(_inside(points[0], self.size)),
             "annotations": torch.from_numpy(sample.annotations),
             "frame": torch.from_numpy(frame.as_array()),
+            "image_size": torch.tensor(sample.size),
             "spacing": torch.tensor(sample.spacing or (float("nan"),) * 2, dtype=torch.float64),
             "index": index,
             "image_id": sample.image_id,

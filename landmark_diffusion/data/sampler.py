@@ -29,18 +29,21 @@ class EpochKeyedSampler(Sampler[tuple[int, int]]):
         epoch: the epoch that the first iteration yields; Lightning moves it on by ``set_epoch``.
         skip: batches of that epoch which a resumed run has behind it.
         rank, world_size: this process and how many there are.
+        length: samples of an epoch; None is n.
 
     Raises ValueError for an empty set.
     """
 
     def __init__(
-        self, n: int, seed: int, batch_size: int, epoch: int = 0, skip: int = 0, rank: int = 0, world_size: int = 1
-    ) -> None:
+        self, n: int, seed: int, batch_size: int, epoch: int = 0, skip: int = 0, rank: int = 0, world_size: int = 1,
+        length: int | None = None,
+    ) -> None:  # fmt: skip
         if n < 1:
             raise ValueError(f"n: found {n}, expected at least one training sample")
         self.n, self.seed, self.batch_size = n, seed, batch_size
         self.epoch, self.skip = epoch, skip
         self.rank, self.world_size = rank, world_size
+        self.length = n if length is None else length
 
     def set_epoch(self, epoch: int) -> None:
         """Move to another epoch, which then starts at its beginning; the present one keeps its ``skip``.
@@ -52,14 +55,16 @@ class EpochKeyedSampler(Sampler[tuple[int, int]]):
             self.epoch, self.skip = epoch, 0
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.random.default_rng(order_seed(self.seed, self.epoch)).permutation(self.n)
+        rng = np.random.default_rng(order_seed(self.seed, self.epoch))
+        rounds = [repeat * self.n + rng.permutation(self.n) for repeat in range(math.ceil(self.length / self.n))]
+        order = np.concatenate(rounds)[: self.length]
         mine = np.resize(order, len(self) * self.world_size)[self.rank :: self.world_size]
         epoch, start = self.epoch, self.skip * self.batch_size
         return iter([(epoch, int(index)) for index in mine[start:]])
 
     def __len__(self) -> int:
         """Samples of a whole epoch on this process: Lightning counts an epoch's batches with the skipped ones."""
-        return math.ceil(self.n / self.world_size)
+        return math.ceil(self.length / self.world_size)
 
 
 class EvalSampler(Sampler[int]):

@@ -17,6 +17,21 @@ ISBI2015_SPLITS: Mapping[str, Mapping[str, range]] = {
 """Image numbers of each stage. ``official``: the challenge's training images and Test 1; ``test2``: its Test 2;
 ``development``: choices are made on 131-150 (design.md section 6); ``paper_b``: Di Via et al., section 4."""
 
+NAME_SPLITS: Mapping[str, tuple[int, int, int]] = {"hand": (550, 59, 301), "chest": (195, 34, 41)}
+"""Images in train, val and test of paper B's other sets, in the order of their sorted names. The paper prints 300 and
+50 test images; the public table of hands has 910 rows and not 909, and 270 chests remain of 279 (design.md section 5)."""
+
+CHEST_EXCLUDED = frozenset(
+    f"CHNCXR_{number}_0" for number in "0059 0178 0228 0267 0276 0285 0295 0303 0310".split()
+)
+"""Labelled chest images that the released code of paper B leaves out."""
+
+
+def split_by_name(names: Sequence[str], counts: tuple[int, int, int]) -> dict[str, list[str]]:
+    """Divide names in sorted order: the first ``counts[0]`` are train, the next ``counts[1]`` val, all others test."""
+    order, (train, val, _) = sorted(names), counts
+    return {"train": order[:train], "val": order[train : train + val], "test": order[train + val :]}
+
 
 def seeded_split(
     ids: Sequence[str], fractions: Sequence[float] = (0.7, 0.15, 0.15), seed: int = 0
@@ -40,3 +55,16 @@ def seeded_split(
 
 def _share(count: int, fraction: float) -> int:
     return max(1, round(count * fraction)) if fraction > 0 else 0
+
+
+def few_shot_order(ids: Sequence[str], draw: int, seed: int = 0) -> list[str]:
+    """Order images at random, keyed by (seed, draw): the first n are the draw's n labelled images.
+
+    So the images of a smaller n are among those of a larger one. The ids are sorted first: the order in which a folder
+    lists them does not matter. Raises UserError without ids.
+    """
+    if not ids:
+        raise UserError("few-shot draws: found no training image to draw from")
+    order = np.random.default_rng(np.random.SeedSequence([seed, draw])).permutation(len(ids))
+    known = sorted(ids)
+    return [str(known[place]) for place in order]

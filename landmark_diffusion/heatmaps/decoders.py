@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+import cv2
+import numpy as np
 import torch
 from torch.nn import functional as F
 
 from landmark_diffusion.errors import UserError
 
-DecoderKind = Literal["argmax", "top_k", "half_max", "expectation", "local_centroid"]
+DecoderKind = Literal["argmax", "top_k", "half_max", "largest_region", "expectation", "local_centroid"]
 DECODERS: tuple[str, ...] = get_args(DecoderKind)
 
 
@@ -20,6 +22,7 @@ def decode(
 
     ``argmax``: the hottest pixel (paper A). ``top_k``: value-weighted mean of the ``top_k`` hottest pixels (the
     authors' later code). ``half_max``: weighted centroid of the pixels at or above half the maximum (paper B).
+    ``largest_region``: plain centroid of the largest connected region of those pixels (paper B's released code).
     ``expectation``: mean of the whole map. ``local_centroid``: weighted centroid of the (2 radius + 1)^2 window
     around the hottest pixel, cut where the window leaves the map. Raises UserError on an unknown kind.
     """
@@ -30,6 +33,8 @@ def decode(
         return _top_k(maps, top_k)
     if kind == "half_max":
         return _centroid(maps * (maps >= 0.5 * maps.amax((-2, -1), keepdim=True)))
+    if kind == "largest_region":
+        return _centroid(_largest_region(maps >= 0.5 * maps.amax((-2, -1), keepdim=True)).to(maps.dtype))
     if kind == "expectation":
         return _centroid(maps)
     if kind == "local_centroid":
@@ -53,6 +58,16 @@ def _centroid(maps: torch.Tensor) -> torch.Tensor:
     x = (maps.sum(-2) * torch.arange(width, device=maps.device, dtype=maps.dtype)).sum(-1) / mass
     y = (maps.sum(-1) * torch.arange(height, device=maps.device, dtype=maps.dtype)).sum(-1) / mass
     return torch.stack((x, y), -1)
+
+
+def _largest_region(hot: torch.Tensor) -> torch.Tensor:
+    """Keep the largest 8-connected region of each channel of (B, N, H, W); of equal ones the first from the top."""
+    masks = hot.flatten(0, 1).cpu().numpy().astype(np.uint8)
+    kept = np.zeros_like(masks)
+    for i, mask in enumerate(masks):
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+        kept[i] = labels == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
+    return torch.from_numpy(kept).view(hot.shape).to(hot.device)
 
 
 def _local_centroid(maps: torch.Tensor, radius: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Points to target maps: one-hot or few-hot pixels, sub-pixel mass, Gaussians.
+"""Points to target maps: one-hot or few-hot pixels, sub-pixel mass, Gaussians, discs.
 
 All take target points (B, A', N, 2) in network pixels, NaN where absent, and give (B, N, H, W) float32 maps in [0, 1].
 """
@@ -11,7 +11,7 @@ import torch
 
 from landmark_diffusion.errors import UserError
 
-TargetKind = Literal["one_hot", "subpixel", "gaussian"]
+TargetKind = Literal["one_hot", "subpixel", "gaussian", "disc", "disc_rounded"]
 TARGETS: tuple[str, ...] = get_args(TargetKind)
 
 
@@ -23,8 +23,11 @@ def make_target(
     ``one_hot``: the pixel nearest to each annotator's point is 1 (few-hot with several; paper A section 3).
     ``subpixel``: bilinear mass on the four pixels around each point, so that the map's centroid is the point itself.
     ``gaussian``: exp(-r^2 / 2 sigma^2) with peak 1 at the sub-pixel place, ``sigma`` in network pixels.
-    With several annotators one_hot and gaussian take the maximum, subpixel the mean. A point outside the map, or
-    NaN, draws nothing. Raises UserError on an unknown kind.
+    ``disc``: 1 where that Gaussian is above half its peak, r < sqrt(2 ln 2) sigma (paper B section 3: 5.89 px at sigma
+    5); a disc too small to hold a pixel's centre takes the nearest pixel. ``disc_rounded``: the same around the point
+    rounded to whole pixels, as paper B's released code draws it.
+    With several annotators one_hot, gaussian and the discs take the maximum, subpixel the mean. A point outside the
+    map, or NaN, draws nothing. Raises UserError on an unknown kind.
     """
     if kind == "one_hot":
         return _one_hot(points, size)
@@ -32,6 +35,10 @@ def make_target(
         return _subpixel(points, size)
     if kind == "gaussian":
         return _gaussian(points, size, sigma)
+    if kind == "disc":
+        return torch.maximum((_gaussian(points, size, sigma) > 0.5).float(), _one_hot(points, size))
+    if kind == "disc_rounded":
+        return (_gaussian(torch.floor(points + 0.5), size, sigma) > 0.5).float()
     raise UserError(f"target: found {kind!r}, expected one of {', '.join(TARGETS)}")
 
 

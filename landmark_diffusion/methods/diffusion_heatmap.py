@@ -9,19 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch.nn import functional as F
 
 from landmark_diffusion.diffusion.blur import blur_sigma, gaussian_blur, renormalise_peak
 from landmark_diffusion.diffusion.noise_schedule import NoiseSchedule, ScheduleKind
 from landmark_diffusion.diffusion.process import add_noise, v_from, x0_from_noise, x0_from_v
 from landmark_diffusion.diffusion.samplers import ddim_sample, ddpm_sample, timesteps
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.heatmaps.targets import TargetKind, make_target, to_distribution
-from landmark_diffusion.methods.base import Batch, LandmarkModule
+from landmark_diffusion.heatmaps.targets import TargetKind, make_target
+from landmark_diffusion.methods.base import LandmarkModule
+from landmark_diffusion.methods.losses import masked_mse, spatial_nll, spatial_softmax
+from landmark_diffusion.methods.training import Batch, Parameterisation
 from landmark_diffusion.models.unet import UNet
 from landmark_diffusion.runs.keys import noise_seed
 
-Parameterisation = Literal["x0", "epsilon", "v"]
 X0From = Literal["softmax_peak", "clamp", "tanh"]
 REFERENCE_WIDTH = 640
 """Paper A states blur and kernel in pixels of a network 640 wide; they scale with the width (design.md section 4)."""
@@ -291,30 +291,3 @@ class DiffusionHeatmapModule(LandmarkModule):
 def to_unit(x0: torch.Tensor) -> torch.Tensor:
     """Map an estimate of x0 in [-1, 1] to [0, 1], clamped."""
     return ((x0 + 1) / 2).clamp(0, 1)
-
-
-def spatial_softmax(logits: torch.Tensor) -> torch.Tensor:
-    """Softmax over the pixels of each channel, (B,N,H,W), in float32 or better under any precision."""
-    with torch.autocast(logits.device.type, enabled=False):
-        return full_precision(logits).flatten(-2).softmax(-1).view_as(logits)
-
-
-def spatial_nll(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of target maps against the spatial softmax of logits (eq. 10), mean over the drawn channels."""
-    with torch.autocast(logits.device.type, enabled=False):
-        known = target.sum((-2, -1)) > 0
-        log_p = F.log_softmax(full_precision(logits).flatten(-2), -1)
-        nll = -(to_distribution(target).flatten(-2) * log_p).sum(-1)
-        return (nll * known).sum() / known.sum().clamp_min(1)
-
-
-def masked_mse(output: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Mean squared error over the pixels of the channels (B,N) that are known (eq. 7 and 9)."""
-    with torch.autocast(output.device.type, enabled=False):
-        error = (full_precision(output) - full_precision(target)).square().mean((-2, -1))
-        return (error * known).sum() / known.sum().clamp_min(1)
-
-
-def full_precision(x: torch.Tensor) -> torch.Tensor:
-    """float32 at least: float64 stays."""
-    return x if x.dtype == torch.float64 else x.float()

@@ -1,7 +1,7 @@
 """What two doctors' annotations say: the human rows, and errors that know there are two truths (design 6).
 
 Letters: I images, A annotators, N landmarks. Points are original pixels (x, y); a missing one is NaN, and so is every
-result that needs it. ``spacing`` is mm per pixel, (2,) or (I, 2); None measures in pixels.
+result that needs it. ``spacing`` is mm (or px256) per pixel, (2,) or (I, 2); None measures in pixels.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from landmark_diffusion.metrics.functional import MetricError
-from landmark_diffusion.metrics.records import Prediction, in_dataset_order, mean_of_annotators
+from landmark_diffusion.metrics.records import Prediction, Unit, in_dataset_order, mean_of_annotators
 
 Spacing = np.ndarray | tuple[float, float] | None
 
@@ -114,10 +114,13 @@ def distance_ratio(
     return np.minimum(_divide(between, each[:, first] + each[:, second]), 1.0)
 
 
-def stack_predictions(predictions: Sequence[Prediction]) -> tuple[np.ndarray, np.ndarray, Spacing]:
+def stack_predictions(
+    predictions: Sequence[Prediction], unit: Unit | None = None
+) -> tuple[np.ndarray, np.ndarray, Spacing]:
     """Gather predictions as points (I, N, 2), annotations (I, A, N, 2) and spacing (I, 2) or None, in dataset order.
 
-    Raises MetricError when there is none, when shapes differ, or when the spacing is known for some only.
+    ``unit`` "px" leaves the spacing out, so that what is measured with it is in original pixels. Raises MetricError
+    when there is none, when shapes differ, or when the spacing is known for some only.
     """
     ordered = in_dataset_order(predictions)
     shapes = {prediction.annotations.shape for prediction in ordered}
@@ -126,7 +129,7 @@ def stack_predictions(predictions: Sequence[Prediction]) -> tuple[np.ndarray, np
     known = [prediction.spacing is not None for prediction in ordered]
     if any(known) and not all(known):
         raise MetricError(f"{ordered[known.index(False)].image_id}: spacing is unknown, but known for other images")
-    spacing = np.array([prediction.spacing for prediction in ordered]) if all(known) else None
+    spacing = np.array([prediction.spacing for prediction in ordered]) if all(known) and unit != "px" else None
     points = np.stack([prediction.points for prediction in ordered])
     return points, np.stack([prediction.annotations for prediction in ordered]), spacing
 

@@ -77,7 +77,7 @@ class RadialErrorMetric(Metric):
 
     @property
     def unit(self) -> Literal["mm", "px"] | None:
-        """The unit of what this process has seen; None before the first landmark."""
+        """The unit of what this process has seen ("mm" for any spacing, px256 too); None before the first landmark."""
         seen = [rows[0, IN_MM] for rows in _as_list(self.rows) if len(rows)]
         return None if not seen else "mm" if seen[0] else "px"
 

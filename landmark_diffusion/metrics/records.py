@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import numpy as np
 
@@ -14,7 +14,10 @@ from landmark_diffusion.errors import DataError
 from landmark_diffusion.files import atomic_write_text
 from landmark_diffusion.metrics.functional import MetricError
 
-Unit = Literal["mm", "px"]
+LengthUnit = Literal["mm", "px256"]
+Unit = Literal["mm", "px", "px256"]
+UNIT_WORDS: dict[str, str] = {"px256": "px of 256x256"}
+"""What people read instead of the unit's name in files, where that is not plain: pixels of the 256x256 grid."""
 COLUMNS = ("image_id", "landmark", "x", "y", "x_true", "y_true", "error", "unit")
 RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -28,8 +31,10 @@ class Prediction:
         index: the sample's place in its dataset.
         points: (N, 2) predicted original pixels (x, y).
         annotations: (A, N, 2) original pixels; NaN where an annotator left a landmark out.
-        spacing: mm per pixel (x, y), or None where it is not known.
+        spacing: ``length_unit`` per original pixel (x, y), or None where it is not known.
         covariance: (N, 2, 2) spread of the prediction in squared original pixels, where the method gives one.
+        length_unit: "mm", or "px256": pixels of the image stretched to 256x256, where no mm is known.
+        image_size: (W, H) of the original image; protocols that measure on another grid need it.
     """
 
     image_id: str
@@ -38,6 +43,8 @@ class Prediction:
     annotations: np.ndarray
     spacing: tuple[float, float] | None = None
     covariance: np.ndarray | None = None
+    length_unit: LengthUnit = "mm"
+    image_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         self.points = np.asarray(self.points, dtype=np.float64)
@@ -47,6 +54,8 @@ class Prediction:
                 f"{self.image_id}: found points {self.points.shape} and annotations {self.annotations.shape}, "
                 "expected (N, 2) and (A, N, 2)"
             )
+        if self.length_unit not in ("mm", "px256"):
+            raise MetricError(f"{self.image_id}: found length_unit {self.length_unit!r}, expected 'mm' or 'px256'")
 
     @property
     def truth(self) -> np.ndarray:
@@ -55,8 +64,13 @@ class Prediction:
 
     @property
     def unit(self) -> Unit:
-        """ "mm" where the spacing is known, else "px"."""
-        return "px" if self.spacing is None else "mm"
+        """``length_unit`` where the spacing is known, else "px"."""
+        return "px" if self.spacing is None else self.length_unit
+
+
+def unit_words(unit: str) -> str:
+    """Say a unit as people read it: "mm", "px", "px of 256x256"."""
+    return UNIT_WORDS.get(unit, unit)
 
 
 def mean_of_annotators(annotations: np.ndarray) -> np.ndarray:
@@ -70,22 +84,30 @@ def mean_of_annotators(annotations: np.ndarray) -> np.ndarray:
 def errors(prediction: Prediction, unit: Unit | None = None, truth: np.ndarray | None = None) -> np.ndarray:
     """Measure a prediction's radial errors, (N,) float64, NaN where there is no truth.
 
-    ``unit`` None takes mm where the spacing is known, else original pixels; ``truth`` (N, 2) is the annotators' mean
-    unless given. Raises MetricError on "mm" without spacing, and on a point that is not finite although its truth
-    is known.
+    ``unit`` None takes the unit of the spacing where that is known, else original pixels; ``truth`` (N, 2) is the
+    annotators' mean unless given. Raises MetricError on "mm" or "px256" without a spacing in it, and on a point that
+    is not finite although its truth is known.
     """
     unit = prediction.unit if unit is None else unit
-    if unit == "mm" and prediction.spacing is None:
-        raise MetricError(f"{prediction.image_id}: an error in mm needs the spacing, which is not known; use unit 'px'")
+    if unit not in ("px", prediction.unit):
+        raise MetricError(
+            f"{prediction.image_id}: an error in {unit} needs the spacing in {unit}, which is not known; use unit "
+            f"{prediction.unit!r}"
+        )
     truth = prediction.truth if truth is None else truth
+    check_finite(prediction, truth)
+    scale = np.ones(2) if unit == "px" else np.asarray(prediction.spacing, dtype=np.float64)
+    return np.linalg.norm((prediction.points - truth) * scale, axis=-1)
+
+
+def check_finite(prediction: Prediction, truth: np.ndarray) -> None:
+    """Raise MetricError where a predicted point is not finite although its truth (N, 2) is known."""
     faulty = ~np.isnan(truth).any(-1) & ~np.isfinite(prediction.points).all(-1)
     if faulty.any():
         raise MetricError(
             f"{prediction.image_id}: predicted point {int(faulty.argmax())} is "
             f"{prediction.points[faulty.argmax()].tolist()}, expected finite pixels"
         )
-    scale = np.ones(2) if unit == "px" else np.asarray(prediction.spacing, dtype=np.float64)
-    return np.linalg.norm((prediction.points - truth) * scale, axis=-1)
 
 
 def in_dataset_order(predictions: Sequence[Prediction]) -> list[Prediction]:
@@ -101,7 +123,7 @@ def write_predictions_csv(
 ) -> None:
     """Write one row for each landmark of each image, in dataset order, each image once; whole or not at all.
 
-    Points are original pixels with six decimals, ``error`` is in ``unit`` (None: mm where the spacing is known);
+    Points are original pixels with six decimals, ``error`` is in ``unit`` (None: the record's own);
     truth and error are empty where no annotator marked the landmark. Names that a spreadsheet would run as formulas
     get an apostrophe in front, which :func:`read_predictions_csv` takes away.
     """
@@ -154,13 +176,13 @@ def read_predictions_csv(path: str | Path) -> PredictionTable:
 
 def _table(cells: dict[str, dict[str, np.ndarray]], units: set[str], path: Path) -> PredictionTable:
     if len(units) != 1:
-        raise DataError(f"found the units {sorted(units)}, expected rows of one unit, mm or px", path)
+        raise DataError(f"found the units {sorted(units)}, expected rows of one unit, mm, px or px256", path)
     names = tuple(next(iter(cells.values())))
     for image, landmarks in cells.items():
         if set(landmarks) != set(names):
             raise DataError(f"image {image!r} has {len(landmarks)} landmarks that are not the first image's", path)
     values = np.array([[landmarks[name] for name in names] for landmarks in cells.values()])
-    unit: Unit = "mm" if units == {"mm"} else "px"
+    unit = cast(Unit, units.pop())
     return PredictionTable(tuple(cells), names, values[..., :2], values[..., 2:4], values[..., 4], unit)
 
 
@@ -168,8 +190,8 @@ def _parse(row: list[str], path: Path, line: int) -> tuple[str, str, np.ndarray,
     if len(row) != len(COLUMNS):
         raise DataError(f"found {len(row)} cells, expected {len(COLUMNS)}", path, line)
     image, name, *numbers, unit = row
-    if unit not in ("mm", "px"):
-        raise DataError(f"found the unit {unit!r}, expected mm or px", path, line)
+    if unit not in get_args(Unit):
+        raise DataError(f"found the unit {unit!r}, expected {' or '.join(get_args(Unit))}", path, line)
     try:
         values = np.array([float(cell) if cell else np.nan for cell in numbers])
     except ValueError as error:

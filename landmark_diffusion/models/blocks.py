@@ -101,18 +101,26 @@ class SelfAttention(nn.Module):
 
     Keeps the channels innermost, so that scaled_dot_product_attention takes its fused kernel: at 640x800 and factor 4
     there are 32,000 positions, and the plain one would hold 32,000 x 32,000 weights a head.
+
+    Args:
+        heads: divides ``channels`` unless ``head_channels`` is given.
+        head_channels: size of each head; None is channels / heads.
     """
 
-    def __init__(self, channels: int, heads: int = 4, norm_groups: int = 8) -> None:
+    def __init__(self, channels: int, heads: int = 4, norm_groups: int = 8, head_channels: int | None = None) -> None:
         super().__init__()
-        if heads < 1 or channels % heads:
+        if heads < 1 or (head_channels is None and channels % heads):
+            expected = f"a divisor of the {channels} channels of an attending level"
             raise UserError(
-                f"attention_heads: found {heads}, expected a divisor of the {channels} channels of an attending level"
+                f"attention_heads: found {heads}, expected {expected if head_channels is None else 'at least 1'}"
             )
+        if head_channels is not None and head_channels < 1:
+            raise UserError(f"attention_head_channels: found {head_channels}, expected at least 1")
         self.heads = heads
+        inner = channels if head_channels is None else heads * head_channels
         self.norm = group_norm(channels, norm_groups)
-        self.qkv = nn.Linear(channels, 3 * channels)
-        self.project = nn.Linear(channels, channels)
+        self.qkv = nn.Linear(channels, 3 * inner)
+        self.project = nn.Linear(inner, channels)
         nn.init.zeros_(self.project.weight)
         nn.init.zeros_(self.project.bias)
 
@@ -121,8 +129,27 @@ class SelfAttention(nn.Module):
         batch, channels, height, width = x.shape
         tokens = self.norm(x).flatten(2).transpose(1, 2)
         q, k, v = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        out = self.attend(q, k, v).transpose(1, 2).flatten(2)
         return x + self.project(out).transpose(1, 2).reshape(batch, channels, height, width)
+
+    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """Mix the values of all positions: q, k, v and the result are (B, heads, positions, head channels)."""
+        return F.scaled_dot_product_attention(q, k, v)
+
+
+class LinearAttention(SelfAttention):
+    """Self-attention whose cost is linear in the positions (Efficient Attention, Shen et al. 2021, eq. 4).
+
+    softmax(q) over the features times softmax(k) over the positions are weights that sum to 1 over the positions, as
+    in plain attention; but (k^T v) is multiplied first, so the positions x positions weights never exist.
+    """
+
+    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """Mix the values, in float32 or better: over 65,536 positions float16 would lose most of softmax(k)."""
+        wide = torch.promote_types(v.dtype, torch.float32)
+        with torch.autocast(v.device.type, enabled=False):
+            context = k.to(wide).softmax(-2).transpose(-2, -1) @ v.to(wide)
+            return (q.to(wide).softmax(-1) @ context).to(v.dtype)
 
 
 class Downsample(nn.Conv2d):

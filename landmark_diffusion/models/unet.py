@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -13,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.models.blocks import (
     Downsample,
+    LinearAttention,
     ResidualBlock,
     SelfAttention,
     TimeEmbedding,
@@ -22,37 +24,41 @@ from landmark_diffusion.models.blocks import (
 
 FINAL_ACTIVATIONS = ("silu", "tanh")
 OUTPUT_ACTIVATIONS = ("none", "tanh")
+MIDDLES = ("none", "attention")
 
 
 class Stage(nn.Module):
-    """The residual blocks of one level, the last ``attention_blocks`` of them each followed by self-attention."""
+    """The residual blocks of one level, some of them followed by self-attention.
+
+    Args:
+        attended: places (from 0) of the blocks that attention follows.
+        attention: makes the attention for a number of channels.
+        block: further options of the residual blocks.
+    """
 
     def __init__(
         self,
         in_channels: int,
         channels: int,
         blocks: int,
-        attention_blocks: int,
-        attention_heads: int,
-        norm_groups: int,
+        attended: Collection[int],
+        attention: Callable[[int], nn.Module],
         gradient_checkpointing: bool,
         **block: Any,
     ) -> None:
         super().__init__()
         self.gradient_checkpointing = gradient_checkpointing
+        self.attended = sorted(attended)
         widths = [in_channels] + [channels] * (blocks - 1)
-        self.blocks = nn.ModuleList(ResidualBlock(c, channels, norm_groups=norm_groups, **block) for c in widths)
-        self.attention = nn.ModuleList(
-            SelfAttention(channels, attention_heads, norm_groups) for _ in range(attention_blocks)
-        )
+        self.blocks = nn.ModuleList(ResidualBlock(c, channels, **block) for c in widths)
+        self.attention = nn.ModuleList(attention(channels) for _ in self.attended)
 
     def forward(self, x: torch.Tensor, embedding: torch.Tensor | None) -> torch.Tensor:
         """Map x (B,C,H,W) and the embedding (B,E) to (B,channels,H,W)."""
-        plain = len(self.blocks) - len(self.attention)
         for i, block in enumerate(self.blocks):
             x = self._run(block, x, embedding)
-            if i >= plain:
-                x = self._run(self.attention[i - plain], x)
+            if i in self.attended:
+                x = self._run(self.attention[self.attended.index(i)], x)
         return x
 
     def _run(self, module: nn.Module, *inputs: Any) -> torch.Tensor:
@@ -73,7 +79,8 @@ class UNet(nn.Module):
         decoder_channels: width of each level, bottom to top; as many as the encoder's.
         blocks_per_level: residual blocks of a level, in the encoder and in the decoder.
         attention_factors: downsampling factors (powers of 2) whose levels attend to themselves; () for none.
-        attention_heads: heads of each self-attention; divides the channels of the levels that attend.
+        attention_heads: heads of each self-attention; divides the channels of the levels that attend, unless
+            ``attention_head_channels`` is given.
         time_embedding: take steps t; False builds a network without that branch.
         dropout: in front of the second convolution of each block.
         norm_groups: groups of each GroupNorm; the largest common divisor where the channels are no multiple.
@@ -83,6 +90,11 @@ class UNet(nn.Module):
         scale_shift: let the embedding scale and shift the second norm of a block instead of being added before it.
         attention_blocks: how many blocks of an attending level, counted from its last, are followed by attention; None
             is all. At 640x800 and factor 4 attention is most of the cost.
+        linear_attention_factors: factors whose levels attend at a cost linear in their pixels (LinearAttention); none
+            of ``attention_factors``. The released code of paper B has it at every level.
+        attention_head_channels: size of each head, of whatever kind (32 in the released code of paper B); None is a
+            level's channels / heads.
+        middle: "attention" puts a block, full attention and a block behind the encoder's last level.
 
     Raises UserError on options that do not go together.
     """
@@ -104,10 +116,15 @@ class UNet(nn.Module):
         gradient_checkpointing: bool = False,
         scale_shift: bool = False,
         attention_blocks: int | None = None,
+        linear_attention_factors: Sequence[int] = (),
+        attention_head_channels: int | None = None,
+        middle: Literal["none", "attention"] = "none",
     ) -> None:
         super().__init__()
         encoder, decoder = tuple(encoder_channels), tuple(decoder_channels)
-        _check_levels(encoder, decoder, blocks_per_level, tuple(attention_factors))
+        _check_levels(encoder, decoder, blocks_per_level)
+        _check_factors(len(encoder), attention_factors, linear_attention_factors)
+        _check_choice("middle", middle, MIDDLES)
         _check_choice("final_activation", final_activation, FINAL_ACTIVATIONS)
         _check_choice("output_activation", output_activation, OUTPUT_ACTIVATIONS)
         self.in_channels, self.out_channels = in_channels, out_channels
@@ -124,25 +141,29 @@ class UNet(nn.Module):
                 "attention leave attention_factors empty"
             )
 
+        def attention(kind: type[SelfAttention], width: int) -> nn.Module:
+            return kind(width, attention_heads, norm_groups, attention_head_channels)
+
+        blocks: dict[str, Any] = {"scale_shift": scale_shift, "dropout": dropout, "norm_groups": norm_groups}
+        blocks |= {"embedding_channels": embedding, "gradient_checkpointing": gradient_checkpointing}
+        last = range(blocks_per_level - attending, blocks_per_level)
+
         def stage(level: int, width_in: int, width: int) -> Stage:
-            return Stage(
-                width_in,
-                width,
-                blocks_per_level,
-                attending if 2**level in attention_factors else 0,
-                attention_heads,
-                norm_groups,
-                gradient_checkpointing,
-                embedding_channels=embedding,
-                scale_shift=scale_shift,
-                dropout=dropout,
-            )
+            linear = 2**level in linear_attention_factors
+            attended = last if linear or 2**level in attention_factors else ()
+            kind = LinearAttention if linear else SelfAttention
+            return Stage(width_in, width, blocks_per_level, attended, partial(attention, kind), **blocks)
 
         levels = range(len(encoder))
         above = (encoder[0], *encoder[:-1])
         self.conv_in = nn.Conv2d(in_channels, encoder[0], 3, padding=1)
         self.encoder = nn.ModuleList(stage(i, above[i], encoder[i]) for i in levels)
         self.down = nn.ModuleList(Downsample(width) for width in encoder[:-1])
+        self.middle = (
+            Stage(encoder[-1], encoder[-1], 2, (0,), partial(attention, SelfAttention), **blocks)
+            if middle == "attention"
+            else None
+        )
         up = decoder[::-1]  # top to bottom, as the levels are numbered
         self.decoder = nn.ModuleList(
             stage(i, encoder[i] if i == levels[-1] else up[i] + encoder[i], up[i]) for i in reversed(levels)
@@ -168,7 +189,8 @@ class UNet(nn.Module):
         for i, stage in enumerate(self.encoder):
             h = stage(h if i == 0 else self.down[i - 1](h), embedding)
             skips.append(h)
-        h = self.decoder[0](skips.pop(), embedding)
+        h = skips.pop()
+        h = self.decoder[0](h if self.middle is None else self.middle(h, embedding), embedding)
         for up, stage in zip(self.up, self.decoder[1:], strict=True):
             h = stage(torch.cat([up(h), skips.pop()], 1), embedding)
         return self._head(h)[..., :height, :width]
@@ -206,7 +228,7 @@ def _check_choice(option: str, found: str, known: Sequence[str]) -> None:
         raise UserError(f"{option}: found {found!r}, expected one of {', '.join(known)}")
 
 
-def _check_levels(encoder: tuple[int, ...], decoder: tuple[int, ...], blocks: int, factors: tuple[int, ...]) -> None:
+def _check_levels(encoder: tuple[int, ...], decoder: tuple[int, ...], blocks: int) -> None:
     if not encoder or len(encoder) != len(decoder):
         raise UserError(
             f"decoder_channels: found {len(decoder)} levels {decoder}, expected as many as encoder_channels has: "
@@ -216,6 +238,15 @@ def _check_levels(encoder: tuple[int, ...], decoder: tuple[int, ...], blocks: in
         raise UserError(f"encoder_channels, decoder_channels: found {encoder} and {decoder}, expected at least 1 each")
     if blocks < 1:
         raise UserError(f"blocks_per_level: found {blocks}, expected at least 1")
-    known = [2**i for i in range(len(encoder))]
-    if unknown := [factor for factor in factors if factor not in known]:
-        raise UserError(f"attention_factors: found {unknown}, expected factors of the levels there are: {known}")
+
+
+def _check_factors(levels: int, full: Sequence[int], linear: Sequence[int]) -> None:
+    known = [2**i for i in range(levels)]
+    for option, factors in (("attention_factors", full), ("linear_attention_factors", linear)):
+        if unknown := [factor for factor in factors if factor not in known]:
+            raise UserError(f"{option}: found {unknown}, expected factors of the levels there are: {known}")
+    if both := [factor for factor in linear if factor in full]:
+        raise UserError(
+            f"linear_attention_factors: found {both}, which attention_factors ({list(full)}) names too; a level has "
+            "one kind of attention: take them out of one of the two"
+        )

@@ -1,9 +1,15 @@
 """Tables and figures of a test run, made from predictions; importing it does not import matplotlib."""
 
 from landmark_diffusion.reporting.landmark_table import LandmarkTable, landmark_table
-from landmark_diffusion.reporting.metrics_file import interval_lines, intervals, metrics_dict, write_metrics
+from landmark_diffusion.reporting.metrics_file import (
+    interval_lines,
+    intervals,
+    metrics_dict,
+    other_metrics,
+    write_metrics,
+)
 from landmark_diffusion.reporting.report import CaseDetails, Choice, choose_images, write_report
-from landmark_diffusion.reporting.tables import Row, Table, results_table
+from landmark_diffusion.reporting.tables import Row, Table, other_table, results_table
 
 __all__ = [
     "CaseDetails",
@@ -16,6 +22,8 @@ __all__ = [
     "intervals",
     "landmark_table",
     "metrics_dict",
+    "other_metrics",
+    "other_table",
     "results_table",
     "write_metrics",
     "write_report",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landmark_diffusion.metrics.records import mean_of_annotators
+from landmark_diffusion.metrics.records import Unit, mean_of_annotators
 from landmark_diffusion.reporting.figures import (
     ABSENT,
     BAD,
@@ -47,6 +47,7 @@ def closeup_figure(
     *,
     errors: np.ndarray | None = None,
     spacing: tuple[float, float] | None = None,
+    unit: Unit = "mm",
     bad_beyond: float | None = None,
     side: float | None = None,
     title: str = "",
@@ -57,10 +58,11 @@ def closeup_figure(
 
     Args:
         image, prediction, annotations: as for ``overlays.overlay_figure``, original pixels.
-        errors: (N,) in mm where ``spacing`` is given, else px; by default measured to the mean of the annotators.
-        spacing: mm per pixel (x, y), for the scale bar; None draws it in px.
+        errors: (N,) in ``unit`` where ``spacing`` is given, else px; by default measured to the mean of the annotators.
+        spacing: ``unit`` per pixel (x, y), for the scale bar; None draws it in px.
+        unit: the spacing's, "mm" or "px256".
         bad_beyond: errors from this value on are set in red.
-        side: the cut's side in mm (px without spacing); by default 20 mm, or a twelfth of the image's width. A cut
+        side: the cut's side in ``unit`` (px without spacing); by default 20, or a twelfth of the image's width. A cut
             grows where the prediction or an annotator would lie outside.
         panel: output pixels of a cut's side.
     """
@@ -69,7 +71,7 @@ def closeup_figure(
     if errors is None:
         errors = np.linalg.norm((prediction - truth) * scale, axis=-1)
     side = side or (20.0 if spacing is not None else image.shape[1] / 12)
-    unit = "px" if spacing is None else "mm"
+    unit = "px" if spacing is None else unit
     rows = -(-max(len(prediction), 1) // columns)
     width = GAP + columns * (panel + GAP)
     figure = new_figure(width, TITLE + rows * (panel + NAME + GAP) + LEGEND)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from landmark_diffusion.metrics.annotators import Disagreement, split_disagreement, stack_predictions
-from landmark_diffusion.metrics.protocols import Protocol, evaluate
-from landmark_diffusion.metrics.records import Prediction, Unit
+from landmark_diffusion.metrics.protocols import Protocol, evaluate, get_protocol
+from landmark_diffusion.metrics.records import Prediction, Unit, unit_words
 from landmark_diffusion.reporting.figures import ABSENT, numbered
 from landmark_diffusion.reporting.grid import Grid
 
@@ -48,8 +48,8 @@ class LandmarkTable:
             "vector from one to the other); rest: root mean square of what varies from image to image",
         )
         return Grid(
-            "Errors by landmark", (f"mean radial error in {self.unit}",), tuple(heads), tuple(heads), (tuple(rows),),
-            note if people else (),
+            "Errors by landmark", (f"mean radial error in {unit_words(self.unit)}",), tuple(heads), tuple(heads),
+            (tuple(rows),), note if people else (),
         )  # fmt: skip
 
     def __rich__(self) -> Any:
@@ -89,23 +89,24 @@ def landmark_table(
     protocol: Protocol | str = "default",
 ) -> LandmarkTable:
     """Measure each landmark under a protocol; arguments and errors are those of ``tables.results_table``."""
-    found = {name: evaluate(predictions, protocol, radii, unit) for name, predictions in variants.items()}
+    rules = get_protocol(protocol) if isinstance(protocol, str) else protocol
+    found = {name: evaluate(predictions, rules, radii, unit) for name, predictions in variants.items()}
     shown: Unit = next(iter(found.values()))["unit"]
     return LandmarkTable(
         names=tuple(landmark_names),
         unit=shown,
         mre={name: each["landmark_mre"] for name, each in found.items()},
         sdr={name: each["landmark_sdr"] for name, each in found.items()},
-        disagreement=disagreement_of(next(iter(variants.values())), shown),
+        disagreement=disagreement_of(next(iter(variants.values())), shown, rules),
     )
 
 
-def disagreement_of(predictions: Sequence[Prediction], unit: Unit) -> Disagreement | None:
-    """Split the first two annotators' disagreement; None where no image was marked by both."""
-    _, annotations, spacing = stack_predictions(predictions)
-    if annotations.shape[1] < 2:
+def disagreement_of(predictions: Sequence[Prediction], unit: Unit, rules: Protocol) -> Disagreement | None:
+    """Split the first two annotators' disagreement; None where no image was marked by both, or on another grid."""
+    _, annotations, spacing = stack_predictions(predictions, unit)
+    if annotations.shape[1] < 2 or rules.frame != "original":
         return None
-    split = split_disagreement(annotations, spacing if unit == "mm" else None)
+    split = split_disagreement(annotations, spacing)
     return split if split.count.any() else None
 
 

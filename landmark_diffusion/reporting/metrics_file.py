@@ -13,9 +13,9 @@ import numpy as np
 from landmark_diffusion.files import atomic_write_text
 from landmark_diffusion.metrics.bootstrap import bootstrap_interval, paired_difference
 from landmark_diffusion.metrics.protocols import Protocol, error_table, evaluate, get_protocol
-from landmark_diffusion.metrics.records import Prediction, Unit, in_dataset_order
+from landmark_diffusion.metrics.records import Prediction, Unit, in_dataset_order, unit_words
 from landmark_diffusion.reporting.landmark_table import landmark_table
-from landmark_diffusion.reporting.tables import results_table
+from landmark_diffusion.reporting.tables import other_table, results_table
 
 
 def write_metrics(
@@ -27,13 +27,16 @@ def write_metrics(
     unit: Unit | None = None,
     protocol: Protocol | str = "default",
     extra: Mapping[str, Any] | None = None,
+    other_protocols: Sequence[Protocol | str] = (),
 ) -> Path:
     """Write metrics.json, whole or not at all; returns its path. A number that cannot be known is null, never NaN.
 
-    ``extra`` (command, seed, checkpoint, versions ...) is written under its own key. Raises what ``evaluate`` raises,
+    ``extra`` (command, seed, checkpoint, versions ...) is written under its own key, what :func:`other_metrics` finds
+    under ``other_protocols``. Raises what ``evaluate`` raises,
     and TypeError when ``extra`` holds what JSON cannot.
     """
     content = metrics_dict(variants, landmark_names, annotator_names, radii, unit, protocol)
+    content["other_protocols"] = plain(other_metrics(variants, other_protocols, radii))
     content["extra"] = plain(dict(extra or {}))
     atomic_write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     return Path(path)
@@ -51,10 +54,7 @@ def metrics_dict(
     ``landmarks``, ``intervals``.
     """
     table = results_table(variants, annotator_names, radii, unit, protocol)
-    summaries = {name: evaluate(predictions, protocol, radii, unit) for name, predictions in variants.items()}
-    for each in summaries.values():
-        for repeated in ("protocol", "unit", "landmark_mre", "landmark_sdr"):
-            del each[repeated]
+    summaries = {name: _summary(predictions, protocol, radii, unit) for name, predictions in variants.items()}
     return plain(
         {
             "protocol": table.protocol,
@@ -70,6 +70,25 @@ def metrics_dict(
     )
 
 
+def other_metrics(
+    variants: Mapping[str, Sequence[Prediction]],
+    protocols: Sequence[Protocol | str],
+    radii: Sequence[float] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Measure the variants under other protocols: name -> ``protocol`` (the line), ``unit``, ``radii``, ``variants``.
+
+    ``radii`` are the dataset's, for protocols without their own. Raises what ``evaluate`` raises.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for rules in (get_protocol(each) if isinstance(each, str) else each for each in protocols):
+        table = other_table(variants, rules, radii)
+        summaries = {name: _summary(predictions, rules, table.radii) for name, predictions in variants.items()}
+        found[rules.name] = {
+            "protocol": table.protocol, "unit": table.unit, "radii": table.radii, "variants": summaries
+        }  # fmt: skip
+    return found
+
+
 def intervals(
     variants: Mapping[str, Sequence[Prediction]], unit: Unit, protocol: Protocol | str = "default"
 ) -> dict[str, dict[str, Any]]:
@@ -78,8 +97,7 @@ def intervals(
     Keys are "a" and "a - b"; values hold mean, low, high (in ``unit``, each image counting alike), level and images.
     Images without any truth are left out; fewer than two images give no interval.
     """
-    truth = (get_protocol(protocol) if isinstance(protocol, str) else protocol).truth
-    tables = {name: _by_image(predictions, truth, unit) for name, predictions in variants.items()}
+    tables = {name: _by_image(predictions, protocol, unit) for name, predictions in variants.items()}
     found = {name: vars(bootstrap_interval(table)) for name, table in tables.items() if len(table) > 1}
     for first, second in combinations(tables, 2):
         a, b = tables[first], tables[second]
@@ -91,8 +109,8 @@ def intervals(
 def interval_lines(found: Mapping[str, Mapping[str, Any]], unit: Unit) -> list[str]:
     """Say the intervals in words, one line each."""
     return [
-        f"{name}: {each['mean']:.2f} {unit}, {100 * each['level']:.0f} % interval over {each['images']} images "
-        f"{each['low']:.2f} to {each['high']:.2f}"
+        f"{name}: {each['mean']:.2f} {unit_words(unit)}, {100 * each['level']:.0f} % interval over "
+        f"{each['images']} images {each['low']:.2f} to {each['high']:.2f}"
         for name, each in found.items()
     ]
 
@@ -110,10 +128,22 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _by_image(predictions: Sequence[Prediction], truth: Any, unit: Unit) -> np.ndarray:
+def _summary(
+    predictions: Sequence[Prediction],
+    protocol: Protocol | str,
+    radii: Sequence[float] | None,
+    unit: Unit | None = None,
+) -> dict[str, Any]:
+    """What ``evaluate`` finds, without what metrics.json holds elsewhere."""
+    elsewhere = ("protocol", "unit", "landmark_mre", "landmark_sdr")
+    found = evaluate(predictions, protocol, radii, unit)
+    return {key: value for key, value in found.items() if key not in elsewhere}
+
+
+def _by_image(predictions: Sequence[Prediction], protocol: Protocol | str, unit: Unit) -> np.ndarray:
     """Errors (I, ...) of the images that have any truth; for truth "each", an image's annotators stand side by side."""
     ordered = in_dataset_order(predictions)
-    table = error_table(ordered, truth, unit)
+    table = error_table(ordered, protocol, unit)
     table = table.reshape(len(ordered), -1)
     return table[np.isfinite(table).any(1)]
 

@@ -12,7 +12,7 @@ import numpy as np
 from landmark_diffusion.files import atomic_write_text
 from landmark_diffusion.metrics.annotators import between_annotators, stack_predictions
 from landmark_diffusion.metrics.protocols import Protocol, error_table, get_protocol
-from landmark_diffusion.metrics.records import Prediction, Unit, errors, in_dataset_order
+from landmark_diffusion.metrics.records import Prediction, Unit, errors, in_dataset_order, unit_words
 from landmark_diffusion.reporting.closeups import closeup_figure
 from landmark_diffusion.reporting.figures import annotator_labels, numbered
 from landmark_diffusion.reporting.grid import escape
@@ -21,7 +21,7 @@ from landmark_diffusion.reporting.landmark_table import disagreement_of, landmar
 from landmark_diffusion.reporting.metrics_file import interval_lines, intervals
 from landmark_diffusion.reporting.overlays import overlay_figure
 from landmark_diffusion.reporting.process_figure import Step, process_figure, salt_and_pepper_figure
-from landmark_diffusion.reporting.tables import Table, results_table
+from landmark_diffusion.reporting.tables import Table, other_table, results_table
 
 Value = TypeVar("Value")
 Source = Callable[[str], Value] | Mapping[str, Value]
@@ -98,6 +98,7 @@ def write_report(
     main: str | None = None,
     overlays: int = 6,
     title: str = "Results",
+    other_protocols: Sequence[Protocol | str] = (),
 ) -> list[Path]:
     """Write the report and return the paths written, README.md first.
 
@@ -110,6 +111,7 @@ def write_report(
             heatmaps around landmarks and the reverse process (where the details hold a trajectory).
         main: the variant whose best, median and worst images are shown; by default the last one.
         overlays: how many images are shown.
+        other_protocols: measure by these too, in small tables below the first.
 
     Raises:
         MetricError: where ``metrics.protocols.evaluate`` raises.
@@ -126,7 +128,8 @@ def write_report(
         written, text = written + more, text + lines
     confidence = [f"- {escape(line)}" for line in interval_lines(intervals(variants, table.unit, rules), table.unit)]
     head = table.to_markdown().replace("## ", "# ", 1)
-    parts = [head, "\n".join(confidence), by_landmark.to_markdown(), "\n".join(text)]
+    others = [other_table(variants, each, table.radii).to_markdown() for each in other_protocols]
+    parts = [head, "\n".join(confidence), *others, by_landmark.to_markdown(), "\n".join(text)]
     readme = folder / "README.md"
     atomic_write_text(readme, "\n\n".join(part.strip("\n") for part in parts if part) + "\n")
     return [readme, *written]
@@ -136,20 +139,19 @@ def _plots(
     case: _Case, variants: Mapping[str, Sequence[Prediction]], rules: Protocol, table: Table
 ) -> tuple[list[Path], list[str]]:
     """Draw errors by landmark and by radius; returns paths and Markdown lines."""
-    found = {name: error_table(in_dataset_order(each), rules.truth, case.unit) for name, each in variants.items()}
-    split = disagreement_of(variants[case.variant], case.unit)
+    found = {name: error_table(in_dataset_order(each), rules, case.unit) for name, each in variants.items()}
+    split = disagreement_of(variants[case.variant], case.unit, rules)
     people: dict[str, np.ndarray] = {}
+    words = unit_words(case.unit)
     if split is not None:
-        _, annotations, spacing = stack_predictions(variants[case.variant])
-        between = between_annotators(annotations, spacing if case.unit == "mm" else None)
+        _, annotations, spacing = stack_predictions(variants[case.variant], case.unit)
+        between = between_annotators(annotations, spacing)
         people[f"{case.annotator_names[0]} to {case.annotator_names[1]}"] = between
     landmarks = landmark_errors_figure(
-        case.folder / "landmark_errors.png", found, case.landmark_names, unit=case.unit,
+        case.folder / "landmark_errors.png", found, case.landmark_names, unit=words,
         human=None if split is None else split.distance, radius=case.radii[0],
     )  # fmt: skip
-    curves = cumulative_figure(
-        case.folder / "cumulative_errors.png", found, unit=case.unit, radii=case.radii, human=people
-    )
+    curves = cumulative_figure(case.folder / "cumulative_errors.png", found, unit=words, radii=case.radii, human=people)
     lines = _link(landmarks, "Radial errors by landmark", table.counts)
     return [landmarks, curves], lines + _link(curves, "Share of points found within a radius", table.counts)
 
@@ -195,12 +197,12 @@ def _overlays(
     heat = None if more is None else more.heatmaps.get(case.variant)
     overlay = overlay_figure(
         case.folder / f"overlay_{stem}.png", image, prediction.points, prediction.annotations, *names, heatmap=heat,
-        frame=None if more is None else more.frame, unit=case.unit, **shown,
+        frame=None if more is None else more.frame, unit=unit_words(case.unit), **shown,
     )  # fmt: skip
-    spacing = prediction.spacing if case.unit == "mm" else None
+    spacing = None if case.unit == "px" else prediction.spacing
     closeup = closeup_figure(
         case.folder / f"closeups_{stem}.png", image, prediction.points, prediction.annotations, *names,
-        spacing=spacing, **shown,
+        spacing=spacing, unit=case.unit, **shown,
     )  # fmt: skip
     return overlay, closeup
 
@@ -233,7 +235,7 @@ def _diffusion(
 
 def _caption(case: _Case, choice: Choice) -> str:
     place = f"{choice.why}: {choice.rank} of {case.images}"
-    return f"{choice.image_id}, {case.variant}, mean error {choice.error:.2f} {case.unit} ({place})"
+    return f"{choice.image_id}, {case.variant}, mean error {choice.error:.2f} {unit_words(case.unit)} ({place})"
 
 
 def _link(path: Path, caption: str, more: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 
 from landmark_diffusion.data.datasets.base import Stage
+from landmark_diffusion.metrics.protocols import get_protocol
 from landmark_diffusion.metrics.records import Prediction, write_predictions_csv
 from landmark_diffusion.reporting.metrics_file import write_metrics
 from landmark_diffusion.reporting.process_figure import Step, choose_steps
 from landmark_diffusion.reporting.report import CaseDetails, write_report
-from landmark_diffusion.reporting.tables import results_table
+from landmark_diffusion.reporting.tables import other_table, results_table
 
 FOLDERS: dict[TrainerFn, tuple[str, Stage]] = {
     TrainerFn.VALIDATING: ("validate", "val"),
@@ -36,11 +37,21 @@ class ResultsWriter(Callback):
     Args:
         run_folder: the run's folder.
         facts: what to note beside the figures, such as the checkpoint.
+        other_protocols: names of protocols that are measured beside the default one, in tables of their own.
         pictures: how many images the report shows; 0 writes no report.
+
+    Raises UserError for a protocol that is not known.
     """
 
-    def __init__(self, run_folder: str | Path, facts: Mapping[str, Any] | None = None, pictures: int = 6) -> None:
+    def __init__(
+        self,
+        run_folder: str | Path,
+        facts: Mapping[str, Any] | None = None,
+        other_protocols: Sequence[str] = (),
+        pictures: int = 6,
+    ) -> None:
         self.run_folder, self.facts, self.pictures = Path(run_folder), dict(facts or {}), pictures
+        self.other_protocols = tuple(get_protocol(name).name for name in other_protocols)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """After ``ldx validate``; nothing within fit."""
@@ -55,8 +66,8 @@ class ResultsWriter(Callback):
         self._write(trainer, pl_module)
 
     def _write(self, trainer: Trainer, module: Any) -> None:
-        if trainer.state.fn not in FOLDERS or not trainer.is_global_zero or not module.results:
-            return
+        if trainer.state.fn not in FOLDERS or not trainer.is_global_zero or not getattr(module, "results", None):
+            return  # a method that finds no landmarks has its loss logged, and nothing to write
         name, stage = FOLDERS[trainer.state.fn]
         folder, data = self.run_folder / name, trainer.datamodule  # type: ignore[attr-defined]
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,10 +89,12 @@ class ResultsWriter(Callback):
         title = f"{type(module).__name__} on {source.name}, {stage} images"
         table = results_table(variants, source.annotator_names, source.radii, None, title=title)
         console.print(table)
+        for protocol in self.other_protocols:
+            console.print(other_table(variants, protocol, source.radii))
         extra = {"command": " ".join(["ldx", *sys.argv[1:]]), "seed": module.seed, "updates": module.trained_updates}
         write_metrics(
             folder / "metrics.json", variants, source.landmark_names, source.annotator_names, source.radii,
-            extra={**extra, **self.facts},
+            extra={**extra, **self.facts}, other_protocols=self.other_protocols,
         )  # fmt: skip
         pictures: list[Path] = []
         if stage == "test" and self.pictures:
@@ -111,6 +124,7 @@ class ResultsWriter(Callback):
             main=main,
             overlays=self.pictures,
             title=title,
+            other_protocols=self.other_protocols,
         )
 
 

@@ -20,7 +20,7 @@ from landmark_diffusion.metrics.annotators import (
 )
 from landmark_diffusion.metrics.functional import MetricError, within
 from landmark_diffusion.metrics.protocols import FAR_MM, Protocol, error_table, evaluate, get_protocol
-from landmark_diffusion.metrics.records import Prediction, Unit, in_dataset_order
+from landmark_diffusion.metrics.records import Prediction, Unit, in_dataset_order, unit_words
 from landmark_diffusion.reporting.figures import annotator_labels, shorten
 from landmark_diffusion.reporting.grid import Grid
 
@@ -31,7 +31,7 @@ NAME = 12  # characters of an annotator's name in a row's label
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: K errors in mm or px, summed up.
+    """One line of the table: K errors in the table's unit, summed up.
 
     Args:
         label: the variant's name, or who is measured against whom.
@@ -39,7 +39,7 @@ class Row:
         points: K, the number of errors.
         mre, std, median: mean, standard deviation (divided by K) and median of the errors.
         sdr: radius -> percent of points within it.
-        beyond: percent of points farther than 10 mm; None in pixels.
+        beyond: percent of points farther than 10 mm; None unless in mm.
         ratio: mean of the annotators' distance over the sum of the prediction's distances to both; None elsewhere.
         flattering: whether the truth contains the one who is measured, or is chosen to suit.
     """
@@ -74,8 +74,8 @@ class Table:
 
     def grid(self) -> Grid:
         """Round the numbers and lay them out."""
-        sign, unit = "<" if self.strict else "≤", self.unit
-        far, ratio = unit == "mm", any(row.ratio is not None for row in self.rows)
+        sign, unit = "<" if self.strict else "≤", unit_words(self.unit)
+        far, ratio = self.unit == "mm", any(row.ratio is not None for row in self.rows)
         short = ["", "MRE ± SD", "median", *(f"{sign}{radius:g}" for radius in self.radii)]
         long = ["", f"MRE ± SD, {unit}", f"median, {unit}", *(f"{sign} {radius:g} {unit}, %" for radius in self.radii)]
         short += [f">{FAR_MM:g}"] * far + ["ratio"] * ratio
@@ -139,6 +139,8 @@ def results_table(
 ) -> Table:
     """Measure every variant under a protocol, and the annotators beside it where there are two or more.
 
+    Annotators are measured in the original frame only: a protocol on another grid gives the variants' rows alone.
+
     Args:
         variants: name -> predictions, each image once or more (repeats are dropped); all of the same images.
         annotator_names: A names; a missing one becomes "annotator 2".
@@ -153,26 +155,38 @@ def results_table(
     found = {name: evaluate(predictions, rules, radii, unit) for name, predictions in variants.items()}
     first = next(iter(found.values()))
     used, shown = tuple(first["sdr"]), first["unit"]
-    _, annotations, spacing = stack_predictions(next(iter(variants.values())))
-    spacing = spacing if shown == "mm" else None
+    _, annotations, spacing = stack_predictions(next(iter(variants.values())), shown)
     names = annotator_labels(annotator_names, annotations.shape[1])
     rows = [_method_row(name, variants[name], rules, used, shown) for name in variants]
-    if annotations.shape[1] > 1:
+    people = annotations.shape[1] > 1 and rules.frame == "original"
+    if people:
         rows += _people_rows(annotations, spacing, names, used, rules.strict, shown)
         for name, predictions in variants.items():
             rows += _rows_of_each(name, predictions, names, used, rules.strict, shown)
     kept = tuple(row for row in rows if row.points)
-    return Table(title, first["protocol"], _counts(found, names), shown, rules.strict, used, kept)
+    return Table(title, first["protocol"], _counts(found, names if people else ()), shown, rules.strict, used, kept)
+
+
+def other_table(
+    variants: Mapping[str, Sequence[Prediction]], protocol: Protocol | str, radii: Sequence[float] | None = None
+) -> Table:
+    """Measure the variants under another protocol, to be printed below the honest table under that one's caution.
+
+    ``radii`` are the dataset's, for a protocol without its own. Raises what :func:`results_table` raises.
+    """
+    rules = get_protocol(protocol) if isinstance(protocol, str) else protocol
+    title = rules.caution or f"Under protocol {rules.name}"
+    return results_table(variants, radii=rules.radii or radii, protocol=rules, title=title)
 
 
 def _method_row(
     name: str, predictions: Sequence[Prediction], rules: Protocol, radii: tuple[float, ...], unit: Unit
 ) -> Row:
-    errors = error_table(in_dataset_order(predictions), rules.truth, unit)
-    points, annotations, spacing = stack_predictions(predictions)
+    errors = error_table(in_dataset_order(predictions), rules, unit)
+    points, annotations, spacing = stack_predictions(predictions, unit)
     ratio = None
-    if annotations.shape[1] > 1:
-        ratios = distance_ratio(points, annotations, spacing if unit == "mm" else None)
+    if annotations.shape[1] > 1 and rules.frame == "original":
+        ratios = distance_ratio(points, annotations, spacing)
         ratio = float(np.nanmean(ratios)) if np.isfinite(ratios).any() else None
     return _row(name, "method", errors, radii, rules.strict, unit, ratio=ratio)
 
@@ -201,8 +215,7 @@ def _rows_of_each(
     strict: bool,
     unit: Unit,
 ) -> list[Row]:
-    points, annotations, spacing = stack_predictions(predictions)
-    spacing = spacing if unit == "mm" else None
+    points, annotations, spacing = stack_predictions(predictions, unit)
     each = against_each(points, annotations, spacing)
     nearer = nearer_annotator(points, annotations, spacing)
     rows = [

@@ -5,6 +5,7 @@ Importing the package needs no torch; its callbacks are imported when they are a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ def default_callbacks(
     checkpoint_every: int = 500,
     monitor: str = "val/mre",
     command: str | None = None,
+    snapshots: Sequence[int] = (),
+    early_stopping_patience: int = 0,
 ) -> list[Callback]:
     """Return the callbacks of a run: moving average (if ``ema_decay``), checkpoints, and the graceful stop.
 
@@ -32,12 +35,20 @@ def default_callbacks(
         checkpoint_every: optimiser steps between two writings of ``last.ckpt``, beside those at each epoch's end.
         monitor: validation metric (less is better) that ``best.ckpt`` follows.
         command: what continues a stopped run, for the message; by default rebuilt from the command line.
+        snapshots: optimiser steps whose checkpoint is kept, as ``step_4000.ckpt``.
+        early_stopping_patience: validations without a better validation loss that end training; 0: none do.
     """
+    from lightning.pytorch.callbacks import EarlyStopping
+
     from landmark_diffusion.runs.checkpoint import RunCheckpoint
     from landmark_diffusion.runs.ema import EMA
     from landmark_diffusion.runs.stopping import GracefulStop
 
     folder = run_folder if isinstance(run_folder, RunFolder) else RunFolder(run_folder)
-    checkpoint = RunCheckpoint(folder.checkpoints, every_n_steps=checkpoint_every, monitor=monitor)
-    averages: list[Callback] = [EMA(ema_decay)] if ema_decay else []
-    return [*averages, checkpoint, GracefulStop(checkpoint, command)]
+    checkpoint = RunCheckpoint(
+        folder.checkpoints, every_n_steps=checkpoint_every, monitor=monitor, snapshots=snapshots
+    )
+    before: list[Callback] = [EMA(ema_decay)] if ema_decay else []
+    if early_stopping_patience:
+        before.append(EarlyStopping("val/loss", patience=early_stopping_patience, check_on_train_epoch_end=False))
+    return [*before, checkpoint, GracefulStop(checkpoint, command)]

@@ -8,7 +8,7 @@ import pickle
 import re
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +114,7 @@ class RunCheckpoint(Checkpoint):
         every_n_epochs: epochs between two writings at an epoch's end.
         monitor: the logged validation metric that ``best.ckpt`` follows; without validation there is no ``best.ckpt``.
         mode: "min" or "max".
+        snapshots: optimiser steps whose checkpoint is kept beside them, as ``step_4000.ckpt``.
 
     Refuses (UserError) to resume a checkpoint with averaged weights in a run without averaging: Lightning would
     silently go on from the average.
@@ -126,8 +127,11 @@ class RunCheckpoint(Checkpoint):
         every_n_epochs: int = 1,
         monitor: str = "val/mre",
         mode: str = "min",
+        snapshots: Sequence[int] = (),
     ) -> None:
         super().__init__()
+        if snapshots and min(snapshots) < 1:
+            raise UserError(f"snapshots: found {list(snapshots)}, expected numbers of optimiser steps, each at least 1")
         if every_n_steps < 0 or every_n_epochs < 1:
             raise UserError(
                 f"checkpoint: found every_n_steps={every_n_steps}, every_n_epochs={every_n_epochs}; "
@@ -138,6 +142,7 @@ class RunCheckpoint(Checkpoint):
         self.folder = Path(folder)
         self.every_n_steps, self.every_n_epochs = every_n_steps, every_n_epochs
         self.monitor, self.mode = monitor, mode
+        self.snapshots = frozenset(snapshots)
         self.best_score: float | None = None
         self.best_step: int | None = None
         self._last_saved_step = -1
@@ -162,9 +167,13 @@ class RunCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write ``last.ckpt`` when it is due after this optimiser step."""
-        if at_optimizer_step(trainer) and not validation_follows(trainer) and self._due(trainer):
+        """Write ``last.ckpt`` when it is due after this optimiser step, and a snapshot whatever follows."""
+        if not at_optimizer_step(trainer):
+            return
+        if not validation_follows(trainer) and self._due(trainer):
             self.save_last(trainer)
+        if trainer.global_step in self.snapshots and not _writes_nothing(trainer):
+            trainer.save_checkpoint(self.folder / snapshot_name(trainer.global_step), weights_only=False)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write ``best.ckpt`` when the metric improved, and ``last.ckpt``."""
@@ -222,6 +231,11 @@ class RunCheckpoint(Checkpoint):
                 "ema_decay is 0 here, so training would go on from the average. Set model.ema_decay as it was, or "
                 "start a new run"
             )
+
+
+def snapshot_name(step: int) -> str:
+    """File name of the checkpoint kept at an optimiser step."""
+    return f"step_{step}.ckpt"
 
 
 def _writes_nothing(trainer: Trainer) -> bool:

@@ -45,6 +45,12 @@ class EMA(WeightAveraging):
         # AveragedModel copies the weights at the first update, so that ``updates`` is at least 1 here.
         torch._foreach_lerp_(list(averages), list(weights), 1 - ema_decay_at(int(updates), self.decay))
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Bring the average to the weights' device: Lightning makes it before the module is moved there."""
+        super().on_train_start(trainer, pl_module)
+        if self._average_model is not None:
+            self._average_model.to(pl_module.device)
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Put the average under ``state_dict`` and the raw weights beside it (within training only)."""
         if self._average_model is not None:

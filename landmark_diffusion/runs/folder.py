@@ -11,8 +11,8 @@ from pathlib import Path
 from landmark_diffusion.errors import UserError
 
 LAST, BEST = "last.ckpt", "best.ckpt"
-RESULTS = ("validate", "test", "predict")
-"""Sub-folders with what those verbs found."""
+RESULTS = ("validate", "test", "predict", "samples")
+"""Sub-folders with what those verbs found, and with what a run generated (fit)."""
 
 
 class RunFolder:

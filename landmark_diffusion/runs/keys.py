@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_SAMPLE, _NOISE, _ORDER = 1, 2, 3  # the kind of draw comes first, so that two kinds never share a stream
+_SAMPLE, _NOISE, _ORDER, _EVALUATION = 1, 2, 3, 4  # the kind of draw comes first, so that two kinds never share a stream
 
 
 def derive_seed(*key: int) -> int:
@@ -34,3 +34,8 @@ def noise_seed(seed: int, rank: int, epoch: int, batch_index: int) -> int:
 def order_seed(seed: int, epoch: int) -> int:
     """Seed of the order of one epoch's samples, the same on every process."""
     return derive_seed(_ORDER, seed, epoch)
+
+
+def evaluation_seed(seed: int, index: int, sample: int = 0) -> int:
+    """Seed of the noise that measures or draws one image: the same in whatever batch and on whatever process."""
+    return derive_seed(_EVALUATION, seed, index, sample)

@@ -89,9 +89,13 @@ def test_weights_of_another_shape_are_refused_where_options_agree(trained: Ldx) 
 def test_every_classified_option_exists() -> None:
     """A renamed option would silently move among those that are refused."""
     from landmark_diffusion.methods.base import LandmarkModule
+    from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule
     from landmark_diffusion.methods.diffusion_heatmap import DiffusionHeatmapModule
+    from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
+    from landmark_diffusion.methods.training import TrainedModule
 
-    known = {*inspect.signature(LandmarkModule).parameters, *inspect.signature(DiffusionHeatmapModule).parameters}
+    classes = (TrainedModule, LandmarkModule, DiffusionHeatmapModule, DDPMPretrainModule, HeatmapFinetuneModule)
+    known = {name for each in classes for name in inspect.signature(each).parameters}
     listed = [*FREE, *LOSS, *OPTIMISER]
     assert set(listed) <= known
     assert len(set(listed)) == len(listed)

@@ -91,9 +91,52 @@ def test_a_missing_landmark_is_not_visible(tmp_path) -> None:
     assert torch.isnan(batch["spacing"]).all()
 
 
+def train_ids(data: LandmarkDataModule) -> list[str]:
+    return [sample.image_id for sample in data.stage_dataset("train").samples]
+
+
+def test_a_few_shot_draw_keeps_the_named_training_images_alone() -> None:
+    every = train_ids(module())
+    data = module(train_images=[every[3], every[1]])
+    assert train_ids(data) == [every[1], every[3]]
+    assert len(data.stage_dataset("val")) == 2 and len(data.stage_dataset("test")) == 3
+
+
+def test_an_epoch_of_few_images_repeats_them_each_augmented_anew() -> None:
+    data = module(train_images=train_ids(module())[:2], samples_per_epoch=7, batch_size=2, recipe="mild")
+    data.setup("fit")
+    batches = list(data.train_dataloader())
+    assert [len(batch["index"]) for batch in batches] == [2, 2, 2, 1]
+    index = torch.cat([batch["index"] for batch in batches])
+    assert sorted(torch.bincount(index).tolist()) == [3, 4]  # in turn, not at random
+    images = torch.cat([batch["image"] for batch in batches])
+    first = images[index == 0]
+    assert all(not torch.equal(a, b) for i, a in enumerate(first) for b in first[:i])
+    ids = [name for batch in batches for name in batch["image_id"]]
+    assert {(int(i), name) for i, name in zip(index, ids, strict=True)} == {(0, ids[list(index).index(0)]),
+                                                                            (1, ids[list(index).index(1)])}  # fmt: skip
+
+
+def test_an_epoch_of_fewer_samples_than_images_is_cut() -> None:
+    data = module(samples_per_epoch=3)
+    data.setup("fit")
+    assert sum(len(batch["index"]) for batch in data.train_dataloader()) == 3
+
+
+def test_without_labels_there_are_images_and_no_landmarks() -> None:
+    data = module(labels=False)
+    assert data.num_landmarks == 0
+    batch = first_batch(data)
+    assert torch.equal(batch["image"], first_batch(module())["image"])
+    assert batch["points"].shape == (2, 0, 2)
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
+        ({"train_images": ["nobody"]}, "train_images: 'nobody' is not among the 5 training images"),
+        ({"train_images": []}, "at least one image, each once"),
+        ({"samples_per_epoch": 0}, "data.samples_per_epoch: found 0"),
         ({"target_points": "senior"}, "annotator_1"),
         ({"batch_size": 0}, "data.batch_size: found 0"),
         ({"recipe": "paper_c"}, "paper_a"),

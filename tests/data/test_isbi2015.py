@@ -89,7 +89,6 @@ def test_real_radiographs_agree_with_the_measured_facts() -> None:
         ("official", "001 130 131", "", "151"),
         ("development", "001 130", "131", "151"),
         ("test2", "001 130 131", "", "301"),
-        ("paper_b", "001 130", "131", "151 301"),
     ],
 )
 def test_split_by_number_with_only_some_images(root: Path, split: str, train: str, val: str, test: str) -> None:
@@ -240,3 +239,28 @@ def test_landmark_names_follow_the_challenge() -> None:
     assert (numbered[1], numbered[10], numbered[16], numbered[19]) == (
         "sella", "gonion", "soft tissue pogonion", "articulare"
     )  # fmt: skip
+
+
+def test_the_papers_split_counts_what_is_absent_and_goes_on_only_when_told(root: Path) -> None:
+    with pytest.raises(DataError, match=r"128 of the 130 images .* paper_b are not there, the first is 002; .*require_all"):
+        Isbi2015Dataset(root, split="paper_b").samples("train")
+    some = Isbi2015Dataset(root, split="paper_b", require_all=False)
+    with pytest.warns(UserWarning, match="248 of the 250 images .* the first is 152; going on with 2"):
+        assert [sample.image_id for sample in some.samples("test")] == ["151", "301"]
+    with pytest.raises(DataError, match=r"149 of the 150 images"):
+        Isbi2015Dataset(root, require_all=True).samples("test")
+
+
+def test_without_labels_no_annotation_is_read(root: Path) -> None:
+    for annotator in ("senior", "junior"):
+        shutil.rmtree(root / f"400_{annotator}")
+    dataset = Isbi2015Dataset(root, split="development", labels=False)
+    assert dataset.landmark_names == () == dataset.annotator_names
+    samples = dataset.samples("train")
+    assert [sample.image_id for sample in samples] == ["001", "130"]
+    assert samples[0].annotations.shape == (1, 0, 2) and samples[0].spacing == (0.1, 0.1)
+    assert samples[0].mean_points.shape == (0, 2)
+    assert dataset.load_image(samples[0]).shape == (80, 64)
+    assert [finding.level for finding in dataset.check()] == ["warning"]  # about the size alone
+    with pytest.raises(DataError, match="no annotation by the senior"):
+        Isbi2015Dataset(root, split="development").samples("train")

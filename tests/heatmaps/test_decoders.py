@@ -73,3 +73,19 @@ def test_decoding_is_float32_under_bfloat16_maps() -> None:
 def test_unknown_decoder_lists_the_known() -> None:
     with pytest.raises(UserError, match="argmax"):
         decode(torch.zeros(1, 1, 2, 2), "centre")  # type: ignore[arg-type]
+
+
+def test_the_largest_region_wins_over_a_hotter_spot() -> None:
+    maps = torch.zeros(1, 1, 12, 10)
+    maps[0, 0, 1, 1] = 1.0  # the hottest pixel stands alone
+    maps[0, 0, 6:9, 4:8] = 0.6
+    maps[0, 0, 9, 8] = 0.4  # below half the maximum
+    assert decode(maps, "largest_region").flatten().tolist() == [5.5, 7.0]
+    assert decode(maps, "argmax").flatten().tolist() == [1.0, 1.0]
+
+
+def test_the_largest_region_counts_its_pixels_alike_and_joins_corners() -> None:
+    maps = torch.zeros(1, 2, 6, 6)
+    maps[0, 0, 2, 2], maps[0, 0, 3, 3] = 1.0, 0.9
+    maps[0, 1, 4, 0] = 2.0
+    assert decode(maps, "largest_region")[0].tolist() == [[2.5, 2.5], [0.0, 4.0]]

@@ -74,3 +74,22 @@ def test_inside_is_about_pixel_areas() -> None:
 def test_unknown_target_lists_the_known() -> None:
     with pytest.raises(UserError, match="one_hot, subpixel, gaussian"):
         make_target(one_point(1, 1), SIZE, "blob")  # type: ignore[arg-type]
+
+
+def test_a_disc_has_the_radius_that_paper_b_prints() -> None:
+    """Half the peak of a Gaussian of sigma 5 lies at sqrt(2 ln 2) 5 = 5.89 px (section 3)."""
+    x, y = 15.3, 14.8
+    disc = make_target(one_point(x, y), (30, 32), "disc", sigma=5.0)[0, 0]
+    by_hand = torch.tensor([[float((i - x) ** 2 + (j - y) ** 2 < 5.887**2) for i in range(32)] for j in range(30)])
+    assert torch.equal(disc, by_hand)
+
+
+def test_the_released_disc_lies_around_the_rounded_point() -> None:
+    disc = make_target(one_point(15.3, 14.8), (30, 32), "disc_rounded", sigma=5.0)
+    assert torch.equal(disc, make_target(one_point(15.0, 15.0), (30, 32), "disc", sigma=5.0))
+    assert decode(disc, "half_max").flatten().tolist() == [15.0, 15.0]
+
+
+def test_the_smallest_disc_is_the_nearest_pixel() -> None:
+    disc = make_target(one_point(3.5, 3.5), SIZE, "disc", sigma=0.1)
+    assert torch.equal(disc, make_target(one_point(3.5, 3.5), SIZE, "one_hot"))

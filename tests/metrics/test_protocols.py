@@ -59,6 +59,15 @@ def test_pixels_say_so() -> None:
     assert "25 px" in result["protocol"]
 
 
+def test_pixels_of_the_256_grid_say_so() -> None:
+    cases = [replace(case, length_unit="px256") for case in by_hand()]
+    result = evaluate(cases, radii=(3.0,))
+    assert (result["unit"], result["beyond_10mm"]) == ("px256", None)
+    assert result["mre"] == pytest.approx(25 / 3)
+    assert "error < 3 px of 256x256" in result["protocol"]
+    assert evaluate(cases, radii=(25.0,), unit="px")["mre"] == pytest.approx(250 / 3)
+
+
 def test_truth_strictness_and_radii_are_those_of_the_protocol() -> None:
     senior = evaluate(by_hand(), replace(PROTOCOLS["default"], truth="senior"), radii=RADII)
     assert senior["landmark_mre"] == pytest.approx([(4 + math.hypot(1, 20)) / 2, math.hypot(1, 2)])
@@ -106,7 +115,8 @@ def test_every_protocol_says_its_rules_in_one_line() -> None:
         line = protocol.describe(RADII, "mm")
         assert name == protocol.name
         assert "\n" not in line
-        assert all(part in line for part in (name, "mean of the annotators", "original frame", "unrounded", "error <"))
+        frame = "original frame, unrounded" if protocol.frame == "original" else "256x256 grid, truth and prediction"
+        assert all(part in line for part in (name, "mean of the annotators", frame, "error <"))
     assert "2 / 2.5 / 4 mm" in PROTOCOLS["paper_a"].describe()
     assert "the dataset's radii" in PROTOCOLS["default"].describe()
     assert "error <= 6 px" in replace(PROTOCOLS["default"], strict=False, radii=(6.0,), unit="px").describe()
@@ -115,7 +125,7 @@ def test_every_protocol_says_its_rules_in_one_line() -> None:
 def test_faults_are_told() -> None:
     with pytest.raises(UserError, match="'paper_A'; did you mean paper_a"):
         get_protocol("paper_A")
-    with pytest.raises(UserError, match="known: default, paper_a, contour_hugging"):
+    with pytest.raises(UserError, match="known: default, paper_a, contour_hugging, paper_b, paper_b_hand"):
         get_protocol("zzz")
     with pytest.raises(MetricError, match="no predictions"):
         evaluate([], radii=RADII)
@@ -134,6 +144,11 @@ def test_data_that_do_not_fit_the_protocol_are_told() -> None:
         evaluate([replace(cases[0], annotations=cases[0].annotations[:1])], junior, radii=RADII)
     with pytest.raises(MetricError, match=r"others none \(3\)"):
         evaluate([*cases[:3], replace(cases[3], spacing=None)], radii=RADII)
+    grid = [replace(case, length_unit="px256") for case in cases[3:5]]
+    with pytest.raises(MetricError, match="different units: mm, px256"):
+        evaluate([*cases[:3], *grid], radii=RADII)
+    with pytest.raises(MetricError, match="an error in mm needs the spacing in mm"):
+        evaluate(grid, "paper_a")
     with pytest.raises(MetricError, match="an error in mm needs the spacing"):
         evaluate([replace(cases[3], spacing=None)], "paper_a")
     with pytest.raises(MetricError, match="different numbers of landmarks"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from landmark_diffusion.metrics.records import (
     in_dataset_order,
     mean_of_annotators,
     read_predictions_csv,
+    unit_words,
     write_predictions_csv,
 )
 
@@ -36,6 +38,19 @@ def test_errors_by_hand_in_both_units() -> None:
     np.testing.assert_array_equal(errors(prediction(spacing=None)), [6.0, 8.0, math.nan])
     with pytest.raises(MetricError, match="001: an error in mm needs the spacing"):
         errors(prediction(spacing=None), "mm")
+
+
+def test_pixels_of_the_256_grid_are_never_called_mm() -> None:
+    case = replace(prediction(), length_unit="px256", image_size=(512, 1024))
+    assert (case.unit, replace(case, spacing=None).unit) == ("px256", "px")
+    np.testing.assert_array_equal(errors(case), [3.0, 2.0, math.nan])
+    with pytest.raises(MetricError, match=r"001: an error in mm needs the spacing in mm, .* use unit 'px256'"):
+        errors(case, "mm")
+    with pytest.raises(MetricError, match="001: an error in px256 needs"):
+        errors(prediction(), "px256")
+    with pytest.raises(MetricError, match="001: found length_unit 'cm'"):
+        Prediction("001", 0, case.points, case.annotations, length_unit="cm")  # type: ignore[arg-type]
+    assert (unit_words("px256"), unit_words("mm")) == ("px of 256x256", "mm")
 
 
 def test_mean_of_annotators_uses_those_who_marked_the_point() -> None:
@@ -93,6 +108,13 @@ def test_csv_comes_back_to_the_written_digits(tmp_path: Path) -> None:
     np.testing.assert_allclose(table.points, [case.points for case in cases], rtol=0, atol=half)
     np.testing.assert_allclose(table.truth, [case.truth for case in cases], rtol=0, atol=half)
     np.testing.assert_allclose(table.errors, [errors(case, "px") for case in cases], rtol=0, atol=half)
+
+
+def test_csv_keeps_the_unit_of_the_256_grid(tmp_path: Path) -> None:
+    write_predictions_csv(tmp_path / "p.csv", [replace(prediction(), length_unit="px256")], ("a", "b", "c"))
+    table = read_predictions_csv(tmp_path / "p.csv")
+    assert table.unit == "px256"
+    np.testing.assert_array_equal(table.errors, [[3.0, 2.0, math.nan]])
 
 
 @pytest.mark.parametrize(

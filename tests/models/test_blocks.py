@@ -10,7 +10,9 @@ from torch import nn
 
 from landmark_diffusion.models.blocks import (
     Downsample,
+    LinearAttention,
     ResidualBlock,
+    SelfAttention,
     TimeEmbedding,
     Upsample,
     group_norm,
@@ -71,3 +73,81 @@ def test_down_and_up_change_the_grid_by_two() -> None:
     up = Upsample(4, 2)(x)
     assert up.shape == (1, 2, 16, 12)
     assert torch.equal(up[..., ::2, ::2], up[..., 1::2, 1::2])
+
+
+# ---- attention ----------------------------------------------------------------------------------------------------
+
+
+def attention(kind: type[SelfAttention], channels: int, **options: int) -> SelfAttention:
+    """Attention whose last projection acts."""
+    torch.manual_seed(0)
+    module = kind(channels, norm_groups=4, **options)
+    nn.init.normal_(module.project.weight)
+    return module
+
+
+@pytest.mark.parametrize("head_channels", [None, 3])
+def test_linear_attention_by_its_formula(head_channels: int | None) -> None:
+    """Row by row: the weights that the module never forms, written out with exp in float64."""
+    module = attention(LinearAttention, 8, heads=2, **({"head_channels": 3} if head_channels else {})).double()
+    x = torch.randn(2, 8, 3, 5, dtype=torch.float64)
+    size = head_channels or 4
+    for image, found in zip(x, module(x), strict=True):
+        tokens = nn.functional.group_norm(image[None], 4)[0].flatten(1).T
+        projected = tokens @ module.qkv.weight.T + module.qkv.bias
+        q, k, v = (part.unflatten(1, (2, size)) for part in projected.chunk(3, 1))
+        mixed = torch.zeros(15, 2, size, dtype=torch.float64)
+        for head in range(2):
+            features = q[:, head].exp() / q[:, head].exp().sum(1, keepdim=True)
+            positions = k[:, head].exp() / k[:, head].exp().sum(0, keepdim=True)
+            weights = torch.einsum("id,jd->ij", features, positions)
+            torch.testing.assert_close(weights.sum(1), torch.ones(15, dtype=torch.float64), rtol=1e-12, atol=0)
+            mixed[:, head] = weights @ v[:, head]
+        wanted = image + (mixed.flatten(1) @ module.project.weight.T + module.project.bias).T.reshape(8, 3, 5)
+        torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+
+
+def test_linear_attention_never_holds_a_weight_for_each_pair_of_positions() -> None:
+    module, largest = attention(LinearAttention, 8, heads=2), 0
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        nonlocal largest
+        largest = max(largest, tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        module(torch.randn(1, 8, 40, 40))
+    assert largest <= 3 * 8 * 1600  # q, k and v; the pairs of one head would be 1600 * 1600
+
+
+@pytest.mark.parametrize("kind", [SelfAttention, LinearAttention])
+def test_heads_of_a_given_size_need_not_fill_the_channels(kind: type[SelfAttention]) -> None:
+    module = attention(kind, 10, heads=3, head_channels=7)
+    assert module.qkv.weight.shape == (3 * 21, 10) and module.project.weight.shape == (10, 21)
+    x = torch.randn(2, 10, 4, 5)
+    assert module(x).shape == x.shape and not torch.equal(module(x), x)
+
+
+@pytest.mark.parametrize("kind", [SelfAttention, LinearAttention])
+def test_heads_of_the_default_size_said_aloud_change_nothing(kind: type[SelfAttention]) -> None:
+    x = torch.randn(1, 8, 4, 5)
+    silent, aloud = attention(kind, 8, heads=2), attention(kind, 8, heads=2, head_channels=4)
+    assert torch.equal(silent(x), aloud(x))
+
+
+@pytest.mark.parametrize("kind", [SelfAttention, LinearAttention])
+def test_new_attention_is_the_identity(kind: type[SelfAttention]) -> None:
+    x = torch.randn(1, 8, 4, 5)
+    assert torch.equal(kind(8)(x), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_linear_attention_over_many_positions_survives_half_precision(dtype: torch.dtype) -> None:
+    """Each of 65,536 positions weighs 1.5e-5: in half precision the sum over them would be far off."""
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 1, 1, 65536, 4).to(dtype).unbind(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = LinearAttention(4, 1).attend(q, k, v + 1)
+    assert found.dtype == dtype
+    wanted = LinearAttention(4, 1).attend(q.double(), k.double(), (v + 1).double())
+    torch.testing.assert_close(found.double(), wanted, rtol=torch.finfo(dtype).eps, atol=0)

@@ -11,10 +11,18 @@ from torch.nn import functional as F
 
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.models import UNet
-from landmark_diffusion.models.blocks import SelfAttention
+from landmark_diffusion.models.blocks import LinearAttention, SelfAttention
 from landmark_diffusion.models.unet import pad_to_multiple
 
 SMALL: dict[str, Any] = {"encoder_channels": (8, 12, 16), "decoder_channels": (12, 8, 4), "attention_factors": (4,)}
+
+RELEASED: dict[str, Any] = {
+    "attention_factors": (),
+    "linear_attention_factors": (1, 2, 4),
+    "attention_head_channels": 5,
+    "middle": "attention",
+}
+"""What the released code of paper B has: linear attention at every level, full attention in the middle."""
 
 
 def small(seed: int = 0, **options: Any) -> UNet:
@@ -232,6 +240,101 @@ def test_the_paper_s_network_has_the_size_that_is_documented() -> None:
     assert sum(parameter.numel() for parameter in network.parameters()) == 21_268_275
 
 
+# ---- linear attention, heads of a given size, the middle ------------------------------------------------------------
+
+
+def test_options_left_out_keep_old_checkpoints_readable() -> None:
+    off: dict[str, Any] = {"linear_attention_factors": (), "attention_head_channels": None, "middle": "none"}
+    silent, aloud = small(), small(**off)
+    assert list(silent.state_dict()) == list(aloud.state_dict())
+    assert not any("middle" in name for name in silent.state_dict())
+    assert {name for name in silent.state_dict() if "attention" in name and "encoder" in name} == {
+        f"encoder.2.attention.{i}.{part}"
+        for i in range(2)
+        for part in ("norm.weight", "norm.bias", "qkv.weight", "qkv.bias", "project.weight", "project.bias")
+    }
+    x, t = torch.randn(1, 3, 9, 10), torch.tensor([4])
+    assert torch.equal(silent(x, t), aloud(x, t))
+
+
+@pytest.mark.parametrize("size", [(16, 20), (17, 23), (1, 1), (5, 64)])
+def test_any_size_comes_back_with_every_option(size: tuple[int, int]) -> None:
+    out = small(**RELEASED)(torch.randn(2, 3, *size), torch.tensor([0, 5]))
+    assert out.shape == (2, 2, *size)
+    assert torch.isfinite(out).all()
+
+
+def test_each_level_has_the_attention_of_the_config() -> None:
+    network = small(attention_factors=(4,), linear_attention_factors=(1,), attention_blocks=1, middle="attention")
+    for stages in (network.encoder, network.decoder[::-1]):
+        kinds = [[type(module) for module in stage.attention] for stage in stages]
+        assert kinds == [[LinearAttention], [], [SelfAttention]]
+    assert network.middle is not None
+    assert [type(module) for module in network.middle.attention] == [SelfAttention]
+
+
+def test_the_middle_is_block_attention_block_between_encoder_and_decoder() -> None:
+    network = small(middle="attention")
+    calls: list[str] = []
+    for name, module in network.named_modules():
+        if (name.startswith("middle.") and name.count(".") == 2) or name in ("encoder.2", "decoder.0"):
+            module.register_forward_hook(lambda module, inputs, output, name=name: calls.append(name))
+    network(torch.randn(1, 3, 8, 8), torch.tensor([1]))
+    assert calls == ["encoder.2", "middle.blocks.0", "middle.attention.0", "middle.blocks.1", "decoder.0"]
+
+
+@pytest.mark.parametrize("gradient_checkpointing", [False, True])
+def test_every_parameter_of_every_option_learns(gradient_checkpointing: bool) -> None:
+    # one group a norm: with one for each channel, norms cancel the biases in front of them
+    network = small(**RELEASED, norm_groups=1, gradient_checkpointing=gradient_checkpointing)
+    gradients(network, torch.randn(2, 3, 16, 12), torch.tensor([0, 7]))
+    assert not {name for name, p in network.named_parameters() if p.grad is None or p.grad.abs().max() < 1e-6}
+
+
+@pytest.mark.parametrize("scale_shift", [False, True])
+def test_steps_reach_the_middle(scale_shift: bool) -> None:
+    """Its output differs between two steps although what it is given is the same."""
+    network = small(middle="attention", scale_shift=scale_shift)
+    assert network.middle is not None and network.time is not None
+    x = torch.randn(1, 16, 4, 4)
+    out = [network.middle(x, network.time(torch.tensor([t]), 1)) for t in (3, 4)]
+    assert (out[0] - out[1]).abs().max() > 1e-3
+
+
+def test_memory_format_changes_nothing_with_every_option() -> None:
+    network, x, t = small(**RELEASED).double(), torch.randn(2, 3, 16, 12, dtype=torch.float64), torch.tensor([1, 9])
+    wanted, wanted_gradients = network(x, t), gradients(network, x, t)
+    network, x = network.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    torch.testing.assert_close(network(x, t), wanted, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(gradients(network, x, t), wanted_gradients, rtol=1e-6, atol=1e-8)
+
+
+def test_bf16_autocast_stays_close_with_every_option() -> None:
+    network, x, t = small(**RELEASED), torch.randn(2, 3, 32, 24), torch.tensor([5, 90])
+    wanted = network(x, t)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = network(x, t)
+    assert found.dtype == torch.float32 and torch.isfinite(found).all()
+    assert (found - wanted).abs().max() < 0.05 * wanted.abs().max()
+
+
+def test_gradients_in_float64_with_every_option() -> None:
+    options = {**RELEASED, "linear_attention_factors": (1, 2), "blocks_per_level": 1, "attention_heads": 2}
+    network = small(encoder_channels=(4, 4), decoder_channels=(4, 4), **options)
+    x = torch.randn(1, 3, 4, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(network.double(), (x, torch.tensor([3])))
+
+
+def test_linear_attention_reaches_every_position() -> None:
+    levels = {"encoder_channels": (4, 4), "decoder_channels": (4, 4)}
+    network = small(**levels, attention_factors=(), linear_attention_factors=(1,))
+    for norm in (module for module in network.modules() if isinstance(module, nn.GroupNorm)):
+        norm.forward = lambda x: x  # type: ignore[method-assign]  # its statistics reach everywhere as well
+    x = torch.randn(1, 3, 8, 96, requires_grad=True)
+    network(x, torch.tensor([0]))[..., 0].sum().backward()
+    assert x.grad is not None and x.grad[..., -1].any()
+
+
 @pytest.mark.parametrize("groups", [1, 5, 8, 32])
 def test_norm_groups_adapt_to_the_channels(groups: int) -> None:
     network = small(norm_groups=groups)
@@ -249,6 +352,11 @@ def test_norm_groups_adapt_to_the_channels(groups: int) -> None:
         ({"attention_factors": (3,)}, r"attention_factors: found \[3\], expected .* \[1, 2, 4\]"),
         ({"attention_heads": 3}, "attention_heads: found 3, expected a divisor of the 16 channels"),
         ({"attention_blocks": 3}, r"attention_blocks: found 3, expected 1 to blocks_per_level \(2\)"),
+        ({"linear_attention_factors": (8,)}, r"linear_attention_factors: found \[8\], expected .* \[1, 2, 4\]"),
+        ({"linear_attention_factors": (1, 4)}, r"linear_attention_factors: found \[4\], .*attention_factors \(\[4\]\)"),
+        ({"attention_head_channels": 0}, "attention_head_channels: found 0, expected at least 1"),
+        ({"attention_heads": 0, "attention_head_channels": 8}, "attention_heads: found 0, expected at least 1"),
+        ({"middle": "linear"}, "middle: found 'linear', expected one of none, attention"),
         ({"norm_groups": 0}, "norm_groups: found 0"),
         ({"final_activation": "relu"}, "final_activation: found 'relu', expected one of silu, tanh"),
         ({"output_activation": "sigmoid"}, "output_activation: found 'sigmoid', expected one of none, tanh"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from landmark_diffusion.data.geometry import Frame
+from landmark_diffusion.metrics.protocols import evaluate
 from landmark_diffusion.metrics.records import Prediction
 from landmark_diffusion.reporting import CaseDetails, choose_images, intervals, write_metrics, write_report
 from landmark_diffusion.reporting.metrics_file import plain
@@ -88,6 +90,17 @@ def test_report_of_one_variant_without_images(tmp_path, variants) -> None:
     assert [path.name for path in written] == ["README.md", "landmark_errors.png", "cumulative_errors.png"]
 
 
+def test_report_in_pixels_of_the_256_grid_says_so_everywhere(tmp_path, variants) -> None:
+    chest = [replace(p, length_unit="px256") for p in variants["multi-step"]]
+    image = np.zeros((200, 200), dtype=np.uint8)
+    written = write_report(tmp_path, {"a": chest}, lambda _: image, LANDMARKS, (), (3, 6, 9), overlays=1)
+    text = written[0].read_text(encoding="utf-8")
+    assert "errors in px of 256x256" in text and " mm" not in text
+    assert re.search(r"a: [\d.]+ px of 256x256, 95 % interval", text)
+    assert re.search(r"mean error [\d.]+ px of 256x256 \(", text)
+    assert len(written) == 5
+
+
 def test_metrics_json_holds_the_numbers_and_no_nan(tmp_path, variants) -> None:
     for predictions in variants.values():
         for each in predictions:
@@ -105,6 +118,23 @@ def test_metrics_json_holds_the_numbers_and_no_nan(tmp_path, variants) -> None:
     assert summary["sdr"]["2.5"] == pytest.approx(100 * np.mean(errors[~np.isnan(errors)] < 2.5))
     assert summary["images"] == 7 and summary["points"] == 13 and summary["missing"] == 8
     assert found["unit"] == "mm" and found["radii"] == list(RADII) and "protocol default" in found["protocol"]
+
+
+def test_other_protocols_stand_beside_the_honest_numbers(tmp_path, variants) -> None:
+    sized = {name: [replace(p, image_size=(200, 200)) for p in each] for name, each in variants.items()}
+    path = write_metrics(tmp_path / "metrics.json", sized, LANDMARKS, radii=RADII, other_protocols=("paper_b",))
+    found = json.loads(path.read_text(encoding="utf-8"))
+    other, honest = found["other_protocols"]["paper_b"], evaluate(sized["multi-step"], radii=RADII)
+    assert found["variants"]["multi-step"]["mre"] == honest["mre"]
+    released = evaluate(sized["multi-step"], "paper_b", RADII)
+    assert other["variants"]["multi-step"]["mre"] == released["mre"] != honest["mre"]
+    assert other["variants"]["multi-step"]["sdr"] == {f"{radius:g}": released["sdr"][radius] for radius in RADII}
+    assert (other["unit"], other["radii"]) == ("mm", list(RADII)) and "protocol paper_b" in other["protocol"]
+    plainly = write_metrics(tmp_path / "plain.json", variants, LANDMARKS, radii=RADII)
+    assert json.loads(plainly.read_text(encoding="utf-8"))["other_protocols"] == {}
+    report = write_report(tmp_path / "report", sized, None, LANDMARKS, (), RADII, other_protocols=("paper_b",))
+    text = report[0].read_text(encoding="utf-8")
+    assert text.index("protocol default") < text.index("not to be believed") < text.index("## Errors by landmark")
 
 
 def test_interval_of_a_difference_is_paired() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from rich.console import Console
 from landmark_diffusion.metrics.functional import MetricError
 from landmark_diffusion.metrics.protocols import evaluate
 from landmark_diffusion.metrics.records import Prediction
-from landmark_diffusion.reporting import landmark_table, results_table
+from landmark_diffusion.reporting import landmark_table, other_table, results_table
 from landmark_diffusion.reporting.tables import Table
 
 RADII = (2.0, 2.5, 3.0, 4.0)
@@ -140,6 +141,35 @@ def test_pixels_have_no_column_beyond_10_mm(variants) -> None:
 def test_protocol_of_paper_a_brings_its_own_radii(variants) -> None:
     table = results_table(variants, NAMES, protocol="paper_a")
     assert table.radii == (2.0, 2.5, 4.0) and "paper_a" in table.protocol
+
+
+def test_pixels_of_the_256_grid_are_named_where_people_read(variants) -> None:
+    chest = {name: [replace(p, length_unit="px256") for p in each] for name, each in variants.items()}
+    table = results_table(chest, NAMES, (3, 6, 9))
+    assert table.unit == table.to_dict()["unit"] == "px256" and ">10" not in table.grid().headings
+    assert "MRE ± SD, px of 256x256" in table.to_markdown() and "errors in px of 256x256" in table.to_markdown()
+    assert "errors in px of 256x256" in " ".join(" ".join(_printed(table, 80)).split())
+    people = results_table(variants, NAMES, (3, 6, 9), "mm")  # the same spacing, so the same numbers
+    assert _rows(table)["senior to junior"].mre == _rows(people)["senior to junior"].mre
+    assert _rows(table)["multi-step"].ratio == _rows(people)["multi-step"].ratio
+    by_landmark = landmark_table(chest, ("a", "b", "c"), (3, 6, 9))
+    assert "mean radial error in px of 256x256" in by_landmark.to_markdown()
+    distance = landmark_table(variants, ("a", "b", "c"), (3, 6, 9)).disagreement.distance
+    np.testing.assert_array_equal(by_landmark.disagreement.distance, distance)
+
+
+def test_the_released_code_s_table_is_small_and_carries_its_caution(variants) -> None:
+    sized = {name: [replace(p, image_size=(200, 256)) for p in each] for name, each in variants.items()}
+    table = other_table(sized, "paper_b", RADII)
+    assert [row.label for row in table.rows] == ["single-step", "multi-step"]
+    assert table.rows[0].mre == evaluate(sized["single-step"], "paper_b", RADII)["mre"]
+    assert table.rows[0].ratio is None and not table.strict
+    lines = _printed(table, 80)
+    assert len(lines) <= 12 and "not to be believed to better than half a pixel" in " ".join(" ".join(lines).split())
+    assert not any("annotator 1" in line for line in lines)
+    assert next(line for line in lines if "MRE" in line).split()[4:8] == ["≤2", "≤2.5", "≤3", "≤4"]
+    assert landmark_table(sized, ("a", "b", "c"), RADII, protocol="paper_b").disagreement is None
+    assert other_table(sized, "contour_hugging", (7.0,)).radii == RADII  # its own come first
 
 
 def test_dict_survives_json(variants) -> None:

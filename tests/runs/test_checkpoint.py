@@ -22,7 +22,7 @@ from landmark_diffusion.runs.checkpoint import (
     read_hparams,
     remove_stale_files,
 )
-from tests.runs.tiny import TinyData, TinyModule, tiny_trainer
+from tests.runs.tiny import TinyData, TinyModule, differences, tiny_trainer, trained_state
 
 
 def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,3 +234,24 @@ def test_an_average_is_not_taken_for_the_weights(tmp_path: Path) -> None:
 def test_bad_options_are_named(options: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(options))):
         RunCheckpoint("x", **options)
+
+
+def test_snapshots_are_kept_at_their_steps_and_do_not_disturb_the_rest(tmp_path: Path) -> None:
+    for folder, snapshots in (("with", [2, 5, 6]), ("without", [])):
+        trainer = tiny_trainer(tmp_path / folder, max_epochs=2)
+        for callback in trainer.callbacks:
+            if isinstance(callback, RunCheckpoint):
+                callback.snapshots = frozenset(snapshots)
+        trainer.fit(TinyModule(), datamodule=TinyData())
+    kept = sorted(path.name for path in (tmp_path / "with" / "checkpoints").glob("step_*.ckpt"))
+    assert kept == ["step_2.ckpt", "step_5.ckpt", "step_6.ckpt"]  # 5 is an epoch's end, where validation follows
+    for step in (2, 5, 6):
+        assert read_checkpoint(tmp_path / "with" / "checkpoints" / f"step_{step}.ckpt")["global_step"] == step
+    ends = [tmp_path / name / "checkpoints" / "last.ckpt" for name in ("with", "without")]
+    states = [trained_state(read_checkpoint(end)) for end in ends]
+    assert list(differences(*states)) == []
+
+
+def test_a_snapshot_before_the_first_step_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"snapshots: found \[0\]"):
+        RunCheckpoint(tmp_path, snapshots=[0])

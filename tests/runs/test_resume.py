@@ -15,9 +15,11 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 
 from landmark_diffusion import DiffusionHeatmapModule, LandmarkDataModule
+from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule
+from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
 from landmark_diffusion.runs.checkpoint import read_checkpoint
 from landmark_diffusion.runs.stopping import StopRequested
-from tests.runs.tiny import StopAt, TinyData, TinyModule, Trace, differences, tiny_trainer, trained_state
+from tests.runs.tiny import StopAt, TinyData, TinyModule, Trace, differences, monitored, tiny_trainer, trained_state
 
 Build = Callable[[int], tuple[LightningModule, LightningDataModule]]
 
@@ -26,7 +28,7 @@ def run(build: Build, folder: Path, stop_at: int | None = None, ckpt: Path | Non
     """Train in ``folder``; return the trace of the run, its last step, and whether it was stopped."""
     module, data = build(workers)
     trace = Trace()
-    trainer = tiny_trainer(folder, **o)
+    trainer = tiny_trainer(folder, monitor=monitored(module), **o)
     trainer.callbacks[:0] = [trace, *([StopAt(stop_at)] if stop_at is not None else [])]
     try:
         trainer.fit(module, datamodule=data, ckpt_path=ckpt)
@@ -134,19 +136,47 @@ def test_a_finished_run_goes_on_for_longer(tmp_path: Path) -> None:
     assert list(differences(state(tmp_path / "whole"), state(tmp_path / "part"))) == []
 
 
-def real(workers: int, diffusion: bool = True) -> tuple[DiffusionHeatmapModule, LandmarkDataModule]:
-    """The package's own module and data on phantoms, small, with everything random switched on."""
-    data = LandmarkDataModule(
+NETWORK: dict[str, Any] = {
+    "encoder_channels": (8, 16), "decoder_channels": (16, 8), "blocks_per_level": 1, "attention_factors": (2,),
+    "attention_heads": 2, "dropout": 0.2, "learning_rate": 1e-3,
+}  # fmt: skip
+
+
+def phantoms(workers: int, **options: Any) -> LandmarkDataModule:
+    """Small phantoms with everything random switched on."""
+    return LandmarkDataModule(
         dataset="phantom", dataset_options={"count": (7, 2, 1), "image_size": (96, 120)}, size=(32, 40), recipe="mild",
-        target_points="random_annotator", batch_size=2, eval_batch_size=2, num_workers=workers, seed=3,
+        batch_size=2, eval_batch_size=2, num_workers=workers, seed=3, **options,
     )  # fmt: skip
+
+
+def real(workers: int, diffusion: bool = True) -> tuple[DiffusionHeatmapModule, LandmarkDataModule]:
+    """Paper A's module."""
+    data = phantoms(workers, target_points="random_annotator")
     torch.manual_seed(0)
     module = DiffusionHeatmapModule(
-        num_landmarks=data.num_landmarks, diffusion=diffusion, encoder_channels=(8, 16), decoder_channels=(16, 8),
-        blocks_per_level=1, attention_factors=(2,), attention_heads=2, dropout=0.2, channel_dropout=0.1,
-        diffusion_steps=20, sampling_steps=3, validation_steps=2, learning_rate=1e-3, lr_schedule="cosine",
-        warmup_steps=3,
+        num_landmarks=data.num_landmarks, diffusion=diffusion, channel_dropout=0.1, diffusion_steps=20,
+        sampling_steps=3, validation_steps=2, lr_schedule="cosine", warmup_steps=3, **NETWORK,
     )  # fmt: skip
+    return module, data
+
+
+def pretraining(workers: int) -> tuple[DDPMPretrainModule, LandmarkDataModule]:
+    """Paper B's first stage, without labels."""
+    torch.manual_seed(0)
+    module = DDPMPretrainModule(
+        diffusion_steps=20, sampling_steps=3, self_conditioning=True, lr_schedule="constant", warmup_steps=3, **NETWORK
+    )
+    return module, phantoms(workers, labels=False)
+
+
+def finetuning(workers: int) -> tuple[HeatmapFinetuneModule, LandmarkDataModule]:
+    """Paper B's second stage on three images; the rate is halved at every validation that is no better by far."""
+    data = phantoms(workers, samples_per_epoch=8, train_images=[f"phantom_train_{i:06d}" for i in (1, 4, 6)])
+    torch.manual_seed(0)
+    module = HeatmapFinetuneModule(
+        data.num_landmarks, encoder_rate=0.1, lr_schedule="plateau", plateau_patience=0, loss="bce", **NETWORK
+    )
     return module, data
 
 
@@ -154,10 +184,34 @@ def test_the_diffusion_model_stopped_and_continued(tmp_path: Path) -> None:
     check_resume(real, tmp_path, stops=[2, 4, 9], max_epochs=3)
 
 
+def test_pretraining_with_accumulation_stopped_and_continued(tmp_path: Path) -> None:
+    check_resume(pretraining, tmp_path, stops=[1, 2, 5], max_epochs=3, accumulate_grad_batches=2)
+
+
+@pytest.mark.parametrize("more", [{}, {"check_val_every_n_epoch": 2}, {"accumulate_grad_batches": 2}])
+def test_finetuning_with_a_plateau_schedule_stopped_and_continued(tmp_path: Path, more: dict[str, int]) -> None:
+    """Stops at the ends of epochs among them: the schedule's step after the validation must not be lost."""
+    check_resume(finetuning, tmp_path, stops=[2, 4, 7, 8], max_epochs=5, **more)
+
+
+def test_the_plateau_schedule_lowers_the_rate_and_remembers_it(tmp_path: Path) -> None:
+    module, data = finetuning(0)
+    trainer = tiny_trainer(tmp_path, max_epochs=6)
+    module.learning_rate = 1e-12  # nothing is learned, so that every validation after the first is no better
+    trainer.fit(module, datamodule=data)
+    rates = [group["lr"] for group in trainer.optimizers[0].param_groups]
+    assert rates == pytest.approx([1e-12 * 0.5**5, 1e-13 * 0.5**5])
+    assert read_checkpoint(last(tmp_path))["reduce_lr_on_plateau"]["num_bad_epochs"] == 0
+
+
+METHODS = {"diffusion": real, "pretraining": pretraining, "finetuning": finetuning}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("way", ["epochs", "steps", "accumulation", "bf16"])
-def test_the_diffusion_model_stopped_at_ten_random_steps(tmp_path: Path, workers: int, way: str) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_stopped_at_ten_random_steps(tmp_path: Path, method: str, workers: int, way: str) -> None:
     options: dict[str, Any] = {
         "epochs": {"max_epochs": 6},
         "steps": {"max_steps": 23},
@@ -165,4 +219,4 @@ def test_the_diffusion_model_stopped_at_ten_random_steps(tmp_path: Path, workers
         "bf16": {"max_epochs": 6, "precision": "bf16-mixed"},
     }[way]
     stops = np.random.default_rng([workers, len(way)]).choice(np.arange(1, 23), 10, replace=False)
-    check_resume(real, tmp_path, stops=sorted(stops.tolist()), workers=workers, **options)
+    check_resume(METHODS[method], tmp_path, stops=sorted(stops.tolist()), workers=workers, **options)

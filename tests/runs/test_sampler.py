@@ -61,3 +61,19 @@ def test_an_empty_set_is_refused() -> None:
         EpochKeyedSampler(0, 0, 1)
     with pytest.raises(ValueError, match="at least one"):
         EvalSampler(0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(n=st.integers(1, 20), length=st.integers(1, 90), world=st.integers(1, 3), skip=st.integers(0, 5))
+def test_an_epoch_of_any_length_takes_the_samples_in_turn(n: int, length: int, world: int, skip: int) -> None:
+    def part(rank: int, skip: int = 0) -> EpochKeyedSampler:
+        return EpochKeyedSampler(n, 1, 4, 2, skip, rank, world, length)
+
+    parts = [list(part(rank)) for rank in range(world)]
+    dealt = [place for row in zip(*parts, strict=True) for _, place in row][:length]
+    assert len(dealt) == length == len(set(dealt))  # each repetition is a place of its own, so augmented anew
+    for start in range(0, length - n + 1, n):
+        assert {place % n for place in dealt[start : start + n]} == set(range(n))
+    assert list(part(0, skip)) == list(part(0))[skip * 4 :]
+    if length == n:
+        assert dealt == [place for _, place in EpochKeyedSampler(n, 1, 4, 2)]

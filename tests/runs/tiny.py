@@ -110,14 +110,23 @@ class Trace(Callback):
         self.batches.append((trainer.current_epoch, index.tolist(), float(outputs["loss"])))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.validations.append((trainer.global_step, float(trainer.callback_metrics["val/mre"])))
+        self.validations.append((trainer.global_step, float(trainer.callback_metrics[monitored(pl_module)])))
 
 
-def tiny_trainer(folder: Path, ema_decay: float = 0.9, checkpoint_every: int = 1, **options: Any) -> Trainer:
+def monitored(module: LightningModule) -> str:
+    """The validation figure that the module's checkpoints follow."""
+    return getattr(module, "monitor", "val/mre")
+
+
+def tiny_trainer(
+    folder: Path, ema_decay: float = 0.9, checkpoint_every: int = 1, monitor: str = "val/mre", **options: Any
+) -> Trainer:
     """A trainer with the run's callbacks and nothing on the screen."""
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     settings = quiet | {"num_sanity_val_steps": 0, "use_distributed_sampler": False, "devices": 1} | options
-    callbacks = default_callbacks(RunFolder(folder), ema_decay=ema_decay, checkpoint_every=checkpoint_every)
+    callbacks = default_callbacks(
+        RunFolder(folder), ema_decay=ema_decay, checkpoint_every=checkpoint_every, monitor=monitor
+    )
     return Trainer(callbacks=callbacks, **settings)
 
 

@@ -1,4 +1,4 @@
-"""Datasets by name: isbi2015, folder (one's own images and a CSV) and phantom (made on the spot)."""
+"""Datasets by name: isbi2015, hand, chest, folder (one's own images and a CSV) and phantom (made on the spot)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from landmark_diffusion.errors import UserError
 
 DATASETS: dict[str, str] = {
     "isbi2015": "landmark_diffusion.data.datasets.isbi2015:Isbi2015Dataset",
+    "hand": "landmark_diffusion.data.datasets.hand:HandDataset",
+    "chest": "landmark_diffusion.data.datasets.chest:ChestDataset",
     "folder": "landmark_diffusion.data.datasets.folder:FolderDataset",
     "phantom": "landmark_diffusion.data.datasets.phantom:PhantomDataset",
 }

@@ -11,6 +11,8 @@ import numpy as np
 from landmark_diffusion.data.sample import LandmarkSample
 
 Stage = Literal["train", "val", "test", "predict"]
+NO_ANNOTATION = np.empty((1, 0, 2))
+"""Annotations (A, N, 2) of an image without labels: one annotator of no landmark, so that a mean over them exists."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +28,19 @@ class LandmarkDataset(ABC):
 
     Attributes:
         name: the dataset's name in configs.
-        landmark_names: N names, in the order of the annotations' columns.
-        annotator_names: A names, in the order of ``LandmarkSample.annotations``.
+        landmark_names: N names, in the order of the annotations' columns; none where a dataset was asked for images
+            alone (its option ``labels`` is False).
+        annotator_names: A names, in the order of ``LandmarkSample.annotations``; none likewise.
         radii: default SDR radii, in ``unit``.
-        unit: "mm" where the spacing is known, else "px" (original pixels).
+        unit: of an error: "mm" where the spacing is known, else "px" (original pixels); "px256" where
+            ``LandmarkSample.spacing`` holds pixels of the image stretched to 256x256 per original pixel (chest).
     """
 
     name: str
     landmark_names: tuple[str, ...]
     annotator_names: tuple[str, ...]
     radii: tuple[float, ...]
-    unit: Literal["mm", "px"]
+    unit: Literal["mm", "px", "px256"]
 
     @abstractmethod
     def samples(self, stage: Stage) -> list[LandmarkSample]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from landmark_diffusion.data.annotations_text import inside, outside_fault, parse_number, read_text
 from landmark_diffusion.data.checks import check_samples, root_folder
-from landmark_diffusion.data.datasets.base import Finding, LandmarkDataset, Stage
+from landmark_diffusion.data.datasets.base import NO_ANNOTATION, Finding, LandmarkDataset, Stage
 from landmark_diffusion.data.headers import read_headers
 from landmark_diffusion.data.image_io import list_images, read_grey
 from landmark_diffusion.data.sample import LandmarkSample
@@ -39,26 +39,35 @@ class Isbi2015Dataset(LandmarkDataset):
     """The challenge's images 001-400 with the points of a senior and a junior doctor; 0.1 mm a pixel.
 
     Reads ``cepha400/*.jpg`` or ``RawImage/*/*.bmp`` (any usual image format), and ``400_senior/*.txt`` and
-    ``400_junior/*.txt``, also under ``AnnotationsByMD``. Images that are not there are left out of the split.
+    ``400_junior/*.txt``, also under ``AnnotationsByMD``.
 
     Args:
         root: the folder that holds these folders.
         split: "official" (train 001-150, test 151-300), "development" (train 001-130, val 131-150, test 151-300),
             "test2" (train 001-150, test 301-400) or "paper_b" (train 001-130, val 131-150, test 151-400).
+        labels: False reads the images alone.
+        require_all: whether images of the split that are not there are refused (DataError) or left out; None refuses
+            them in "paper_b", whose test part often lacks 301-400: its figures would be of other images.
 
     Raises UserError on an unknown split, DataError on a missing root.
     """
 
     name = "isbi2015"
-    landmark_names = LANDMARK_NAMES
-    annotator_names = tuple(ANNOTATOR_FOLDERS)
+    landmark_names: tuple[str, ...] = LANDMARK_NAMES
+    annotator_names: tuple[str, ...] = tuple(ANNOTATOR_FOLDERS)
     radii = (2.0, 2.5, 3.0, 4.0)
     unit = "mm"
 
-    def __init__(self, root: str | Path, split: str = "official") -> None:
+    def __init__(
+        self, root: str | Path, split: str = "official", labels: bool = True, require_all: bool | None = None
+    ) -> None:
         if split not in ISBI2015_SPLITS:
             raise UserError(f"split: found {split!r}, expected one of {', '.join(ISBI2015_SPLITS)}")
-        self.root, self.split = root_folder(root, self.name), split
+        self.root, self.split, self.labels = root_folder(root, self.name), split, labels
+        self.require_all = split == "paper_b" if require_all is None else require_all
+        self._asked = require_all is not None
+        if not labels:
+            self.landmark_names, self.annotator_names = (), ()
 
     def samples(self, stage: Stage) -> list[LandmarkSample]:
         """Samples of one stage by number; "predict" is the split's test part. Raises DataError on the first fault."""
@@ -67,7 +76,7 @@ class Isbi2015Dataset(LandmarkDataset):
         samples, more = self._read({n: path for n, path in images.items() if n in numbers})
         for fault in (*faults, *more):
             raise fault
-        for message in (*_size_doubts(samples), *self._annotated_but_absent(images, numbers)):
+        for message in (*_size_doubts(samples), *self._absent(images, numbers)):
             warnings.warn(message, stacklevel=2)
         return samples
 
@@ -83,7 +92,7 @@ class Isbi2015Dataset(LandmarkDataset):
         except DataError as error:
             return [Finding("error", str(error))]
         samples, more = self._read(images)
-        doubts = _size_doubts(samples) + self._annotated_but_absent(images)
+        doubts = _size_doubts(samples) + (self._annotated_but_absent(images) if self.labels else [])
         findings = check_samples(self, samples, [*faults, *more], decode, self._locate)
         return findings + [Finding("warning", message) for message in doubts]
 
@@ -111,6 +120,11 @@ class Isbi2015Dataset(LandmarkDataset):
         sizes, faults = read_headers(images.values(), self.root)
         samples = []
         for number, path in images.items():
+            if not self.labels:
+                if path in sizes:
+                    spacing = (SPACING_MM, SPACING_MM)
+                    samples.append(LandmarkSample(f"{number:03d}", sizes[path], NO_ANNOTATION, spacing, path, str(path)))
+                continue
             annotations = []
             for annotator, folder in ANNOTATOR_FOLDERS.items():
                 source = self._annotation_file(folder, path.stem, number)
@@ -145,6 +159,21 @@ class Isbi2015Dataset(LandmarkDataset):
             f"the image has no annotation by the {annotator}; expected {self.root / folder / f'{number:03d}.txt'} "
             "(or in AnnotationsByMD)"
         )
+
+    def _absent(self, images: Iterable[int], numbers: Iterable[int]) -> list[str]:
+        """What to say about images of a part that are not there; raises DataError where all of them are required."""
+        wanted, absent = set(numbers), sorted(set(numbers) - set(images))
+        if not absent or not (self.require_all or self._asked):
+            return self._annotated_but_absent(images, wanted) if self.labels else []
+        message = (
+            f"{len(absent)} of the {len(wanted)} images of this part of split {self.split} are not there, the first is "
+            f"{absent[0]:03d}"
+        )
+        if self.require_all:
+            raise DataError(
+                f"{message}; set data.dataset_options.require_all: false to go on with the others", self.root
+            )
+        return [f"{self.root}: {message}; going on with {len(wanted) - len(absent)}"]
 
     def _annotated_but_absent(self, images: Iterable[int], numbers: Iterable[int] = range(1, 401)) -> list[str]:
         """One doubt for all annotation files without image: common, since Test 2 is often not at hand.

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from landmark_diffusion.data.datasets.base import Finding, LandmarkDataset, Stage
+from landmark_diffusion.data.datasets.base import NO_ANNOTATION, Finding, LandmarkDataset, Stage
 from landmark_diffusion.data.datasets.phantom_anatomy import LANDMARK_NAMES, build
 from landmark_diffusion.data.datasets.phantom_outlines import SkullParameters
 from landmark_diffusion.data.datasets.phantom_render import film_spacing, film_to_pixels, render
@@ -44,19 +44,24 @@ class PhantomDataset(LandmarkDataset):
         count: images in train, val and test; "predict" means the test images.
         image_size: (width, height) in pixels; the film of 193.5 x 240 mm fills it, so 387x480 has 0.5 mm per pixel.
         seed: non-negative; another seed gives other skulls.
+        labels: False gives the images alone.
 
     Raises:
         UserError: an option that makes no sense.
     """
 
     name = "phantom"
-    landmark_names = LANDMARK_NAMES
-    annotator_names = ("annotator_1", "annotator_2")
+    landmark_names: tuple[str, ...] = LANDMARK_NAMES
+    annotator_names: tuple[str, ...] = ("annotator_1", "annotator_2")
     radii = (2.0, 2.5, 3.0, 4.0)
     unit = "mm"
 
     def __init__(
-        self, count: Sequence[int] = (48, 12, 24), image_size: Sequence[int] = (387, 480), seed: int = 0
+        self,
+        count: Sequence[int] = (48, 12, 24),
+        image_size: Sequence[int] = (387, 480),
+        seed: int = 0,
+        labels: bool = True,
     ) -> None:
         counts = _integers("count", count, 3, 0, "three numbers of images (train, val, test), 0 or more each")
         size = _integers("image_size", image_size, 2, MIN_SIDE, f"(width, height), {MIN_SIDE} pixels or more each")
@@ -64,6 +69,9 @@ class PhantomDataset(LandmarkDataset):
         self.count, self.image_size = (counts[0], counts[1], counts[2]), (size[0], size[1])
         self.spacing = (film_spacing(self.image_size),) * 2
         self._samples: dict[Stage, list[LandmarkSample]] = {}
+        self.labels = labels
+        if not labels:
+            self.landmark_names, self.annotator_names = (), ()
 
     def samples(self, stage: Stage) -> list[LandmarkSample]:
         """Samples of one stage, sorted by image id; no pixel is made yet."""
@@ -120,9 +128,11 @@ class PhantomDataset(LandmarkDataset):
         return found
 
     def _sample(self, stage: Stage, index: int) -> LandmarkSample:
-        entropy = self._entropy(stage, index)
-        anatomy = build(SkullParameters.draw(entropy))
-        annotations = film_to_pixels(_annotate(anatomy.landmarks, anatomy.tangents, entropy), self.image_size)
+        annotations = NO_ANNOTATION
+        if self.labels:
+            entropy = self._entropy(stage, index)
+            anatomy = build(SkullParameters.draw(entropy))
+            annotations = film_to_pixels(_annotate(anatomy.landmarks, anatomy.tangents, entropy), self.image_size)
         image_id = f"phantom_{stage}_{index:06d}"
         source = f"phantom(seed={self.seed}, {stage} {index})"
         return LandmarkSample(image_id, self.image_size, annotations, self.spacing, None, source)

@@ -1,0 +1,213 @@
+"""``ldx fewshot``: run, share, continue and sum up a grid of few-shot trainings."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landmark_diffusion.cli.fewshot_arguments import parse_arguments
+from landmark_diffusion.errors import UserError
+
+if TYPE_CHECKING:
+    from landmark_diffusion.fewshot.manifest import Manifest
+    from landmark_diffusion.fewshot.plan import Cell, Plan
+    from landmark_diffusion.fewshot.runner import Outcome
+
+
+def run_fewshot(argv: Sequence[str]) -> int:
+    """Run the grid; return 0, or 1 when a cell failed. ``argv`` are the arguments behind ``ldx fewshot``.
+
+    Raises UserError for what cannot be run, and SystemExit 130 or 143 after a signal.
+    """
+    arguments, cell_options, changes = parse_arguments(argv)
+    from landmark_diffusion.fewshot.plan import read_plan
+
+    plan = read_plan(arguments.config, changes, cell_options)
+    cells = _chosen(plan, arguments.cell)
+    if arguments.list:
+        return _list(plan)
+    if arguments.only_summary:
+        return _only_summary(plan)
+    proposed = _propose(plan)
+    if arguments.print_command:
+        return _print_commands(plan, proposed, cells)
+    return _run(plan, proposed, cells, arguments.wait, argv)
+
+
+def _run(plan: Plan, proposed: Manifest, cells: list[Cell], wait: bool, argv: Sequence[str]) -> int:
+    from landmark_diffusion.fewshot.manifest import agree, is_news
+    from landmark_diffusion.fewshot.runner import Runner, Stopped, check_before, make_job, tidy
+
+    if is_news(plan.folder, proposed):
+        check_before(plan, proposed)
+    manifest = agree(plan.folder, proposed)
+    if not plan.keep_checkpoints:
+        tidy(plan.folder, cells)
+    with _progress(len(cells)) as (tell, progress):
+        runner = Runner(plan.folder, lambda cell: make_job(plan, manifest, cell), tell, progress)
+        try:
+            outcome = runner.run(cells, wait)
+        except Stopped:
+            print(f"stopped; go on with: {shlex.join(['ldx', 'fewshot', *argv])}", file=sys.stderr, flush=True)
+            raise
+    _summarise(plan.folder, manifest)
+    return _say(outcome, len(cells))
+
+
+def _say(outcome: Outcome, total: int) -> int:
+    """Say what is not done, and return the exit status."""
+    for name, holder in outcome.elsewhere.items():
+        print(f"{name} is still run by {holder}")
+    if outcome.elsewhere:
+        print(f"{len(outcome.elsewhere)} of {total} cells are run by others; `--wait` stays until they are done")
+    if not outcome.failed:
+        return 0
+    print(f"{len(outcome.failed)} of {total} cells failed: {', '.join(outcome.failed)}", file=sys.stderr)
+    print("their logs are named above; the same command tries them again", file=sys.stderr)
+    return 1
+
+
+def _chosen(plan: Plan, asked: str | None) -> list[Cell]:
+    from landmark_diffusion.fewshot.runner import find_cell
+
+    return plan.cells() if asked is None else [find_cell(plan.cells(), asked)]
+
+
+def _list(plan: Plan) -> int:
+    from landmark_diffusion.fewshot.runner import state_of
+
+    cells = plan.cells()
+    width = max(len(cell.name) for cell in cells)
+    for number, cell in enumerate(cells, 1):
+        print(f"{number:>4}  {cell.name:<{width}}  {state_of(plan.folder, cell)}")
+    return 0
+
+
+def _print_commands(plan: Plan, manifest: Manifest, cells: list[Cell]) -> int:
+    from landmark_diffusion.fewshot.runner import make_job
+
+    for cell in cells:
+        print("\n".join([f"# {cell.name}", *make_job(plan, manifest, cell).commands()]))
+    return 0
+
+
+def _propose(plan: Plan) -> Manifest:
+    """Look at the data and make the manifest of this plan."""
+    from landmark_diffusion.data.datasets import build_dataset
+    from landmark_diffusion.data.datasets.base import Stage
+    from landmark_diffusion.fewshot.manifest import propose
+    from landmark_diffusion.fewshot.options import data_section
+
+    section = data_section(plan.base())
+    dataset = build_dataset(section["name"], section["root"], **section["options"])
+    stages: tuple[Stage, ...] = ("train", "val", "test")
+    parts: dict[str, list[str]] = {stage: [each.image_id for each in dataset.samples(stage)] for stage in stages}
+    checkpoints = list(plan.checkpoints)
+    if not parts["val"] and "best" in checkpoints:
+        checkpoints.remove("best")
+        print("no validation images in this split: `best` is skipped, `last` is measured", flush=True)
+    if not parts[plan.stage] or not checkpoints:
+        raise UserError(
+            f"the {plan.stage if checkpoints else 'val'} part of {dataset.name} is empty in this split; choose another "
+            "data.split, or change fewshot.stage or fewshot.checkpoints"
+        )
+    return propose(plan, parts["train"], {stage: len(ids) for stage, ids in parts.items()}, checkpoints)
+
+
+def _only_summary(plan: Plan) -> int:
+    from landmark_diffusion.fewshot.manifest import read_manifest
+
+    manifest = read_manifest(plan.folder)
+    if manifest is None:
+        raise UserError(f"{plan.folder}: found no manifest.json: no cell was run there yet; leave --only-summary out")
+    if not _summarise(plan.folder, manifest):
+        raise UserError(f"{plan.folder}: found no finished cell yet; `--list` shows where they stand")
+    return 0
+
+
+def _summarise(folder: Path, manifest: Manifest) -> bool:
+    """Write and print tables and figures of the finished cells; False where there are none."""
+    from landmark_diffusion.fewshot.results import read_results
+
+    results = read_results(folder)
+    if not results:
+        print("no cell is finished, so there is no summary")
+        return False
+    from rich.console import Console
+
+    from landmark_diffusion.fewshot.summary import write_summary
+    from landmark_diffusion.fewshot.table import terminal_table
+
+    dataset, draws = manifest["dataset"], len(manifest["draws"])
+    title = f"Few labels: {dataset}"
+    facts = summary_facts(manifest, results)
+    paths = write_summary(folder, results, title=title, dataset=dataset, facts=facts, draws=draws)
+    Console().print(terminal_table(results, title=title, draws=draws))
+    print(f"in {folder}: {', '.join(path.name for path in paths)}; the images of each draw: manifest.json")
+    return True
+
+
+def summary_facts(manifest: Manifest, results: Sequence[Any]) -> dict[str, str]:
+    """Say what a reader of the table must know of the grid."""
+    from landmark_diffusion.metrics.protocols import get_protocol
+
+    options, images = manifest["options"], manifest["images"]
+    updates = {cell.start: cell.pretrain_updates for cell in results if cell.pretrain_updates is not None}
+    chosen = {"best": f"best: chosen on {images['val']} labelled images, whatever n", "last": "last: none"}
+    width, height = options.get("data.size") or (None, None)
+    channels = options.get("model.init_args.encoder_channels")
+    split = f" ({options['data.split']})" if options.get("data.split") else ""
+    limits = [f"{options[key]} {key.partition('.max_')[2]}" for key in _LIMITS if options.get(key) is not None]
+    parts = " / ".join(str(images[stage]) for stage in ("train", "val", "test"))
+    found = {
+        "dataset": manifest["dataset"],
+        "split": f"{parts}{split}; {manifest['stage']} images are measured",
+        "protocol": get_protocol("default").describe(sorted(results[0].sdr), results[0].unit),
+        "network": f"{width}x{height} px" + (f", UNet {channels}" if channels else ""),
+        "training": ", at most " + " and ".join(limits) if limits else "",
+        "validation": "; ".join(chosen[name] for name in manifest["checkpoints"]),
+        "pretraining": "; ".join(f"{start}: {count} updates" for start, count in sorted(updates.items())),
+        "draws": f"seed {manifest['seed']}, the images of each are named in manifest.json",
+        "version": manifest["package_version"],
+    }
+    return {key: value.removeprefix(", ") for key, value in found.items() if value}
+
+
+_LIMITS = ("trainer.max_steps", "trainer.max_epochs")
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[tuple[Callable[[str], None], Callable[[int, int, str], None]]]:
+    """Show progress: a bar on a terminal, a line for each cell into a file or pipe."""
+    if not sys.stdout.isatty():
+        lines = _Lines()
+        yield lines.tell, lines.progress
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("cells"), TextColumn("{task.fields[cell]}"))
+    with Progress(*columns, TimeElapsedColumn()) as bar:
+        task = bar.add_task("", total=total, cell="")
+        yield (
+            lambda line: bar.console.print(line, markup=False, highlight=False, soft_wrap=True),
+            lambda done, all_, cell: bar.update(task, completed=done, total=all_, cell=cell),
+        )
+
+
+class _Lines:
+    """Plain lines; progress is told when the cell changes."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def tell(self, line: str) -> None:
+        print(line, flush=True)
+
+    def progress(self, done: int, total: int, cell: str) -> None:
+        if cell != self._last:
+            self._last = cell
+            print(f"{done}/{total} cells are finished; now {cell}", flush=True)

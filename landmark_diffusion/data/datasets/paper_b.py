@@ -1,0 +1,183 @@
+"""What the hand and chest sets of Di Via et al. (paper B) have in common: a split by sorted name, and absent images."""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from landmark_diffusion.data.checks import check_samples, root_folder
+from landmark_diffusion.data.datasets.base import NO_ANNOTATION, Finding, LandmarkDataset, Stage
+from landmark_diffusion.data.headers import read_headers
+from landmark_diffusion.data.image_io import list_images, read_grey
+from landmark_diffusion.data.sample import LandmarkSample
+from landmark_diffusion.data.splits import NAME_SPLITS, split_by_name
+from landmark_diffusion.errors import DataError, UserError
+
+SPLITS = ("paper_b", "all_train")
+
+
+class PaperBDataset(LandmarkDataset):
+    """Images in one folder, annotations by the images' names, and a split made over the annotated names.
+
+    The split does not depend on which images are there: with some absent the others stay in their parts.
+
+    Args:
+        root: the dataset's folder.
+        split: "paper_b" (Di Via et al., section 4) or "all_train": all images that are there train.
+        labels: False reads the images alone; the annotations' names are used for the split where they are there.
+        require_all: whether images of a part of "paper_b" that are not there are refused (DataError) or left out.
+
+    Raises UserError on an unknown split, DataError on a missing root.
+    """
+
+    image_files: ClassVar[str]
+    """Where the images are, such as ``jpg/*.jpg``; any usual image format is read."""
+    excluded: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(
+        self, root: str | Path, split: str = "paper_b", labels: bool = True, require_all: bool = True
+    ) -> None:
+        if split not in SPLITS:
+            raise UserError(f"split: found {split!r}, expected one of {', '.join(SPLITS)}")
+        self.root, self.split, self.labels = root_folder(root, self.name), split, labels
+        self.require_all = require_all
+        if not labels:
+            self.landmark_names, self.annotator_names = (), ()
+
+    @abstractmethod
+    def _annotated_names(self) -> set[str] | None:
+        """Names with an annotation; None where none is needed and none is there. Raises DataError if needed."""
+
+    @abstractmethod
+    def _annotations(
+        self, names: Iterable[str], sizes: Mapping[str, tuple[int, int]]
+    ) -> tuple[dict[str, tuple[np.ndarray, str]], list[DataError]]:
+        """Points (N, 2) in original pixels and their source by name, and what is wrong with the annotations.
+
+        ``sizes`` holds (width, height) of the images that are there: annotations of the others are only checked.
+        """
+
+    @abstractmethod
+    def _spacing(self, size: tuple[int, int], points: np.ndarray) -> tuple[float, float] | None:
+        """Length in ``unit`` per original pixel (x, y) for an image of ``size``; ``points`` (N, 2), N = 0 if unread."""
+
+    def samples(self, stage: Stage) -> list[LandmarkSample]:
+        """Samples of one stage by name; "predict" is the test part. Raises DataError on the first fault."""
+        images, faults = self._find_images()
+        annotated = self._annotated_names()
+        wanted = self._parts(images, annotated)["test" if stage == "predict" else stage]
+        messages = [*self._absent(images, wanted, f"this part of split {self.split}"), *self._other_count(annotated)]
+        if not images:
+            raise self._no_image()
+        samples, more = self._read([name for name in wanted if name in images], images)
+        for fault in (*faults, *more):
+            raise fault
+        for message in messages:
+            warnings.warn(message, stacklevel=2)
+        return samples
+
+    def load_image(self, sample: LandmarkSample) -> np.ndarray:
+        """Decode one radiograph, (H, W) uint8."""
+        assert sample.image_path is not None
+        return read_grey(sample.image_path)
+
+    def check(self, decode: bool = True) -> list[Finding]:
+        """All faults and doubts in the annotations and images, whatever the split."""
+        images, faults = self._find_images()
+        try:
+            annotated = self._annotated_names()
+        except DataError as error:
+            annotated, faults = set(), [*faults, error]
+        names = sorted(images if annotated is None or not self.labels else annotated)
+        samples, more = self._read(names, images)
+        doubts = self._other_count(annotated) if annotated else []
+        try:
+            doubts += self._absent(images, annotated or (), "the annotated images")
+        except DataError as error:
+            faults.append(error)
+        if not images:
+            faults.append(self._no_image())
+        findings = check_samples(self, samples, [*faults, *more], decode, self._locate)
+        doubts += self._without_annotation(images, annotated) if self.labels else []
+        return findings + [Finding("warning", message) for message in doubts]
+
+    def _locate(self, sample: LandmarkSample, annotator: int, landmark: int) -> str:
+        return sample.source
+
+    def _find_images(self) -> tuple[dict[str, Path], list[DataError]]:
+        """Images by name, less the excluded ones, and a fault for each name that two files have."""
+        images: dict[str, Path] = {}
+        faults: list[DataError] = []
+        for path in list_images(self.root / Path(self.image_files).parent):
+            if path.stem in images:
+                faults.append(DataError(f"the image {path.stem} is there twice, also as {images[path.stem]}", path))
+            elif path.stem not in self.excluded:
+                images[path.stem] = path
+        return images, faults
+
+    def _parts(self, images: Iterable[str], annotated: set[str] | None) -> dict[str, list[str]]:
+        """Names of train, val and test, also of absent images in "paper_b"."""
+        if self.split == "paper_b":
+            return split_by_name(sorted(images if annotated is None else annotated), NAME_SPLITS[self.name])
+        usable = set(images) & annotated if self.labels and annotated is not None else set(images)
+        return {"train": sorted(usable), "val": [], "test": []}
+
+    def _read(
+        self, names: Iterable[str], images: Mapping[str, Path]
+    ) -> tuple[list[LandmarkSample], list[DataError]]:
+        """Samples of the named images that are there and can be used, and what is wrong."""
+        names = list(names)
+        by_path, faults = read_headers([images[name] for name in names if name in images], self.root)
+        sizes = {name: by_path[images[name]] for name in names if images.get(name) in by_path}
+        if self.labels:
+            read, more = self._annotations(names, sizes)
+            faults += more
+        else:
+            read = {name: (NO_ANNOTATION[0], str(images[name])) for name in sizes}
+        return [
+            LandmarkSample(
+                name, size, read[name][0][None], self._spacing(size, read[name][0]), images[name], read[name][1]
+            )
+            for name, size in sizes.items()
+            if name in read
+        ], faults
+
+    def _no_image(self) -> DataError:
+        return DataError(f"no image found; expected {self.image_files} in this folder", self.root)
+
+    def _absent(self, images: Iterable[str], wanted: Iterable[str], where: str) -> list[str]:
+        """What to say about images that are not there; raises DataError where all of them are required."""
+        wanted = set(wanted)
+        absent = sorted(wanted - set(images))
+        if not absent or self.split != "paper_b":
+            return []
+        file = self.image_files.replace("*", absent[0])
+        message = f"{len(absent)} of the {len(wanted)} images of {where} are not there, the first is {file}"
+        if self.require_all:
+            raise DataError(
+                f"{message}; set data.dataset_options.require_all: false to go on with the others", self.root
+            )
+        return [f"{self.root}: {message}; going on with {len(wanted) - len(absent)}"]
+
+    def _other_count(self, annotated: set[str] | None) -> list[str]:
+        """A doubt if the split is made over another number of names than the paper's, so that its parts differ."""
+        expected = sum(NAME_SPLITS[self.name])
+        if self.split != "paper_b" or annotated is None or len(annotated) == expected:
+            return []
+        return [
+            f"{self.root}: found {len(annotated)} annotated names, expected {expected}: the parts of split paper_b, "
+            "made by counting, are not those of the whole set"
+        ]
+
+    def _without_annotation(self, images: Mapping[str, Path], annotated: Iterable[str] | None) -> list[str]:
+        """One doubt for all images without annotation: common, since both sets are parts of larger archives."""
+        names = sorted(set(images) - set(annotated or ()))
+        if not names:
+            return []
+        shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+        return [f"{images[names[0]]}: {len(names)} images without annotation ({shown}); they are left out"]

@@ -1,0 +1,206 @@
+"""DDPMPretrainModule: learn radiographs without labels by diffusion, so that few labels suffice afterwards.
+
+Di Via, Odone and Pastore, "Self-supervised pre-training with diffusion model for few-shot landmark detection in x-ray
+images" (paper B), stage 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+
+from landmark_diffusion.diffusion.noise_schedule import NoiseSchedule, ScheduleKind
+from landmark_diffusion.diffusion.process import add_noise, v_from, x0_from_noise, x0_from_v
+from landmark_diffusion.diffusion.samplers import ddim_sample, ddpm_sample, timesteps
+from landmark_diffusion.errors import UserError
+from landmark_diffusion.methods.losses import full_precision
+from landmark_diffusion.methods.training import Batch, Parameterisation, TrainedModule
+from landmark_diffusion.models.unet import UNet
+from landmark_diffusion.runs.keys import evaluation_seed
+
+
+class DDPMPretrainModule(TrainedModule):
+    """Denoise whole radiographs (paper B, eq. 1-5): epsilon prediction, mean squared error, T = 500.
+
+    Args:
+        num_landmarks: linked from the data module and not used: labels are not looked at.
+        encoder_channels, decoder_channels, blocks_per_level, attention_factors, attention_heads: of the UNet, which
+            fine-tuning has to repeat.
+        attention_head_channels, linear_attention_factors, middle, dropout, final_activation: likewise.
+        gradient_checkpointing, channels_last: its memory.
+        schedule, diffusion_steps, beta_start, beta_end, zero_terminal_snr: the noise; T is diffusion_steps.
+        parameterisation: what the network predicts: "epsilon" (eq. 5), "x0" or "v".
+        self_conditioning: let the network see its own earlier estimate of x0 (Chen et al. 2023; the released code).
+        image_range: the grey levels 0 and 1 of a batch become these; fine-tuning sees the same.
+        sampler: "ddim" or "ddpm" for generated radiographs.
+        sampling_steps: network evaluations of a generated radiograph.
+        sample_every, sample_count: optimiser steps between two grids of generated radiographs (0: none), and how many.
+        statistics_count: generated radiographs whose histogram and spectrum are compared with the training images'.
+        kwargs: learning_rate and the other options of TrainedModule.
+    """
+
+    def __init__(
+        self,
+        num_landmarks: int = 0,
+        encoder_channels: Sequence[int] = (64, 128, 256, 512),
+        decoder_channels: Sequence[int] = (512, 256, 128, 64),
+        blocks_per_level: int = 4,
+        attention_factors: Sequence[int] = (8,),
+        attention_heads: int = 4,
+        attention_head_channels: int | None = None,
+        linear_attention_factors: Sequence[int] = (),
+        middle: Literal["none", "attention"] = "none",
+        dropout: float = 0.0,
+        final_activation: Literal["silu", "tanh"] = "silu",
+        gradient_checkpointing: bool = False,
+        channels_last: bool = False,
+        schedule: ScheduleKind = "linear",
+        diffusion_steps: int = 500,
+        beta_start: float = 1e-4,
+        beta_end: float = 0.02,
+        zero_terminal_snr: bool = False,
+        parameterisation: Parameterisation = "epsilon",
+        self_conditioning: bool = False,
+        image_range: tuple[float, float] = (-1.0, 1.0),
+        sampler: Literal["ddpm", "ddim"] = "ddim",
+        sampling_steps: int = 50,
+        sample_every: int = 2000,
+        sample_count: int = 8,
+        statistics_count: int = 32,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.save_hyperparameters()
+        if parameterisation == "epsilon" and zero_terminal_snr:
+            raise UserError(
+                "model: parameterisation epsilon cannot start from pure noise (zero_terminal_snr: true); use x0 or v"
+            )
+        if not 1 <= sampling_steps <= diffusion_steps:
+            raise UserError(
+                f"model.sampling_steps: found {sampling_steps}, expected 1 to diffusion_steps ({diffusion_steps})"
+            )
+        self.network = UNet(
+            in_channels=2 if self_conditioning else 1,
+            out_channels=1,
+            encoder_channels=tuple(encoder_channels),
+            decoder_channels=tuple(decoder_channels),
+            blocks_per_level=blocks_per_level,
+            attention_factors=tuple(attention_factors),
+            attention_heads=attention_heads,
+            attention_head_channels=attention_head_channels,
+            linear_attention_factors=tuple(linear_attention_factors),
+            middle=middle,
+            dropout=dropout,
+            final_activation=final_activation,
+            gradient_checkpointing=gradient_checkpointing,
+        )
+        self._channels_last = channels_last
+        if channels_last:
+            self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.noise_schedule = NoiseSchedule(schedule, diffusion_steps, beta_start, beta_end, zero_terminal_snr)
+        self.parameterisation: Parameterisation = parameterisation
+        self.self_conditioning = self_conditioning
+        self.image_range = check_range(image_range)
+        self.sampler, self.sampling_steps = sampler, sampling_steps
+        self.sample_every, self.sample_count, self.statistics_count = sample_every, sample_count, statistics_count
+
+    def forward(
+        self, x_t: torch.Tensor, t: torch.Tensor, earlier: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Run the network on x_t (B,1,H,W) at t (B,), with self-conditioning beside an earlier estimate of x0."""
+        if self.self_conditioning:
+            x_t = torch.cat([x_t, torch.zeros_like(x_t) if earlier is None else earlier], 1)
+        if self._channels_last:
+            x_t = x_t.contiguous(memory_format=torch.channels_last)
+        return self.network(x_t, t)
+
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Eq. 5 for a step t drawn uniformly for each image."""
+        x0 = scale_image(batch["image"], self.image_range)
+        t = torch.randint(0, self.noise_schedule.steps, (len(x0),), device=x0.device)
+        return {"loss": self._squared_errors(x0, t, torch.randn_like(x0), torch.rand(()).item() < 0.5).mean()}
+
+    def image_losses(self, batch: Batch) -> torch.Tensor:
+        """The same loss, (B,), for steps spread over 0 ... T-1 by the image's place and noise keyed to the image."""
+        x0 = scale_image(batch["image"], self.image_range)
+        generators = [torch.Generator().manual_seed(evaluation_seed(self.seed, int(i))) for i in batch["index"]]
+        noise = torch.stack([torch.randn(x0.shape[1:], generator=g) for g in generators]).to(x0)
+        # the golden ratio's multiples fill [0, 1) evenly, however many images there are
+        places = (batch["index"].double() * 0.6180339887498949 + 0.5).remainder(1.0)
+        t = (places * self.noise_schedule.steps).long().to(x0.device)
+        return self._squared_errors(x0, t, noise, self.self_conditioning)
+
+    def on_predict_start(self) -> None:
+        """Refuse: there are no landmarks to predict."""
+        raise UserError(
+            "ldx predict: DDPMPretrainModule learns images and finds no landmarks; fine-tune its checkpoint first "
+            "(HeatmapFinetuneModule, model.pretrained)"
+        )
+
+    def _squared_errors(
+        self, x0: torch.Tensor, t: torch.Tensor, noise: torch.Tensor, conditioned: bool
+    ) -> torch.Tensor:
+        """Mean squared error over the pixels of each image, (B,)."""
+        x_t = add_noise(self.noise_schedule, x0, noise, t)
+        earlier = None
+        if self.self_conditioning and conditioned:
+            with torch.no_grad():
+                earlier = self._x0(self(x_t, t), x_t, t)
+        output = self(x_t, t, earlier)
+        wanted = {"epsilon": noise, "x0": x0}.get(self.parameterisation)
+        if wanted is None:
+            wanted = v_from(self.noise_schedule, x0, noise, t)
+        with torch.autocast(output.device.type, enabled=False):
+            return (full_precision(output) - full_precision(wanted)).square().mean((1, 2, 3))
+
+    def _x0(self, output: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """The estimate of x0, cut to the range that images have."""
+        if self.parameterisation == "epsilon":
+            output = x0_from_noise(self.noise_schedule, x_t, output, t)
+        elif self.parameterisation == "v":
+            output = x0_from_v(self.noise_schedule, x_t, output, t)
+        return output.clamp(*self.image_range)
+
+    @torch.no_grad()
+    def generate(
+        self, count: int, size: tuple[int, int], steps: int | None = None, seed: int | None = None
+    ) -> torch.Tensor:
+        """Generate radiographs (count,1,H,W) in [0,1] on the CPU; ``size`` is (W, H).
+
+        ``steps`` network evaluations (None: ``sampling_steps``); image i depends on (seed, i) alone, and torch's own
+        random state is left as it is.
+        """
+        chosen = self.seed if seed is None else seed
+        generators = [torch.Generator().manual_seed(evaluation_seed(chosen, i, 1)) for i in range(count)]
+        earlier: list[torch.Tensor] = []
+
+        def noise() -> torch.Tensor:
+            drawn = torch.stack([torch.randn((1, size[1], size[0]), generator=g) for g in generators])
+            return drawn.to(self.device)
+
+        def denoise(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            x0 = self._x0(self(x_t, t, earlier[0] if earlier else None), x_t, t)
+            earlier[:] = [x0]
+            return x0
+
+        sample = ddim_sample if self.sampler == "ddim" else ddpm_sample
+        chosen_steps = timesteps(self.noise_schedule.steps, steps or self.sampling_steps)
+        *_, (_, _, x0) = sample(denoise, noise(), self.noise_schedule, chosen_steps, noise=noise)
+        low, high = self.image_range
+        return ((x0 - low) / (high - low)).float().cpu()
+
+
+def check_range(image_range: Sequence[float]) -> tuple[float, float]:
+    """Return (low, high) as floats; raises UserError unless low < high."""
+    low, high = (float(value) for value in image_range)
+    if not low < high:
+        raise UserError(f"model.image_range: found {[low, high]}, expected a lower and a higher number")
+    return low, high
+
+
+def scale_image(image: torch.Tensor, image_range: tuple[float, float]) -> torch.Tensor:
+    """Map grey levels (B,1,H,W) in [0, 1] linearly to ``image_range``."""
+    low, high = image_range
+    return image * (high - low) + low

@@ -1,0 +1,178 @@
+"""Weights handed from one method to another: every one taken, replaced or refused by name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from landmark_diffusion import DiffusionHeatmapModule, LandmarkDataModule
+from landmark_diffusion.errors import UserError
+from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule
+from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
+from landmark_diffusion.methods.pretrained import encoder_parameters, load_pretrained
+from landmark_diffusion.runs import default_callbacks
+
+TINY: dict[str, Any] = {
+    "encoder_channels": [8, 16], "decoder_channels": [16, 8], "blocks_per_level": 1, "attention_factors": [2]
+}  # fmt: skip
+
+
+def data(labels: bool = True) -> LandmarkDataModule:
+    return LandmarkDataModule(
+        "phantom", size=(16, 20), batch_size=4, labels=labels,
+        dataset_options={"count": (4, 2, 1), "image_size": (64, 80)},
+    )  # fmt: skip
+
+
+def train(module, folder: Path, source: LandmarkDataModule | None = None, **options: Any) -> Path:
+    trainer = Trainer(
+        max_steps=3, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        num_sanity_val_steps=0, use_distributed_sampler=False,
+        callbacks=default_callbacks(folder, ema_decay=module.ema_decay, monitor=module.monitor),
+    )  # fmt: skip
+    trainer.fit(module, datamodule=source or data(), **options)
+    return folder / "checkpoints" / "last.ckpt"
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of three updates, whose average is not its raw weights."""
+    module = DDPMPretrainModule(**TINY, diffusion_steps=20, sampling_steps=5, ema_decay=0.9, learning_rate=0.01)
+    return train(module, tmp_path_factory.mktemp("pretrain"), data(labels=False))
+
+
+def finetune(path: Path | None, **options: Any) -> HeatmapFinetuneModule:
+    torch.manual_seed(1)
+    return HeatmapFinetuneModule(12, pretrained=None if path is None else str(path), **{**TINY, **options})
+
+
+def load(module: HeatmapFinetuneModule):
+    return load_pretrained(
+        module.network, module.pretrained or "", module.weights, dict(module.hparams), module.keep_head
+    )
+
+
+@pytest.mark.parametrize("weights", ["ema", "raw"])
+def test_all_but_the_last_convolution_is_taken_from_the_weights_asked_for(pretrained: Path, weights: str) -> None:
+    module = finetune(pretrained, weights=weights)
+    fresh = {name: value.clone() for name, value in module.network.state_dict().items()}
+    transfer = load(module)
+    content = torch.load(pretrained, weights_only=True)
+    wanted = content["state_dict" if weights == "ema" else "current_model_state"]
+    assert sorted(transfer.new) == ["conv_out.bias", "conv_out.weight"]
+    assert sorted([*transfer.taken, *transfer.new]) == sorted(fresh)
+    for name, value in module.network.state_dict().items():
+        assert torch.equal(value, fresh[name] if name in transfer.new else wanted[f"network.{name}"]), name
+    assert transfer.updates == 3
+    told = transfer.describe()
+    assert "after 3 updates" in told and "conv_out.weight" in told
+    assert ("EMA" in told) == (weights == "ema")
+
+
+def test_average_and_raw_weights_differ(pretrained: Path) -> None:
+    content = torch.load(pretrained, weights_only=True)
+    name = "network.conv_in.weight"
+    assert not torch.equal(content["state_dict"][name], content["current_model_state"][name])
+
+
+def test_the_time_branch_is_left_behind_where_it_is_removed(pretrained: Path) -> None:
+    module = finetune(pretrained, null_time="removed")
+    transfer = load(module)
+    assert transfer.left and all("time." in name or ".embedding." in name for name in transfer.left)
+    assert "left behind" in transfer.describe()
+
+
+def test_null_time_means_what_it_says(pretrained: Path) -> None:
+    image = torch.rand(2, 1, 20, 16)
+    zero, first = finetune(pretrained), finetune(pretrained, null_time="first_step")
+    for module in (zero, first):
+        load(module)
+        torch.manual_seed(2)
+        torch.nn.init.normal_(module.network.conv_out.weight)
+    x = image * 2 - 1
+    assert torch.equal(zero(image), zero.network(x, None))
+    assert torch.equal(first(image), first.network(x, torch.zeros(2, dtype=torch.long)))
+    assert not torch.allclose(zero(image), first(image))
+
+
+def test_another_network_is_refused_by_its_options_and_nothing_is_changed(pretrained: Path) -> None:
+    module = finetune(pretrained, encoder_channels=[8, 24], image_range=(0.0, 1.0))
+    before = {name: value.clone() for name, value in module.network.state_dict().items()}
+    with pytest.raises(UserError) as refused:
+        load(module)
+    assert "model.init_args.encoder_channels: [8, 16] in the checkpoint, [8, 24] in the config" in str(refused.value)
+    assert "image_range: [-1.0, 1.0] in the checkpoint, [0.0, 1.0]" in str(refused.value)
+    assert all(torch.equal(value, before[name]) for name, value in module.network.state_dict().items())
+
+
+def test_a_checkpoint_whose_options_agree_but_whose_weights_do_not_is_refused(pretrained: Path, tmp_path: Path) -> None:
+    content = torch.load(pretrained, weights_only=True)
+    name = "encoder.0.blocks.0.conv_in.weight"
+    content["state_dict"][f"network.{name}"] = torch.zeros(3, 3)
+    torch.save(content, tmp_path / "other.ckpt")
+    with pytest.raises(UserError, match=rf"{re.escape(name)}, \(3, 3\) in the checkpoint and \(8, 8"):
+        load(finetune(tmp_path / "other.ckpt"))
+
+
+def test_weights_without_an_average_have_to_be_asked_for_as_raw(tmp_path: Path) -> None:
+    path = train(DDPMPretrainModule(**TINY, diffusion_steps=20, sampling_steps=5), tmp_path, data(labels=False))
+    with pytest.raises(UserError, match="has no moving average"):
+        load(finetune(path))
+    assert load(finetune(path, weights="raw")).updates == 3
+
+
+@pytest.mark.parametrize("missing", ["nothing.ckpt", "text.ckpt"])
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, missing: str) -> None:
+    (tmp_path / "text.ckpt").write_text("hello")
+    with pytest.raises(UserError, match=missing):
+        load(finetune(tmp_path / missing))
+
+
+@pytest.mark.parametrize("diffusion", [True, False])
+def test_a_checkpoint_of_paper_a_is_a_start_too(tmp_path: Path, diffusion: bool) -> None:
+    source = DiffusionHeatmapModule(12, diffusion=diffusion, diffusion_steps=20, **TINY)
+    path = train(source, tmp_path)
+    module = finetune(path, weights="raw", keep_head=True, image_range=(0.0, 1.0))
+    transfer = load(module)
+    network = module.network
+    assert torch.equal(network.conv_in.weight, source.network.conv_in.weight[:, :1])
+    assert torch.equal(network.conv_out.weight, source.network.conv_out.weight)  # as many landmarks: kept
+    if diffusion:
+        assert "the image's channel of 13" in transfer.describe()
+    else:
+        assert "the checkpoint has no time embedding" in transfer.describe()
+    with pytest.raises(UserError, match=r"image_range: \[0.0, 1.0\] in the checkpoint"):
+        load(finetune(path, weights="raw"))
+
+
+def test_training_starts_from_them_and_a_resumed_run_keeps_its_own(pretrained: Path, tmp_path: Path) -> None:
+    module = finetune(pretrained, learning_rate=1e-9, weight_decay=0.0)
+    path = train(module, tmp_path)
+    assert module.transfer is not None
+    source = torch.load(pretrained, weights_only=True)["state_dict"]["network.conv_in.weight"]
+    assert torch.allclose(module.network.conv_in.weight, source, atol=1e-6)
+    again = finetune(tmp_path / "deleted.ckpt")  # the start is not needed any more
+    train(again, tmp_path, ckpt_path=path, weights_only=True)
+    assert again.transfer is None
+    assert torch.allclose(again.network.conv_in.weight, source, atol=1e-6)
+
+
+def test_a_frozen_encoder_does_not_move_and_a_slow_one_moves_little(pretrained: Path, tmp_path: Path) -> None:
+    moved = {}
+    for rate in (0.0, 0.01, 1.0):
+        module = finetune(pretrained, encoder_rate=rate, learning_rate=0.001, weight_decay=0.0)
+        train(module, tmp_path / str(rate))
+        source = torch.load(pretrained, weights_only=True)["state_dict"]
+        names = {id(p): name for name, p in module.network.named_parameters()}
+        encoder = [names[id(p)] for p in encoder_parameters(module.network)]
+        state = module.network.state_dict()
+        moved[rate] = max((state[name] - source[f"network.{name}"]).abs().max().item() for name in encoder)
+        decoder = "decoder.1.blocks.0.conv_in.weight"
+        assert not torch.equal(state[decoder], source[f"network.{decoder}"])
+    assert moved[0.0] == 0
+    assert 0 < moved[0.01] < 0.05 * moved[1.0]
