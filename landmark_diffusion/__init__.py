@@ -11,16 +11,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from landmark_diffusion.data.datamodule import LandmarkDataModule
+    from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule
     from landmark_diffusion.methods.diffusion_heatmap import DiffusionHeatmapModule
+    from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
     from landmark_diffusion.models.unet import UNet
 
     __version__: str
 
-__all__ = ["DiffusionHeatmapModule", "LandmarkDataModule", "UNet", "__version__"]
+__all__ = [
+    "DDPMPretrainModule",
+    "DiffusionHeatmapModule",
+    "HeatmapFinetuneModule",
+    "LandmarkDataModule",
+    "UNet",
+    "__version__",
+]
 
 _HOMES = {
     "LandmarkDataModule": "landmark_diffusion.data.datamodule",
+    "DDPMPretrainModule": "landmark_diffusion.methods.ddpm_pretrain",
     "DiffusionHeatmapModule": "landmark_diffusion.methods.diffusion_heatmap",
+    "HeatmapFinetuneModule": "landmark_diffusion.methods.heatmap_finetune",
     "UNet": "landmark_diffusion.models.unet",
 }
 

@@ -37,7 +37,7 @@ examples:
   ldx fit --config ceph_diffusion.yaml --data.root ~/isbi2015 --trainer.max_epochs 20
   ldx fit --config ceph_diffusion.yaml --ckpt_path last      continue a run that was stopped
   ldx test --config ceph_diffusion.yaml                      tests the best checkpoint of that config's run folder
-  ldx fewshot --config ceph_fewshot.yaml             a whole grid; `ldx fewshot --help` shows its config
+  ldx fewshot --config ceph_fewshot.yaml                     a whole grid; `ldx fewshot --help` shows its config
   ldx fit --config ceph_diffusion.yaml --config ddp.yaml     several configs add up, the last one wins
 
 A config is looked for in the current folder, then among the installed ones. `ldx VERB --help` lists all options.

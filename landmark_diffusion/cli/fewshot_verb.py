@@ -166,15 +166,21 @@ def summary_facts(manifest: Manifest, results: Sequence[Any]) -> dict[str, str]:
     found = {
         "dataset": manifest["dataset"],
         "split": f"{parts}{split}; {manifest['stage']} images are measured",
-        "protocol": get_protocol("default").describe(sorted(results[0].sdr), results[0].unit),
+        "protocol": get_protocol("default").describe(sorted(results[0].sdr), results[0].unit).removeprefix("protocol "),
         "network": f"{width}x{height} px" + (f", UNet {channels}" if channels else ""),
-        "training": ", at most " + " and ".join(limits) if limits else "",
+        "training": "at most " + " and ".join(limits) if limits else "",
+        "starts": "; ".join(_in_words(name, start["options"]) for name, start in manifest["starts"].items()),
         "validation": "; ".join(chosen[name] for name in manifest["checkpoints"]),
         "pretraining": "; ".join(f"{start}: {count} updates" for start, count in sorted(updates.items())),
         "draws": f"seed {manifest['seed']}, the images of each are named in manifest.json",
         "version": manifest["package_version"],
     }
-    return {key: value.removeprefix(", ") for key, value in found.items() if value}
+    return {key: value for key, value in found.items() if value}
+
+
+def _in_words(name: str, options: dict[str, Any]) -> str:
+    own = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in options.items())
+    return f"{name} ({own})" if own else name
 
 
 _LIMITS = ("trainer.max_steps", "trainer.max_epochs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Iterator
@@ -117,7 +118,7 @@ def _bad_value(key: str, message: str, base_class: type) -> str:
 
 def _unknown_class(key: str, name: str, base_class: type) -> str:
     base = {"model": base_class, "trainer.callbacks": Callback, "trainer.logger": Logger}.get(key.split(".init")[0])
-    known = [] if base is None else sorted({cls.__name__ for cls in subclasses(base)})
+    known = [] if base is None else sorted({cls.__name__ for cls in subclasses(base) if not inspect.isabstract(cls)})
     where = find_key(f"{key}.class_path") or find_key(key)
     return f"{where}{key}: unknown class {name!r}.{did_you_mean(name, known)}"
 

@@ -18,11 +18,11 @@ ISBI2015_SPLITS: Mapping[str, Mapping[str, range]] = {
 ``development``: choices are made on 131-150 (design.md section 6); ``paper_b``: Di Via et al., section 4."""
 
 NAME_SPLITS: Mapping[str, tuple[int, int, int]] = {"hand": (550, 59, 301), "chest": (195, 34, 41)}
-"""Images in train, val and test of paper B's other sets, in the order of their sorted names. The paper prints 300 and
-50 test images; the public table of hands has 910 rows and not 909, and 270 chests remain of 279 (design.md section 5)."""
+"""Images in train, val and test of paper B's other sets, by sorted name. The paper prints 300 and 50 test images; the
+public table of hands has 910 rows and not 909, and of the 279 labelled chests 270 remain (design.md section 5)."""
 
 CHEST_EXCLUDED = frozenset(
-    f"CHNCXR_{number}_0" for number in "0059 0178 0228 0267 0276 0285 0295 0303 0310".split()
+    f"CHNCXR_{number:04d}_0" for number in (59, 178, 228, 267, 276, 285, 295, 303, 310)
 )
 """Labelled chest images that the released code of paper B leaves out."""
 

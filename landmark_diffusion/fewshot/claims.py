@@ -83,10 +83,9 @@ class Claim:
         """Give the cell back, "stopped" or "failed"; without ``how`` it is finished and the claims are removed."""
         self._ended.set()
         self._thread.join()
-        if how:
+        if how and not self.lost:
             _write(self.path, Holder(**{**vars(self.holder), "released": how}))
-            return
-        for path in self.path.parent.glob("claim-*"):
+        for path in () if how else self.path.parent.glob("claim-*"):
             path.unlink(missing_ok=True)
 
     def _keep(self, beat: float) -> None:

@@ -103,14 +103,14 @@ class Runner:
         jobs: makes the job of a cell.
         tell: takes lines for people.
         progress: is told the cells done, all cells and the current one, now and then.
-        child: command of a cell's process; the path of its job is added.
+        child: command of a cell's process, by default ``CHILD``; the path of its job is added.
     """
 
     def __init__(
         self, folder: Path, jobs: Callable[[Cell], Job], tell: Callable[[str], None] = print,
-        progress: Callable[[int, int, str], None] = lambda done, total, cell: None, child: Sequence[str] = CHILD,
+        progress: Callable[[int, int, str], None] = lambda done, total, cell: None, child: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        self.folder, self.jobs, self.tell, self.progress, self.child = folder, jobs, tell, progress, child
+        self.folder, self.jobs, self.tell, self.progress, self.child = folder, jobs, tell, progress, child or CHILD
         self._process: subprocess.Popen | None = None
         self._signals: list[int] = []
 

@@ -11,7 +11,7 @@ from landmark_diffusion.errors import DataError, UserError
 
 
 def test_known_names() -> None:
-    assert set(DATASETS) == {"isbi2015", "folder", "phantom"}
+    assert set(DATASETS) == {"isbi2015", "hand", "chest", "folder", "phantom"}
 
 
 def test_builds_with_options(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_unknown_name_names_the_nearest(name: str, nearest: str) -> None:
 
 
 def test_unknown_name_unlike_any_lists_them() -> None:
-    with pytest.raises(UserError, match=r"unknown dataset 'xyz'\. Known: isbi2015, folder, phantom"):
+    with pytest.raises(UserError, match=r"unknown dataset 'xyz'\. Known: isbi2015, hand, chest, folder, phantom"):
         build_dataset("xyz")
 
 

@@ -242,7 +242,7 @@ def test_landmark_names_follow_the_challenge() -> None:
 
 
 def test_the_papers_split_counts_what_is_absent_and_goes_on_only_when_told(root: Path) -> None:
-    with pytest.raises(DataError, match=r"128 of the 130 images .* paper_b are not there, the first is 002; .*require_all"):
+    with pytest.raises(DataError, match=r"128 of the 130 .* are not there, the first is 002; .*require_all"):
         Isbi2015Dataset(root, split="paper_b").samples("train")
     some = Isbi2015Dataset(root, split="paper_b", require_all=False)
     with pytest.warns(UserWarning, match="248 of the 250 images .* the first is 152; going on with 2"):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landmark_diffusion.data.splits import ISBI2015_SPLITS, seeded_split
+from landmark_diffusion.data.splits import ISBI2015_SPLITS, few_shot_order, seeded_split, split_by_name
 from landmark_diffusion.errors import UserError
 
 
@@ -38,3 +38,18 @@ def test_isbi_parts_have_the_challenges_sizes() -> None:
     assert sizes == {
         "official": (150, 0, 150), "development": (130, 20, 150), "test2": (150, 0, 100), "paper_b": (130, 20, 250)
     }  # fmt: skip
+
+
+def test_named_parts_are_counted_in_sorted_order_and_the_rest_is_test() -> None:
+    names = ["c", "a", "e", "b", "d"]
+    assert split_by_name(names, (2, 1, 1)) == {"train": ["a", "b"], "val": ["c"], "test": ["d", "e"]}
+    assert split_by_name(names[:1], (2, 1, 1)) == {"train": ["c"], "val": [], "test": []}
+
+
+def test_few_shot_draws_are_nested_and_independent_of_the_listing() -> None:
+    names = [str(number) for number in range(20)]
+    order = few_shot_order(names, draw=1, seed=0)
+    assert sorted(order) == sorted(names) and order == few_shot_order(names[::-1], draw=1, seed=0)
+    assert order != few_shot_order(names, draw=2, seed=0) and order != few_shot_order(names, draw=1, seed=1)
+    with pytest.raises(UserError, match="no training image"):
+        few_shot_order([], draw=0)

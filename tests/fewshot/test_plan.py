@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from landmark_diffusion.cli.config_files import installed_configs
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.fewshot.options import arguments, config_options, data_section, over
 from landmark_diffusion.fewshot.plan import Cell, read_plan
@@ -25,6 +26,13 @@ def test_options_go_from_configs_over_options_and_command_line_to_the_start(tmp_
     assert plan.base()["model.init_args.decoder"] == "argmax"
     assert plan.base()["model.init_args.target"] == "one_hot"  # the config of ldx fit
     assert plan.own_options("scratch", "default") == {RATE: 0.001}
+
+
+@pytest.mark.parametrize("config", [path for path in installed_configs() if path.stem.endswith("_fewshot")], ids=str)
+def test_the_installed_grids_are_read(config: Path) -> None:
+    plan = read_plan([config.name])
+    assert plan.base()["data.dataset"]
+    assert "scratch" in plan.starts and len({cell.name for cell in plan.cells()}) == len(plan.cells()) > 1
 
 
 def test_targets_make_a_second_axis_and_name_the_cells(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from landmark_diffusion import DDPMPretrainModule
 from landmark_diffusion.diffusion.process import add_noise, v_from
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule
 
 TINY = {"encoder_channels": (8, 16), "decoder_channels": (16, 8), "blocks_per_level": 1, "attention_factors": ()}
 H, W = 12, 10

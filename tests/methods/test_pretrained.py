@@ -10,10 +10,8 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from landmark_diffusion import DiffusionHeatmapModule, LandmarkDataModule
+from landmark_diffusion import DDPMPretrainModule, DiffusionHeatmapModule, HeatmapFinetuneModule, LandmarkDataModule
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule
-from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
 from landmark_diffusion.methods.pretrained import encoder_parameters, load_pretrained
 from landmark_diffusion.runs import default_callbacks
 

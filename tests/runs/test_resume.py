@@ -14,9 +14,7 @@ import pytest
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 
-from landmark_diffusion import DiffusionHeatmapModule, LandmarkDataModule
-from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule
-from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
+from landmark_diffusion import DDPMPretrainModule, DiffusionHeatmapModule, HeatmapFinetuneModule, LandmarkDataModule
 from landmark_diffusion.runs.checkpoint import read_checkpoint
 from landmark_diffusion.runs.stopping import StopRequested
 from tests.runs.tiny import StopAt, TinyData, TinyModule, Trace, differences, monitored, tiny_trainer, trained_state

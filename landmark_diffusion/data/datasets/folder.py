@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,10 +11,11 @@ import numpy as np
 
 from landmark_diffusion.data.annotations_text import inside, outside_fault
 from landmark_diffusion.data.checks import check_samples, root_folder
-from landmark_diffusion.data.datasets.base import Finding, LandmarkDataset, Stage
+from landmark_diffusion.data.datasets.base import NO_ANNOTATION, Finding, LandmarkDataset, Stage
+from landmark_diffusion.data.datasets.folder_images import FileIndex, bare_images, find_images, images_of
 from landmark_diffusion.data.datasets.folder_table import Row, Table, nearest_column, read_table
 from landmark_diffusion.data.headers import read_headers
-from landmark_diffusion.data.image_io import IMAGE_SUFFIXES, list_images, read_grey
+from landmark_diffusion.data.image_io import read_grey
 from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.data.splits import seeded_split
 from landmark_diffusion.errors import DataError, UserError
@@ -46,6 +48,9 @@ class FolderDataset(LandmarkDataset):
         val_fraction: share of the train rows that becomes val where the split column names no val; 0 for none.
         radii: of the success detection rate, in mm or px; None is 2, 2.5, 3, 4 mm, or without spacing 1, 2, 3, 5 %
             of the images' median diagonal in whole px.
+        labels: False gives the images alone and needs no CSV: those in ``root``, else in ``root/images``, else in any
+            folder within. All of them train, or by ``fractions`` with split "seeded"; only a split by column (split
+            "column", or a ``split_column`` other than "split") reads the CSV, for its images and their parts.
 
     Raises UserError on options that cannot be used, DataError on a missing root or CSV or an unusable header.
     """
@@ -62,6 +67,7 @@ class FolderDataset(LandmarkDataset):
         seed: int = 0,
         val_fraction: float = 0.15,
         radii: tuple[float, ...] | None = None,
+        labels: bool = True,
     ) -> None:
         if split not in ("auto", "column", "seeded"):
             raise UserError(f"split: found {split!r}, expected auto, column or seeded for the dataset folder")
@@ -71,9 +77,15 @@ class FolderDataset(LandmarkDataset):
             raise UserError(f"radii: found {radii}, expected one or more lengths above 0")
         seeded_split(["any"], fractions)  # tells wrong fractions at once
         self.root = root_folder(root, self.name)
-        self.table = read_table(_find_csv(self.root, csv), split_column)
-        self.landmark_names, self.annotator_names = self.table.landmark_names, self.table.annotator_names
-        self.by_column = _by_column(self.table, split, split_column)
+        self.split, self.labels = split, labels
+        self.bare = None if labels or _asks_for_column(split, split_column) else bare_images(self.root)
+        if self.bare is not None:
+            self.table = _bare_table(self.root, self.bare)
+        else:
+            self.table = read_table(_find_csv(self.root, csv), split_column)
+        self.landmark_names = self.table.landmark_names if labels else ()
+        self.annotator_names = self.table.annotator_names if labels else ()
+        self.by_column = self.bare is None and _by_column(self.table, split, split_column)
         self.fractions, self.seed, self.val_fraction = fractions, seed, val_fraction
         known = [row.spacing is not None for row in self.table.rows.values()]
         self.unit = "mm" if known and all(known) else "px"
@@ -107,9 +119,17 @@ class FolderDataset(LandmarkDataset):
 
     def _read(self) -> tuple[list[LandmarkSample], list[DataError]]:
         """Each image that can be used, sorted by name, and what is wrong with the table and the others."""
+        if self.bare is not None:
+            sizes, faults = read_headers(self.bare.values(), self.root)
+            found = [(name, path) for name, path in sorted(self.bare.items()) if path in sizes]
+            return [LandmarkSample(n, sizes[p], NO_ANNOTATION, None, p, str(p)) for n, p in found], faults
+        samples, faults = self._read_table_images()
+        return samples if self.labels else [replace(s, annotations=NO_ANNOTATION) for s in samples], faults
+
+    def _read_table_images(self) -> tuple[list[LandmarkSample], list[DataError]]:
         table = self.table
         places = list(dict.fromkeys((table.path.parent, self.root, self.root / "images")))
-        images, faults = _find_images(table, _FileIndex(places))
+        images, faults = find_images(table, FileIndex(places))
         sizes, header_faults = read_headers(images.values(), self.root)
         samples = []
         for name, path in sorted(images.items()):
@@ -121,7 +141,7 @@ class FolderDataset(LandmarkDataset):
                     faults += _outside_faults(table, row, sizes[path])
                 samples.append(LandmarkSample(name, sizes[path], annotations, row.spacing, path, where))
         faults = [*table.faults, *header_faults, *faults, *self._column_faults(), *_spacing_faults(table)]
-        if not images and not _images_of(places):
+        if not images and not images_of(places):
             faults.insert(0, DataError(f"no image found here or in images/; the table is {table.path}", self.root))
         return samples, [*faults, *_unannotated(table, images)]
 
@@ -132,6 +152,8 @@ class FolderDataset(LandmarkDataset):
     def _parts(self) -> dict[str, list[str]]:
         """Image ids of train, val and test."""
         ids = sorted(self.table.rows)
+        if self.bare is not None and self.split != "seeded":
+            return {"train": ids, "val": [], "test": []}
         if not self.by_column:
             return seeded_split(ids, self.fractions, self.seed)
         parts: dict[str, list[str]] = {"train": [], "val": [], "test": []}
@@ -158,7 +180,7 @@ class FolderDataset(LandmarkDataset):
 
     def _doubts(self) -> list[str]:
         """Landmarks that hardly any image has: often a misspelt name in the long form, or an empty column."""
-        counts = dict.fromkeys(self.landmark_names, 0)
+        counts = dict.fromkeys(self.table.landmark_names, 0)
         for row in self.table.rows.values():
             for landmark in {landmark for _, landmark in row.marks}:
                 counts[landmark] += 1
@@ -170,61 +192,13 @@ class FolderDataset(LandmarkDataset):
         ]
 
 
-class _FileIndex:
-    """Image files of some folders by name and by stem: one listing each, however many rows ask."""
-
-    def __init__(self, places: list[Path]) -> None:
-        self.places = places
-        self.by_name: dict[str, Path] = {}
-        self.by_stem: dict[str, list[Path]] = {}
-        for path in _images_of(places):
-            if path.name not in self.by_name:
-                self.by_name[path.name] = path
-                self.by_stem.setdefault(path.stem, []).append(path)
-
-    def find(self, name: str) -> list[Path]:
-        """Return the files that a name in the table can mean: none, one, or several of the same stem."""
-        if name in self.by_name:
-            return [self.by_name[name]]
-        if name in self.by_stem:
-            return self.by_stem[name]
-        found = (place / f"{name}{suffix}" for place in self.places for suffix in ("", *IMAGE_SUFFIXES))
-        return [path for path in found if path.is_file()][:1]
-
-
-def _images_of(places: list[Path]) -> list[Path]:
-    return [path for place in places for path in list_images(place)]
-
-
-def _find_images(table: Table, index: _FileIndex) -> tuple[dict[str, Path], list[DataError]]:
-    """The file of each row by the row's name, and faults for rows without one and for files meant by two rows."""
-    images: dict[str, Path] = {}
-    faults: list[DataError] = []
-    lines: dict[Path, int] = {}
-    for name, row in table.rows.items():
-        found = index.find(name)
-        if not found:
-            where = ", ".join(str(place) for place in index.places if place.is_dir())
-            faults.append(DataError(f"the image {name!r} is not there; looked in {where}", table.path, row.line))
-        elif len(found) > 1:
-            names = ", ".join(path.name for path in found)
-            faults.append(DataError(f"the image {name!r} can mean {names}; add the suffix", table.path, row.line))
-        elif found[0] in lines:
-            faults.append(
-                DataError(f"{name!r} is the same file as the image in line {lines[found[0]]}", table.path, row.line)
-            )
-        else:
-            images[name], lines[found[0]] = found[0], row.line
-    return images, faults
-
-
 def _unannotated(table: Table, images: Mapping[str, Path]) -> list[DataError]:
     """Images without a row, in the folders where the rows' images lie."""
     used = set(images.values())
     places = sorted({path.parent for path in used})
     return [
         DataError(f"the image has no row in {table.path}", path)
-        for path in _images_of(places)
+        for path in images_of(places)
         if path not in used and not {path.name, path.stem} & table.mentioned
     ]
 
@@ -265,6 +239,11 @@ def _spacing_faults(table: Table) -> list[DataError]:
     ]
 
 
+def _bare_table(root: Path, images: Iterable[str]) -> Table:
+    """Return what a table without landmarks would say of these images."""
+    return Table(root, (), (), {name: Row(name, 0) for name in images}, [], (), None, set())
+
+
 def _find_csv(root: Path, csv: str | Path | None) -> Path:
     if csv is not None:
         for path in (root / Path(csv).expanduser(), Path(csv).expanduser()):
@@ -280,10 +259,13 @@ def _find_csv(root: Path, csv: str | Path | None) -> Path:
     raise DataError(f"{len(found)} CSV files in this folder ({names}); name the one to read by the option csv", root)
 
 
+def _asks_for_column(split: str, split_column: str) -> bool:
+    return split == "column" or (split == "auto" and split_column != "split")
+
+
 def _by_column(table: Table, split: str, split_column: str) -> bool:
     """Whether the split comes from the column; raises DataError where a column that was asked for is not there."""
-    asked = split == "column" or (split == "auto" and split_column != "split")
-    if asked and table.split_column is None:
+    if _asks_for_column(split, split_column) and table.split_column is None:
         raise DataError(
             f"split_column: no column {split_column!r}.{nearest_column(split_column, table.columns)}", table.path, 1
         )

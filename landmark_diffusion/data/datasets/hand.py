@@ -48,7 +48,7 @@ class HandDataset(PaperBDataset):
             if not self.labels:
                 return None
             raise DataError(f"no table of landmarks; expected {_TABLE} in this folder", self.root)
-        return {cells[0] for _, cells in _records(path)}
+        return {cells[0] for _, cells in _records(path) if cells[0]}
 
     def _annotations(
         self, names: Iterable[str], sizes: Mapping[str, tuple[int, int]]

@@ -122,8 +122,7 @@ class Isbi2015Dataset(LandmarkDataset):
         for number, path in images.items():
             if not self.labels:
                 if path in sizes:
-                    spacing = (SPACING_MM, SPACING_MM)
-                    samples.append(LandmarkSample(f"{number:03d}", sizes[path], NO_ANNOTATION, spacing, path, str(path)))
+                    samples.append(_sample(number, sizes[path], NO_ANNOTATION, path, str(path)))
                 continue
             annotations = []
             for annotator, folder in ANNOTATOR_FOLDERS.items():
@@ -135,11 +134,7 @@ class Isbi2015Dataset(LandmarkDataset):
                 faults += more
                 annotations.append(points)
             if len(annotations) == len(ANNOTATOR_FOLDERS) and path in sizes:
-                samples.append(
-                    LandmarkSample(
-                        f"{number:03d}", sizes[path], np.stack(annotations), (SPACING_MM, SPACING_MM), path, str(source)
-                    )
-                )
+                samples.append(_sample(number, sizes[path], np.stack(annotations), path, str(source)))
         return samples, faults
 
     def _locate(self, sample: LandmarkSample, annotator: int, landmark: int) -> str:
@@ -191,6 +186,10 @@ class Isbi2015Dataset(LandmarkDataset):
             return []
         names = ", ".join(f"{n:03d}" for n in sorted(absent)[:5]) + (" ..." if len(absent) > 5 else "")
         return [f"{absent[min(absent)]}: {len(absent)} annotated images are not there ({names}); they are left out"]
+
+
+def _sample(number: int, size: tuple[int, int], annotations: np.ndarray, path: Path, source: str) -> LandmarkSample:
+    return LandmarkSample(f"{number:03d}", size, annotations, (SPACING_MM, SPACING_MM), path, source)
 
 
 def read_points(path: Path, size: tuple[int, int] | None = None) -> tuple[np.ndarray, list[DataError]]:

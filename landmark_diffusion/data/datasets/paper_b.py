@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -71,13 +71,15 @@ class PaperBDataset(LandmarkDataset):
         images, faults = self._find_images()
         annotated = self._annotated_names()
         wanted = self._parts(images, annotated)["test" if stage == "predict" else stage]
-        messages = [*self._absent(images, wanted, f"this part of split {self.split}"), *self._other_count(annotated)]
-        if not images:
-            raise self._no_image()
         samples, more = self._read([name for name in wanted if name in images], images)
         for fault in (*faults, *more):
             raise fault
-        for message in messages:
+        absent = self._absent(images, wanted, f"images of this part of split {self.split}")
+        if absent and self._refuses_absent:
+            raise DataError(absent, self.root)
+        if not images:
+            raise self._no_image()
+        for message in ([f"{self.root}: {absent}"] if absent else []) + self._other_count(images, annotated):
             warnings.warn(message, stacklevel=2)
         return samples
 
@@ -95,15 +97,16 @@ class PaperBDataset(LandmarkDataset):
             annotated, faults = set(), [*faults, error]
         names = sorted(images if annotated is None or not self.labels else annotated)
         samples, more = self._read(names, images)
-        doubts = self._other_count(annotated) if annotated else []
-        try:
-            doubts += self._absent(images, annotated or (), "the annotated images")
-        except DataError as error:
-            faults.append(error)
+        doubts = self._other_count(images, annotated)
+        if absent := self._absent(images, annotated or (), "annotated images"):
+            if self._refuses_absent:
+                faults.append(DataError(absent, self.root))
+            else:
+                doubts.append(f"{self.root}: {absent}")
         if not images:
             faults.append(self._no_image())
-        findings = check_samples(self, samples, [*faults, *more], decode, self._locate)
         doubts += self._without_annotation(images, annotated) if self.labels else []
+        findings = check_samples(self, samples, [*faults, *more], decode, self._locate)
         return findings + [Finding("warning", message) for message in doubts]
 
     def _locate(self, sample: LandmarkSample, annotator: int, landmark: int) -> str:
@@ -150,28 +153,33 @@ class PaperBDataset(LandmarkDataset):
     def _no_image(self) -> DataError:
         return DataError(f"no image found; expected {self.image_files} in this folder", self.root)
 
-    def _absent(self, images: Iterable[str], wanted: Iterable[str], where: str) -> list[str]:
-        """What to say about images that are not there; raises DataError where all of them are required."""
+    @property
+    def _refuses_absent(self) -> bool:
+        return self.require_all and self.split == "paper_b"
+
+    def _absent(self, images: Iterable[str], wanted: Iterable[str], what: str) -> str:
+        """What to say about wanted images that are not there; empty if all are."""
         wanted = set(wanted)
         absent = sorted(wanted - set(images))
-        if not absent or self.split != "paper_b":
-            return []
+        if not absent:
+            return ""
         file = self.image_files.replace("*", absent[0])
-        message = f"{len(absent)} of the {len(wanted)} images of {where} are not there, the first is {file}"
-        if self.require_all:
-            raise DataError(
-                f"{message}; set data.dataset_options.require_all: false to go on with the others", self.root
-            )
-        return [f"{self.root}: {message}; going on with {len(wanted) - len(absent)}"]
+        advice = (
+            "set data.dataset_options.require_all: false to go on with the others"
+            if self._refuses_absent
+            else f"going on with {len(wanted) - len(absent)}"
+        )
+        return f"{len(absent)} of the {len(wanted)} {what} are not there, the first is {file}; {advice}"
 
-    def _other_count(self, annotated: set[str] | None) -> list[str]:
+    def _other_count(self, images: Collection[str], annotated: set[str] | None) -> list[str]:
         """A doubt if the split is made over another number of names than the paper's, so that its parts differ."""
         expected = sum(NAME_SPLITS[self.name])
-        if self.split != "paper_b" or annotated is None or len(annotated) == expected:
+        names, what = (images, "images without any annotation") if annotated is None else (annotated, "annotated names")
+        if self.split != "paper_b" or len(names) in (0, expected):
             return []
         return [
-            f"{self.root}: found {len(annotated)} annotated names, expected {expected}: the parts of split paper_b, "
-            "made by counting, are not those of the whole set"
+            f"{self.root}: found {len(names)} {what}, expected {expected}: the parts of split paper_b, made by count, "
+            "are not those of the whole set"
         ]
 
     def _without_annotation(self, images: Mapping[str, Path], annotated: Iterable[str] | None) -> list[str]:
