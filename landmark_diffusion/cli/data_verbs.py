@@ -102,6 +102,8 @@ def _build(arguments: argparse.Namespace) -> LandmarkDataset:
     options |= {key: value for key, value in given.items() if value is not None}
     if arguments.split_column is not None:
         options["split_column"] = arguments.split_column
+    if section.get("labels") is False:
+        options["labels"] = False
     return build_dataset(name, arguments.root or section.get("root"), **options)
 
 

@@ -70,7 +70,8 @@ def _doubt(dataset: LandmarkDataset, sample: LandmarkSample, outliers: list[Outl
         "position": "far from the place that these points have in other images",
         "prediction": "far from where the image's other points put them (swapped, slipped?)",
     }[first.kind]
-    return f"{where(sample, first.annotator, first.landmark)}: {sample.image_id}{by}: {what}: landmark {points}"
+    word = "" if points.startswith("landmark ") else "landmark "
+    return f"{where(sample, first.annotator, first.landmark)}: {sample.image_id}{by}: {what}: {word}{points}"
 
 
 def _tracked(items: Sequence[LandmarkSample], label: str) -> Iterable[LandmarkSample]:

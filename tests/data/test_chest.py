@@ -161,4 +161,4 @@ def test_an_unusual_point_is_doubted_by_its_line(tmp_path: Path) -> None:
         _image(tmp_path, f"CHNCXR_{number:04d}_0", (400, 400))
         _label(tmp_path, f"CHNCXR_{number:04d}_0", ["6", *(f"{x:.5f} {y:.5f}" for x, y in shares)])
     doubts = [finding.message for finding in ChestDataset(tmp_path).check(decode=False)]
-    assert any("CHNCXR_0007_0.txt:5: " in message and "landmark 4 (" in message for message in doubts)
+    assert any("CHNCXR_0007_0.txt:5: " in message and ": landmark 4 (" in message for message in doubts)

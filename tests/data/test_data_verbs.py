@@ -57,6 +57,13 @@ def test_config_tells_the_dataset_and_options_come_over_it(root: Path, capsys: p
     assert run_data_check(["-c", "nested.yaml"]) == 0
 
 
+def test_a_config_without_labels_asks_for_no_table(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "points.csv").unlink()
+    Path("bare.yaml").write_text(f"data: {{dataset: folder, root: {str(root)!r}, labels: false}}\n")
+    assert run_data_check(["--config", "bare.yaml"]) == 0
+    assert "train 3, val 0, test 0" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [

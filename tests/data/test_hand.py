@@ -132,6 +132,20 @@ def test_no_image_at_all(tmp_path: Path) -> None:
     assert any("no image found" in finding.message for finding in dataset.check())
 
 
+def test_check_lists_an_unusable_table_instead_of_stopping(root: Path) -> None:
+    for spoil in (lambda path: path.write_bytes(b"\xff\xfe\x00"), lambda path: path.unlink()):
+        spoil(root / "all.csv")
+        findings = HandDataset(root).check()
+        assert [finding.level for finding in findings] == ["error"] and "all.csv" in findings[0].message
+        assert len(HandDataset(root, split="all_train", labels=False).samples("train")) == 3
+
+
+def test_a_table_that_names_no_image_is_refused(root: Path) -> None:
+    (root / "all.csv").write_text(_row("1.jpg") + "\n")
+    with pytest.raises(DataError, match=r"none of the 3 images .* first image is named 1, the first annotation 1\.jpg"):
+        HandDataset(root, split="all_train").samples("train")
+
+
 def test_unknown_split(root: Path) -> None:
     with pytest.raises(UserError, match="split: found 'official', expected one of paper_b, all_train"):
         HandDataset(root, split="official")
@@ -143,7 +157,7 @@ def test_check_lists_all_faults_at_once(tmp_path: Path, capsys: pytest.CaptureFi
         row[0] = name
     cells[1].pop()
     cells[2][3] = "nan"  # x of landmark 2
-    cells[3][9:11] = cells[3][1:3]  # landmark 5 on landmark 1
+    cells[3][9:11] = [f"{float(value) + 0.5}" for value in cells[3][1:3]]  # landmark 5 beside landmark 1: 70 mm a pixel
     cells[4][74] = "80"  # y of landmark 37
     images = ["good", "short", "nan", "wrist", "outside", "unlisted", "broken"]
     root = _write(tmp_path / "hand", [",".join(row) for row in [*cells, ["broken", *cells[0][1:]]]], images)
@@ -154,7 +168,7 @@ def test_check_lists_all_faults_at_once(tmp_path: Path, capsys: pytest.CaptureFi
     expected = [
         "all.csv:2: found 73 values behind 'short', expected 74",
         "all.csv:3: found 'nan', expected a finite number for x of landmark 2 of 'nan'",
-        "all.csv:4: landmark 1 and landmark 5 of 'wrist', the ends of the wrist, are the same point",
+        "all.csv:4: landmark 1 and landmark 5 of 'wrist', the ends of the wrist, are less than a pixel apart",
         "all.csv:5: landmark 37 of outside lies at",
         "all.csv:6: the image 'good' is there twice, first in line 1",
         "1 of the 7 annotated images are not there, the first is jpg/absent.jpg",

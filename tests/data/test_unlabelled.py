@@ -47,8 +47,9 @@ def test_a_bare_folder_trains_on_every_image(tmp_path: Path) -> None:
         (("images/a.png", "images/site 2/a.png", "other/x.png"), ["a.png", "site 2/a.png"]),
         (("2019/a.png", "2020/deep/a.png"), ["2019/a.png", "2020/deep/a.png"]),
         (("a.png", "masks/a.png"), ["a.png"]),
+        (("2019/a.png", ".thumbnails/a.png", "2019/.cache/b.png"), ["2019/a.png"]),
     ],
-    ids=["images/", "folders within", "the root alone"],
+    ids=["images/", "folders within", "the root alone", "hidden folders"],
 )
 def test_where_images_are_found(tmp_path: Path, files: tuple[str, ...], expected: list[str]) -> None:
     assert _ids(FolderDataset(_images(tmp_path / "own", *files), labels=False)) == expected

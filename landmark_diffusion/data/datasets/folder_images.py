@@ -13,12 +13,19 @@ def bare_images(root: Path) -> dict[str, Path]:
     """Return the images of a folder without a table, by the path within the folder where they are.
 
     Those are the images in ``root``; if there is none, those in ``root/images`` and the folders within; if there is no
-    such folder either, those in all folders within ``root``. Raises DataError if there is none.
+    such folder either, those in all folders within ``root``. Hidden folders (thumbnails of a file manager) are passed
+    over. Raises DataError if there is none.
     """
     for place, recursive in ((root, False), (root / "images", True), (root, True)):
-        if found := list_images(place, recursive):
-            return {path.relative_to(place).as_posix(): path for path in found}
+        names = {path.relative_to(place): path for path in list_images(place, recursive)}
+        found = {name.as_posix(): path for name, path in names.items() if not _hidden(name)}
+        if found:
+            return found
     raise DataError(f"no image found here or in the folders within; expected {', '.join(IMAGE_SUFFIXES)}", root)
+
+
+def _hidden(name: Path) -> bool:
+    return any(part.startswith(".") for part in name.parts)
 
 
 class FileIndex:

@@ -69,7 +69,7 @@ class PaperBDataset(LandmarkDataset):
     def samples(self, stage: Stage) -> list[LandmarkSample]:
         """Samples of one stage by name; "predict" is the test part. Raises DataError on the first fault."""
         images, faults = self._find_images()
-        annotated = self._annotated_names()
+        annotated = self._names_for_split()
         wanted = self._parts(images, annotated)["test" if stage == "predict" else stage]
         samples, more = self._read([name for name in wanted if name in images], images)
         for fault in (*faults, *more):
@@ -79,6 +79,12 @@ class PaperBDataset(LandmarkDataset):
             raise DataError(absent, self.root)
         if not images:
             raise self._no_image()
+        if self.split == "all_train" and annotated is not None and not annotated & set(images):
+            raise DataError(
+                f"none of the {len(images)} images has an annotation: the first image is named {min(images)}, "
+                f"the first annotation {min(annotated, default='missing')}; expected the same names",
+                self.root,
+            )
         for message in ([f"{self.root}: {absent}"] if absent else []) + self._other_count(images, annotated):
             warnings.warn(message, stacklevel=2)
         return samples
@@ -92,9 +98,9 @@ class PaperBDataset(LandmarkDataset):
         """All faults and doubts in the annotations and images, whatever the split."""
         images, faults = self._find_images()
         try:
-            annotated = self._annotated_names()
+            annotated = self._names_for_split()
         except DataError as error:
-            annotated, faults = set(), [*faults, error]
+            return [Finding("error", str(fault)) for fault in (*faults, error)]
         names = sorted(images if annotated is None or not self.labels else annotated)
         samples, more = self._read(names, images)
         doubts = self._other_count(images, annotated)
@@ -111,6 +117,10 @@ class PaperBDataset(LandmarkDataset):
 
     def _locate(self, sample: LandmarkSample, annotator: int, landmark: int) -> str:
         return sample.source
+
+    def _names_for_split(self) -> set[str] | None:
+        """Annotated names; None where no annotation is wanted, so that none has to be readable."""
+        return self._annotated_names() if self.labels or self.split == "paper_b" else None
 
     def _find_images(self) -> tuple[dict[str, Path], list[DataError]]:
         """Images by name, less the excluded ones, and a fault for each name that two files have."""
