@@ -120,9 +120,11 @@ class HeatmapFinetuneModule(LandmarkModule):
         self.transfer: Transfer | None = None
         """What was taken from ``pretrained``; None before training and without it."""
         self._has_weights = False
-        if encoder_rate == 0:
-            for parameter in encoder_parameters(self.network):
-                parameter.requires_grad_(False)
+        frozen = encoder_parameters(self.network) if encoder_rate == 0 else []
+        if null_time == "zero" and self.network.time is not None:
+            frozen += self.network.time.parameters()  # unused, which DDP would wait for
+        for parameter in frozen:
+            parameter.requires_grad_(False)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A resumed or tested checkpoint has its own weights: the start is not needed any more."""

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.end_to_end.console import ldx, read_rows
+from tests.end_to_end.console import ldx, read_rows, run
+from tests.end_to_end.wandb_file import history_keys
 
 NETWORK = (
     "--data.size=[32,40]",
@@ -104,3 +105,41 @@ def test_pretraining_another_network_is_refused_before_anything_is_lost(pretrain
 def test_an_unknown_protocol_is_refused_before_the_test_runs(finetuned: Path) -> None:
     outcome = ldx("test", *FINETUNE, "--run_folder", str(finetuned), "--protocols=[paper_c]")
     assert outcome.status == 1 and "paper_c" in outcome.err
+
+
+TWO = ("--config", "ddp.yaml", "--trainer.accelerator=cpu", "--trainer.devices=2")
+
+
+@pytest.mark.slow
+def test_both_stages_on_two_processes(tmp_path: Path) -> None:
+    """No weight is left without a gradient, three images count three times, and samples are written once."""
+    first, second = tmp_path / "pretrain", tmp_path / "finetune"
+    outcome = run(["fit", *PRETRAIN, *TWO, "--run_folder", str(first)], tmp_path)
+    assert outcome.status == 0, outcome.err
+    assert [row["step"] for row in read_rows(first / "samples" / "statistics.csv")] == ["4", "6"]
+    start = ("--model.pretrained", str(first / "checkpoints" / "step_6.ckpt"))
+    plateau = ("--model.lr_schedule=plateau", "--model.plateau_patience=0", "--model.early_stopping_patience=2")
+    options = [*FINETUNE, *start, *plateau, "--data.dataset_options.count=[4,3,5]", "--run_folder", str(second)]
+    outcome = run(["fit", *options, *TWO], tmp_path)
+    assert outcome.status == 0, outcome.err
+    assert outcome.out.count("the last convolution is replaced") == 1
+    found = {}
+    for name, more in (("one", ()), ("two", TWO)):
+        outcome = run(["validate", *options, *more, "--data.eval_batch_size=1"], tmp_path)
+        assert outcome.status == 0, outcome.err
+        found[name] = json.loads((second / "validate" / "metrics.json").read_text())["variants"]["heatmap"]
+    assert found["one"]["images"] == 3
+    assert found["one"]["mre"] == pytest.approx(found["two"]["mre"], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_samples_and_curves_go_to_weights_and_biases(tmp_path: Path) -> None:
+    """Offline: neither an account nor a network is needed."""
+    folder, home = tmp_path / "run", tmp_path / "home"
+    home.mkdir()
+    surroundings = {"HOME": str(home), "WANDB_API_KEY": "", "WANDB_BASE_URL": "http://127.0.0.1:9"}
+    options = ("--trainer.log_every_n_steps=1", "--wandb", "offline", "--run_folder", str(folder))
+    outcome = run(["fit", *PRETRAIN, *options], tmp_path, **surroundings)
+    assert outcome.status == 0, outcome.err
+    (file,) = (folder / "wandb").glob("offline-run-*/run-*.wandb")
+    assert {"train/loss", "val/loss", "samples/generated", "samples/histogram_distance"} <= history_keys(file)
