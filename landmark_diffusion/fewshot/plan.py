@@ -20,6 +20,7 @@ NO_TARGET = "default"
 CHECKPOINTS = ("best", "last")
 STAGES = ("test", "val")
 PRETRAINED = "model.init_args.pretrained"
+LR_SCHEDULE, EARLY_STOPPING = "model.init_args.lr_schedule", "model.init_args.early_stopping_patience"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+]*")
 _SHARED = ("data.dataset", "data.split", "data.dataset_options")
 """Options that decide which images there are, so that no start or target may have its own."""
@@ -167,6 +168,7 @@ def _checked_plan(section: dict[str, Any], cell_options: Options) -> Plan:
         keep_checkpoints=_flag(section, "keep_checkpoints"),
     )
     _refuse_conflicts(plan, cell_options)
+    _refuse_hidden_labels(plan)
     return plan
 
 
@@ -187,6 +189,20 @@ def _refuse_conflicts(plan: Plan, cell_options: Options) -> None:
         for target, theirs in plan.targets.items():
             for option in ours.keys() & theirs.keys():
                 raise UserError(f"{SECTION}: the start {start} and the target {target} both set {option}; keep one")
+
+
+def _refuse_hidden_labels(plan: Plan) -> None:
+    """Refuse "last", which promises that no validation label was used, where training itself follows these labels."""
+    if "last" not in plan.checkpoints:
+        return
+    for cell in plan.cells():
+        options = over(plan.base(), plan.own_options(cell.start, cell.target))
+        if options.get(LR_SCHEDULE) == "plateau" or (options.get(EARLY_STOPPING) or 0) > 0:
+            raise UserError(
+                f"{SECTION}.checkpoints: last stands for training without validation labels, but {cell.name} lowers its "
+                f"learning rate or ends by them; give its options {LR_SCHEDULE}: cosine (or constant) and "
+                f"{EARLY_STOPPING}: 0, or set {SECTION}.checkpoints: [best]"
+            )
 
 
 def _axis(section: Mapping[str, Any], key: str) -> dict[str, Options]:

@@ -28,7 +28,7 @@ def test_options_go_from_configs_over_options_and_command_line_to_the_start(tmp_
     assert plan.own_options("scratch", "default") == {RATE: 0.001}
 
 
-@pytest.mark.parametrize("config", [path for path in installed_configs() if path.stem.endswith("_fewshot")], ids=str)
+@pytest.mark.parametrize("config", [path for path in installed_configs() if "_fewshot" in path.stem], ids=str)
 def test_the_installed_grids_are_read(config: Path) -> None:
     plan = read_plan([config.name])
     assert plan.base()["data.dataset"]
@@ -114,3 +114,12 @@ def test_a_config_of_another_verb_is_told(tmp_path: Path) -> None:
         read_plan([str(tmp_path / "cell.yaml")])
     with pytest.raises(UserError, match="needs --config"):
         read_plan([])
+
+
+@pytest.mark.parametrize(
+    "options", [{"model.lr_schedule": "plateau"}, {"model.early_stopping_patience": 3}], ids=["plateau", "stopping"]
+)
+def test_last_weights_that_followed_validation_labels_are_not_called_free_of_them(tmp_path: Path, options) -> None:
+    with pytest.raises(UserError, match=r"checkpoints: last stands for training without validation labels.*\[best\]"):
+        read_plan([str(write_config(tmp_path, options=options))])
+    assert read_plan([str(write_config(tmp_path, options=options, checkpoints=["best"]))]).checkpoints == ("best",)
