@@ -12,6 +12,9 @@ from landmark_diffusion.cli.config_files import config_paths
 from landmark_diffusion.cli.suggestions import did_you_mean
 from landmark_diffusion.errors import UserError
 
+GRID = "fewshot"
+"""The section of a config of `ldx fewshot`."""
+
 
 def check_linked_options(links: dict[str, str]) -> None:
     """Refuse an explicit value for an option that another one decides: jsonargparse would drop it without a word.
@@ -39,7 +42,8 @@ def check_configs(paths: list[Path], options: list[str]) -> None:
         for section in load_yaml(path):
             if str(section) not in sections:
                 line = line_of(path, [str(section)])
-                raise UserError(f"{path}:{line}: unknown section {section}.{did_you_mean(str(section), sections)}")
+                hint = did_you_mean(str(section), sections) if section != GRID else " It is for `ldx fewshot --config`."
+                raise UserError(f"{path}:{line}: unknown section {section}.{hint}")
 
 
 def line_of(path: Path, keys: list[str]) -> int | None:

@@ -8,13 +8,13 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from landmark_diffusion.cli.config_checks import line_of, load_yaml
+from landmark_diffusion.cli.config_checks import GRID, line_of, load_yaml
 from landmark_diffusion.cli.config_files import find_config
 from landmark_diffusion.cli.suggestions import did_you_mean
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.fewshot.options import Options, checked, config_options, over
 
-SECTION = "fewshot"
+SECTION = GRID
 NO_TARGET = "default"
 """The target's name in results where the plan has no such axis."""
 CHECKPOINTS = ("best", "last")
@@ -199,8 +199,8 @@ def _refuse_hidden_labels(plan: Plan) -> None:
         options = over(plan.base(), plan.own_options(cell.start, cell.target))
         if options.get(LR_SCHEDULE) == "plateau" or (options.get(EARLY_STOPPING) or 0) > 0:
             raise UserError(
-                f"{SECTION}.checkpoints: last stands for training without validation labels, but {cell.name} lowers its "
-                f"learning rate or ends by them; give its options {LR_SCHEDULE}: cosine (or constant) and "
+                f"{SECTION}.checkpoints: last stands for training without validation labels, but {cell.name} lowers "
+                f"its learning rate or ends by them; give its options {LR_SCHEDULE}: cosine (or constant) and "
                 f"{EARLY_STOPPING}: 0, or set {SECTION}.checkpoints: [best]"
             )
 

@@ -38,3 +38,11 @@ def test_misspelt_option_of_the_real_model(
         assert main(["fit", "--config", "phantom_diffusion.yaml", f"--model.{typed}", "1"]) == 1
         assert f"Did you mean {meant}" in capsys.readouterr().err
     assert "torch" in sys.modules
+
+
+def test_a_grid_given_to_fit_is_told_its_own_verb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "--config", "ceph_fewshot.yaml"]) == 1
+    assert "unknown section fewshot. It is for `ldx fewshot --config`" in capsys.readouterr().err

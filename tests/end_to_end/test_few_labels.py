@@ -142,4 +142,4 @@ def test_samples_and_curves_go_to_weights_and_biases(tmp_path: Path) -> None:
     outcome = run(["fit", *PRETRAIN, *options], tmp_path, **surroundings)
     assert outcome.status == 0, outcome.err
     (file,) = (folder / "wandb").glob("offline-run-*/run-*.wandb")
-    assert {"train/loss", "val/loss", "samples/generated", "samples/histogram_distance"} <= history_keys(file)
+    assert {"train/loss", "val/loss", "samples/generated", "samples/histogram_distance"} <= history_keys(file).keys()
