@@ -25,7 +25,7 @@ from landmark_diffusion.fewshot.table import (
 )
 from landmark_diffusion.files import atomic_write_text
 from landmark_diffusion.metrics.protocols import PROTOCOLS
-from landmark_diffusion.metrics.records import RUN_BY_SPREADSHEETS
+from landmark_diffusion.metrics.records import spreadsheet_safe
 from landmark_diffusion.reporting.grid import Grid, escape
 
 if TYPE_CHECKING:
@@ -254,4 +254,4 @@ def _write_csv(path: Path, rows: Iterable[Iterable[Any]]) -> None:
 
 
 def _safe(value: Any) -> Any:
-    return "'" + value if isinstance(value, str) and value.startswith((*RUN_BY_SPREADSHEETS, "'")) else value
+    return spreadsheet_safe(value) if isinstance(value, str) else value

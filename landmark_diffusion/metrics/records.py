@@ -203,10 +203,17 @@ def _number(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.6f}"
 
 
+def spreadsheet_safe(text: str) -> str:
+    """Put an apostrophe in front of a text that a spreadsheet would run as a formula.
+
+    A text that itself begins with an apostrophe gets one too, so that reading can always take one away.
+    """
+    return "'" + text if text.startswith((*RUN_BY_SPREADSHEETS, "'")) else text
+
+
 def _text(text: str) -> str:
     """One cell. (csv.writer leaves a carriage return unquoted when lines end in a newline alone.)"""
-    # A text that itself begins with an apostrophe gets one too, so that reading can always take one away.
-    safe = "'" + text if text.startswith((*RUN_BY_SPREADSHEETS, "'")) else text
+    safe = spreadsheet_safe(text)
     return '"' + safe.replace('"', '""') + '"' if any(mark in safe for mark in ',"\r\n') else safe
 
 
