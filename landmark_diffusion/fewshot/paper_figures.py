@@ -14,7 +14,7 @@ from landmark_diffusion.reporting.grid import Grid
 PAPER = "Di Via, Odone and Pastore, Self-Supervised Pre-Training with Diffusion Model for Few-Shot Landmark Detection"
 DISC, ONE_PIXEL = "Our method", "Our method with [35]"  # as printed
 METHODS = {DISC: "DDPM, Gaussian disc", ONE_PIXEL: "DDPM, contour-hugging (one pixel)"}
-METHOD_OF_TARGET = {"disc": DISC, "one_hot": ONE_PIXEL}
+METHOD_OF_TARGET = {"disc": DISC, "one_hot": ONE_PIXEL, "contour_hugging": ONE_PIXEL}
 """Which of the paper's two own methods a target of ours belongs beside."""
 
 
