@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,9 +104,13 @@ def _propose(plan: Plan) -> Manifest:
     from landmark_diffusion.fewshot.options import data_section
 
     section = data_section(plan.base())
-    dataset = build_dataset(section["name"], section["root"], **section["options"])
     stages: tuple[Stage, ...] = ("train", "val", "test")
-    parts: dict[str, list[str]] = {stage: [each.image_id for each in dataset.samples(stage)] for stage in stages}
+    with warnings.catch_warnings(record=True) as doubts:
+        warnings.simplefilter("always")
+        dataset = build_dataset(section["name"], section["root"], **section["options"])
+        parts: dict[str, list[str]] = {stage: [each.image_id for each in dataset.samples(stage)] for stage in stages}
+    for doubt in doubts:
+        print(f"warning: {doubt.message}", file=sys.stderr, flush=True)
     checkpoints = list(plan.checkpoints)
     if not parts["val"] and "best" in checkpoints:
         checkpoints.remove("best")

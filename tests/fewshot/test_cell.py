@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from landmark_diffusion.errors import DataError
+from landmark_diffusion.errors import DataError, UserError
 from landmark_diffusion.fewshot.cell import Job, check_options, run_job
 from landmark_diffusion.fewshot.results import RESULT, read_results
 
@@ -18,16 +19,17 @@ SUMMARY = {"images": 7, "mre": 3.5, "std": 1.0, "median": 2.0, "sdr": {"2": 40.0
 class FakeLdx:
     """Writes what ``ldx fit`` and ``ldx test`` would; fails or is stopped at a verb."""
 
-    def __init__(self, folder: Path, fail: str = "", stop: str = "") -> None:
-        self.folder, self.fail, self.stop = folder, fail, stop
+    def __init__(self, folder: Path, fail: str = "", stop: str = "", kept: Sequence[str] = ("best", "last")) -> None:
+        self.folder, self.fail, self.stop, self.kept = folder, fail, stop, kept
         self.calls: list[list[str]] = []
 
     def __call__(self, line: list[str]) -> int:
         self.calls.append(line)
         if line[0] == "fit":
             (self.folder / "checkpoints").mkdir(exist_ok=True)
-            with zipfile.ZipFile(self.folder / "checkpoints" / "last.ckpt", "w") as file:
-                file.writestr("archive/data.pkl", "")
+            for name in self.kept:
+                with zipfile.ZipFile(self.folder / "checkpoints" / f"{name}.ckpt", "w") as file:
+                    file.writestr("archive/data.pkl", "")
         if line[0] == self.stop:
             raise SystemExit(143)
         if line[0] == self.fail:
@@ -100,7 +102,7 @@ def test_a_finished_fit_is_not_begun_again_when_the_test_was_stopped(job: Job) -
 def test_a_damaged_checkpoint_begins_anew(job: Job) -> None:
     folder = Path(job.folder)
     with pytest.raises(SystemExit):
-        run_job(job, FakeLdx(folder, stop="fit"))
+        run_job(job, FakeLdx(folder, stop="fit", kept=["last"]))
     (folder / "checkpoints" / "last.ckpt").write_bytes(b"cut short")
     ldx = FakeLdx(folder)
     with pytest.warns(UserWarning, match="cut short"):
@@ -142,3 +144,9 @@ def test_options_are_checked_until_the_first_that_is_refused() -> None:
 
     assert check_options([["fit"], ["fit", "--bad"], ["fit"]], ldx) == 1
     assert seen == [["fit", "--print_config"], ["fit", "--bad", "--print_config"]]
+
+
+def test_a_training_too_short_for_a_validation_says_what_to_change(job: Job) -> None:
+    with pytest.raises(UserError, match=r"a-n2-d1: training ended before its first validation.*checkpoints: \[last\]"):
+        run_job(job, FakeLdx(Path(job.folder), kept=["last"]))
+    assert not (Path(job.folder) / RESULT).exists()
