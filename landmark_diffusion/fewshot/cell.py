@@ -99,8 +99,8 @@ def run_job(job: Job, ldx: Callable[[list[str]], int]) -> int:
             if checkpoint == "best" and RunFolder(folder).best() is None:
                 raise UserError(
                     f"{job.name}: training ended before its first validation, so there is no best checkpoint; train "
-                    "for longer, validate earlier (trainer.check_val_every_n_epoch, trainer.val_check_interval), or set "
-                    "fewshot.checkpoints: [last]"
+                    "for longer, validate earlier (trainer.check_val_every_n_epoch, trainer.val_check_interval), or "
+                    "set fewshot.checkpoints: [last]"
                 )
             if status := ldx(job.evaluate(checkpoint)):
                 return status
