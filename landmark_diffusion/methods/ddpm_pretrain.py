@@ -34,7 +34,7 @@ class DDPMPretrainModule(TrainedModule):
         parameterisation: what the network predicts: "epsilon" (eq. 5), "x0" or "v".
         self_conditioning: let the network see its own earlier estimate of x0 (Chen et al. 2023; the released code).
         image_range: the grey levels 0 and 1 of a batch become these; fine-tuning sees the same.
-        sampler: "ddim" or "ddpm" for generated radiographs.
+        sampler: "ddpm" or "ddim" for generated radiographs; after short training "ddim" leaves noise in some of them.
         sampling_steps: network evaluations of a generated radiograph.
         sample_every, sample_count: optimiser steps between two grids of generated radiographs (0: none), and how many.
         statistics_count: generated radiographs whose histogram and spectrum are compared with the training images'.
@@ -64,8 +64,8 @@ class DDPMPretrainModule(TrainedModule):
         parameterisation: Parameterisation = "epsilon",
         self_conditioning: bool = False,
         image_range: tuple[float, float] = (-1.0, 1.0),
-        sampler: Literal["ddpm", "ddim"] = "ddim",
-        sampling_steps: int = 50,
+        sampler: Literal["ddpm", "ddim"] = "ddpm",
+        sampling_steps: int = 250,
         sample_every: int = 2000,
         sample_count: int = 8,
         statistics_count: int = 32,
