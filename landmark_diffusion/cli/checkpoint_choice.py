@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
-
 from landmark_diffusion.cli.suggestions import did_you_mean
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.runs.folder import RunFolder
+from landmark_diffusion.runs.say import say
 
 RUNS = Path("runs")
 
@@ -35,7 +34,7 @@ def choose_checkpoint(verb: str, run: RunFolder, asked: str | None, overwrite: b
             "measuring. Train first (`ldx fit` with the same config), or name a run with --run_folder or a file with "
             "--ckpt_path." + _other_runs(run)
         )
-    _say(f"{verb}: using the checkpoint {found}")
+    say(f"{verb}: using the checkpoint {found}")
     return found
 
 
@@ -52,7 +51,7 @@ def _choose_for_fit(run: RunFolder, asked: str | None, overwrite: bool) -> Path 
             f"--ckpt_path {asked} belongs to another run, and the run folder {run.path} already holds checkpoints, "
             "which would be replaced; choose another --run_folder, or --ckpt_path last to continue the one there"
         )
-    _say(f"fit: continuing from {found}")
+    say(f"fit: continuing from {found}")
     return found
 
 
@@ -71,11 +70,6 @@ def _find(run: RunFolder, asked: str) -> Path:
         known = sorted({str(p) for folder in folders if folder.is_dir() for p in folder.glob("*.ckpt")})
         raise UserError(f"--ckpt_path {asked}: no such file.{did_you_mean(asked, ['last', 'best', *known])}")
     return path
-
-
-@rank_zero_only
-def _say(line: str) -> None:
-    print(line, flush=True)  # not a log record: whoever silences logging still needs to know what was measured
 
 
 def _other_runs(run: RunFolder) -> str:

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from landmark_diffusion.cli.callbacks import FACTS_KEY
 from landmark_diffusion.errors import UserError
+from landmark_diffusion.methods.pretrained import as_lists
 from landmark_diffusion.runs.checkpoint import read_checkpoint
 
 INTERNAL = ("_instantiator", "_class_path")
@@ -115,7 +116,7 @@ def _check_landmarks(content: CheckpointContent, data: LightningDataModule | Non
 def _differences(content: CheckpointContent, model: LightningModule) -> dict[str, tuple[Any, Any]]:
     """Options whose values differ, as option -> (checkpoint's, config's); an option that one of them lacks is left."""
     now = {key: value for key, value in model.hparams.items() if key not in INTERNAL}
-    shared = [key for key in content.hparams if key in now and _plain(content.hparams[key]) != _plain(now[key])]
+    shared = [key for key in content.hparams if key in now and as_lists(content.hparams[key]) != as_lists(now[key])]
     differences = {key: (content.hparams[key], now[key]) for key in shared}
     name, trained = type(model).__name__, content.class_path.rsplit(".", 1)[-1]
     return {"class_path": (trained, name), **differences} if trained and trained != name else differences
@@ -125,7 +126,7 @@ def _data_differences(content: CheckpointContent, data: LightningDataModule | No
     return {
         key: (content.data[key], getattr(data, key))
         for key in DATA_THAT_MATTERS
-        if key in content.data and hasattr(data, key) and _plain(content.data[key]) != _plain(getattr(data, key))
+        if key in content.data and hasattr(data, key) and as_lists(content.data[key]) != as_lists(getattr(data, key))
     }
 
 
@@ -153,14 +154,10 @@ def _listed(differences: dict[str, tuple[Any, Any]]) -> str:
     lines = []
     for key, (trained, now) in sorted(differences.items()):
         option = key if "." in key else "model.class_path" if key == "class_path" else f"model.init_args.{key}"
-        lines.append(f"  {option}: {_plain(trained)} in the checkpoint, {_plain(now)} in the config")
+        lines.append(f"  {option}: {as_lists(trained)} in the checkpoint, {as_lists(now)} in the config")
     return "\n".join(lines)
 
 
 def _named(names: tuple[str, ...]) -> str:
     shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
     return f" ({shown})" if names else ""
-
-
-def _plain(value: Any) -> Any:
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

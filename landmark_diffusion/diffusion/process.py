@@ -5,10 +5,15 @@ All take tensors (B, ...) and steps t (B,), and calculate in float32 or better.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 
 from landmark_diffusion.diffusion.noise_schedule import NoiseSchedule, at_steps
 from landmark_diffusion.errors import UserError
+
+Parameterisation = Literal["x0", "epsilon", "v"]
+"""What a diffusion network predicts."""
 
 
 def add_noise(schedule: NoiseSchedule, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -53,6 +58,32 @@ def noise_from_v(schedule: NoiseSchedule, x_t: torch.Tensor, v: torch.Tensor, t:
     """noise = sqrt(1 - alpha_bar_t) x_t + sqrt(alpha_bar_t) v; finite for every schedule."""
     signal, sigma = scales(schedule, t, x_t)
     return sigma * x_t + signal * v
+
+
+def network_target(
+    schedule: NoiseSchedule, predicts: Parameterisation, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor
+) -> torch.Tensor:
+    """What a network that predicts "x0", "epsilon" or "v" has to answer at step t."""
+    if predicts == "v":
+        return v_from(schedule, x0, noise, t)
+    return noise if predicts == "epsilon" else x0
+
+
+def x0_from_output(
+    schedule: NoiseSchedule, predicts: Parameterisation, output: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor
+) -> torch.Tensor:
+    """The estimate of x0 in the answer of a network that predicts "x0", "epsilon" or "v"."""
+    if predicts == "v":
+        return x0_from_v(schedule, x_t, output, t)
+    return x0_from_noise(schedule, x_t, output, t) if predicts == "epsilon" else output
+
+
+def check_parameterisation(predicts: Parameterisation, zero_terminal_snr: bool) -> None:
+    """Raise UserError for epsilon where x_(T-1) is noise alone: x0 cannot be found from it."""
+    if predicts == "epsilon" and zero_terminal_snr:
+        raise UserError(
+            "model: parameterisation epsilon cannot start from pure noise (zero_terminal_snr: true); use x0 or v"
+        )
 
 
 def scales(schedule: NoiseSchedule, t: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -109,6 +109,15 @@ def normal_noise(like: torch.Tensor, generator: torch.Generator | None = None) -
     return lambda: torch.randn(like.shape, generator=generator, device=device, dtype=like.dtype).to(like.device)
 
 
+def keyed_noise(seeds: Sequence[int], shape: Sequence[int], device: torch.device) -> Noise:
+    """Give a function that draws standard normal noise (B, *shape), B seeds, each item from a stream of its own.
+
+    Drawn on the CPU and moved: an item's noise depends neither on the batch nor on the device.
+    """
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    return lambda: torch.stack([torch.randn(tuple(shape), generator=g) for g in generators]).to(device)
+
+
 def _estimate(denoise: Denoise, x: torch.Tensor, t: int, transform: Transform | None) -> torch.Tensor:
     x0 = denoise(x, torch.full((len(x),), t, dtype=torch.long, device=x.device))
     return x0 if transform is None else transform(x0, t)

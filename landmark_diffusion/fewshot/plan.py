@@ -89,6 +89,13 @@ class Plan:
             for start in self.starts
         ]
 
+    def one_cell_each(self) -> list[Cell]:
+        """The first cell of each start and target: the cells whose options differ in more than their images."""
+        first: dict[tuple[str, str], Cell] = {}
+        for cell in self.cells():
+            first.setdefault((cell.start, cell.target), cell)
+        return list(first.values())
+
     def base(self) -> Options:
         """Options that all cells share, those of the configs included."""
         return over(config_options(self.fit), self.options)
@@ -195,8 +202,9 @@ def _refuse_hidden_labels(plan: Plan) -> None:
     """Refuse "last", which promises that no validation label was used, where training itself follows these labels."""
     if "last" not in plan.checkpoints:
         return
-    for cell in plan.cells():
-        options = over(plan.base(), plan.own_options(cell.start, cell.target))
+    base = plan.base()
+    for cell in plan.one_cell_each():
+        options = over(base, plan.own_options(cell.start, cell.target))
         if options.get(LR_SCHEDULE) == "plateau" or (options.get(EARLY_STOPPING) or 0) > 0:
             raise UserError(
                 f"{SECTION}.checkpoints: last stands for training without validation labels, but {cell.name} lowers "

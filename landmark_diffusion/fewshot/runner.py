@@ -250,8 +250,7 @@ def check_before(plan: Plan, manifest: Manifest) -> None:
 
     Raises UserError with its message.
     """
-    seen = {(cell.start, cell.target): cell for cell in reversed(plan.cells())}
-    commands = [make_job(plan, manifest, cell).fit() for cell in seen.values()]
+    commands = [make_job(plan, manifest, cell).fit() for cell in plan.one_cell_each()]
     with tempfile.TemporaryDirectory() as folder:
         path, log = Path(folder, "commands.json"), Path(folder, LOG)
         path.write_text(json.dumps(commands), encoding="utf-8")

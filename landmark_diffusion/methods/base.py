@@ -73,7 +73,7 @@ class LandmarkModule(TrainedModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Evaluate a batch; within fit only the quick variants."""
         super().validation_step(batch, batch_idx)
-        self._evaluate(batch)
+        self._evaluate(batch, self.predict_maps(batch, quick=self._quick))
 
     def on_validation_epoch_end(self) -> None:
         """Log MRE and SDR, gather the records."""
@@ -86,7 +86,7 @@ class LandmarkModule(TrainedModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Evaluate a batch with every variant."""
-        self._evaluate(batch)
+        self._evaluate(batch, self.predict_maps(batch))
 
     def on_test_epoch_end(self) -> None:
         """Log MRE and SDR, gather the records."""
@@ -98,7 +98,7 @@ class LandmarkModule(TrainedModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor]:
         """Points in original pixels, (B, N, 2) float64, for each variant."""
-        return self._evaluate(batch)
+        return self._evaluate(batch, self.predict_maps(batch))
 
     def on_predict_epoch_end(self) -> None:
         """Gather the records."""
@@ -122,8 +122,7 @@ class LandmarkModule(TrainedModule):
     def _quick(self) -> bool:
         return self.trainer.state.fn == TrainerFn.FITTING
 
-    def _evaluate(self, batch: Batch) -> dict[str, torch.Tensor]:
-        maps = self.predict_maps(batch, quick=self._quick)
+    def _evaluate(self, batch: Batch, maps: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         points = {name: frames_to_original(self.decode(value), batch["frame"]) for name, value in maps.items()}
         for name, value in points.items():
             self._update_metrics(name, value, batch)

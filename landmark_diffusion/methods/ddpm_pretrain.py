@@ -12,11 +12,17 @@ from typing import Any, Literal
 import torch
 
 from landmark_diffusion.diffusion.noise_schedule import NoiseSchedule, ScheduleKind
-from landmark_diffusion.diffusion.process import add_noise, v_from, x0_from_noise, x0_from_v
-from landmark_diffusion.diffusion.samplers import ddim_sample, ddpm_sample, timesteps
+from landmark_diffusion.diffusion.process import (
+    Parameterisation,
+    add_noise,
+    check_parameterisation,
+    network_target,
+    x0_from_output,
+)
+from landmark_diffusion.diffusion.samplers import ddim_sample, ddpm_sample, keyed_noise, timesteps
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.methods.losses import full_precision
-from landmark_diffusion.methods.training import Batch, Parameterisation, TrainedModule
+from landmark_diffusion.methods.training import Batch, TrainedModule
 from landmark_diffusion.models.unet import UNet
 from landmark_diffusion.runs.keys import evaluation_seed
 
@@ -73,10 +79,7 @@ class DDPMPretrainModule(TrainedModule):
     ) -> None:
         super().__init__(**kwargs)
         self.save_hyperparameters()
-        if parameterisation == "epsilon" and zero_terminal_snr:
-            raise UserError(
-                "model: parameterisation epsilon cannot start from pure noise (zero_terminal_snr: true); use x0 or v"
-            )
+        check_parameterisation(parameterisation, zero_terminal_snr)
         if not 1 <= sampling_steps <= diffusion_steps:
             raise UserError(
                 f"model.sampling_steps: found {sampling_steps}, expected 1 to diffusion_steps ({diffusion_steps})"
@@ -95,10 +98,8 @@ class DDPMPretrainModule(TrainedModule):
             dropout=dropout,
             final_activation=final_activation,
             gradient_checkpointing=gradient_checkpointing,
+            channels_last=channels_last,
         )
-        self._channels_last = channels_last
-        if channels_last:
-            self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.noise_schedule = NoiseSchedule(schedule, diffusion_steps, beta_start, beta_end, zero_terminal_snr)
         self.parameterisation: Parameterisation = parameterisation
         self.self_conditioning = self_conditioning
@@ -112,8 +113,6 @@ class DDPMPretrainModule(TrainedModule):
         """Run the network on x_t (B,1,H,W) at t (B,), with self-conditioning beside an earlier estimate of x0."""
         if self.self_conditioning:
             x_t = torch.cat([x_t, torch.zeros_like(x_t) if earlier is None else earlier], 1)
-        if self._channels_last:
-            x_t = x_t.contiguous(memory_format=torch.channels_last)
         return self.network(x_t, t)
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
@@ -125,8 +124,7 @@ class DDPMPretrainModule(TrainedModule):
     def image_losses(self, batch: Batch) -> torch.Tensor:
         """The same loss, (B,), for steps spread over 0 ... T-1 by the image's place and noise keyed to the image."""
         x0 = scale_image(batch["image"], self.image_range)
-        generators = [torch.Generator().manual_seed(evaluation_seed(self.seed, int(i))) for i in batch["index"]]
-        noise = torch.stack([torch.randn(x0.shape[1:], generator=g) for g in generators]).to(x0)
+        noise = keyed_noise([evaluation_seed(self.seed, int(i)) for i in batch["index"]], x0.shape[1:], x0.device)()
         # the golden ratio's multiples fill [0, 1) evenly, however many images there are
         places = (batch["index"].double() * 0.6180339887498949 + 0.5).remainder(1.0)
         t = (places * self.noise_schedule.steps).long().to(x0.device)
@@ -149,19 +147,14 @@ class DDPMPretrainModule(TrainedModule):
             with torch.no_grad():
                 earlier = self._x0(self(x_t, t), x_t, t)
         output = self(x_t, t, earlier)
-        wanted = {"epsilon": noise, "x0": x0}.get(self.parameterisation)
-        if wanted is None:
-            wanted = v_from(self.noise_schedule, x0, noise, t)
+        wanted = network_target(self.noise_schedule, self.parameterisation, x0, noise, t)
         with torch.autocast(output.device.type, enabled=False):
             return (full_precision(output) - full_precision(wanted)).square().mean((1, 2, 3))
 
     def _x0(self, output: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """The estimate of x0, cut to the range that images have."""
-        if self.parameterisation == "epsilon":
-            output = x0_from_noise(self.noise_schedule, x_t, output, t)
-        elif self.parameterisation == "v":
-            output = x0_from_v(self.noise_schedule, x_t, output, t)
-        return output.clamp(*self.image_range)
+        x0 = x0_from_output(self.noise_schedule, self.parameterisation, output, x_t, t)
+        return x0.clamp(*self.image_range)
 
     @torch.no_grad()
     def generate(
@@ -173,12 +166,8 @@ class DDPMPretrainModule(TrainedModule):
         random state is left as it is.
         """
         chosen = self.seed if seed is None else seed
-        generators = [torch.Generator().manual_seed(evaluation_seed(chosen, i, 1)) for i in range(count)]
+        noise = keyed_noise([evaluation_seed(chosen, i, 1) for i in range(count)], (1, size[1], size[0]), self.device)
         earlier: list[torch.Tensor] = []
-
-        def noise() -> torch.Tensor:
-            drawn = torch.stack([torch.randn((1, size[1], size[0]), generator=g) for g in generators])
-            return drawn.to(self.device)
 
         def denoise(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
             x0 = self._x0(self(x_t, t, earlier[0] if earlier else None), x_t, t)

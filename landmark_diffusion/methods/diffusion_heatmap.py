@@ -5,20 +5,26 @@ Wyatt and Voiculescu, "Salt & Pepper Heatmaps: Diffusion-informed Landmark Detec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
 
 from landmark_diffusion.diffusion.blur import blur_sigma, gaussian_blur, renormalise_peak
 from landmark_diffusion.diffusion.noise_schedule import NoiseSchedule, ScheduleKind
-from landmark_diffusion.diffusion.process import add_noise, v_from, x0_from_noise, x0_from_v
-from landmark_diffusion.diffusion.samplers import ddim_sample, ddpm_sample, timesteps
+from landmark_diffusion.diffusion.process import (
+    Parameterisation,
+    add_noise,
+    check_parameterisation,
+    network_target,
+    x0_from_output,
+)
+from landmark_diffusion.diffusion.samplers import Noise, ddim_sample, ddpm_sample, keyed_noise, timesteps
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.heatmaps.targets import TargetKind, make_target
 from landmark_diffusion.methods.base import LandmarkModule
 from landmark_diffusion.methods.losses import masked_mse, spatial_nll, spatial_softmax
-from landmark_diffusion.methods.training import Batch, Parameterisation
+from landmark_diffusion.methods.training import Batch
 from landmark_diffusion.models.unet import UNet
 from landmark_diffusion.runs.keys import noise_seed
 
@@ -114,10 +120,7 @@ class DiffusionHeatmapModule(LandmarkModule):
     ) -> None:
         super().__init__(num_landmarks, **kwargs)
         self.save_hyperparameters()
-        if parameterisation == "epsilon" and zero_terminal_snr:
-            raise UserError(
-                "model: parameterisation epsilon cannot start from pure noise (zero_terminal_snr: true); use x0 or v"
-            )
+        check_parameterisation(parameterisation, zero_terminal_snr)
         for name, steps in (("sampling_steps", sampling_steps), ("validation_steps", validation_steps)):
             if steps is not None and not 1 <= steps <= diffusion_steps:
                 raise UserError(f"model.{name}: found {steps}, expected 1 to diffusion_steps ({diffusion_steps})")
@@ -138,10 +141,8 @@ class DiffusionHeatmapModule(LandmarkModule):
             final_activation=final_activation,
             output_activation=output_activation,
             gradient_checkpointing=gradient_checkpointing,
+            channels_last=channels_last,
         )
-        self._channels_last = channels_last
-        if channels_last:
-            self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.noise_schedule = NoiseSchedule(schedule, diffusion_steps, beta_start, beta_end, zero_terminal_snr)
         self.parameterisation: Parameterisation = parameterisation
         self.x0_target, self.x0_sigma, self.nll_target, self.nll_sigma = x0_target, x0_sigma, nll_target, nll_sigma
@@ -157,10 +158,7 @@ class DiffusionHeatmapModule(LandmarkModule):
         self, image: torch.Tensor, x_t: torch.Tensor | None = None, t: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Run the network on image (B,1,H,W), with diffusion beside x_t (B,N,H,W) at t (B,): (B,N,H,W) float32."""
-        inputs = image if x_t is None else torch.cat([image, x_t], 1)
-        if self._channels_last:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return self.network(inputs, t)
+        return self.network(image if x_t is None else torch.cat([image, x_t], 1), t)
 
     # ---- training -------------------------------------------------------------------------------------------------
 
@@ -177,7 +175,7 @@ class DiffusionHeatmapModule(LandmarkModule):
         output = self(batch["image"], x_t, t)
         known = target.sum((-2, -1)) > 0
         if self.parameterisation != "x0":
-            wanted = noise if self.parameterisation == "epsilon" else v_from(self.noise_schedule, x0, noise, t)
+            wanted = network_target(self.noise_schedule, self.parameterisation, x0, noise, t)
             return {"loss": masked_mse(output, wanted, known)}
         nll, mse = spatial_nll(output, target), masked_mse(output, x0, known)
         return {"loss": self.nll_weight * nll + self.mse_weight * mse, "nll": nll, "mse": mse}
@@ -242,7 +240,8 @@ class DiffusionHeatmapModule(LandmarkModule):
         latest: list[torch.Tensor] = []
 
         def denoise(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-            raw = self._x0_raw(self(image, x_t, t), x_t, t)
+            # logits under x0-prediction, else maps in about [-1, 1]
+            raw = x0_from_output(self.noise_schedule, self.parameterisation, self(image, x_t, t), x_t, t)
             x0 = self._blurred(self._x0_map(raw), int(t[0]))
             latest[:] = [spatial_softmax(raw) if self.parameterisation == "x0" else to_unit(raw), x0]
             return 2 * x0 - 1
@@ -254,20 +253,10 @@ class DiffusionHeatmapModule(LandmarkModule):
         for t, x_t, _ in chain:
             yield ReverseStep(t, x_t, *latest)
 
-    def _noise_source(self, batch: Batch, sample: int) -> Callable[[], torch.Tensor]:
+    def _noise_source(self, batch: Batch, sample: int) -> Noise:
         shape = (self.num_landmarks, *batch["image"].shape[-2:])
-        generators = [
-            torch.Generator().manual_seed(noise_seed(self.seed, sample, int(index), 0)) for index in batch["index"]
-        ]
-        return lambda: torch.stack([torch.randn(shape, generator=g) for g in generators]).to(batch["image"].device)
-
-    def _x0_raw(self, output: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """The estimate of x0 before any squashing: logits under x0-prediction, else maps in about [-1, 1]."""
-        if self.parameterisation == "epsilon":
-            return x0_from_noise(self.noise_schedule, x_t, output, t)
-        if self.parameterisation == "v":
-            return x0_from_v(self.noise_schedule, x_t, output, t)
-        return output
+        seeds = [noise_seed(self.seed, sample, int(index), 0) for index in batch["index"]]
+        return keyed_noise(seeds, shape, batch["image"].device)
 
     def _x0_map(self, raw: torch.Tensor) -> torch.Tensor:
         """What turns the network's output into x0 in [0, 1] (design.md section 4, "Sampler")."""

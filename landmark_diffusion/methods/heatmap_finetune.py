@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.heatmaps.targets import TargetKind, make_target
@@ -26,6 +25,7 @@ from landmark_diffusion.methods.losses import (
 from landmark_diffusion.methods.pretrained import Transfer, Weights, encoder_parameters, load_pretrained
 from landmark_diffusion.methods.training import Batch
 from landmark_diffusion.models.unet import UNet
+from landmark_diffusion.runs.say import say
 
 LossKind = Literal["spatial_ce", "bce", "landmark_ce"]
 NullTime = Literal["zero", "first_step", "removed"]
@@ -108,10 +108,8 @@ class HeatmapFinetuneModule(LandmarkModule):
             dropout=dropout,
             final_activation=final_activation,
             gradient_checkpointing=gradient_checkpointing,
+            channels_last=channels_last,
         )
-        self._channels_last = channels_last
-        if channels_last:
-            self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.pretrained, self.weights, self.keep_head = pretrained, weights, keep_head
         self.null_time, self.encoder_rate = null_time, encoder_rate
         self.target: TargetKind = target
@@ -145,7 +143,7 @@ class HeatmapFinetuneModule(LandmarkModule):
         if self.pretrained is None or self.transfer is not None:
             return
         self.transfer = load_pretrained(self.network, self.pretrained, self.weights, dict(self.hparams), self.keep_head)
-        _tell(self.transfer.describe())
+        say(self.transfer.describe())
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """All parameters at one rate, or the encoder's in a group of their own."""
@@ -161,8 +159,6 @@ class HeatmapFinetuneModule(LandmarkModule):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Run the network on image (B,1,H,W) in [0,1]: logits (B,N,H,W) float32."""
         scaled = scale_image(image, self.image_range)
-        if self._channels_last:
-            scaled = scaled.contiguous(memory_format=torch.channels_last)
         if self.null_time == "first_step":
             return self.network(scaled, torch.zeros(len(image), dtype=torch.long, device=image.device))
         return self.network(scaled)
@@ -173,7 +169,16 @@ class HeatmapFinetuneModule(LandmarkModule):
 
     def image_losses(self, batch: Batch) -> torch.Tensor:
         """The same loss for each image alone, (B,)."""
-        logits, target = self(batch["image"]), self._target(batch)
+        return self._losses_of(self(batch["image"]), batch)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Take loss and points from one pass through the network."""
+        logits = self(batch["image"])
+        self._keep_losses(batch, self._losses_of(logits, batch))
+        self._evaluate(batch, self._maps_of(logits))
+
+    def _losses_of(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        target = self._target(batch)
         return torch.stack([LOSSES[self.loss](logits[i : i + 1], target[i : i + 1]) for i in range(len(logits))])
 
     def _target(self, batch: Batch) -> torch.Tensor:
@@ -187,7 +192,10 @@ class HeatmapFinetuneModule(LandmarkModule):
 
     def predict_maps(self, batch: Batch, quick: bool = False) -> dict[str, torch.Tensor]:
         """Non-negative maps: probabilities over pixels ("spatial_ce"), of each pixel ("bce"), or positive logits."""
-        logits = full_precision(self(batch["image"]))
+        return self._maps_of(self(batch["image"]))
+
+    def _maps_of(self, logits: torch.Tensor) -> dict[str, torch.Tensor]:
+        logits = full_precision(logits)
         if self.loss == "spatial_ce":
             return {self.main_variant: spatial_softmax(logits)}
         if self.loss == "bce":
@@ -195,8 +203,3 @@ class HeatmapFinetuneModule(LandmarkModule):
         # the released code cuts raw logits at half their maximum; where none is positive, they are lifted first
         lifted = logits - logits.amin((-2, -1), keepdim=True)
         return {self.main_variant: torch.where(logits.amax((-2, -1), keepdim=True) > 0, logits.clamp_min(0), lifted)}
-
-
-@rank_zero_only
-def _tell(text: str) -> None:
-    print(text, flush=True)  # not a log record: whoever silences logging still needs to know what was trained

@@ -134,9 +134,9 @@ def _check_options(trained: Mapping[str, Any], options: Mapping[str, Any], path:
         # paper A's method has no such option: it sees grey levels in [0, 1]
         compared["image_range"] = trained.get("image_range", (0.0, 1.0))
     lines = [
-        f"  model.init_args.{key}: {_plain(value)} in the checkpoint, {_plain(options[key])} in the config"
+        f"  model.init_args.{key}: {as_lists(value)} in the checkpoint, {as_lists(options[key])} in the config"
         for key, value in compared.items()
-        if key in options and _plain(value) != _plain(options[key])
+        if key in options and as_lists(value) != as_lists(options[key])
     ]
     if lines:
         raise UserError(
@@ -154,8 +154,9 @@ def _shapes(name: str, source: Mapping[str, torch.Tensor], wanted: Mapping[str, 
     return f"{name}, {there} in the checkpoint and {here} here"
 
 
-def _plain(value: Any) -> Any:
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+def as_lists(value: Any) -> Any:
+    """Turn tuples within an option's value into lists, as yaml writes them, so that equal values compare equal."""
+    return [as_lists(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def encoder_parameters(network: UNet) -> list[torch.nn.Parameter]:

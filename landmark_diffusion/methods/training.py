@@ -17,8 +17,6 @@ from landmark_diffusion.errors import UserError
 from landmark_diffusion.runs.keys import noise_seed
 
 Batch = dict[str, Any]
-Parameterisation = Literal["x0", "epsilon", "v"]
-"""What a diffusion network predicts."""
 PLATEAU_KEY = "reduce_lr_on_plateau"
 PLATEAU_THRESHOLD = 1e-4
 """Relative improvement that counts (torch's default)."""
@@ -159,8 +157,8 @@ class TrainedModule(LightningModule):
         self._image_losses = {}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Keep each image's loss under its index: an image that pads the last batch counts once."""
-        self._keep_losses(batch)
+        """Keep each image's loss."""
+        self._keep_losses(batch, self.image_losses(batch))
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation loss, and let the plateau schedule see it."""
@@ -174,14 +172,14 @@ class TrainedModule(LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep each image's loss."""
-        self._keep_losses(batch)
+        self._keep_losses(batch, self.image_losses(batch))
 
     def on_test_epoch_end(self) -> None:
         """Log the loss on the test images."""
         self._mean_loss("test")
 
-    def _keep_losses(self, batch: Batch) -> None:
-        losses = self.image_losses(batch)
+    def _keep_losses(self, batch: Batch, losses: torch.Tensor | None) -> None:
+        """Keep losses (B,) under their images' indices: an image that pads the last batch counts once."""
         if losses is not None:
             self._image_losses |= dict(zip(batch["index"].tolist(), losses.tolist(), strict=True))
 

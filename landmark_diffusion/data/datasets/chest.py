@@ -40,7 +40,6 @@ class ChestDataset(PaperBDataset):
 
     name = "chest"
     landmark_names: tuple[str, ...] = LANDMARK_NAMES
-    annotator_names: tuple[str, ...] = ("annotator",)
     radii = (3.0, 6.0, 9.0)
     unit = "px256"
     image_files = "pngs/*.png"

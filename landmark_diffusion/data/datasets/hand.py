@@ -37,7 +37,6 @@ class HandDataset(PaperBDataset):
 
     name = "hand"
     landmark_names: tuple[str, ...] = LANDMARK_NAMES
-    annotator_names: tuple[str, ...] = ("annotator",)
     radii = (2.0, 4.0, 10.0)
     unit = "mm"
     image_files = "jpg/*.jpg"

@@ -35,6 +35,7 @@ class PaperBDataset(LandmarkDataset):
     Raises UserError on an unknown split, DataError on a missing root.
     """
 
+    annotator_names: tuple[str, ...] = ("annotator",)
     image_files: ClassVar[str]
     """Where the images are, such as ``jpg/*.jpg``; any usual image format is read."""
     excluded: ClassVar[frozenset[str]] = frozenset()
