@@ -12,8 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
 from landmark_diffusion.cli.progress_lines import ProgressLines
 from landmark_diffusion.files import atomic_write_text
-
-FACTS_KEY = "landmark_diffusion"
+from landmark_diffusion.runs.model_file import FACTS_KEY
 
 
 class RunConfigCallback(SaveConfigCallback):

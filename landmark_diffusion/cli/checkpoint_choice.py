@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from landmark_diffusion.cli.model_file_arguments import refuse_training
 from landmark_diffusion.cli.suggestions import did_you_mean
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.runs.folder import RunFolder
+from landmark_diffusion.runs.model_file import SUFFIX, is_model_file
 from landmark_diffusion.runs.say import say
 
 RUNS = Path("runs")
@@ -45,6 +47,8 @@ def _choose_for_fit(run: RunFolder, asked: str | None, overwrite: bool) -> Path 
         return None
     if overwrite:
         raise UserError("--ckpt_path continues a run and --overwrite discards it: give one of the two")
+    if is_model_file(asked):
+        raise refuse_training(asked)
     found = _find(run, asked)
     if run.has_checkpoint() and found.resolve().parent != run.checkpoints.resolve():
         raise UserError(
@@ -67,7 +71,8 @@ def _find(run: RunFolder, asked: str) -> Path:
     path = Path(asked)
     if not path.is_file():
         folders = [path.parent, run.checkpoints]
-        known = sorted({str(p) for folder in folders if folder.is_dir() for p in folder.glob("*.ckpt")})
+        beside = [p for folder in folders if folder.is_dir() for p in folder.iterdir()]
+        known = sorted({str(p) for p in beside if p.suffix in (".ckpt", SUFFIX)})
         raise UserError(f"--ckpt_path {asked}: no such file.{did_you_mean(asked, ['last', 'best', *known])}")
     return path
 

@@ -9,10 +9,10 @@ from typing import Any
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
-from landmark_diffusion.cli.callbacks import FACTS_KEY
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.methods.pretrained import as_lists
 from landmark_diffusion.runs.checkpoint import read_checkpoint
+from landmark_diffusion.runs.model_file import FACTS_KEY
 
 INTERNAL = ("_instantiator", "_class_path")
 DATA_THAT_MATTERS = ("size", "resize")
@@ -22,6 +22,7 @@ FREE = (
     *("decoder", "decoder_radius", "decoder_top_k"),
     *("sampler", "eta", "sampling_steps", "validation_steps", "num_samples", "x0_from", "aggregate"),
     *("blur_sigma_max", "blur_sigma_min", "blur_kernel", "renormalise"),
+    *("start_sigma", "end_sigma", "start_noise", "prior_weight"),
     *("gradient_checkpointing", "channels_last"),
     *("sample_every", "sample_count", "statistics_count"),
 )
@@ -30,7 +31,7 @@ FREE = (
 LOSS = (
     *("dropout", "channel_dropout", "nll_target", "nll_sigma"),
     *("x0_target", "x0_sigma", "nll_weight", "mse_weight"),
-    *("pretrained", "weights", "keep_head", "target", "target_sigma"),
+    *("pretrained", "weights", "keep_head", "target", "target_sigma", "window_weight", "draws"),
 )
 """Options that shaped the weights but act in training alone: told when measuring, followed when resuming."""
 

@@ -21,6 +21,7 @@ RUN_VERBS = {
 }
 OTHER_VERBS = {
     "fewshot": "fine-tune and test on few labelled images: a grid of starts, images and draws, with its table",
+    "export": "write a checkpoint as one file to hand over, without pickle: `ldx export CHECKPOINT FILE.ldx`",
     "configs": "list the installed configs; `ldx configs NAME` prints one, `ldx configs --copy NAME` copies it here",
     "data": "`ldx data check` reads all annotations and images and lists every fault at once",
     "cache": "`ldx cache clear` removes the resized images that were kept",
@@ -37,6 +38,8 @@ examples:
   ldx fit --config ceph_diffusion.yaml --data.root ~/isbi2015 --trainer.max_epochs 20
   ldx fit --config ceph_diffusion.yaml --ckpt_path last      continue a run that was stopped
   ldx test --config ceph_diffusion.yaml                      tests the best checkpoint of that config's run folder
+  ldx export runs/ceph_diffusion/checkpoints/best.ckpt ceph.ldx      one file with weights, config and figures
+  ldx test ceph.ldx --data.root ~/isbi2015                   measures it; its config is in the file
   ldx fewshot --config ceph_fewshot.yaml                     a whole grid; `ldx fewshot --help` shows its config
   ldx fit --config ceph_diffusion.yaml --config ddp.yaml     several configs add up, the last one wins
 
@@ -106,12 +109,14 @@ def help_text() -> str:
 
 def _run(verb: str, rest: list[str]) -> int:
     from landmark_diffusion.cli.config_files import resolve_config_arguments
+    from landmark_diffusion.cli.model_file_arguments import expanded_model_file
 
-    resolved = resolve_config_arguments(rest)  # before the heavy import: a misspelt config is told at once
-    with _arguments_of_process([verb, *resolved]):
-        from landmark_diffusion.cli.lightning_cli import run_cli
+    with expanded_model_file(verb, rest) as expanded:
+        resolved = resolve_config_arguments(expanded)  # before the heavy import: a misspelt config is told at once
+        with _arguments_of_process([verb, *resolved]):
+            from landmark_diffusion.cli.lightning_cli import run_cli
 
-        return run_cli()
+            return run_cli()
 
 
 def _configs(rest: list[str]) -> int:
@@ -140,8 +145,14 @@ def _fewshot(rest: list[str]) -> int:
     return run_fewshot(rest)
 
 
+def _export(rest: list[str]) -> int:
+    from landmark_diffusion.cli.export_verb import run_export
+
+    return run_export(rest)
+
+
 _OTHERS: dict[str, Callable[[list[str]], int]] = {
-    "fewshot": _fewshot, "configs": _configs, "data": _data, "cache": _cache
+    "fewshot": _fewshot, "export": _export, "configs": _configs, "data": _data, "cache": _cache
 }  # fmt: skip
 
 

@@ -26,12 +26,14 @@ from landmark_diffusion.cli.compatibility import CheckpointContent, check_compat
 from landmark_diffusion.cli.config_checks import check_configs, check_linked_options
 from landmark_diffusion.cli.config_files import config_paths
 from landmark_diffusion.cli.entry import RUN_VERBS
+from landmark_diffusion.cli.model_file_arguments import as_typed
 from landmark_diffusion.cli.parser_errors import explain, option_names
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
 from landmark_diffusion.reporting.results_writer import ResultsWriter
 from landmark_diffusion.reporting.sample_writer import SampleWriter
 from landmark_diffusion.runs import RunFolder, default_callbacks
+from landmark_diffusion.runs.checkpoint import use_own_checkpoint_io
 from landmark_diffusion.runs.loggers import make_loggers
 
 LINKED = {"model.init_args.num_landmarks": "data.num_landmarks"}
@@ -195,6 +197,7 @@ class LdxCLI(LightningCLI):
             self._make_run_folder()
         if given.get("logger") is None and not throwaway:
             self.trainer.loggers = make_loggers(self.run, self.config[subcommand].wandb)
+        use_own_checkpoint_io(self.trainer)
         try:
             super()._run_subcommand(subcommand)
         except SystemExit as stop:
@@ -230,8 +233,7 @@ class LdxCLI(LightningCLI):
         callbacks: list[Callback] = [] if given.get("enable_progress_bar") is False else [progress_bar()]
         if self.subcommand != "fit":
             options = self.config[self.subcommand]
-            facts_of_test = {"checkpoint": options.ckpt_path}
-            return [*callbacks, ResultsWriter(self.run.path, facts_of_test, options.protocols, options.pictures)]
+            return [*callbacks, ResultsWriter(self.run.path, self._facts(), options.protocols, options.pictures)]
         if given.get("enable_checkpointing") is False:
             return callbacks
         facts = CheckpointFacts(self.config_dump.get("data") or {})
@@ -248,6 +250,14 @@ class LdxCLI(LightningCLI):
             *self._sample_writers(),  # behind the moving average, which has to have seen the update
         ]
 
+
+    def _facts(self) -> dict[str, Any]:
+        """What metrics.json says about how it was measured: with the options, `ldx export` can hand over just that."""
+        dump = self.config_dump
+        precision = {"precision": (dump.get("trainer") or {}).get("precision")}
+        config = {"trainer": precision, **{key: dump.get(key) for key in ("seed_everything", "data", "model")}}
+        command = " ".join(["ldx", *as_typed(sys.argv[1:])])
+        return {"checkpoint": self.config[self.subcommand].ckpt_path, "command": command, "config": config}
 
     def _sample_writers(self) -> list[Callback]:
         """Pictures of what a generating model has learned, at the interval that it asks for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
@@ -14,6 +14,13 @@ from landmark_diffusion.heatmaps.decoders import DECODERS, DecoderKind, decode
 from landmark_diffusion.methods.training import Batch, TrainedModule, gather_objects
 from landmark_diffusion.metrics import MeanRadialError, SuccessDetectionRate
 from landmark_diffusion.metrics.records import LengthUnit, Prediction
+
+
+class Found(NamedTuple):
+    """What a method found: points (B, N, 2) in network pixels, and their covariance (B, N, 2, 2) where it gives one."""
+
+    points: torch.Tensor
+    covariance: torch.Tensor | None = None
 
 
 class LandmarkModule(TrainedModule):
@@ -65,6 +72,10 @@ class LandmarkModule(TrainedModule):
         """Decode maps (B, N, H, W) to network pixels (B, N, 2) with the module's decoder."""
         return decode(maps, self.decoder, self.decoder_radius, self.decoder_top_k)
 
+    def find(self, batch: Batch, quick: bool = False) -> dict[str, Found]:
+        """Find the points of each variant: by default the decoded maps."""
+        return {name: Found(self.decode(maps)) for name, maps in self.predict_maps(batch, quick).items()}
+
     def on_validation_epoch_start(self) -> None:
         """Start empty metrics."""
         super().on_validation_epoch_start()
@@ -73,7 +84,7 @@ class LandmarkModule(TrainedModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Evaluate a batch; within fit only the quick variants."""
         super().validation_step(batch, batch_idx)
-        self._evaluate(batch, self.predict_maps(batch, quick=self._quick))
+        self._evaluate(batch, self.find(batch, quick=self._quick))
 
     def on_validation_epoch_end(self) -> None:
         """Log MRE and SDR, gather the records."""
@@ -86,7 +97,7 @@ class LandmarkModule(TrainedModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Evaluate a batch with every variant."""
-        self._evaluate(batch, self.predict_maps(batch))
+        self._evaluate(batch, self.find(batch))
 
     def on_test_epoch_end(self) -> None:
         """Log MRE and SDR, gather the records."""
@@ -98,7 +109,7 @@ class LandmarkModule(TrainedModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor]:
         """Points in original pixels, (B, N, 2) float64, for each variant."""
-        return self._evaluate(batch, self.predict_maps(batch))
+        return self._evaluate(batch, self.find(batch))
 
     def on_predict_epoch_end(self) -> None:
         """Gather the records."""
@@ -122,11 +133,12 @@ class LandmarkModule(TrainedModule):
     def _quick(self) -> bool:
         return self.trainer.state.fn == TrainerFn.FITTING
 
-    def _evaluate(self, batch: Batch, maps: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        points = {name: frames_to_original(self.decode(value), batch["frame"]) for name, value in maps.items()}
+    def _evaluate(self, batch: Batch, found: dict[str, Found]) -> dict[str, torch.Tensor]:
+        points = {name: frames_to_original(value.points, batch["frame"]) for name, value in found.items()}
         for name, value in points.items():
             self._update_metrics(name, value, batch)
-            self._records.setdefault(name, []).extend(make_records(value, batch, self._length_unit))
+            covariance = covariances_to_original(found[name].covariance, batch["frame"])
+            self._records.setdefault(name, []).extend(make_records(value, batch, self._length_unit, covariance))
         return points
 
     def _update_metrics(self, variant: str, points: torch.Tensor, batch: Batch) -> None:
@@ -151,8 +163,21 @@ def mean_annotation(annotations: torch.Tensor) -> torch.Tensor:
     return torch.nanmean(annotations, 1)
 
 
-def make_records(points: torch.Tensor, batch: Batch, length_unit: LengthUnit = "mm") -> list[Prediction]:
-    """Turn a batch of points (B, N, 2) in original pixels into records on the CPU; ``length_unit`` is the spacing's."""
+def covariances_to_original(covariance: torch.Tensor | None, frames: torch.Tensor) -> torch.Tensor | None:
+    """Map covariances (B, N, 2, 2) in network pixels to original pixels in float64, by frames (B, 2, 2)."""
+    if covariance is None:
+        return None
+    scale = frames[:, 0].to(torch.float64)
+    return covariance.to(torch.float64) / (scale[:, :, None] * scale[:, None, :])[:, None]
+
+
+def make_records(
+    points: torch.Tensor, batch: Batch, length_unit: LengthUnit = "mm", covariance: torch.Tensor | None = None
+) -> list[Prediction]:
+    """Turn a batch of points (B, N, 2) in original pixels into records on the CPU; ``length_unit`` is the spacing's.
+
+    ``covariance`` (B, N, 2, 2) is in squared original pixels.
+    """
     annotations, spacing = batch["annotations"].cpu().numpy(), batch["spacing"].cpu()
     sizes = batch["image_size"].cpu().tolist()
     return [
@@ -162,6 +187,7 @@ def make_records(points: torch.Tensor, batch: Batch, length_unit: LengthUnit = "
             points=points[i].cpu().numpy(),
             annotations=annotations[i],
             spacing=None if torch.isnan(spacing[i]).any() else (float(spacing[i, 0]), float(spacing[i, 1])),
+            covariance=None if covariance is None else covariance[i].cpu().numpy(),
             length_unit=length_unit,
             image_size=(sizes[i][0], sizes[i][1]),
         )

@@ -13,7 +13,7 @@ import torch
 
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.heatmaps.targets import TargetKind, make_target
-from landmark_diffusion.methods.base import LandmarkModule
+from landmark_diffusion.methods.base import Found, LandmarkModule
 from landmark_diffusion.methods.ddpm_pretrain import check_range, scale_image
 from landmark_diffusion.methods.losses import (
     full_precision,
@@ -175,7 +175,8 @@ class HeatmapFinetuneModule(LandmarkModule):
         """Take loss and points from one pass through the network."""
         logits = self(batch["image"])
         self._keep_losses(batch, self._losses_of(logits, batch))
-        self._evaluate(batch, self._maps_of(logits))
+        maps = self._maps_of(logits)
+        self._evaluate(batch, {name: Found(self.decode(value)) for name, value in maps.items()})
 
     def _losses_of(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         target = self._target(batch)

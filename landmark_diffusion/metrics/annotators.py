@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from landmark_diffusion.metrics.bootstrap import Interval
 from landmark_diffusion.metrics.functional import MetricError
 from landmark_diffusion.metrics.records import Prediction, Unit, in_dataset_order, mean_of_annotators
 
@@ -132,6 +133,69 @@ def stack_predictions(
     spacing = np.array([prediction.spacing for prediction in ordered]) if all(known) and unit != "px" else None
     points = np.stack([prediction.points for prediction in ordered])
     return points, np.stack([prediction.annotations for prediction in ordered]), spacing
+
+
+def stack_spreads(predictions: Sequence[Prediction], unit: Unit | None = None) -> np.ndarray | None:
+    """Gather how far each prediction spreads, (I, N) in dataset order: the root of its covariance's trace.
+
+    In the spacing's unit, or in original pixels for ``unit`` "px" and where no spacing is known. NaN for an image or
+    a landmark without covariance, None where no image has one. Raises MetricError on a covariance of another shape
+    or with a negative trace.
+    """
+    ordered = in_dataset_order(predictions)
+    if all(prediction.covariance is None for prediction in ordered):
+        return None
+    return np.stack([_spread(prediction, unit) for prediction in ordered])
+
+
+def offset_shift(
+    before: np.ndarray, after: np.ndarray, spacing: Spacing = None, n: int = 10_000, seed: int = 0, level: float = 0.95
+) -> list[tuple[Interval, Interval]]:
+    """Measure how the first two annotators' offset moves from one set of images to another: N intervals (x, y).
+
+    ``before`` (I, A, N, 2) and ``after`` (J, A, N, 2) are annotations of different images; each interval is of the mean
+    difference (second annotator minus first) after, less that before, by the percentile bootstrap with ``n`` draws that
+    draws the images of both sets again, each by itself. ``images`` counts both sets. NaN where a landmark has no image
+    in one of them.
+    """
+    sets = [_scaled(_difference(each, 0, 1), spacing) for each in (before, after)]
+    if sets[0].shape[1:] != sets[1].shape[1:]:
+        raise MetricError(f"found {sets[0].shape[1]} landmarks before and {sets[1].shape[1]} after, expected as many")
+    rng = np.random.default_rng(seed)
+    old, new = (_drawn_means(each, n, rng) for each in sets)
+    edges = np.quantile(new - old, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    both = [~np.isnan(each).any(-1) for each in sets]
+    shift = _mean(sets[1], both[1][..., None]) - _mean(sets[0], both[0][..., None])
+    count = both[0].sum(0) + both[1].sum(0)
+    found = [
+        [Interval(float(m), float(a), float(b), level, int(k)) for m, a, b in zip(*row, strict=True)]
+        for *row, k in zip(shift, *edges, count, strict=True)
+    ]
+    return [(x, y) for x, y in found]
+
+
+def _drawn_means(values: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Means (n, N, 2) of values (I, N, 2) over ``n`` draws of I images; a draw is how often each image comes in it."""
+    weights = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), n).astype(np.float64)
+    there = ~np.isnan(values)
+    total = np.einsum("ki,inc->knc", weights, np.where(there, values, 0.0), optimize=True)
+    return _divide(total, np.einsum("ki,inc->knc", weights, there.astype(np.float64), optimize=True))
+
+
+def _spread(prediction: Prediction, unit: Unit | None) -> np.ndarray:
+    if prediction.covariance is None:
+        return np.full(len(prediction.points), np.nan)
+    covariance = np.asarray(prediction.covariance, dtype=np.float64)
+    if covariance.shape != (len(prediction.points), 2, 2):
+        raise MetricError(
+            f"{prediction.image_id}: found a covariance of shape {covariance.shape}, expected "
+            f"({len(prediction.points)}, 2, 2)"
+        )
+    scale = np.ones(2) if unit == "px" or prediction.spacing is None else np.asarray(prediction.spacing)
+    variance = np.diagonal(covariance, axis1=1, axis2=2) @ scale**2
+    if (variance < 0).any():
+        raise MetricError(f"{prediction.image_id}: covariance of point {int(np.nanargmin(variance))} is negative")
+    return np.sqrt(variance)
 
 
 def _annotations(annotations: np.ndarray) -> np.ndarray:

@@ -82,6 +82,8 @@ class UNet(nn.Module):
         attention_heads: heads of each self-attention; divides the channels of the levels that attend, unless
             ``attention_head_channels`` is given.
         time_embedding: take steps t; False builds a network without that branch.
+        condition_channels: length of a further vector that each image is conditioned on, such as which landmark is
+            looked for; it joins the time embedding through a linear layer. 0 for none.
         dropout: in front of the second convolution of each block.
         norm_groups: groups of each GroupNorm; the largest common divisor where the channels are no multiple.
         final_activation: in front of the last convolution.
@@ -110,6 +112,7 @@ class UNet(nn.Module):
         attention_factors: Sequence[int] = (4, 8),
         attention_heads: int = 4,
         time_embedding: bool = True,
+        condition_channels: int = 0,
         dropout: float = 0.0,
         norm_groups: int = 8,
         final_activation: Literal["silu", "tanh"] = "silu",
@@ -133,8 +136,9 @@ class UNet(nn.Module):
         self.multiple = 2 ** (len(encoder) - 1)
         """Height and width are padded to a multiple of this many pixels."""
         self.final_activation, self.output_activation = final_activation, output_activation
-        embedding = 4 * encoder[0] if time_embedding else 0
+        embedding = 4 * encoder[0] if time_embedding or condition_channels else 0
         self.time = TimeEmbedding(encoder[0], embedding) if time_embedding else None
+        self.condition = nn.Linear(condition_channels, embedding) if condition_channels else None
 
         attending = blocks_per_level if attention_blocks is None else attention_blocks
         if not 1 <= attending <= blocks_per_level:
@@ -179,18 +183,26 @@ class UNet(nn.Module):
         if channels_last:
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, x: torch.Tensor, t: torch.Tensor | None = None) -> torch.Tensor:
-        """Map x (B,in_channels,H,W) at steps t (B,) to (B,out_channels,H,W), float32 or better.
+    def forward(
+        self, x: torch.Tensor, t: torch.Tensor | None = None, condition: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Map x (B,in_channels,H,W) at steps t (B,) under condition (B,C) to (B,out_channels,H,W), float32 or better.
 
         ``t`` None zeroes the time embedding; a network without one accepts only None. Raises UserError for steps that
-        it cannot take and for a wrong number of channels.
+        it cannot take, a condition that is missing or not taken, and a wrong number of channels.
         """
+        return self.with_features(x, t, condition)[0]
+
+    def with_features(
+        self, x: torch.Tensor, t: torch.Tensor | None = None, condition: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give the output of ``forward`` and what its last convolution saw: (B,C,H,W), C the decoder's top width."""
         if x.shape[1] != self.in_channels:
             raise UserError(f"UNet: found {x.shape[1]} input channels, expected {self.in_channels}")
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         height, width = x.shape[-2:]
-        embedding = self._embed(t, len(x))
+        embedding = self._embed(t, condition, len(x))
         h = self.conv_in(pad_to_multiple(x, self.multiple))
         skips = []
         for i, stage in enumerate(self.encoder):
@@ -200,27 +212,31 @@ class UNet(nn.Module):
         h = self.decoder[0](h if self.middle is None else self.middle(h, embedding), embedding)
         for up, stage in zip(self.up, self.decoder[1:], strict=True):
             h = stage(torch.cat([up(h), skips.pop()], 1), embedding)
-        return self._head(h)[..., :height, :width]
+        h = self.norm_out(h)
+        h = torch.tanh(h) if self.final_activation == "tanh" else F.silu(h)
+        return self._head(h)[..., :height, :width], h[..., :height, :width]
 
-    def _embed(self, t: torch.Tensor | None, batch: int) -> torch.Tensor | None:
-        if self.time is not None:
-            return self.time(t, batch)
-        if t is not None:
+    def _embed(self, t: torch.Tensor | None, condition: torch.Tensor | None, batch: int) -> torch.Tensor | None:
+        if self.time is None and t is not None:
             raise UserError("UNet: found steps t, but it was built with time_embedding: false")
-        return None
+        if (self.condition is None) != (condition is None):
+            raise UserError("UNet: a condition goes with condition_channels; found one of the two alone")
+        embedding = None if self.time is None else self.time(t, batch)
+        if self.condition is None:
+            return embedding
+        conditioned = self.condition(condition)
+        return conditioned if embedding is None else embedding + conditioned
 
-    def _head(self, h: torch.Tensor) -> torch.Tensor:
-        """Norm, activation and last convolution, the latter in float32 or better under any precision.
+    def _head(self, features: torch.Tensor) -> torch.Tensor:
+        """Run the last convolution, in float32 or better under any precision.
 
         Neighbouring logits of a sharp map tie in bfloat16 (design.md section 6, "Numbers inside").
         """
-        h = self.norm_out(h)
-        h = torch.tanh(h) if self.final_activation == "tanh" else F.silu(h)
-        wide = torch.promote_types(h.dtype, torch.float32)
+        wide = torch.promote_types(features.dtype, torch.float32)
         wide = torch.promote_types(wide, self.conv_out.weight.dtype)
-        with torch.autocast(h.device.type, enabled=False):
-            bias = self.conv_out.bias
-            h = F.conv2d(h.to(wide), self.conv_out.weight.to(wide), None if bias is None else bias.to(wide), padding=1)
+        with torch.autocast(features.device.type, enabled=False):
+            bias = None if self.conv_out.bias is None else self.conv_out.bias.to(wide)
+            h = F.conv2d(features.to(wide), self.conv_out.weight.to(wide), bias, padding=1)
         return torch.tanh(h) if self.output_activation == "tanh" else h
 
 

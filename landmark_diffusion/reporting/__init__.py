@@ -1,5 +1,6 @@
 """Tables and figures of a test run, made from predictions; importing it does not import matplotlib."""
 
+from landmark_diffusion.reporting.annotator_view import AnnotatorView, annotator_view, write_annotators_csv
 from landmark_diffusion.reporting.landmark_table import LandmarkTable, landmark_table
 from landmark_diffusion.reporting.metrics_file import (
     interval_lines,
@@ -12,11 +13,13 @@ from landmark_diffusion.reporting.report import CaseDetails, Choice, choose_imag
 from landmark_diffusion.reporting.tables import Row, Table, other_table, results_table
 
 __all__ = [
+    "AnnotatorView",
     "CaseDetails",
     "Choice",
     "LandmarkTable",
     "Row",
     "Table",
+    "annotator_view",
     "choose_images",
     "interval_lines",
     "intervals",
@@ -25,6 +28,7 @@ __all__ = [
     "other_metrics",
     "other_table",
     "results_table",
+    "write_annotators_csv",
     "write_metrics",
     "write_report",
 ]

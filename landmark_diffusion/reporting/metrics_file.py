@@ -14,6 +14,7 @@ from landmark_diffusion.files import atomic_write_text
 from landmark_diffusion.metrics.bootstrap import bootstrap_interval, paired_difference
 from landmark_diffusion.metrics.protocols import Protocol, error_table, evaluate, get_protocol
 from landmark_diffusion.metrics.records import Prediction, Unit, in_dataset_order, unit_words
+from landmark_diffusion.reporting.annotator_view import annotator_view
 from landmark_diffusion.reporting.landmark_table import landmark_table
 from landmark_diffusion.reporting.tables import other_table, results_table
 
@@ -51,10 +52,11 @@ def metrics_dict(
     protocol: Protocol | str = "default",
 ) -> dict[str, Any]:
     """Gather what ``write_metrics`` writes as plain values: ``protocol``, ``unit``, ``radii``, ``variants``, ``table``,
-    ``landmarks``, ``intervals``.
+    ``landmarks``, ``annotator_view`` (of the last variant; null without two annotators), ``intervals``.
     """
     table = results_table(variants, annotator_names, radii, unit, protocol)
     summaries = {name: _summary(predictions, protocol, radii, unit) for name, predictions in variants.items()}
+    view = annotator_view(variants, landmark_names, annotator_names, table.unit, protocol)
     return plain(
         {
             "protocol": table.protocol,
@@ -66,6 +68,7 @@ def metrics_dict(
             "intervals": intervals(variants, table.unit, protocol),
             "table": table.to_dict()["rows"],
             "landmarks": landmark_table(variants, landmark_names, radii, unit, protocol).to_list(),
+            "annotator_view": None if view is None else view.to_dict(),
         }
     )
 

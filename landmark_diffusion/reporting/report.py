@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +13,8 @@ from landmark_diffusion.files import atomic_write_text
 from landmark_diffusion.metrics.annotators import between_annotators, stack_predictions
 from landmark_diffusion.metrics.protocols import Protocol, error_table, get_protocol
 from landmark_diffusion.metrics.records import Prediction, Unit, errors, in_dataset_order, unit_words
+from landmark_diffusion.reporting.annotator_figure import annotator_figure
+from landmark_diffusion.reporting.annotator_view import annotator_view
 from landmark_diffusion.reporting.closeups import closeup_figure
 from landmark_diffusion.reporting.figures import annotator_labels, numbered
 from landmark_diffusion.reporting.grid import escape
@@ -123,13 +125,19 @@ def write_report(
     labels = annotator_labels(annotator_names, len(variants[main][0].annotations))
     case = _Case(folder, landmark_names, labels, table.unit, table.radii, main, len(in_dataset_order(variants[main])))
     written, text = _plots(case, variants, rules, table)
+    doctors = ""
+    if (view := annotator_view(variants, landmark_names, annotator_names, table.unit, rules, main)) is not None:
+        written.append(annotator_figure(folder / "annotators.png", view))
+        link = _link(written[-1], f"Annotators, error and spread of {main}", table.counts)
+        doctors = "\n".join([view.to_markdown(), *link])
+        by_landmark = replace(by_landmark, disagreement=None)  # the view tells it, beside the spread
     if images is not None:
         more, lines = _pictures(case, variants, images, details, choose_images(variants[main], overlays, table.unit))
         written, text = written + more, text + lines
     confidence = [f"- {escape(line)}" for line in interval_lines(intervals(variants, table.unit, rules), table.unit)]
     head = table.to_markdown().replace("## ", "# ", 1)
     others = [other_table(variants, each, table.radii).to_markdown() for each in other_protocols]
-    parts = [head, "\n".join(confidence), *others, by_landmark.to_markdown(), "\n".join(text)]
+    parts = [head, "\n".join(confidence), *others, by_landmark.to_markdown(), doctors, "\n".join(text)]
     readme = folder / "README.md"
     atomic_write_text(readme, "\n\n".join(part.strip("\n") for part in parts if part) + "\n")
     return [readme, *written]

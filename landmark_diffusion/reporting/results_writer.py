@@ -15,6 +15,7 @@ from rich.console import Console
 from landmark_diffusion.data.datasets.base import Stage
 from landmark_diffusion.metrics.protocols import get_protocol
 from landmark_diffusion.metrics.records import Prediction, write_predictions_csv
+from landmark_diffusion.reporting.annotator_view import annotator_view, write_annotators_csv
 from landmark_diffusion.reporting.metrics_file import write_metrics
 from landmark_diffusion.reporting.process_figure import Step, choose_steps
 from landmark_diffusion.reporting.report import CaseDetails, write_report
@@ -30,9 +31,10 @@ FOLDERS: dict[TrainerFn, tuple[str, Stage]] = {
 class ResultsWriter(Callback):
     """Write what an evaluation found under ``run_folder/validate``, ``test`` or ``predict``, on the first process.
 
-    ``metrics.json``, ``predictions.csv`` (the main variant; the others as ``predictions_<variant>.csv``), after a
-    test also ``report/`` with overlays, the reverse process and error plots; the table is printed, and goes to
-    Weights & Biases with the pictures where that is on. Predict writes the points alone.
+    ``metrics.json``, ``predictions.csv`` (the main variant; the others as ``predictions_<variant>.csv``),
+    ``annotators.csv`` where there are two annotators, after a test also ``report/`` with overlays, the reverse process
+    and error plots; the table is printed, and goes to Weights & Biases with the pictures where that is on. Predict
+    writes the points alone.
 
     Args:
         run_folder: the run's folder.
@@ -96,6 +98,9 @@ class ResultsWriter(Callback):
             folder / "metrics.json", variants, source.landmark_names, source.annotator_names, source.radii,
             extra={**extra, **self.facts}, other_protocols=self.other_protocols,
         )  # fmt: skip
+        view = annotator_view(variants, source.landmark_names, source.annotator_names, table.unit, main=main)
+        if view is not None:
+            write_annotators_csv(folder / "annotators.csv", view)
         pictures: list[Path] = []
         if stage == "test" and self.pictures:
             with console.status("drawing the report"):

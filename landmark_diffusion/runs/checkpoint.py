@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import lightning
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, Checkpoint
@@ -19,6 +20,7 @@ from lightning.pytorch.callbacks.weight_averaging import WeightAveraging
 
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.runs.folder import BEST, LAST, is_whole
+from landmark_diffusion.runs.model_file import FACTS_KEY, is_model_file, read_model_file
 from landmark_diffusion.runs.progress import at_optimizer_step, is_final_step, validation_follows
 
 if TYPE_CHECKING:
@@ -47,6 +49,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 f"{target}: the checkpoint could not be written ({error.strerror or error}); "
                 "an earlier one at that place is untouched. Free some space, or choose another run folder"
             ) from error
+
+    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Load a checkpoint as Lightning does, or an exported model."""
+        return read_checkpoint(path) if is_model_file(path) else super().load_checkpoint(path, *args, **kwargs)
+
+
+def use_own_checkpoint_io(trainer: Trainer) -> None:
+    """Let the trainer write atomically and read exported models, unless it has a checkpoint plug-in of its own."""
+    if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+        trainer.strategy.checkpoint_io = AtomicCheckpointIO()
 
 
 def _write_whole(target: Path, write: Callable[[Any], object]) -> None:
@@ -159,9 +171,8 @@ class RunCheckpoint(Checkpoint):
         return None if self.best_score is None else torch.tensor(self.best_score)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Let the trainer write atomically, unless it was given a checkpoint plug-in of its own."""
-        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
-            trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+        """Let the trainer write atomically."""
+        use_own_checkpoint_io(trainer)
         self._last_saved_step = -1
 
     def on_train_batch_end(
@@ -243,11 +254,13 @@ def _writes_nothing(trainer: Trainer) -> bool:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU without running any code that is in it.
+    """Read a checkpoint, or an exported model (.ldx) in the form of one, onto the CPU without running code in it.
 
     Raises UserError for a file that is missing, cut short, not a checkpoint of ours, or that would run code.
     """
     path = Path(path)
+    if is_model_file(path):
+        return _exported(path)
     if not path.is_file():
         what = "a folder" if path.is_dir() else "nothing"
         raise UserError(f"{path}: found {what}, expected a checkpoint file (.ckpt)")
@@ -260,6 +273,20 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict) or "state_dict" not in content:
         raise UserError(f"{path}: found no network weights (state_dict) in it, expected a checkpoint of `ldx fit`")
     return content
+
+
+def _exported(path: Path) -> dict[str, Any]:
+    """Give an exported model the form of a checkpoint without optimiser: what measuring and comparing it needs."""
+    model = read_model_file(path)
+    facts = model.facts
+    return {
+        "state_dict": model.weights,
+        "hyper_parameters": {**facts.model, "_class_path": facts.class_path},
+        FACTS_KEY: {"landmark_names": list(facts.landmark_names), "data": facts.data},
+        "global_step": facts.updates,
+        "epoch": 0,
+        "pytorch-lightning_version": lightning.__version__,  # of this form, which needs no migration
+    }
 
 
 _OTHER = "use another one, such as best.ckpt beside it, or train again"

@@ -92,9 +92,11 @@ def test_every_classified_option_exists() -> None:
     from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule
     from landmark_diffusion.methods.diffusion_heatmap import DiffusionHeatmapModule
     from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
+    from landmark_diffusion.methods.position_diffusion import PositionDiffusionModule
     from landmark_diffusion.methods.training import TrainedModule
 
-    classes = (TrainedModule, LandmarkModule, DiffusionHeatmapModule, DDPMPretrainModule, HeatmapFinetuneModule)
+    methods = (DiffusionHeatmapModule, PositionDiffusionModule, DDPMPretrainModule, HeatmapFinetuneModule)
+    classes = (TrainedModule, LandmarkModule, *methods)
     known = {name for each in classes for name in inspect.signature(each).parameters}
     listed = [*FREE, *LOSS, *OPTIMISER]
     assert set(listed) <= known

@@ -106,7 +106,7 @@ def test_the_logged_metric_is_the_written_one(tested: tuple[Path, Outcome]) -> N
 
 def test_the_report_has_pictures_that_show_something(tested: tuple[Path, Outcome]) -> None:
     report = tested[0] / "report"
-    for pattern in ("overlay_*.png", "process_*.png", "heatmaps_*.png", "landmark_errors.png"):
+    for pattern in ("overlay_*.png", "process_*.png", "heatmaps_*.png", "landmark_errors.png", "annotators.png"):
         pictures = sorted(report.glob(pattern))
         assert pictures, pattern
         pixels = matplotlib.image.imread(pictures[0])[..., :3]
@@ -115,6 +115,18 @@ def test_the_report_has_pictures_that_show_something(tested: tuple[Path, Outcome
     text = (report / "README.md").read_text()
     linked = re.findall(r"\]\(([^)]+\.png)\)", text)
     assert linked and all((report / name).is_file() for name in linked)
+
+
+def test_the_annotators_stand_beside_the_method(tested: tuple[Path, Outcome]) -> None:
+    *landmarks, everything = read_rows(tested[0] / "annotators.csv")
+    metrics = json.loads((tested[0] / "metrics.json").read_text())
+    assert [row["landmark"] for row in landmarks] == list(LANDMARK_NAMES)
+    for row, found in zip(landmarks, metrics["landmarks"], strict=True):
+        assert float(row["error"]) == pytest.approx(found["variants"]["multi-step"]["mre"], abs=1e-6)
+        assert float(row["rest"]) == pytest.approx(found["annotators"]["rest"], abs=1e-6)
+    nearer = next(row["mre"] for row in metrics["table"] if row["label"].startswith("multi-step to nearer"))
+    assert float(everything["nearer"]) == pytest.approx(nearer, abs=1e-6)
+    assert metrics["annotator_view"]["variant"] == "multi-step"
 
 
 def test_nothing_half_written_lies_about(tested: tuple[Path, Outcome]) -> None:

@@ -81,6 +81,8 @@ def test_report_links_every_picture_that_it_wrote(tmp_path, variants) -> None:
         assert {f"{kind}_1_best.png", f"{kind}_2_median.png", f"{kind}_3_worst.png"} <= linked
     assert "7 images, 20 points" in text and "protocol default" in text and "95 % interval" in text
     assert "soft\\_tissue\\|chin" in text
+    assert "annotators.png" in linked and "multi-step beside senior and junior" in text
+    assert text.count("people") > 0 and "people" not in text.split("## Annotators and spread")[0]  # told once
     assert not list(written[0].parent.glob(".tmp*"))
 
 
@@ -88,6 +90,7 @@ def test_report_of_one_variant_without_images(tmp_path, variants) -> None:
     single = [Prediction(p.image_id, p.index, p.points, p.annotations[:1], None) for p in variants["multi-step"]]
     written = write_report(tmp_path, {"baseline": single}, None, LANDMARKS, ("reader",), (3, 6, 9), "px")
     assert [path.name for path in written] == ["README.md", "landmark_errors.png", "cumulative_errors.png"]
+    assert "Annotators and spread" not in written[0].read_text(encoding="utf-8")
 
 
 def test_report_in_pixels_of_the_256_grid_says_so_everywhere(tmp_path, variants) -> None:
@@ -98,7 +101,7 @@ def test_report_in_pixels_of_the_256_grid_says_so_everywhere(tmp_path, variants)
     assert "errors in px of 256x256" in text and " mm" not in text
     assert re.search(r"a: [\d.]+ px of 256x256, 95 % interval", text)
     assert re.search(r"mean error [\d.]+ px of 256x256 \(", text)
-    assert len(written) == 5
+    assert len(written) == 6 and "lengths in px of 256x256" in text
 
 
 def test_metrics_json_holds_the_numbers_and_no_nan(tmp_path, variants) -> None:
@@ -117,6 +120,8 @@ def test_metrics_json_holds_the_numbers_and_no_nan(tmp_path, variants) -> None:
     assert summary["mre"] == pytest.approx(np.nanmean(errors), abs=1e-12)
     assert summary["sdr"]["2.5"] == pytest.approx(100 * np.mean(errors[~np.isnan(errors)] < 2.5))
     assert summary["images"] == 7 and summary["points"] == 13 and summary["missing"] == 8
+    view = found["annotator_view"]
+    assert view["variant"] == "multi-step" and view["landmarks"][2]["nearer"] is None and view["spearman"] is None
     assert found["unit"] == "mm" and found["radii"] == list(RADII) and "protocol default" in found["protocol"]
 
 

@@ -1,0 +1,130 @@
+"""The card of an exported model: what it is, its data, how it was measured, its limits and terms, in Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from landmark_diffusion.data.splits import ISBI2015_SPLITS
+from landmark_diffusion.reporting.grid import escape
+from landmark_diffusion.reporting.metrics_file import interval_lines
+from landmark_diffusion.reporting.tables import Row, Table
+from landmark_diffusion.runs.model_facts import ModelFacts
+
+LIMITS = (
+    "Not a medical device: for research, not for diagnosis or treatment.",
+    "Images unlike those it was trained on (another view, device, age group or anatomy) may give points that look "
+    "plausible and are wrong.",
+    "It always gives every landmark, also where one is not in the image.",
+)
+
+
+def model_card(facts: ModelFacts, name: str) -> str:
+    """Write the card of the file called ``name``; all in it comes from the file's own description."""
+    width, height = facts.data["size"]
+    root = "" if facts.data["dataset"] == "phantom" else " --data.root PATH"
+    lines = [
+        f"# {name}",
+        "",
+        f"{facts.class_path} of landmark_diffusion {facts.package_version}: finds {_landmarks(facts)} in radiographs, "
+        f"on {width}x{height} network px (width x height).",
+        "",
+        f"    ldx test {name}{root}",
+        "",
+        "## Data",
+        "",
+        *_bullets(_data(facts)),
+        "",
+        "## Figures",
+        "",
+        *_figures(facts),
+        "",
+        "## Limits",
+        "",
+        *_bullets(LIMITS),
+        "",
+        "## Terms",
+        "",
+        *([facts.note, ""] if facts.note else []),
+        "The weights are apart from the code: its MIT licence does not cover them, and the terms of the data they were "
+        "trained on apply.",
+        "",
+        "## Input and options",
+        "",
+        *_bullets(_input(facts)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _landmarks(facts: ModelFacts) -> str:
+    count = f"{facts.model['num_landmarks']} landmarks"
+    return f"{count} ({escape(', '.join(facts.landmark_names))})" if facts.landmark_names else count
+
+
+def _data(facts: ModelFacts) -> list[str]:
+    trained = facts.training
+    dataset, split = trained.get("dataset", "unknown"), trained.get("split")
+    lines = [f"Trained on {dataset}" + (f", split {split}" if split else "") + _images(dataset, split, trained)]
+    lines.append(f"{facts.updates} updates" + (f", seed {trained['seed']}" if "seed" in trained else ""))
+    words = {"recipe": "augmentation", "target_points": "target points", "batch_size": "batch"}
+    told = [f"{word} {trained[key]}" for key, word in words.items() if key in trained]
+    return [*lines, *([", ".join(told)] if told else [])]
+
+
+def _images(dataset: str, split: str | None, trained: Mapping[str, Any]) -> str:
+    """How many images trained the model, as far as that is known."""
+    if "images" in trained:
+        return f": {trained['images']} images of its training part"
+    if dataset == "isbi2015" and (split or "official") in ISBI2015_SPLITS:
+        numbers = ISBI2015_SPLITS[split or "official"]["train"]
+        return f": images {numbers[0]:03d}-{numbers[-1]:03d}"
+    return ""
+
+
+def _figures(facts: ModelFacts) -> list[str]:
+    found = facts.measured
+    if found is None:
+        return ["None came with the export: measure it before use."]
+    part = {"test": "the test images", "validate": "the validation images"}.get(str(found.get("verb")), "images")
+    where = ", ".join(str(facts.data[key]) for key in ("dataset", "split") if key in facts.data)
+    counts = dict.fromkeys(f"{each['images']} images, {each['points']} points" for each in found["variants"].values())
+    table = Table(
+        title="",
+        protocol=found["protocol"],
+        counts=f"{part} of {where}: {'; '.join(counts)}",
+        unit=found["unit"],
+        strict="≤" not in found["protocol"],
+        radii=tuple(found["radii"]),
+        rows=tuple(_row(row) for row in found["table"]),
+    )
+    intervals = interval_lines(found.get("intervals") or {}, found["unit"])
+    return [table.to_markdown(), *_bullets(escape(line) for line in intervals)]
+
+
+def _row(found: Mapping[str, Any]) -> Row:
+    """A row of metrics.json, where what cannot be known is null."""
+    mre, std, median = (math.nan if found[key] is None else found[key] for key in ("mre", "std", "median"))
+    sdr = {float(radius): math.nan if rate is None else rate for radius, rate in found["sdr"].items()}
+    return Row(
+        found["label"], found["group"], found["points"], mre, std, median, sdr,
+        found.get("beyond_10mm"), found.get("annotator_ratio"), bool(found.get("flattering")),
+    )  # fmt: skip
+
+
+def _input(facts: ModelFacts) -> list[str]:
+    options = ", ".join(f"{key} {value}" for key, value in facts.model.items() if value is not None)
+    return [
+        f"Size: resize {facts.data.get('resize', 'stretch')} to {facts.data['size'][0]}x{facts.data['size'][1]} px.",
+        f"Intensity: {facts.intensity.get('rule', '')}",
+        f"Precision: {facts.precision or 'unknown'}; seed of the evaluation: {_or_unknown(facts.seed)}.",
+        f"Options: {escape(options)}.",
+    ]
+
+
+def _bullets(lines: Iterable[str]) -> list[str]:
+    return [f"- {line}" for line in lines]
+
+
+def _or_unknown(value: Any) -> str:
+    return "unknown" if value is None else str(value)

@@ -1,0 +1,183 @@
+"""``ldx export`` on checkpoints of real modules: one file and its card, or a word why not, and nothing half done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from landmark_diffusion.cli import main
+from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
+from landmark_diffusion.runs.checkpoint import read_checkpoint
+from landmark_diffusion.runs.model_file import read_model_file
+
+OPTIONS = {
+    "num_landmarks": 2, "encoder_channels": [4, 8], "decoder_channels": [8, 4], "blocks_per_level": 1,
+    "attention_factors": [], "channels_last": True, "pretrained": "runs/start/checkpoints/last.ckpt",
+}  # fmt: skip
+CLASS = "landmark_diffusion.methods.heatmap_finetune.HeatmapFinetuneModule"
+CHECKPOINT = Path("runs/x/checkpoints/best.ckpt")
+METRICS = Path("runs/x/test/metrics.json")
+
+
+def make_checkpoint(path: Path = CHECKPOINT, **changes: Any) -> None:
+    """Write a checkpoint as ``ldx fit`` does, with an average of the weights."""
+    torch.manual_seed(0)
+    module = HeatmapFinetuneModule(**OPTIONS)
+    averaged = module.state_dict()
+    raw = {name: value + 1 for name, value in averaged.items()}
+    data = {"dataset": "isbi2015", "root": "/home/ann/isbi", "size": [16, 24], "split": "official"}
+    content = {
+        "state_dict": averaged, "current_model_state": raw, "averaging_state": {}, "global_step": 40,
+        "hyper_parameters": {"_class_path": CLASS, **OPTIONS}, "optimizer_states": [{"lr": 1}],
+        "landmark_diffusion": {"landmark_names": ["sella", "nasion"], "data": data}, **changes,
+    }  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, path)
+
+
+def make_metrics(path: Path = METRICS, **extra: Any) -> None:
+    row = {"label": "heatmap", "group": "method", "points": 4, "mre": 1.25, "std": 0.5, "median": 1.0,
+           "sdr": {"2": 75.0}, "beyond_10mm": 0.0}  # fmt: skip
+    content = {
+        "protocol": "protocol default: error < 2 mm", "unit": "mm", "radii": [2.0], "table": [row],
+        "variants": {"heatmap": {"mre": 1.25, "images": 2, "points": 4}}, "landmark_names": ["sella", "nasion"],
+        "extra": {"command": "ldx test", "updates": 40, "checkpoint": str(CHECKPOINT), **extra},
+    }  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+@pytest.fixture(autouse=True)
+def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run folder in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    make_checkpoint()
+
+
+def export(*arguments: str) -> int:
+    return main(["export", str(CHECKPOINT), "x.ldx", *arguments])
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What a refused export says; it leaves no file."""
+    before = sorted(Path().glob("*"))
+    assert export(*arguments) == 1
+    assert sorted(Path().glob("*")) == before
+    return capsys.readouterr().err
+
+
+def test_the_averaged_weights_are_handed_over_with_their_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    """``state_dict`` is what ``ldx test`` loads; the raw weights are for going on with training."""
+    make_metrics()
+    assert export() == 0
+    model, checkpoint = read_model_file("x.ldx"), read_checkpoint(CHECKPOINT)
+    assert model.weights.keys() == checkpoint["state_dict"].keys()
+    assert all(torch.equal(value, checkpoint["state_dict"][name]) for name, value in model.weights.items())
+    assert model.facts.class_path == "HeatmapFinetuneModule"
+    assert model.facts.landmark_names == ("sella", "nasion")
+    assert (model.facts.updates, model.facts.length_unit) == (40, "mm")
+    assert model.facts.measured is not None and model.facts.measured["variants"]["heatmap"]["mre"] == 1.25
+    out = capsys.readouterr().out
+    assert "wrote x.ldx" in out and "ldx test x.ldx --data.root PATH" in out
+    card = Path("x.md").read_text()
+    assert "| heatmap | 1.25 ± 0.50 |" in card and "Trained on ISBI 2015, for research use." in card
+    for file in ("x.ldx", "x.md"):
+        content = Path(file).read_bytes()
+        assert b"/home" not in content and b"runs/" not in content
+
+
+def test_a_module_is_built_from_the_file_in_python() -> None:
+    """The lines of docs/model_file.md."""
+    assert export() == 0
+    model = read_model_file("x.ldx")
+    module = HeatmapFinetuneModule(**model.facts.model)
+    module.load_state_dict(model.weights)
+    assert module.num_landmarks == 2
+
+
+def test_options_of_the_command_line_are_followed(capsys: pytest.CaptureFixture[str]) -> None:
+    make_metrics(Path("other.json"))
+    assert export("--metrics", "other.json", "--card", "CARD.md", "--note", "Ask the hospital.") == 0
+    assert read_model_file("x.ldx").facts.note == "Ask the hospital."
+    assert "Ask the hospital." in Path("CARD.md").read_text() and not Path("x.md").exists()
+    assert "figures" not in capsys.readouterr().out
+
+
+def test_the_runs_config_is_followed() -> None:
+    init_args = {**OPTIONS, "num_landmarks": None, "decoder": "argmax"}
+    config = {"seed_everything": 5, "trainer": {"precision": "bf16-mixed"},
+              "model": {"class_path": CLASS, "init_args": init_args}}  # fmt: skip
+    Path("runs/x/config.yaml").write_text(yaml.safe_dump(config))
+    assert export() == 0
+    facts = read_model_file("x.ldx").facts
+    assert (facts.seed, facts.precision, facts.model["decoder"]) == (5, "bf16-mixed", "argmax")
+
+
+@pytest.mark.parametrize(
+    ("extra", "why"),
+    [({"updates": 30}, "of 30 updates, the checkpoint of 40"), ({"checkpoint": "last.ckpt"}, "they are of last.ckpt")],
+)
+def test_figures_of_other_weights_are_left_out_and_refused_when_asked_for(
+    extra: dict[str, Any], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_metrics(**extra)
+    assert why in refusal(capsys, "--metrics", str(METRICS))
+    assert export() == 0
+    assert "no figures" in (out := capsys.readouterr().out) and why in out
+    assert read_model_file("x.ldx").facts.measured is None
+
+
+def test_a_run_without_test_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert export() == 0
+    out = capsys.readouterr().out
+    assert "no figures: no test/metrics.json" in out and "the precision is unknown" in out
+
+
+@pytest.mark.parametrize("there", ["x.ldx", "x.md"])
+def test_files_are_not_replaced_unasked(there: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(there).write_text("mine")
+    assert f"{there} exists already and was left as it is" in refusal(capsys)
+    assert Path(there).read_text() == "mine"
+    assert export("--overwrite") == 0
+    assert read_model_file("x.ldx").facts.updates == 40 and Path("x.md").read_text().startswith("# x.ldx")
+
+
+def test_other_names_and_sources_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(CHECKPOINT), "x.safetensors"]) == 1
+    assert "ends in .ldx" in capsys.readouterr().err
+    assert main(["export", "runs/x", "x.ldx"]) == 1
+    assert "runs/x: found a folder" in capsys.readouterr().err
+    assert main(["export", "runs/y.ckpt", "x.ldx"]) == 1
+    assert "runs/y.ckpt: found nothing" in capsys.readouterr().err
+    assert export() == 0
+    assert main(["export", "x.ldx", "y.ldx"]) == 1
+    assert "x.ldx is an exported model already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hyper_parameters": {"_class_path": CLASS, **OPTIONS, "encoder_channels": [4, 16]}}, "holds another network"),
+        ({"hyper_parameters": {"_class_path": CLASS, **OPTIONS, "spin": 3}}, "no HeatmapFinetuneModule can be built"),
+        ({"hyper_parameters": {"_class_path": "x.Unheard", **OPTIONS}}, "found the class Unheard, expected one of"),
+        ({"hyper_parameters": {"_class_path": "x.DDPMPretrainModule"}}, "finds no landmarks"),
+        ({"state_dict": {}}, "holds another network"),
+    ],
+)
+def test_a_model_that_could_not_be_loaded_is_not_handed_over(
+    changes: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_checkpoint(**changes)
+    err = refusal(capsys)
+    assert message in err and "Traceback" not in err
+
+
+def test_weights_that_went_astray_are_not_handed_over(capsys: pytest.CaptureFixture[str]) -> None:
+    state = {name: value * float("nan") for name, value in HeatmapFinetuneModule(**OPTIONS).state_dict().items()}
+    make_checkpoint(state_dict=state)
+    assert "not finite" in refusal(capsys)

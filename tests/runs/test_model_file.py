@@ -1,0 +1,275 @@
+"""An exported model: what is written comes back bit for bit, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from landmark_diffusion import files
+from landmark_diffusion.errors import UserError
+from landmark_diffusion.runs.checkpoint import AtomicCheckpointIO, read_checkpoint
+from landmark_diffusion.runs.model_facts import FORMAT_VERSION, ModelFacts
+from landmark_diffusion.runs.model_file import FACTS_KEY, read_facts, read_model_file, write_model_file
+
+FACTS = ModelFacts(
+    class_path="DiffusionHeatmapModule",
+    model={"num_landmarks": 2, "diffusion": False, "adam_betas": [0.9, 0.999]},
+    landmark_names=("sella", "nasion — point 2"),
+    data={"dataset": "isbi2015", "size": [96, 120], "resize": "stretch"},
+    updates=2000,
+    seed=3,
+    length_unit="mm",
+    precision="bf16-mixed",
+    note="for research use",
+)
+
+
+def weights() -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    convolution = torch.randn(4, 3, 3, 3).to(memory_format=torch.channels_last)
+    tied = torch.randn(5)
+    return {
+        "convolution": convolution,
+        "transposed": torch.randn(3, 7).T,
+        "tied_1": tied,
+        "tied_2": tied,
+        "part": torch.randn(10)[2:5],
+        "half": torch.randn(3).to(torch.bfloat16),
+        "count": torch.tensor(7),
+    }
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    return write_model_file(tmp_path / "x.ldx", FACTS, weights())
+
+
+def test_weights_and_facts_come_back_to_the_bit(written: Path) -> None:
+    """Convolutions of channels_last models and tied weights are what safetensors refuses as they are."""
+    model = read_model_file(written)
+    assert model.weights.keys() == weights().keys()
+    for name, value in weights().items():
+        assert model.weights[name].dtype == value.dtype
+        assert model.weights[name].is_contiguous()
+        assert torch.equal(model.weights[name], value), name
+    assert replace(model.facts, tensors={}, package_version="") == FACTS
+    assert model.facts.package_version
+
+
+def test_the_file_is_read_with_json_and_numpy_alone(written: Path) -> None:
+    """What docs/model_file.md promises to those without this package."""
+    content = written.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    facts = json.loads(header["__metadata__"]["landmark_diffusion"])
+    assert (facts["format_version"], facts["updates"]) == (1, 2000)
+    start, end = header["convolution"]["data_offsets"]
+    values = np.frombuffer(content[8 + length :][start:end], "<f4").reshape(header["convolution"]["shape"])
+    assert np.array_equal(values, weights()["convolution"].numpy())
+
+
+def test_the_same_model_gives_the_same_bytes(written: Path) -> None:
+    again = write_model_file(written.with_name("y.ldx"), FACTS, weights())
+    assert again.read_bytes() == written.read_bytes()
+
+
+def test_facts_are_read_without_torch(written: Path) -> None:
+    code = "import sys; from landmark_diffusion.runs.model_file import read_facts; facts = read_facts(sys.argv[1]); "
+    code += "assert facts.updates == 2000 and not {'torch', 'lightning', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code, str(written)], check=True)
+
+
+def test_a_file_is_not_replaced_unasked(written: Path) -> None:
+    before = written.read_bytes()
+    with pytest.raises(UserError, match=r"x\.ldx exists already and was left as it is.*--overwrite"):
+        write_model_file(written, replace(FACTS, updates=1), weights())
+    assert written.read_bytes() == before
+    write_model_file(written, replace(FACTS, updates=1), weights(), overwrite=True)
+    assert read_facts(written).updates == 1
+
+
+def test_a_failed_write_leaves_the_old_file(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = written.read_bytes()
+
+    def disk_full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "replace", disk_full)
+    with pytest.raises(UserError, match=r"x\.ldx: the model could not be written \(No space left"):
+        write_model_file(written, replace(FACTS, updates=1), weights(), overwrite=True)
+    assert written.read_bytes() == before
+    assert os.listdir(written.parent) == ["x.ldx"]
+
+
+@pytest.mark.parametrize(
+    ("name", "facts", "values", "message"),
+    [
+        ("x.safetensors", FACTS, {}, "ends in .ldx"),
+        ("x.ldx", FACTS, {"w": torch.tensor([1.0, float("nan")])}, "w holds values that are not finite"),
+        ("x.ldx", FACTS, {"w": 1.0}, "found float under w"),
+        ("x.ldx", replace(FACTS, model={"network": object()}), {}, "no plain value"),
+        ("x.ldx", replace(FACTS, measured={"mre": float("nan")}), {}, "no plain value"),
+    ],
+)
+def test_what_cannot_be_handed_over_is_refused(
+    tmp_path: Path, name: str, facts: ModelFacts, values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        write_model_file(tmp_path / name, facts, values)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_config_holds_what_a_test_needs(written: Path) -> None:
+    config = read_facts(written).config()
+    assert config["seed_everything"] == 3 and config["trainer"] == {"precision": "bf16-mixed"}
+    assert config["data"]["size"] == [96, 120]
+    assert config["model"]["class_path"] == "DiffusionHeatmapModule"
+    assert "num_landmarks" not in config["model"]["init_args"]  # the command line refuses it: the data decides
+
+
+def test_it_has_the_form_of_a_checkpoint(written: Path) -> None:
+    """What the Trainer, and the comparison with a config, ask a checkpoint for."""
+    for content in (read_checkpoint(written), AtomicCheckpointIO().load_checkpoint(written, weights_only=True)):
+        assert content["global_step"] == 2000
+        assert content["hyper_parameters"]["_class_path"] == "DiffusionHeatmapModule"
+        assert content[FACTS_KEY]["landmark_names"] == ["sella", "nasion — point 2"]
+        assert torch.equal(content["state_dict"]["tied_2"], weights()["tied_2"])
+        assert content["pytorch-lightning_version"]
+
+
+# ---- attacks and accidents ------------------------------------------------------------------------------------------
+
+
+class Malicious:
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return (os.system, ("touch /tmp/landmark_diffusion_was_here",))
+
+
+def header_of(content: bytes) -> tuple[dict[str, Any], bytes]:
+    length = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + length]), content[8 + length :]
+
+
+def with_header(header: Any, rest: bytes = b"") -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + rest
+
+
+def with_description(content: bytes, text: str) -> bytes:
+    header, rest = header_of(content)
+    header["__metadata__"][FACTS_KEY] = text
+    return with_header(header, rest)
+
+
+def with_field(content: bytes, **changes: Any) -> bytes:
+    header, _ = header_of(content)
+    facts = json.loads(header["__metadata__"][FACTS_KEY]) | changes
+    return with_description(content, json.dumps({key: value for key, value in facts.items() if value != "absent"}))
+
+
+def without_tensor(content: bytes) -> bytes:
+    header, rest = header_of(content)
+    del header["convolution"]
+    return with_header(header, rest)
+
+
+def with_shape(content: bytes, shape: Any) -> bytes:
+    header, rest = header_of(content)
+    header["convolution"]["shape"] = shape
+    return with_header(header, rest)
+
+
+def with_offsets(content: bytes, offsets: list[int]) -> bytes:
+    header, rest = header_of(content)
+    header["convolution"]["data_offsets"] = offsets
+    return with_header(header, rest)
+
+
+DEEP = b"[" * 200_000
+ATTACKS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "empty": (lambda _: b"", "found 0 bytes"),
+    "cut within the length": (lambda content: content[:5], "found 5 bytes"),
+    "cut within the header": (lambda content: content[:300], "cut short or no safetensors file"),
+    "cut within the weights": (lambda content: content[:-9], "weights are cut short or damaged"),
+    "bytes added": (lambda content: content + b"x" * 9, "weights are cut short or damaged"),
+    "header of 2**60 bytes": (lambda c: (2**60).to_bytes(8, "little") + c[8:], f"claims a header of {2**60} bytes"),
+    "header of 2**64 - 1 bytes": (lambda c: b"\xff" * 8 + c[8:], "claims a header of"),
+    "another kind of file": (lambda _: b"GIF89a" + b"\0" * 500, "cut short or no safetensors file"),
+    "pickle": (lambda _: pickle.dumps({"state_dict": Malicious()}), "found a pickle or checkpoint"),
+    "header that is no JSON": (lambda _: with_header(b"{'a': 1}"), "the header is no JSON"),
+    "header that is no text": (lambda _: with_header(b"\xff\xfe{}"), "the header is no JSON"),
+    "header that is a list": (lambda _: with_header([1, 2]), "the header is a JSON list"),
+    "header too deep": (lambda _: with_header(DEEP), "the header is no JSON"),
+    "no metadata": (lambda _: with_header({}), "without the metadata landmark_diffusion"),
+    "metadata of others": (lambda _: with_header({"__metadata__": {"format": "pt"}}), "without the metadata"),
+    "metadata that is a list": (lambda _: with_header({"__metadata__": [1]}), "without the metadata"),
+    "description that is no JSON": (lambda c: with_description(c, "{format_version: 1}"), "description .* is no JSON"),
+    "description too deep": (lambda c: with_description(c, "[" * 100_000), "description .* is no JSON"),
+    "description that is a text": (lambda c: with_description(c, '"x"'), "description .* is a JSON str"),
+    "newer format": (
+        lambda c: with_field(c, format_version=FORMAT_VERSION + 1, package_version="9.1", model="absent"),
+        rf"written by landmark_diffusion 9\.1 in format {FORMAT_VERSION + 1}; this is .* upgrade the package",
+    ),
+    "format that is a text": (lambda c: with_field(c, format_version="1"), "found format_version '1'"),
+    "format that is true": (lambda c: with_field(c, format_version=True), "found format_version True"),
+    "no format": (lambda c: with_field(c, format_version="absent"), "found format_version None"),
+    "field missing": (lambda c: with_field(c, landmark_names="absent"), "has no field 'landmark_names'"),
+    "field of another kind": (lambda c: with_field(c, updates="many"), "found 'many' as 'updates', expected a whole"),
+    "names that are no texts": (lambda c: with_field(c, landmark_names=[1, 2]), "landmark_names that are no texts"),
+    "class elsewhere": (lambda c: with_field(c, class_path="os.system"), "expected the short name of a class"),
+    "file within the data": (lambda c: with_field(c, data={"root": "/etc"}), r"found data\.root"),
+    "weight missing": (without_tensor, r"the weight convolution is absent, expected \[4, 3, 3, 3\]"),
+    "weight not listed": (lambda c: with_field(c, tensors={}), r"convolution is \[4, 3, 3, 3\], expected absent"),
+    "weight of another shape": (lambda c: with_shape(c, [4, 3, 9]), r"convolution is \[4, 3, 9\], expected"),
+    "weight beyond the end": (lambda c: with_offsets(c, [0, 2**40]), "weights are cut short or damaged"),
+    "weight before the start": (lambda c: with_offsets(c, [-8, 424]), "weights are cut short or damaged"),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_anything_else_is_refused_by_name(written: Path, attack: str) -> None:
+    change, message = ATTACKS[attack]
+    written.write_bytes(change(written.read_bytes()))
+    for read in (read_model_file, read_checkpoint):
+        with pytest.raises(UserError, match=message) as caught:
+            read(written)
+        assert str(written) in str(caught.value)
+    assert not Path("/tmp/landmark_diffusion_was_here").exists()
+
+
+def test_a_checkpoint_under_its_name_is_refused(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"w": torch.ones(3)}}, tmp_path / "x.ldx")
+    with pytest.raises(UserError, match="found a pickle or checkpoint"):
+        read_model_file(tmp_path / "x.ldx")
+
+
+def test_weights_of_another_program_are_refused(tmp_path: Path) -> None:
+    save_file({"w": torch.ones(3)}, tmp_path / "x.ldx")
+    with pytest.raises(UserError, match="it is no model of `ldx export`"):
+        read_model_file(tmp_path / "x.ldx")
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"y\.ldx: found nothing, expected a model file"):
+        read_model_file(tmp_path / "y.ldx")
+    (tmp_path / "z.ldx").mkdir()
+    with pytest.raises(UserError, match=r"z\.ldx: found a folder, expected a model file"):
+        read_model_file(tmp_path / "z.ldx")
+
+
+def test_fields_to_come_are_passed_over(written: Path) -> None:
+    """The policy of docs/model_file.md: a field may be added without a new format."""
+    written.write_bytes(with_field(written.read_bytes(), calibration={"scale": 2}))
+    assert read_facts(written).updates == 2000
