@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule
     from landmark_diffusion.methods.diffusion_heatmap import DiffusionHeatmapModule
     from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
+    from landmark_diffusion.methods.position_diffusion import PositionDiffusionModule
     from landmark_diffusion.models.unet import UNet
 
     __version__: str
@@ -23,6 +24,7 @@ __all__ = [
     "DiffusionHeatmapModule",
     "HeatmapFinetuneModule",
     "LandmarkDataModule",
+    "PositionDiffusionModule",
     "UNet",
     "__version__",
 ]
@@ -32,6 +34,7 @@ _HOMES = {
     "DDPMPretrainModule": "landmark_diffusion.methods.ddpm_pretrain",
     "DiffusionHeatmapModule": "landmark_diffusion.methods.diffusion_heatmap",
     "HeatmapFinetuneModule": "landmark_diffusion.methods.heatmap_finetune",
+    "PositionDiffusionModule": "landmark_diffusion.methods.position_diffusion",
     "UNet": "landmark_diffusion.models.unet",
 }
 

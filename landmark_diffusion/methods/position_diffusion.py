@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch.nn import functional as F
@@ -126,7 +126,7 @@ class PositionDiffusionModule(LandmarkModule):
         eta: float = 0.0,
         num_samples: int = 1,
         prior_weight: float = 1.0,
-        aggregate: str = "mean",
+        aggregate: Literal["last", "mean"] = "mean",
         window_weight: float = 1.0,
         **kwargs: Any,
     ) -> None:
@@ -172,12 +172,9 @@ class PositionDiffusionModule(LandmarkModule):
 
     def _check_options(self) -> None:
         """Raise UserError for options that make no sense together."""
-        counts = {
-            name: getattr(self, name)
-            for name in ("coarse_factor", "window_size", "window_patch", "sampling_steps", "num_samples", "draws")
-        }
-        for name, value in counts.items():
-            if value < 1:
+        counts = ("coarse_factor", "window_size", "window_patch", "draws", "num_samples")
+        for name in (*counts, "sampling_steps", "validation_steps"):
+            if (value := getattr(self, name)) < 1:
                 raise UserError(f"model.{name}: found {value}, expected at least 1")
         if self.window_size % self.window_patch:
             raise UserError(
@@ -260,8 +257,8 @@ class PositionDiffusionModule(LandmarkModule):
         windows = [cut_windows(pyramid, positions, pixel, self.window_size)]
         if self.wide_window:
             windows.append(cut_windows(pyramid, positions, pixel * self.wide_window, self.window_size))
-        patches = F.pixel_unshuffle(torch.cat(windows, 2).flatten(0, 1), self.window_patch)
-        which = torch.eye(count, device=positions.device).repeat(batch, 1)
+        patches = F.pixel_unshuffle(torch.cat(windows, 2).flatten(0, 1).to(self.dtype), self.window_patch)
+        which = torch.eye(count, device=positions.device).repeat(batch, 1).to(patches.dtype)
         logits = self.window_network(patches, t.repeat_interleave(count), which)
         return F.pixel_shuffle(logits, self.window_patch).view(batch, count, self.window_size, self.window_size)
 
@@ -286,7 +283,7 @@ class PositionDiffusionModule(LandmarkModule):
             ends = [self._conclude(chain) for chain in chains]
             points = torch.stack([end.points for end in ends])
             centred = points - points.mean(0)
-            between = torch.einsum("kbni,kbnj->bnij", centred, centred) / len(ends)
+            between = (centred[..., :, None] * centred[..., None, :]).mean(0)
             within = torch.stack([self._covariance(chain[-1]) for chain in chains]).mean(0)
             found["multi-step"] = Found(points.mean(0), within + between)
         return found
@@ -334,13 +331,13 @@ class PositionDiffusionModule(LandmarkModule):
 
     def _chain(self, view: View, batch: Batch, count: int, sample: int) -> Iterator[Estimate]:
         """The evaluations after the first, from start_sigma to end_sigma; noise is keyed by (seed, image, sample)."""
-        scale = batch["image"].shape[-1] / REFERENCE_WIDTH
+        start = self.start_sigma * (batch["image"].shape[-1] / REFERENCE_WIDTH)
         ratio = (self.end_sigma / self.start_sigma) ** (1 / max(1, count - 2))
-        sigmas = [self.start_sigma * scale * ratio**k for k in range(count - 1)]
+        sigmas = [start * ratio**k for k in range(count - 1)]
         schedule = self._schedule(batch["image"].shape[-1])
         seeds = [evaluation_seed(self.seed, int(index), sample) for index in batch["index"]]
         noise = keyed_noise(seeds, (self.num_landmarks, 2), view.points.device)
-        position = view.points + self.start_noise * sigmas[0] * noise()
+        position = view.points + self.start_noise * start * noise()
         for k, sigma in enumerate(sigmas):
             estimate = self._estimate(view, position, sigma, schedule.step(sigma))
             yield estimate
@@ -356,8 +353,7 @@ class PositionDiffusionModule(LandmarkModule):
         if self.prior_weight:
             log_p = log_p + self.prior_weight * self._prior(view, position, pixel)
         window = spatial_softmax(log_p)
-        columns, rows = window.sum(-2), window.sum(-1)
-        mean = torch.stack((columns @ self.steps, rows @ self.steps), -1)
+        mean = torch.stack(((window.sum(-2) * self.steps).sum(-1), (window.sum(-1) * self.steps).sum(-1)), -1)
         return Estimate(t, sigma, position, pixel, window, position + pixel * mean)
 
     def _prior(self, view: View, position: torch.Tensor, pixel: float) -> torch.Tensor:
@@ -370,4 +366,5 @@ class PositionDiffusionModule(LandmarkModule):
     def _covariance(self, estimate: Estimate) -> torch.Tensor:
         """Covariance (B,N,2,2) of y_0 by an estimate's window, in squared network pixels."""
         centred = self.offsets - ((estimate.point - estimate.position) / estimate.pixel)[..., None, None, :]
-        return estimate.pixel**2 * torch.einsum("bnij,bnijk,bnijl->bnkl", estimate.window, centred, centred)
+        products = centred[..., :, None] * centred[..., None, :]  # no einsum: autocast would round it to bfloat16
+        return estimate.pixel**2 * (estimate.window[..., None, None] * products).sum((-4, -3))

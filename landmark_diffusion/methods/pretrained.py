@@ -12,6 +12,7 @@ import torch
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.models.unet import UNet
 from landmark_diffusion.runs.checkpoint import read_checkpoint
+from landmark_diffusion.runs.model_file import is_model_file
 
 Weights = Literal["ema", "raw"]
 PREFIX = "network."
@@ -114,8 +115,13 @@ def _match(
 
 def _network_weights(content: Mapping[str, Any], path: Path, weights: Weights) -> dict[str, torch.Tensor]:
     """The UNet's weights by their names in it: ``state_dict`` is the average where there is one."""
-    averaged = "averaging_state" in content
-    if weights == "ema" and not averaged:
+    averaged, exported = "averaging_state" in content, is_model_file(path)
+    if weights == "raw" and exported:
+        raise UserError(
+            f"model.weights: {path} is an exported model, which holds the weights that predictions use alone; set "
+            "model.weights: ema, or name a checkpoint of the run"
+        )
+    if weights == "ema" and not averaged and not exported:
         raise UserError(
             f"model.weights: {path} has no moving average of the weights (it was trained with ema_decay: 0); "
             "set model.weights: raw"

@@ -11,7 +11,7 @@ import yaml
 from landmark_diffusion.cli import main
 from landmark_diffusion.cli.config_files import installed_configs
 
-METHODS = ("DiffusionHeatmapModule", "DDPMPretrainModule", "HeatmapFinetuneModule")
+METHODS = ("DiffusionHeatmapModule", "PositionDiffusionModule", "DDPMPretrainModule", "HeatmapFinetuneModule")
 WHOLE = [path for path in installed_configs() if "model" in yaml.safe_load(path.read_text())]
 
 
@@ -35,7 +35,7 @@ def test_misspelt_option_of_the_real_model(
     """Options that the class passes on to its base are known too."""
     monkeypatch.chdir(tmp_path)
     for typed, meant in (("learning_rat", "learning_rate"), ("sampling_step", "sampling_steps")):
-        assert main(["fit", "--config", "phantom_diffusion.yaml", f"--model.{typed}", "1"]) == 1
+        assert main(["fit", "--config", "phantom_diffusion_paper_a.yaml", f"--model.{typed}", "1"]) == 1
         assert f"Did you mean {meant}" in capsys.readouterr().err
     assert "torch" in sys.modules
 

@@ -32,7 +32,7 @@ NETWORK = (
 """A network that makes a step in a few hundredths of a second."""
 
 PHANTOM = (
-    *("--config", "phantom_diffusion.yaml", *NETWORK),
+    *("--config", "phantom_diffusion_paper_a.yaml", *NETWORK),
     f"--data.dataset_options.count=[{COUNT[0]},{COUNT[1]},{COUNT[2]}]",
     *("--data.batch_size=2", "--data.eval_batch_size=2", "--trainer.check_val_every_n_epoch=1"),
 )

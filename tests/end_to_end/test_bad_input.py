@@ -13,7 +13,7 @@ from tests.end_to_end.folders import cut_in_half, make_folder, make_isbi, set_li
 
 ISBI = ("--config", "ceph_diffusion_small.yaml", *NETWORK)
 FOLDER = (
-    *("--config", "phantom_diffusion.yaml", *NETWORK),
+    *("--config", "phantom_diffusion_paper_a.yaml", *NETWORK),
     *("--data.dataset=folder", "--data.dataset_options=null"),
 )
 

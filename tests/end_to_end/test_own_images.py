@@ -20,7 +20,7 @@ CHEST = ('--data.dataset_options={"split_column": "author_split"}', "--data.data
 
 def test_chest15_works_as_it_is(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
     root = shared_data("chest15")
-    options = ("--config", "phantom_diffusion.yaml", *NETWORK, *CHEST, f"--data.root={root}")
+    options = ("--config", "phantom_diffusion_paper_a.yaml", *NETWORK, *CHEST, f"--data.root={root}")
     run = ("--run_folder", str(tmp_path / "run"))
     assert ldx("fit", *options, *run, "--trainer.max_steps=3").status == 0
     assert ldx("test", *options, *run).status == 0
@@ -55,7 +55,7 @@ def write_learnt_by_heart(root: Path, images: int = 2) -> None:
     (root / "points.csv").write_text("\n".join(lines) + "\n")
 
 
-@pytest.mark.parametrize(("config", "limit"), [("phantom_baseline.yaml", 0.05), ("phantom_diffusion.yaml", 0.5)])
+@pytest.mark.parametrize(("config", "limit"), [("phantom_baseline.yaml", 0.05), ("phantom_diffusion_paper_a.yaml", 0.5)])
 def test_a_network_learns_two_images_by_heart(config: str, limit: float, tmp_path: Path) -> None:
     """A pixel of the network is two of the image here: a shift of half of one is 0.7 px (0.0004 and 0.24 found)."""
     (tmp_path / "own").mkdir()

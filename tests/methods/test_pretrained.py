@@ -14,6 +14,8 @@ from landmark_diffusion import DDPMPretrainModule, DiffusionHeatmapModule, Heatm
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.methods.pretrained import encoder_parameters, load_pretrained
 from landmark_diffusion.runs import default_callbacks
+from landmark_diffusion.runs.model_facts import ModelFacts
+from landmark_diffusion.runs.model_file import write_model_file
 
 TINY: dict[str, Any] = {
     "encoder_channels": [8, 16], "decoder_channels": [16, 8], "blocks_per_level": 1, "attention_factors": [2]
@@ -122,6 +124,18 @@ def test_weights_without_an_average_have_to_be_asked_for_as_raw(tmp_path: Path) 
     with pytest.raises(UserError, match="has no moving average"):
         load(finetune(path))
     assert load(finetune(path, weights="raw")).updates == 3
+
+
+def test_an_exported_model_is_a_start_by_the_weights_that_predictions_use(tmp_path: Path) -> None:
+    source = DiffusionHeatmapModule(12, diffusion=False, **TINY)
+    options = {"num_landmarks": 12, "diffusion": False, **TINY}
+    facts = ModelFacts("DiffusionHeatmapModule", options, (), {}, updates=7)
+    path = write_model_file(tmp_path / "x.ldx", facts, source.state_dict())
+    module = finetune(path, keep_head=True, image_range=(0.0, 1.0))
+    assert load(module).updates == 7
+    assert torch.equal(module.network.conv_out.weight, source.network.conv_out.weight)
+    with pytest.raises(UserError, match="weights: ema"):
+        load(finetune(path, weights="raw", image_range=(0.0, 1.0)))
 
 
 @pytest.mark.parametrize("missing", ["nothing.ckpt", "text.ckpt"])

@@ -151,3 +151,47 @@ def test_linear_attention_over_many_positions_survives_half_precision(dtype: tor
     assert found.dtype == dtype
     wanted = LinearAttention(4, 1).attend(q.double(), k.double(), (v + 1).double())
     torch.testing.assert_close(found.double(), wanted, rtol=torch.finfo(dtype).eps, atol=0)
+
+
+# ---- norm ---------------------------------------------------------------------------------------------------------
+
+
+def drawn_norm(dtype: torch.dtype = torch.float32) -> nn.Module:
+    """A norm of 3 groups whose weights are neither one nor zero."""
+    torch.manual_seed(0)
+    norm = group_norm(12, 3).to(dtype)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    return norm
+
+
+def test_group_norm_by_its_formula() -> None:
+    norm, x = drawn_norm(torch.float64), torch.randn(2, 12, 5, 7, dtype=torch.float64)
+    groups = x.unflatten(1, (3, 4))
+    mean = groups.mean((2, 3, 4), keepdim=True)
+    variance = (groups - mean).square().mean((2, 3, 4), keepdim=True)
+    normed = ((groups - mean) / (variance + norm.eps).sqrt()).flatten(1, 2)
+    wanted = normed * norm.weight[:, None, None] + norm.bias[:, None, None]
+    torch.testing.assert_close(norm(x), wanted, rtol=1e-12, atol=1e-12)
+    assert norm(x).dtype == torch.float64
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_group_norm_is_float32_inside_whatever_comes(dtype: torch.dtype, memory_format: torch.memory_format) -> None:
+    norm, x = drawn_norm(), (5 + torch.randn(2, 12, 40, 40)).to(dtype).contiguous(memory_format=memory_format)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = norm(x)
+    wanted = nn.functional.group_norm(x.float(), 3, norm.weight, norm.bias)
+    assert found.dtype == dtype
+    assert torch.equal(found, wanted.to(dtype))
+
+
+def test_group_norm_of_a_network_in_half_precision() -> None:
+    norm, x = drawn_norm(torch.bfloat16), torch.randn(1, 12, 4, 4, dtype=torch.bfloat16)
+    wanted = nn.functional.group_norm(x.float(), 3, norm.weight.float(), norm.bias.float())
+    assert torch.equal(norm(x), wanted.bfloat16())
+
+
+def test_group_norm_keeps_the_names_of_torch_s() -> None:
+    assert list(group_norm(12, 3).state_dict()) == list(nn.GroupNorm(3, 12).state_dict())

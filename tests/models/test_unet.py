@@ -370,3 +370,72 @@ def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
 def test_a_wrong_number_of_input_channels_is_named() -> None:
     with pytest.raises(UserError, match=r"found 4 input channels, expected 3"):
         small()(torch.randn(1, 4, 8, 8))
+
+
+# ---- a condition, and what the last convolution saw ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale_shift", [False, True])
+@pytest.mark.parametrize("time_embedding", [False, True])
+def test_a_condition_reaches_the_output_with_and_without_time(time_embedding: bool, scale_shift: bool) -> None:
+    network = small(condition_channels=3, time_embedding=time_embedding, scale_shift=scale_shift)
+    x, t = torch.randn(1, 3, 8, 8), torch.tensor([4]) if time_embedding else None
+    maps = torch.stack([network(x, t, condition[None]) for condition in torch.eye(3)])
+    distances = torch.cdist(maps.flatten(1), maps.flatten(1)) + 10 * torch.eye(3)
+    assert distances.min() > 1e-3
+
+
+def test_each_image_of_a_batch_has_its_own_condition() -> None:
+    network = small(condition_channels=3).double()
+    x, t = torch.randn(3, 3, 8, 8, dtype=torch.float64), torch.tensor([0, 50, 199])
+    condition = torch.eye(3, dtype=torch.float64)
+    alone = torch.cat([network(x[i : i + 1], t[i : i + 1], condition[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(network(x, t, condition), alone, rtol=1e-6, atol=1e-8)
+
+
+def test_time_acts_beside_a_condition() -> None:
+    network, x, condition = small(condition_channels=3), torch.randn(1, 3, 8, 8), torch.eye(3)[:1]
+    early, late, none = (network(x, t, condition) for t in (torch.tensor([3]), torch.tensor([90]), None))
+    assert (early - late).abs().max() > 1e-3 and (early - none).abs().max() > 1e-3
+
+
+def test_a_condition_goes_with_its_option() -> None:
+    x, t = torch.randn(1, 3, 8, 8), torch.tensor([4])
+    with pytest.raises(UserError, match="a condition goes with condition_channels"):
+        small(condition_channels=3)(x, t)
+    with pytest.raises(UserError, match="a condition goes with condition_channels"):
+        small()(x, t, torch.eye(3)[:1])
+
+
+@pytest.mark.parametrize("time_embedding", [False, True])
+def test_no_condition_keeps_old_checkpoints_readable(time_embedding: bool) -> None:
+    silent = small(time_embedding=time_embedding)
+    aloud = small(time_embedding=time_embedding, condition_channels=0)
+    assert list(silent.state_dict()) == list(aloud.state_dict())
+    assert not any("condition" in name for name in silent.state_dict())
+    with_condition = small(time_embedding=time_embedding, condition_channels=3).state_dict()
+    added = {"condition.weight", "condition.bias"}
+    if not time_embedding:  # the blocks have no embedding at all without one of the two
+        added |= {name for name in with_condition if ".embedding." in name}
+    assert set(with_condition) - set(silent.state_dict()) == added
+
+
+@pytest.mark.parametrize("size", [(16, 20), (17, 23), (1, 1)])
+def test_the_features_are_what_the_last_convolution_saw(size: tuple[int, int]) -> None:
+    network, x, t = small(), torch.randn(2, 3, *size), torch.tensor([0, 5])
+    seen: list[torch.Tensor] = []
+    network._head = lambda features, head=network._head: (seen.append(features), head(features))[1]  # type: ignore[method-assign]
+    output, features = network.with_features(x, t)
+    assert torch.equal(output, network(x, t))
+    assert features.shape == (2, 4, *size)  # 4: the decoder's top width
+    assert torch.equal(features, seen[0][..., : size[0], : size[1]])
+    if size == (16, 20):  # nothing was padded: the last convolution gives the output again
+        torch.testing.assert_close(network.conv_out(features), output)
+
+
+def test_gradients_of_the_condition_in_float64() -> None:
+    options = {"encoder_channels": (4, 4), "decoder_channels": (4, 4), "attention_factors": (), "blocks_per_level": 1}
+    network = small(**options, condition_channels=2, scale_shift=True).double()
+    x = torch.randn(1, 3, 4, 3, dtype=torch.float64)
+    condition = torch.randn(1, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda c: network(x, torch.tensor([3]), c), (condition,))

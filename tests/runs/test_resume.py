@@ -14,7 +14,13 @@ import pytest
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 
-from landmark_diffusion import DDPMPretrainModule, DiffusionHeatmapModule, HeatmapFinetuneModule, LandmarkDataModule
+from landmark_diffusion import (
+    DDPMPretrainModule,
+    DiffusionHeatmapModule,
+    HeatmapFinetuneModule,
+    LandmarkDataModule,
+    PositionDiffusionModule,
+)
 from landmark_diffusion.runs.checkpoint import read_checkpoint
 from landmark_diffusion.runs.stopping import StopRequested
 from tests.runs.tiny import StopAt, TinyData, TinyModule, Trace, differences, monitored, tiny_trainer, trained_state
@@ -159,6 +165,17 @@ def real(workers: int, diffusion: bool = True) -> tuple[DiffusionHeatmapModule, 
     return module, data
 
 
+def positions(workers: int) -> tuple[PositionDiffusionModule, LandmarkDataModule]:
+    """Diffusion of positions: noise for the windows, dropout in both networks, a noised start in validation."""
+    data = phantoms(workers, target_points="random_annotator")
+    torch.manual_seed(0)
+    module = PositionDiffusionModule(
+        data.num_landmarks, coarse_factor=2, window_encoder_channels=(8,), window_decoder_channels=(8,), window_size=8,
+        start_noise=1.0, eta=1.0, sampling_steps=3, validation_steps=3, lr_schedule="cosine", warmup_steps=3, **NETWORK,
+    )  # fmt: skip
+    return module, data
+
+
 def pretraining(workers: int) -> tuple[DDPMPretrainModule, LandmarkDataModule]:
     """Paper B's first stage, without labels."""
     torch.manual_seed(0)
@@ -182,6 +199,10 @@ def test_the_diffusion_model_stopped_and_continued(tmp_path: Path) -> None:
     check_resume(real, tmp_path, stops=[2, 4, 9], max_epochs=3)
 
 
+def test_diffusion_of_positions_stopped_and_continued(tmp_path: Path) -> None:
+    check_resume(positions, tmp_path, stops=[3, 6], max_epochs=2)
+
+
 def test_pretraining_with_accumulation_stopped_and_continued(tmp_path: Path) -> None:
     check_resume(pretraining, tmp_path, stops=[1, 2, 5], max_epochs=3, accumulate_grad_batches=2)
 
@@ -202,7 +223,7 @@ def test_the_plateau_schedule_lowers_the_rate_and_remembers_it(tmp_path: Path) -
     assert read_checkpoint(last(tmp_path))["reduce_lr_on_plateau"]["num_bad_epochs"] == 0
 
 
-METHODS = {"diffusion": real, "pretraining": pretraining, "finetuning": finetuning}
+METHODS = {"diffusion": real, "positions": positions, "pretraining": pretraining, "finetuning": finetuning}
 
 
 @pytest.mark.slow

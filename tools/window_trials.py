@@ -1,0 +1,143 @@
+"""Train the window network of PositionDiffusionModule alone, beside a first network that is trained already.
+
+    python tools/window_trials.py --first RUN/checkpoints/last.ckpt --root ../shared/data/isbi2015 --name NAME \\
+        [--updates 2000] [--seed 0] [--recipe paper_a] [--size 384 480] [--set draws=1 window_size=24 ...]
+
+A quick trial (a few minutes on one core) of an option of the windows: the two networks share nothing in training, so
+that the first one, a run of ceph_baseline_small.yaml on 001-130, can be kept. Measures the points on 131-150 with the
+small config's sampler and with 1 and 2 evaluations, and appends rows to docs/experiments/window_trials.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from rich.progress import track
+
+from landmark_diffusion import LandmarkDataModule, PositionDiffusionModule
+from landmark_diffusion.data.geometry import frames_to_original
+from landmark_diffusion.methods.base import mean_annotation
+from landmark_diffusion.methods.training import lr_factor
+from landmark_diffusion.runs.checkpoint import read_checkpoint
+
+HOME = Path(__file__).parents[1]
+TABLE = HOME / "docs" / "experiments" / "window_trials.csv"
+FIELDS = (
+    "row", "evaluations", "seed", "updates", "minutes", "mre", "median", "sdr_2", "sdr_4", "beyond_10mm", "command"
+)  # fmt: skip
+
+
+def main() -> None:
+    """Train, measure, write the rows down."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--first", type=Path, required=True, help="checkpoint of the first network")
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--name", required=True, help="of the row")
+    parser.add_argument("--updates", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--recipe", default="paper_a")
+    parser.add_argument("--size", type=int, nargs=2, default=(384, 480), metavar=("WIDTH", "HEIGHT"))
+    parser.add_argument("--set", nargs="*", default=[], metavar="OPTION=VALUE", help="options of the module")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(options.seed)
+    data = LandmarkDataModule(
+        "isbi2015", options.root, tuple(options.size), recipe=options.recipe, split="development", batch_size=4,
+        seed=options.seed,
+    )  # fmt: skip
+    data.setup("fit")
+    module = build(options, data.num_landmarks)
+    started = time.monotonic()
+    train(module, data, options.updates)
+    minutes = (time.monotonic() - started) / 60
+    for steps in (1, 2, module.sampling_steps):
+        write_row(options, steps, minutes, measure(module, data, steps))
+
+
+def build(options: argparse.Namespace, landmarks: int) -> PositionDiffusionModule:
+    """Make the module of the small config with the trial's options, and put the first network into it, frozen."""
+    config = yaml.safe_load((HOME / "configs" / "ceph_diffusion_small.yaml").read_text())["model"]["init_args"]
+    config["coarse_factor"] = options.size[0] // 96
+    config |= {key: yaml.safe_load(value) for key, value in (pair.split("=", 1) for pair in options.set)}
+    module = PositionDiffusionModule(landmarks, **config)
+    weights = read_checkpoint(options.first)["state_dict"]
+    module.network.load_state_dict(
+        {name.removeprefix("network."): value for name, value in weights.items() if name.startswith("network.")}
+    )
+    module.network.requires_grad_(False)
+    return module
+
+
+def train(module: PositionDiffusionModule, data: LandmarkDataModule, updates: int) -> None:
+    """AdamW with the config's rate, warm-up and cosine; the average of the weights is left in the module."""
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    average = [weight.detach().clone() for weight in weights]
+    optimizer = torch.optim.AdamW(weights, lr=module.learning_rate, weight_decay=module.weight_decay)
+    batches = every_epoch(data)
+    for step in track(range(updates), "training"):
+        for group in optimizer.param_groups:
+            group["lr"] = module.learning_rate * lr_factor(step, module.warmup_steps, updates)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = module.losses(next(batches))["window_nll"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        decay = min(module.ema_decay, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for mean, weight in zip(average, weights, strict=True):
+                mean.lerp_(weight, 1 - decay)
+    with torch.no_grad():
+        for mean, weight in zip(average, weights, strict=True):
+            weight.copy_(mean)
+
+
+def every_epoch(data: LandmarkDataModule) -> Iterator[dict[str, Any]]:
+    """Give training batches without end, each epoch in an order and with an augmentation of its own."""
+    loader = data.train_dataloader()
+    for epoch in count():
+        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        yield from loader
+
+
+@torch.no_grad()
+def measure(module: PositionDiffusionModule, data: LandmarkDataModule, steps: int) -> np.ndarray:
+    """Radial errors in mm (I, N) on the validation images after ``steps`` network evaluations."""
+    module.eval()
+    module.sampling_steps = steps
+    errors = []
+    for batch in data.val_dataloader():
+        with torch.autocast("cpu", torch.bfloat16):
+            found = module.find(batch)["multi-step" if steps > 1 else "single-step"]
+        difference = frames_to_original(found.points, batch["frame"]) - mean_annotation(batch["annotations"])
+        errors.append(torch.linalg.norm(difference * batch["spacing"][:, None], dim=-1))
+    return torch.cat(errors).numpy()
+
+
+def write_row(options: argparse.Namespace, steps: int, minutes: float, errors: np.ndarray) -> None:
+    """Append one row."""
+    row: dict[str, Any] = {
+        "row": options.name, "evaluations": steps, "seed": options.seed, "updates": options.updates,
+        "minutes": f"{minutes:.1f}", "mre": f"{errors.mean():.3f}", "median": f"{np.median(errors):.3f}",
+        "sdr_2": f"{100 * (errors < 2).mean():.1f}", "sdr_4": f"{100 * (errors < 4).mean():.1f}",
+        "beyond_10mm": f"{100 * (errors > 10).mean():.2f}", "command": " ".join(["python", *sys.argv]),
+    }  # fmt: skip
+    with TABLE.open("a", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+        if file.tell() == 0:
+            writer.writeheader()
+        writer.writerow(row)
+    print(row)
+
+
+if __name__ == "__main__":
+    main()
