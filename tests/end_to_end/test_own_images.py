@@ -55,7 +55,9 @@ def write_learnt_by_heart(root: Path, images: int = 2) -> None:
     (root / "points.csv").write_text("\n".join(lines) + "\n")
 
 
-@pytest.mark.parametrize(("config", "limit"), [("phantom_baseline.yaml", 0.05), ("phantom_diffusion_paper_a.yaml", 0.5)])
+@pytest.mark.parametrize(
+    ("config", "limit"), [("phantom_baseline.yaml", 0.05), ("phantom_diffusion_paper_a.yaml", 0.5)]
+)
 def test_a_network_learns_two_images_by_heart(config: str, limit: float, tmp_path: Path) -> None:
     """A pixel of the network is two of the image here: a shift of half of one is 0.7 px (0.0004 and 0.24 found)."""
     (tmp_path / "own").mkdir()
