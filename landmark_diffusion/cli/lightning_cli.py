@@ -250,7 +250,6 @@ class LdxCLI(LightningCLI):
             *self._sample_writers(),  # behind the moving average, which has to have seen the update
         ]
 
-
     def _facts(self) -> dict[str, Any]:
         """What metrics.json says about how it was measured: with the options, `ldx export` can hand over just that."""
         dump = self.config_dump
