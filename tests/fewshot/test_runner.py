@@ -110,7 +110,7 @@ def test_killed_at_random_moments_the_results_are_those_of_an_undisturbed_grid(
     run_grid(config)
     assert read_results(grid) == undisturbed
     ended = [line for line in trace(grid) if line.startswith("ended")]
-    assert len(set(ended)) == len(ended) == 4
+    assert len(set(ended)) == len(ended)  # none twice; one killed between its result and its last line has no line
 
 
 def test_a_kill_ends_the_cells_process_too(config: Path, grid: Path) -> None:
