@@ -280,28 +280,27 @@ class PositionDiffusionModule(LandmarkModule):
         count = self.validation_steps if quick else self.sampling_steps
         if count > 1:
             chains = [list(self._chain(view, batch, count, sample)) for sample in range(self.num_samples)]
-            ends = [self._conclude(chain) for chain in chains]
-            points = torch.stack([end.points for end in ends])
+            points = torch.stack([self._conclude(chain) for chain in chains])
             centred = points - points.mean(0)
             between = (centred[..., :, None] * centred[..., None, :]).mean(0)
             within = torch.stack([self._covariance(chain[-1]) for chain in chains]).mean(0)
             found["multi-step"] = Found(points.mean(0), within + between)
         return found
 
-    def _conclude(self, chain: list[Estimate]) -> Found:
+    def _conclude(self, chain: list[Estimate]) -> torch.Tensor:
         kept = chain[-1:] if self.aggregate == "last" else chain
-        return Found(torch.stack([estimate.point for estimate in kept]).mean(0))
+        return torch.stack([estimate.point for estimate in kept]).mean(0)
 
+    @torch.no_grad()
     def predict_maps(self, batch: Batch, quick: bool = False) -> dict[str, torch.Tensor]:
         """Maps (B,N,H,W) of p(y_0): the first evaluation's, repeated to the network's size, and the chain's last."""
-        with torch.no_grad():
-            view = self._look(batch["image"])
-            height, width = batch["image"].shape[-2:]
-            maps = {"single-step": self._enlarged(view.maps, height, width)}
-            count = self.validation_steps if quick else self.sampling_steps
-            if count > 1:
-                *_, last = self._chain(view, batch, count, 0)
-                maps["multi-step"] = draw_windows(last.window, last.position, last.pixel, (height, width))
+        view = self._look(batch["image"])
+        height, width = batch["image"].shape[-2:]
+        maps = {"single-step": self._enlarged(view.maps, height, width)}
+        count = self.validation_steps if quick else self.sampling_steps
+        if count > 1:
+            *_, last = self._chain(view, batch, count, 0)
+            maps["multi-step"] = draw_windows(last.window, last.position, last.pixel, (height, width))
         return maps
 
     @torch.no_grad()
