@@ -202,12 +202,16 @@ class PositionDiffusionModule(LandmarkModule):
         """Run the coarse network on image (B,1,H,W): logits (B,N,H/coarse_factor,W/coarse_factor), float32."""
         return self.network(F.avg_pool2d(image, self.coarse_factor, ceil_mode=True, count_include_pad=False))
 
+    def _to_coarse(self, points: torch.Tensor) -> torch.Tensor:
+        """Network pixels (..., 2) as pixels of the coarse network's image."""
+        return (points + 0.5) / self.coarse_factor - 0.5
+
     # ---- training -------------------------------------------------------------------------------------------------
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Likelihood of the coarse network (eq. 10), and of the window network at one sigma_t an image."""
         logits = self(batch["image"])
-        places = (batch["target_points"] + 0.5) / self.coarse_factor - 0.5
+        places = self._to_coarse(batch["target_points"])
         height, width = logits.shape[-2:]
         coarse = spatial_nll(logits, make_target(places, (height, width), "one_hot"))
         window = self._window_nll(batch)
@@ -237,7 +241,7 @@ class PositionDiffusionModule(LandmarkModule):
     def _pyramid(self, image: torch.Tensor) -> list[torch.Tensor]:
         """As many halvings as the widest window's pixels ask for."""
         sigma = self.sigma_max * image.shape[-1] / REFERENCE_WIDTH
-        widest = 2 * self.window_reach * sigma / self.window_size * max(1.0, self.wide_window)
+        widest = self._pixel(sigma) * max(1.0, self.wide_window)
         return image_pyramid(image, 1 + max(0, math.ceil(math.log2(widest))))
 
     def _pixel(self, sigma: Any) -> Any:
@@ -264,10 +268,12 @@ class PositionDiffusionModule(LandmarkModule):
 
     # ---- prediction -----------------------------------------------------------------------------------------------
 
+    def _evaluations(self, quick: bool) -> int:
+        return self.validation_steps if quick else self.sampling_steps
+
     def variants(self, quick: bool = False) -> tuple[str, ...]:
         """Give the names of what ``find`` gives: the first evaluation's points, and the chain's."""
-        count = self.validation_steps if quick else self.sampling_steps
-        return ("single-step", "multi-step") if count > 1 else ("single-step",)
+        return ("single-step", "multi-step") if self._evaluations(quick) > 1 else ("single-step",)
 
     @torch.no_grad()
     def find(self, batch: Batch, quick: bool = False) -> dict[str, Found]:
@@ -277,7 +283,7 @@ class PositionDiffusionModule(LandmarkModule):
         """
         view = self._look(batch["image"])
         found = {"single-step": Found(view.points)}
-        count = self.validation_steps if quick else self.sampling_steps
+        count = self._evaluations(quick)
         if count > 1:
             chains = [list(self._chain(view, batch, count, sample)) for sample in range(self.num_samples)]
             points = torch.stack([self._conclude(chain) for chain in chains])
@@ -297,7 +303,7 @@ class PositionDiffusionModule(LandmarkModule):
         view = self._look(batch["image"])
         height, width = batch["image"].shape[-2:]
         maps = {"single-step": self._enlarged(view.maps, height, width)}
-        count = self.validation_steps if quick else self.sampling_steps
+        count = self._evaluations(quick)
         if count > 1:
             *_, last = self._chain(view, batch, count, 0)
             maps["multi-step"] = draw_windows(last.window, last.position, last.pixel, (height, width))
@@ -358,7 +364,7 @@ class PositionDiffusionModule(LandmarkModule):
     def _prior(self, view: View, position: torch.Tensor, pixel: float) -> torch.Tensor:
         """log p_coarse (B,N,P,P), up to a constant, at the pixels of the windows around ``position``."""
         maps = view.log_prior.flatten(0, 1)[:, None]  # each landmark's map as an image of its own
-        places = ((position + 0.5) / self.coarse_factor - 0.5).flatten(0, 1)[:, None]
+        places = self._to_coarse(position).flatten(0, 1)[:, None]
         size = places.new_full((len(maps),), pixel / self.coarse_factor)
         return cut_windows([maps], places, size, self.window_size).view(*position.shape[:2], *self.offsets.shape[:2])
 

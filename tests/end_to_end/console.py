@@ -70,6 +70,14 @@ def ldx(*arguments: str) -> Outcome:
     return Outcome(status, out.getvalue(), err.getvalue() + "".join(f"warning: {each.message}\n" for each in told))
 
 
+def ldx_in(folder: Path, *commands: Sequence[str]) -> None:
+    """Run commands one after another in ``folder``, in this process; each has to succeed."""
+    with contextlib.chdir(folder):
+        for command in commands:
+            outcome = ldx(*command)
+            assert outcome.status == 0, outcome.err
+
+
 def start(arguments: Sequence[str], folder: Path, **variables: str) -> subprocess.Popen:
     """Start ``python -m landmark_diffusion`` in ``folder`` with Ctrl-C alive, as from a terminal."""
     environment = {key: value for key, value in os.environ.items() if key not in ("WANDB_MODE", "PL_GLOBAL_SEED")}

@@ -10,7 +10,7 @@ import torch
 
 from landmark_diffusion.runs.checkpoint import read_checkpoint
 from landmark_diffusion.runs.model_file import read_model_file
-from tests.end_to_end.console import PHANTOM, ldx
+from tests.end_to_end.console import PHANTOM, ldx, ldx_in
 
 ASKED = ("--model.sampling_steps=3", "--model.channels_last=true", "--seed_everything=5", "--pictures=0")
 """Options of the measurement, not of the training: the export has to follow them."""
@@ -20,16 +20,12 @@ ASKED = ("--model.sampling_steps=3", "--model.channels_last=true", "--seed_every
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run that was trained with an average of the weights, tested and exported."""
     home = tmp_path_factory.mktemp("export")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(home)
-        commands = (
-            ("fit", *PHANTOM, "--trainer.max_steps=4", "--model.ema_decay=0.5", "--run_folder=runs/a"),
-            ("test", *PHANTOM, *ASKED, "--model.ema_decay=0.5", "--run_folder=runs/a"),
-            ("export", "runs/a/checkpoints/best.ckpt", "weights/b.ldx"),
-        )
-        for command in commands:
-            outcome = ldx(*command)
-            assert outcome.status == 0, outcome.err
+    ldx_in(
+        home,
+        ("fit", *PHANTOM, "--trainer.max_steps=4", "--model.ema_decay=0.5", "--run_folder=runs/a"),
+        ("test", *PHANTOM, *ASKED, "--model.ema_decay=0.5", "--run_folder=runs/a"),
+        ("export", "runs/a/checkpoints/best.ckpt", "weights/b.ldx"),
+    )
     return home
 
 

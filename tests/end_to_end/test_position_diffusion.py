@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.end_to_end.console import column, ldx, read_rows
+from tests.end_to_end.console import column, ldx, ldx_in, read_rows
 
 CONFIG = """
 seed_everything: 3
@@ -49,15 +49,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run that was trained for three updates, tested and exported."""
     home = tmp_path_factory.mktemp("positions")
     (home / "positions.yaml").write_text(CONFIG)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(home)
-        for command in (
-            ("fit", "--config=positions.yaml", "--run_folder=runs/a"),
-            ("test", "--config=positions.yaml", "--run_folder=runs/a", "--pictures=1"),
-            ("export", "runs/a/checkpoints/best.ckpt", "b.ldx"),
-        ):
-            outcome = ldx(*command)
-            assert outcome.status == 0, outcome.err
+    ldx_in(
+        home,
+        ("fit", "--config=positions.yaml", "--run_folder=runs/a"),
+        ("test", "--config=positions.yaml", "--run_folder=runs/a", "--pictures=1"),
+        ("export", "runs/a/checkpoints/best.ckpt", "b.ldx"),
+    )
     return home
 
 
