@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
@@ -11,16 +11,33 @@ from lightning.pytorch.trainer.states import TrainerFn
 from landmark_diffusion.data.geometry import frames_to_original
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.heatmaps.decoders import DECODERS, DecoderKind, decode
+from landmark_diffusion.heatmaps.moments import map_covariance
 from landmark_diffusion.methods.training import Batch, TrainedModule, gather_objects
 from landmark_diffusion.metrics import MeanRadialError, SuccessDetectionRate
 from landmark_diffusion.metrics.records import LengthUnit, Prediction
 
+SpreadKind = Literal["heatmap", "samples", "both"]
+SPREADS: tuple[str, ...] = get_args(SpreadKind)
+
 
 class Found(NamedTuple):
-    """What a method found: points (B, N, 2) in network pixels, and their covariance (B, N, 2, 2) where it gives one."""
+    """What a method found, in network pixels, and how far it may be off by its own belief.
+
+    ``points`` (B, N, 2); ``within`` (B, N, 2, 2) is the second moment about the point of what one map or window
+    believes, ``between`` (B, N, 2, 2) the covariance of the points of several samples, None where one was drawn.
+    """
 
     points: torch.Tensor
-    covariance: torch.Tensor | None = None
+    within: torch.Tensor | None = None
+    between: torch.Tensor | None = None
+
+    def covariance(self, spread: SpreadKind = "both") -> torch.Tensor | None:
+        """Covariance (B, N, 2, 2) from the map ("heatmap"), from the samples, or the sum of what there is ("both")."""
+        if spread == "heatmap" or (spread == "both" and self.between is None):
+            return self.within
+        if spread == "samples" or self.within is None:
+            return self.between
+        return self.within + self.between if self.between is not None else self.within
 
 
 class LandmarkModule(TrainedModule):
@@ -35,6 +52,8 @@ class LandmarkModule(TrainedModule):
     monitor = "val/mre"
     main_variant: str
     """The variant whose error chooses the checkpoint and whose points are the prediction."""
+    fast_steps: int | None = None
+    """Network evaluations that are enough where time counts (``ldx detect --fast``); None leaves the number."""
 
     def __init__(
         self,
@@ -74,7 +93,20 @@ class LandmarkModule(TrainedModule):
 
     def find(self, batch: Batch, quick: bool = False) -> dict[str, Found]:
         """Find the points of each variant: by default the decoded maps."""
-        return {name: Found(self.decode(maps)) for name, maps in self.predict_maps(batch, quick).items()}
+        return {name: self.read(maps) for name, maps in self.predict_maps(batch, quick).items()}
+
+    def choose_sampling(self, steps: int | None = None, samples: int | None = None) -> None:
+        """Choose how many network evaluations and samples an image takes; raises UserError for a method without."""
+        for name, value in (("steps", steps), ("samples", samples)):
+            if value not in (None, 1):
+                raise UserError(
+                    f"{name}: found {value}, but a {type(self).__name__} looks at an image once; leave it out"
+                )
+
+    def read(self, maps: torch.Tensor) -> Found:
+        """Decode maps (B, N, H, W), and measure how far their mass lies from the points."""
+        points = self.decode(maps)
+        return Found(points, map_covariance(maps, points))
 
     def on_validation_epoch_start(self) -> None:
         """Start empty metrics."""
@@ -137,7 +169,7 @@ class LandmarkModule(TrainedModule):
         points = {name: frames_to_original(value.points, batch["frame"]) for name, value in found.items()}
         for name, value in points.items():
             self._update_metrics(name, value, batch)
-            covariance = covariances_to_original(found[name].covariance, batch["frame"])
+            covariance = covariances_to_original(found[name].covariance(), batch["frame"])
             self._records.setdefault(name, []).extend(make_records(value, batch, self._length_unit, covariance))
         return points
 
@@ -161,6 +193,14 @@ class LandmarkModule(TrainedModule):
 def mean_annotation(annotations: torch.Tensor) -> torch.Tensor:
     """Mean over the annotators who marked a point: (B, A, N, 2) to (B, N, 2); NaN where nobody did."""
     return torch.nanmean(annotations, 1)
+
+
+def samples_covariance(points: torch.Tensor) -> torch.Tensor | None:
+    """Covariance (B, N, 2, 2) of the points of K samples (K, B, N, 2); None for one sample."""
+    if len(points) < 2:
+        return None
+    centred = points - points.mean(0)
+    return (centred[..., :, None] * centred[..., None, :]).mean(0)
 
 
 def covariances_to_original(covariance: torch.Tensor | None, frames: torch.Tensor) -> torch.Tensor | None:

@@ -22,7 +22,7 @@ from landmark_diffusion.diffusion.process import (
 from landmark_diffusion.diffusion.samplers import Noise, ddim_sample, ddpm_sample, keyed_noise, timesteps
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.heatmaps.targets import TargetKind, make_target
-from landmark_diffusion.methods.base import LandmarkModule
+from landmark_diffusion.methods.base import Found, LandmarkModule, samples_covariance
 from landmark_diffusion.methods.losses import masked_mse, spatial_nll, spatial_softmax
 from landmark_diffusion.methods.training import Batch
 from landmark_diffusion.models.unet import UNet
@@ -217,6 +217,30 @@ class DiffusionHeatmapModule(LandmarkModule):
                 total[name] = maps if name not in total else total[name] + maps
         return {name: maps / self.num_samples for name, maps in total.items()}
 
+    def choose_sampling(self, steps: int | None = None, samples: int | None = None) -> None:
+        """Take ``steps`` network evaluations (1 to T) and ``samples`` chains an image; None leaves one as it is."""
+        if not self.diffusion:
+            return super().choose_sampling(steps, samples)
+        if steps is not None and not 1 <= steps <= self.noise_schedule.steps:
+            raise UserError(f"steps: found {steps}, expected 1 to {self.noise_schedule.steps} for this model")
+        if samples is not None and samples < 1:
+            raise UserError(f"samples: found {samples}, expected at least 1")
+        self.sampling_steps, self.num_samples = steps or self.sampling_steps, samples or self.num_samples
+
+    @torch.no_grad()
+    def find(self, batch: Batch, quick: bool = False) -> dict[str, Found]:
+        """Decode each variant's maps, averaged over the samples; ``between`` is the spread of the samples' points."""
+        if not self.diffusion or self.num_samples == 1:
+            return super().find(batch, quick)
+        count = self.validation_steps if quick else self.sampling_steps
+        total: dict[str, torch.Tensor] = {}
+        each: dict[str, list[Found]] = {}
+        for sample in range(self.num_samples):
+            for name, maps in self._chain_maps(batch, count, sample).items():
+                total[name] = maps if name not in total else total[name] + maps
+                each.setdefault(name, []).append(self.read(maps))
+        return {name: Found(self.decode(maps), *_spreads(each[name])) for name, maps in total.items()}
+
     def _chain_maps(self, batch: Batch, count: int, sample: int) -> dict[str, torch.Tensor]:
         maps: dict[str, torch.Tensor] = {}
         for step in self.reverse_process(batch, count, sample):
@@ -275,6 +299,12 @@ class DiffusionHeatmapModule(LandmarkModule):
         kernel = max(3, 2 * round((self.blur_kernel * scale - 1) / 2) + 1)
         blurred = gaussian_blur(x0, sigma, kernel)
         return renormalise_peak(blurred, x0) if self.renormalise else blurred
+
+
+def _spreads(samples: list[Found]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """What the samples leave open by themselves, on average, and the covariance of their points: (B,N,2,2) both."""
+    within = torch.stack([sample.within for sample in samples if sample.within is not None]).mean(0)
+    return within, samples_covariance(torch.stack([sample.points for sample in samples]))
 
 
 def to_unit(x0: torch.Tensor) -> torch.Tensor:

@@ -176,7 +176,7 @@ class HeatmapFinetuneModule(LandmarkModule):
         logits = self(batch["image"])
         self._keep_losses(batch, self._losses_of(logits, batch))
         maps = self._maps_of(logits)
-        self._evaluate(batch, {name: Found(self.decode(value)) for name, value in maps.items()})
+        self._evaluate(batch, {name: self.read(value) for name, value in maps.items()})
 
     def _losses_of(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         target = self._target(batch)

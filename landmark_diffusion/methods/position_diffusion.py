@@ -18,8 +18,9 @@ from torch.nn import functional as F
 from landmark_diffusion.diffusion.positions import PositionSchedule, previous_position
 from landmark_diffusion.diffusion.samplers import keyed_noise
 from landmark_diffusion.errors import UserError
+from landmark_diffusion.heatmaps.moments import map_covariance
 from landmark_diffusion.heatmaps.targets import make_target
-from landmark_diffusion.methods.base import Found, LandmarkModule
+from landmark_diffusion.methods.base import Found, LandmarkModule, samples_covariance
 from landmark_diffusion.methods.diffusion_heatmap import REFERENCE_WIDTH, ReverseStep
 from landmark_diffusion.methods.losses import spatial_nll, spatial_softmax
 from landmark_diffusion.methods.training import Batch
@@ -94,6 +95,7 @@ class PositionDiffusionModule(LandmarkModule):
 
     diffusion = True
     main_variant = "multi-step"
+    fast_steps = 2
 
     def __init__(
         self,
@@ -275,22 +277,35 @@ class PositionDiffusionModule(LandmarkModule):
         """Give the names of what ``find`` gives: the first evaluation's points, and the chain's."""
         return ("single-step", "multi-step") if self._evaluations(quick) > 1 else ("single-step",)
 
+    def choose_sampling(self, steps: int | None = None, samples: int | None = None) -> None:
+        """Take ``steps`` network evaluations and ``samples`` chains an image; None leaves one as it is.
+
+        Several chains differ by their noise alone: where the options have none, the start is drawn around the first
+        guess (start_noise 1) and the steps are ancestral (eta 1).
+        """
+        for name, value in (("steps", steps), ("samples", samples)):
+            if value is not None and value < 1:
+                raise UserError(f"{name}: found {value}, expected at least 1")
+        self.sampling_steps, self.num_samples = steps or self.sampling_steps, samples or self.num_samples
+        if self.num_samples > 1 and not (self.start_noise or self.eta):
+            self.start_noise, self.eta = 1.0, 1.0
+
     @torch.no_grad()
     def find(self, batch: Batch, quick: bool = False) -> dict[str, Found]:
-        """Points after the first evaluation and after the chain, with the covariance of what the chain believes.
+        """Points after the first evaluation and after the chain, and how far each may be off.
 
-        The covariance is that of a draw of y_0: the spread of the chains' points and what each still leaves open.
+        The chain's ``within`` is what its last window leaves open, ``between`` the spread of the chains' points; their
+        sum is the covariance of a draw of y_0.
         """
         view = self._look(batch["image"])
-        found = {"single-step": Found(view.points)}
+        first = map_covariance(view.maps, self._to_coarse(view.points)) * self.coarse_factor**2
+        found = {"single-step": Found(view.points, first)}
         count = self._evaluations(quick)
         if count > 1:
             chains = [list(self._chain(view, batch, count, sample)) for sample in range(self.num_samples)]
             points = torch.stack([self._conclude(chain) for chain in chains])
-            centred = points - points.mean(0)
-            between = (centred[..., :, None] * centred[..., None, :]).mean(0)
             within = torch.stack([self._covariance(chain[-1]) for chain in chains]).mean(0)
-            found["multi-step"] = Found(points.mean(0), within + between)
+            found["multi-step"] = Found(points.mean(0), within, samples_covariance(points))
         return found
 
     def _conclude(self, chain: list[Estimate]) -> torch.Tensor:

@@ -117,7 +117,7 @@ def test_the_chain_follows_its_recursion_on_evidence_of_the_exact_place(monkeypa
     torch.testing.assert_close(found["multi-step"].points, truth + off, rtol=0, atol=0.01)
     variance = 1 / (1 / s**2 + 1 / sigmas[-1] ** 2)  # the precisions of both Gaussians add up
     wanted = variance * torch.eye(2).expand(1, N, 2, 2)
-    torch.testing.assert_close(found["multi-step"].covariance, wanted, rtol=0.03, atol=1e-3)
+    torch.testing.assert_close(found["multi-step"].covariance(), wanted, rtol=0.03, atol=1e-3)
 
 
 def test_the_mean_of_the_evaluations_is_the_mean_of_their_points() -> None:

@@ -22,9 +22,9 @@ def test_an_image_s_points_depend_neither_on_its_batch_nor_on_its_neighbours(opt
         alone = made.find(batch((index,)))
         for name, found in together.items():
             torch.testing.assert_close(alone[name].points[0], found.points[index], rtol=0, atol=1e-3)
-    spread = together["multi-step"].covariance
+    spread = together["multi-step"].covariance()
     assert spread is not None
-    torch.testing.assert_close(made.find(batch((1,)))["multi-step"].covariance[0], spread[1], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(made.find(batch((1,)))["multi-step"].covariance()[0], spread[1], rtol=1e-3, atol=1e-3)
 
 
 def test_points_are_repeatable_and_follow_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,7 +32,7 @@ def test_points_are_repeatable_and_follow_the_seed(monkeypatch: pytest.MonkeyPat
     first = made.find(batch())["multi-step"]
     torch.manual_seed(99)
     again = made.find(batch())["multi-step"]
-    assert torch.equal(first.points, again.points) and torch.equal(first.covariance, again.covariance)
+    assert torch.equal(first.points, again.points) and torch.equal(first.covariance(), again.covariance())
     monkeypatch.setenv("PL_GLOBAL_SEED", "1")
     assert not torch.allclose(made.find(batch())["multi-step"].points, first.points, atol=1e-2)
 
@@ -72,7 +72,7 @@ def test_covariance_adds_the_chains_spread_to_what_each_leaves_open() -> None:
     made, b = module(start_noise=1.0, eta=1.0, num_samples=5, aggregate="last"), batch()
     with torch.no_grad():
         ends = [list(made._chain(made._look(b["image"]), b, 5, sample))[-1] for sample in range(5)]
-    found = made.find(b)["multi-step"].covariance.double().numpy()
+    found = made.find(b)["multi-step"].covariance().double().numpy()
     grid = (np.arange(16) - 7.5) * ends[0].pixel
     for image in range(2):
         for n in range(N):
@@ -89,8 +89,8 @@ def test_covariance_adds_the_chains_spread_to_what_each_leaves_open() -> None:
 def test_a_noised_start_spreads_more() -> None:
     """Without evidence a chain stays where it starts: four starts, sigma 4 around the guess, beside one."""
     b = batch()
-    one = fresh(prior_weight=0.0).find(b)["multi-step"].covariance
-    many = fresh(prior_weight=0.0, start_noise=1.0, num_samples=4).find(b)["multi-step"].covariance
+    one = fresh(prior_weight=0.0).find(b)["multi-step"].covariance()
+    many = fresh(prior_weight=0.0, start_noise=1.0, num_samples=4).find(b)["multi-step"].covariance()
     assert (torch.linalg.eigvalsh(many - one) > -1e-4).all()
     between = (many - one).diagonal(dim1=-2, dim2=-1).mean().item()
     assert between == pytest.approx(4.0**2 * 3 / 4, rel=0.5)  # a variance over 4 of 12 points' coordinates
@@ -149,8 +149,8 @@ def test_points_under_bfloat16_differ_by_at_most_a_tenth_of_a_pixel() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         rounded = made.find(b)["multi-step"]
     assert (exact.points - rounded.points).abs().max() <= 0.1
-    assert exact.covariance is not None and rounded.covariance is not None
-    torch.testing.assert_close(rounded.covariance, exact.covariance, rtol=0.02, atol=0.02)
+    assert exact.covariance() is not None and rounded.covariance() is not None
+    torch.testing.assert_close(rounded.covariance(), exact.covariance(), rtol=0.02, atol=0.02)
 
 
 def test_losses_stay_finite_under_bfloat16() -> None:

@@ -1,0 +1,23 @@
+"""Second moments of maps: how far a map's mass lies from a point."""
+
+from __future__ import annotations
+
+import torch
+
+
+def map_covariance(maps: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Second moment of maps (B, N, H, W) about points (B, N, 2), both in the same pixels: (B, N, 2, 2), float32.
+
+    The maps are non-negative and are divided by their mass. About the map's own mean it is the covariance; about
+    another point it is larger by the square of the way there, which is what an error of that point is made of. A map
+    without mass gives NaN.
+    """
+    maps = maps.detach().float()
+    height, width = maps.shape[-2:]
+    x = torch.arange(width, device=maps.device) - points[..., 0, None].float()
+    y = torch.arange(height, device=maps.device) - points[..., 1, None].float()
+    columns, rows = maps.sum(-2), maps.sum(-1)
+    cross = ((maps * x[..., None, :]).sum(-1) * y).sum(-1)  # no matmul: autocast would round it to bfloat16
+    xx, yy = (columns * x.square()).sum(-1), (rows * y.square()).sum(-1)
+    moments = torch.stack((xx, cross, cross, yy), -1).unflatten(-1, (2, 2))
+    return moments / rows.sum(-1)[..., None, None]

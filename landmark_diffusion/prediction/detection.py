@@ -1,0 +1,110 @@
+"""Detection: the landmarks of one radiograph as people use them - points, how sure each is, and where mm come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from landmark_diffusion.errors import UserError
+
+UNKNOWN_SPACING = "unknown"
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What was found in one radiograph.
+
+    A point (x, y) is in pixels of the stored image, with pixel centres at integers; in mm it is (x, y) times the
+    spacing, measured from the centre of the first pixel. NaN is nowhere.
+
+    Attributes:
+        name: short name of the image, unique among those of one call and safe as a file name, without suffix.
+        path: the file as it was given; the name again where the image came as an array.
+        size: (width, height) of the image in pixels.
+        landmark_names: N names.
+        points: (N, 2) float64 original pixels.
+        covariance: (N, 2, 2) squared original pixels: the spread of the true point around ``points``, calibrated where
+            ``level`` is set; None where the method gives none.
+        level: stated coverage of the regions, such as 0.9; None without a calibration, and then there are no regions.
+        regions: (N, 2, 2) squared original pixels: the region of a landmark is the ellipse of all points p with
+            (p - point)^T regions^-1 (p - point) <= 1. None without a calibration.
+        expected_error: (N,) expected radial error in original pixels; None without a calibration.
+        spacing: mm per pixel (x, y), None where it is not known.
+        spacing_source: where the spacing was found, such as "option", "ImagerPixelSpacing"; "unknown" without one.
+        image_score: how unlike the training images this one is, as a p-value in (0, 1]: small is unlike; None without
+            a calibration.
+        unlike: True where ``image_score`` is so small that no point should be used; None without a calibration.
+        notes: what the reader has to know, one sentence each, such as a spacing that is not calibrated.
+        model: name of the model file.
+        settings: options that the points came from (steps, samples, decoder, spread, seed).
+        pixels: (H, W) uint8, the grey image that the model saw before resizing, for pictures; may be left out.
+    """
+
+    name: str
+    path: str
+    size: tuple[int, int]
+    landmark_names: tuple[str, ...]
+    points: np.ndarray
+    covariance: np.ndarray | None = None
+    level: float | None = None
+    regions: np.ndarray | None = None
+    expected_error: np.ndarray | None = None
+    spacing: tuple[float, float] | None = None
+    spacing_source: str = UNKNOWN_SPACING
+    image_score: float | None = None
+    unlike: bool | None = None
+    notes: tuple[str, ...] = ()
+    model: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    pixels: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.landmark_names)
+        shapes = {
+            "points": (count, 2), "covariance": (count, 2, 2), "regions": (count, 2, 2), "expected_error": (count,)
+        }  # fmt: skip
+        for name, shape in shapes.items():
+            value = getattr(self, name)
+            if value is not None and value.shape != shape:
+                raise UserError(f"{self.name}: found {name} of shape {value.shape}, expected {shape}")
+
+    @property
+    def points_mm(self) -> np.ndarray | None:
+        """(N, 2) mm from the centre of the first pixel; None where the spacing is not known."""
+        return None if self.spacing is None else self.points * np.asarray(self.spacing)
+
+    @property
+    def expected_error_mm(self) -> np.ndarray | None:
+        """(N,) expected radial error in mm; None without spacing or calibration. Exact where x and y share a spacing."""
+        if self.spacing is None or self.expected_error is None:
+            return None
+        return self.expected_error * float(np.sqrt(self.spacing[0] * self.spacing[1]))
+
+    def ellipses(self) -> np.ndarray | None:
+        """The regions as (N, 3): semi-axes in original pixels, the longer first, and the longer one's angle in degrees.
+
+        The angle goes from the x axis towards the y axis (down in the picture), in [0, 180). None without regions.
+        """
+        return None if self.regions is None else ellipse_axes(self.regions)
+
+    def ellipses_mm(self) -> np.ndarray | None:
+        """``ellipses`` in mm, also where x and y have spacings of their own; None without regions or spacing."""
+        if self.regions is None or self.spacing is None:
+            return None
+        scale = np.asarray(self.spacing)
+        return ellipse_axes(self.regions * scale[:, None] * scale)
+
+    def areas_mm2(self) -> np.ndarray | None:
+        """(N,) area of each region in mm2; None without regions or spacing."""
+        axes = self.ellipses_mm()
+        return None if axes is None else np.pi * axes[:, 0] * axes[:, 1]
+
+
+def ellipse_axes(regions: np.ndarray) -> np.ndarray:
+    """Turn region matrices (N, 2, 2) into semi-axes and angle, (N, 3): longer, shorter, degrees in [0, 180)."""
+    values, vectors = np.linalg.eigh(regions)
+    longer, shorter = np.sqrt(values[:, 1].clip(0)), np.sqrt(values[:, 0].clip(0))
+    angle = np.degrees(np.arctan2(vectors[:, 1, 1], vectors[:, 0, 1])) % 180
+    return np.stack([longer, shorter, angle], -1)
