@@ -93,7 +93,7 @@ def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespa
 def _build(arguments: argparse.Namespace) -> LandmarkDataset:
     from landmark_diffusion.data.datasets import build_dataset
 
-    section = _config_section(arguments.config)
+    section = config_section(arguments.config)
     options = dict(section.get("dataset_options") or {})
     name = arguments.dataset or section.get("dataset") or ("folder" if arguments.csv else None)
     if name is None:
@@ -107,8 +107,8 @@ def _build(arguments: argparse.Namespace) -> LandmarkDataset:
     return build_dataset(name, arguments.root or section.get("root"), **options)
 
 
-def _config_section(names: list[str]) -> dict[str, Any]:
-    """The ``data`` section of configs, a later one over an earlier one; both ways to write a class are read."""
+def config_section(names: list[str]) -> dict[str, Any]:
+    """Read the ``data`` section of configs, a later one over an earlier one; both ways to write a class are read."""
     import yaml
 
     from landmark_diffusion.cli.config_files import find_config

@@ -20,6 +20,9 @@ RUN_VERBS = {
     "predict": "find landmarks on the images of the predict part",
 }
 OTHER_VERBS = {
+    "detect": "find landmarks in radiographs with a model file: `ldx detect IMAGES... --model FILE.ldx`",
+    "analyse": "cephalometric analysis of detected landmarks: measures, classes, tracings",
+    "calibrate": "make a model file's regions hold what they state: `ldx calibrate --config C --checkpoint FILE.ldx`",
     "fewshot": "fine-tune and test on few labelled images: a grid of starts, images and draws, with its table",
     "export": "write a checkpoint as one file to hand over, without pickle: `ldx export CHECKPOINT FILE.ldx`",
     "configs": "list the installed configs; `ldx configs NAME` prints one, `ldx configs --copy NAME` copies it here",
@@ -40,6 +43,7 @@ examples:
   ldx test --config ceph_diffusion.yaml                      tests the best checkpoint of that config's run folder
   ldx export runs/ceph_diffusion/checkpoints/best.ckpt ceph.ldx      one file with weights, config and figures
   ldx test ceph.ldx --data.root ~/isbi2015                   measures it; its config is in the file
+  ldx detect images/ --model ceph.ldx --to csv,html          landmarks of any radiographs: tables, pictures, a page
   ldx fewshot --config ceph_fewshot.yaml                     a whole grid; `ldx fewshot --help` shows its config
   ldx fit --config ceph_diffusion.yaml --config ddp.yaml     several configs add up, the last one wins
 
@@ -151,8 +155,27 @@ def _export(rest: list[str]) -> int:
     return run_export(rest)
 
 
+def _detect(rest: list[str]) -> int:
+    from landmark_diffusion.cli.detect_verb import run_detect
+
+    return run_detect(rest)
+
+
+def _analyse(rest: list[str]) -> int:
+    from landmark_diffusion.cli.analyse_verb import run_analyse
+
+    return run_analyse(rest)
+
+
+def _calibrate(rest: list[str]) -> int:
+    from landmark_diffusion.cli.calibrate_verb import run_calibrate
+
+    return run_calibrate(rest)
+
+
 _OTHERS: dict[str, Callable[[list[str]], int]] = {
-    "fewshot": _fewshot, "export": _export, "configs": _configs, "data": _data, "cache": _cache
+    "detect": _detect, "analyse": _analyse, "calibrate": _calibrate, "fewshot": _fewshot, "export": _export,
+    "configs": _configs, "data": _data, "cache": _cache,
 }  # fmt: skip
 
 

@@ -1,8 +1,9 @@
-"""``ldx export CHECKPOINT FILE.ldx``: one file to hand over, and its card."""
+"""``ldx export``: a checkpoint as one file to hand over, with its card, and the networks of a model as ONNX."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,32 +12,49 @@ from landmark_diffusion.errors import UserError
 from landmark_diffusion.runs.model_file import SUFFIX, check_target, is_model_file
 
 if TYPE_CHECKING:
+    from landmark_diffusion.methods.base import LandmarkModule
     from landmark_diffusion.runs.model_facts import ModelFacts
+
+ONNX_SUFFIX = ".onnx"
 
 DESCRIPTION = (
     "Write a checkpoint as one file to hand over: the weights that `ldx test` measures (the averaged ones where there "
     "is an average) and all that a prediction needs, without pickle and without places on this machine. "
-    "`ldx test FILE.ldx --data.root PATH` measures it."
+    "`ldx test FILE.ldx --data.root PATH` measures it. With a target FILE.onnx: the networks of a checkpoint or of a "
+    "FILE.ldx alone, for other runtimes, checked against torch (docs/model_file.md)."
 )
 
 
 def run_export(arguments: list[str]) -> int:
-    """Write the model file and its card; nothing is written where anything is amiss."""
+    """Write the model file and its card, or the networks as ONNX; nothing is written where anything is amiss."""
     options = _parse(arguments)
+    if Path(options.file).suffix == ONNX_SUFFIX:
+        return _export_networks(options)
+    return _export_model(options)
+
+
+def _export_model(options: argparse.Namespace) -> int:
+    """Write FILE.ldx, its card and, where asked for, FILE.onnx."""
     checkpoint, target = Path(options.checkpoint), Path(options.file)
     card = Path(options.card) if options.card else target.with_suffix(".md")
     check_target(target, options.overwrite)
     if card.is_dir() or (card.exists() and not options.overwrite):
         raise UserError(f"{card} exists already and was left as it is; give another --card, or --overwrite")
     if is_model_file(checkpoint):
-        raise UserError(f"{checkpoint} is an exported model already; copy it, or name a checkpoint (.ckpt)")
+        onnx = target.with_suffix(ONNX_SUFFIX)
+        raise UserError(
+            f"{checkpoint} is an exported model already; copy it, name a checkpoint (.ckpt), or, for its networks as "
+            f"ONNX, a target such as {onnx}"
+        )
     from landmark_diffusion.files import atomic_write_text
     from landmark_diffusion.prediction.card import model_card
     from landmark_diffusion.runs.checkpoint import read_checkpoint
     from landmark_diffusion.runs.model_file import read_facts, write_model_file
 
     content = read_checkpoint(checkpoint)
-    facts = _gather(checkpoint, content, options.metrics, options.note)
+    facts, module = _gather(checkpoint, content, options.metrics, options.note)
+    if options.onnx:  # first, since it is what may be refused
+        _write_networks(target.with_suffix(ONNX_SUFFIX), module, content["state_dict"], facts, options)
     write_model_file(target, facts, content["state_dict"], options.overwrite)
     try:
         atomic_write_text(card, model_card(read_facts(target), target.name))
@@ -48,19 +66,67 @@ def run_export(arguments: list[str]) -> int:
     return 0
 
 
+def _export_networks(options: argparse.Namespace) -> int:
+    """Write FILE.onnx, and FILE.windows.onnx for a model with two networks, of a checkpoint or of a FILE.ldx."""
+    for name in ("metrics", "card", "note"):
+        if getattr(options, name) is not None:
+            raise UserError(f"--{name}: goes with a target FILE{SUFFIX}; found {options.file}")
+    source = Path(options.checkpoint)
+    if is_model_file(source):
+        from landmark_diffusion.prediction.model import build_module
+        from landmark_diffusion.runs.model_file import read_model_file
+
+        model = read_model_file(source)
+        facts, weights = model.facts, model.weights
+        module = build_module(facts.class_path, facts.model, source)
+    else:
+        from landmark_diffusion.runs.checkpoint import read_checkpoint
+
+        content = read_checkpoint(source)
+        weights = content["state_dict"]
+        facts, module = _gather(source, content, None, None)
+    _write_networks(Path(options.file), module, weights, facts, options)
+    return 0
+
+
+def _write_networks(
+    path: Path, module: LandmarkModule, weights: Mapping[str, Any], facts: ModelFacts, options: argparse.Namespace
+) -> None:
+    from landmark_diffusion.prediction.onnx_export import write_onnx
+
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{options.checkpoint}: the weights do not fit the options beside them: {error}") from error
+    for each in write_onnx(path, module, facts, options.overwrite):
+        size, names = each.path.stat().st_size / 2**20, ", ".join(each.network.inputs)
+        print(
+            f"wrote {each.path} ({size:.1f} MiB, {names} -> {each.network.output[0]}); largest difference from torch "
+            f"{each.difference:.1e} (allowed {each.allowed:.1e}) in outputs of up to {each.scale:.3g}"
+        )
+    print(
+        "ONNX holds networks alone: what is left to do with their output stands in the file and in docs/model_file.md"
+    )
+
+
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="ldx export", description=DESCRIPTION)
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="such as runs/NAME/checkpoints/best.ckpt")
-    parser.add_argument("file", metavar=f"FILE{SUFFIX}", help="the file to write")
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help=f"such as runs/NAME/checkpoints/best.ckpt; a FILE{SUFFIX} for ONNX"
+    )
+    parser.add_argument("file", metavar="FILE", help=f"the file to write: FILE{SUFFIX}, or FILE{ONNX_SUFFIX}")
+    parser.add_argument("--onnx", action="store_true", help=f"write FILE{ONNX_SUFFIX} beside FILE{SUFFIX}")
     parser.add_argument("--metrics", metavar="METRICS.json", help="the figures; by default those of RUN/test")
     parser.add_argument("--card", metavar="FILE.md", help="the card; by default beside the file")
     parser.add_argument("--note", metavar="TEXT", help="terms of use of the weights; by default from the data set")
-    parser.add_argument("--overwrite", action="store_true", help="replace the file and the card")
+    parser.add_argument("--overwrite", action="store_true", help="replace the files that are there")
     return parser.parse_args(arguments)
 
 
-def _gather(checkpoint: Path, content: dict[str, Any], asked: str | None, note: str | None) -> ModelFacts:
-    """Gather the facts and build the model from them once: what cannot be loaded is not handed over."""
+def _gather(
+    checkpoint: Path, content: dict[str, Any], asked: str | None, note: str | None
+) -> tuple[ModelFacts, LandmarkModule]:
+    """Gather the facts and build the model from them: what cannot be loaded is not handed over."""
     from landmark_diffusion.prediction.gather import find_run, gather_facts, read_config
 
     run = find_run(checkpoint)
@@ -70,8 +136,7 @@ def _gather(checkpoint: Path, content: dict[str, Any], asked: str | None, note: 
     facts = gather_facts(checkpoint, content, config, metrics, note)
     if facts.precision is None:
         print("no config.yaml beside the checkpoint: the precision is unknown, and a test takes 32-true")
-    _check_loads(checkpoint, facts)
-    return facts
+    return facts, _check_loads(checkpoint, facts)
 
 
 def _metrics(checkpoint: Path, content: dict[str, Any], run: Path | None, asked: str | None) -> dict[str, Any] | None:
@@ -95,25 +160,17 @@ def _metrics(checkpoint: Path, content: dict[str, Any], run: Path | None, asked:
     return metrics
 
 
-def _check_loads(checkpoint: Path, facts: ModelFacts) -> None:
+def _check_loads(checkpoint: Path, facts: ModelFacts) -> LandmarkModule:
     """Build the model from its facts; raises UserError where it is none of landmarks or its weights would not fit."""
     from landmark_diffusion.cli.compatibility import check_compatible, read_content
-    from landmark_diffusion.cli.lightning_cli import import_methods
-    from landmark_diffusion.cli.parser_errors import subclasses
-    from landmark_diffusion.methods.base import LandmarkModule
     from landmark_diffusion.prediction.gather import without_places
+    from landmark_diffusion.prediction.model import build_module
 
-    import_methods()
-    known = {each.__name__: each for each in subclasses(LandmarkModule)}
-    if facts.class_path not in known:
-        raise UserError(f"{checkpoint}: found the class {facts.class_path}, expected one of {', '.join(sorted(known))}")
+    model = build_module(facts.class_path, facts.model, checkpoint)
     content = read_content(checkpoint)
     content = replace(content, hparams=without_places(content.hparams))  # they are left out, which is no difference
-    try:
-        model = known[facts.class_path](**facts.model)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{checkpoint}: no {facts.class_path} can be built from its options: {error}") from error
     check_compatible(content, model, None, resume=False)
+    return model
 
 
 def _root_hint(dataset: str) -> str:

@@ -21,7 +21,7 @@ from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.errors import DataError, UserError
 from landmark_diffusion.files import atomic_write_bytes
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Part of every key: raise it whenever the same file and settings would give other pixels."""
 
 RESIZED, HEADERS = "resized", "headers"

@@ -13,7 +13,7 @@ import torch
 
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.heatmaps.targets import TargetKind, make_target
-from landmark_diffusion.methods.base import Found, LandmarkModule
+from landmark_diffusion.methods.base import LandmarkModule
 from landmark_diffusion.methods.ddpm_pretrain import check_range, scale_image
 from landmark_diffusion.methods.losses import (
     full_precision,

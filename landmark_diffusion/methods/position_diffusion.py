@@ -294,23 +294,29 @@ class PositionDiffusionModule(LandmarkModule):
     def find(self, batch: Batch, quick: bool = False) -> dict[str, Found]:
         """Points after the first evaluation and after the chain, and how far each may be off.
 
-        The chain's ``within`` is what its last window leaves open, ``between`` the spread of the chains' points; their
-        sum is the covariance of a draw of y_0.
+        The chain's ``within`` is what its windows leave open, ``between`` the spread of the chains' points; their sum
+        is the covariance of a draw of y_0 from a window of a chain, about the mean of all.
         """
         view = self._look(batch["image"])
         first = map_covariance(view.maps, self._to_coarse(view.points)) * self.coarse_factor**2
         found = {"single-step": Found(view.points, first)}
         count = self._evaluations(quick)
         if count > 1:
-            chains = [list(self._chain(view, batch, count, sample)) for sample in range(self.num_samples)]
-            points = torch.stack([self._conclude(chain) for chain in chains])
-            within = torch.stack([self._covariance(chain[-1]) for chain in chains]).mean(0)
+            chains = [self._conclude(view, batch, count, sample) for sample in range(self.num_samples)]
+            points = torch.stack([chain.points for chain in chains])
+            within = torch.stack([chain.within for chain in chains if chain.within is not None]).mean(0)
             found["multi-step"] = Found(points.mean(0), within, samples_covariance(points))
         return found
 
-    def _conclude(self, chain: list[Estimate]) -> torch.Tensor:
-        kept = chain[-1:] if self.aggregate == "last" else chain
-        return torch.stack([estimate.point for estimate in kept]).mean(0)
+    def _conclude(self, view: View, batch: Batch, count: int, sample: int) -> Found:
+        """Run a chain: the point by ``aggregate``, and the covariance of the windows that it was made of."""
+        kept = list(self._chain(view, batch, count, sample))
+        if self.aggregate == "last":
+            kept = kept[-1:]
+        points = torch.stack([estimate.point for estimate in kept])
+        within = torch.stack([self._covariance(estimate) for estimate in kept]).mean(0)
+        among = samples_covariance(points)
+        return Found(points.mean(0), within if among is None else within + among)
 
     @torch.no_grad()
     def predict_maps(self, batch: Batch, quick: bool = False) -> dict[str, torch.Tensor]:

@@ -70,12 +70,13 @@ class TrainedModule(LightningModule):
         """Optimiser steps behind the weights that were loaded."""
         self._plateau: ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] | None = None
+        self.fixed_seed: int | None = None
         self._image_losses: dict[int, float] = {}
 
     @property
     def seed(self) -> int:
-        """The run's one seed."""
-        return int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        """The run's one seed, or ``fixed_seed`` where no run is behind the prediction."""
+        return int(os.environ.get("PL_GLOBAL_SEED", "0")) if self.fixed_seed is None else self.fixed_seed
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:

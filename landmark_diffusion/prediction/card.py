@@ -40,6 +40,7 @@ def model_card(facts: ModelFacts, name: str) -> str:
         "",
         *_figures(facts),
         "",
+        *_calibration(facts),
         "## Limits",
         "",
         *_bullets(LIMITS),
@@ -100,6 +101,17 @@ def _figures(facts: ModelFacts) -> list[str]:
     )
     intervals = interval_lines(found.get("intervals") or {}, found["unit"])
     return [table.to_markdown(), *_bullets(escape(line) for line in intervals)]
+
+
+def _calibration(facts: ModelFacts) -> list[str]:
+    """How far its regions can be trusted, where it was calibrated."""
+    if facts.calibration is None:
+        return []
+    from landmark_diffusion.calibration.model_calibration import Calibration
+    from landmark_diffusion.calibration.table import calibration_grid
+
+    calibration = Calibration.from_dict(facts.calibration, int(facts.model["num_landmarks"]), "the model's facts")
+    return [calibration_grid(calibration).to_markdown()]
 
 
 def _row(found: Mapping[str, Any]) -> Row:

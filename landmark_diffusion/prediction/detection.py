@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ class Detection:
 
     @property
     def expected_error_mm(self) -> np.ndarray | None:
-        """(N,) expected radial error in mm; None without spacing or calibration. Exact where x and y share a spacing."""
+        """(N,) expected radial error in mm, exact where x and y share a spacing; None where that is not known."""
         if self.spacing is None or self.expected_error is None:
             return None
         return self.expected_error * float(np.sqrt(self.spacing[0] * self.spacing[1]))
@@ -95,6 +96,15 @@ class Detection:
             return None
         scale = np.asarray(self.spacing)
         return ellipse_axes(self.regions * scale[:, None] * scale)
+
+    def save(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Write a .csv, .json, .mrk.json (3D Slicer, with the image as .nrrd beside it), .png or .html file.
+
+        Raises UserError for another suffix and where a file is already, unless ``overwrite``.
+        """
+        from landmark_diffusion.prediction.saving import save_detection
+
+        return save_detection(self, path, overwrite)
 
     def areas_mm2(self) -> np.ndarray | None:
         """(N,) area of each region in mm2; None without regions or spacing."""

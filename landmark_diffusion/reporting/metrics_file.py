@@ -16,6 +16,7 @@ from landmark_diffusion.metrics.protocols import Protocol, error_table, evaluate
 from landmark_diffusion.metrics.records import Prediction, Unit, in_dataset_order, unit_words
 from landmark_diffusion.reporting.annotator_view import annotator_view
 from landmark_diffusion.reporting.landmark_table import landmark_table
+from landmark_diffusion.reporting.spread_view import SpreadView
 from landmark_diffusion.reporting.tables import other_table, results_table
 
 
@@ -29,15 +30,17 @@ def write_metrics(
     protocol: Protocol | str = "default",
     extra: Mapping[str, Any] | None = None,
     other_protocols: Sequence[Protocol | str] = (),
+    spread: SpreadView | None = None,
 ) -> Path:
     """Write metrics.json, whole or not at all; returns its path. A number that cannot be known is null, never NaN.
 
     ``extra`` (command, seed, checkpoint, versions ...) is written under its own key, what :func:`other_metrics` finds
-    under ``other_protocols``. Raises what ``evaluate`` raises,
+    under ``other_protocols``, ``spread`` under its own. Raises what ``evaluate`` raises,
     and TypeError when ``extra`` holds what JSON cannot.
     """
     content = metrics_dict(variants, landmark_names, annotator_names, radii, unit, protocol)
     content["other_protocols"] = plain(other_metrics(variants, other_protocols, radii))
+    content["spread"] = None if spread is None else plain(spread.to_dict())
     content["extra"] = plain(dict(extra or {}))
     atomic_write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     return Path(path)

@@ -23,6 +23,8 @@ from landmark_diffusion.reporting.landmark_table import disagreement_of, landmar
 from landmark_diffusion.reporting.metrics_file import interval_lines, intervals
 from landmark_diffusion.reporting.overlays import overlay_figure
 from landmark_diffusion.reporting.process_figure import Step, process_figure, salt_and_pepper_figure
+from landmark_diffusion.reporting.spread_figure import spread_figure
+from landmark_diffusion.reporting.spread_view import SpreadView
 from landmark_diffusion.reporting.tables import Table, other_table, results_table
 
 Value = TypeVar("Value")
@@ -101,6 +103,7 @@ def write_report(
     overlays: int = 6,
     title: str = "Results",
     other_protocols: Sequence[Protocol | str] = (),
+    spread: SpreadView | None = None,
 ) -> list[Path]:
     """Write the report and return the paths written, README.md first.
 
@@ -114,6 +117,7 @@ def write_report(
         main: the variant whose best, median and worst images are shown; by default the last one.
         overlays: how many images are shown.
         other_protocols: measure by these too, in small tables below the first.
+        spread: of the main variant's predictions, drawn and told where given.
 
     Raises:
         MetricError: where ``metrics.protocols.evaluate`` raises.
@@ -131,13 +135,17 @@ def write_report(
         link = _link(written[-1], f"Annotators, error and spread of {main}", table.counts)
         doctors = "\n".join([view.to_markdown(), *link])
         by_landmark = replace(by_landmark, disagreement=None)  # the view tells it, beside the spread
+    trust = ""
+    if spread is not None:
+        written.append(spread_figure(folder / "spread.png", spread))
+        trust = "\n".join([spread.to_markdown(), *_link(written[-1], f"Spread of {main}, and its error", table.counts)])
     if images is not None:
         more, lines = _pictures(case, variants, images, details, choose_images(variants[main], overlays, table.unit))
         written, text = written + more, text + lines
     confidence = [f"- {escape(line)}" for line in interval_lines(intervals(variants, table.unit, rules), table.unit)]
     head = table.to_markdown().replace("## ", "# ", 1)
     others = [other_table(variants, each, table.radii).to_markdown() for each in other_protocols]
-    parts = [head, "\n".join(confidence), *others, by_landmark.to_markdown(), doctors, "\n".join(text)]
+    parts = [head, "\n".join(confidence), *others, by_landmark.to_markdown(), trust, doctors, "\n".join(text)]
     readme = folder / "README.md"
     atomic_write_text(readme, "\n\n".join(part.strip("\n") for part in parts if part) + "\n")
     return [readme, *written]

@@ -15,10 +15,12 @@ from rich.console import Console
 from landmark_diffusion.data.datasets.base import Stage
 from landmark_diffusion.metrics.protocols import get_protocol
 from landmark_diffusion.metrics.records import Prediction, write_predictions_csv
+from landmark_diffusion.prediction.tested_spreads import tested_spreads
 from landmark_diffusion.reporting.annotator_view import annotator_view, write_annotators_csv
 from landmark_diffusion.reporting.metrics_file import write_metrics
 from landmark_diffusion.reporting.process_figure import Step, choose_steps
 from landmark_diffusion.reporting.report import CaseDetails, write_report
+from landmark_diffusion.reporting.spread_view import SpreadView, spread_view, write_spread_csv
 from landmark_diffusion.reporting.tables import other_table, results_table
 
 FOLDERS: dict[TrainerFn, tuple[str, Stage]] = {
@@ -32,6 +34,7 @@ class ResultsWriter(Callback):
     """Write what an evaluation found under ``run_folder/validate``, ``test`` or ``predict``, on the first process.
 
     ``metrics.json``, ``predictions.csv`` (the main variant; the others as ``predictions_<variant>.csv``),
+    ``spread.csv`` where the method says how far its points may be off,
     ``annotators.csv`` where there are two annotators, after a test also ``report/`` with overlays, the reverse process
     and error plots; the table is printed, and goes to Weights & Biases with the pictures where that is on. Predict
     writes the points alone.
@@ -93,24 +96,31 @@ class ResultsWriter(Callback):
         console.print(table)
         for protocol in self.other_protocols:
             console.print(other_table(variants, protocol, source.radii))
+        examples = trainer.datamodule.stage_dataset(stage)  # type: ignore[attr-defined]
+        spreads = tested_spreads(self.facts.get("checkpoint"), module, variants[main], examples.frames)
+        spread = spread_view(variants[main], source.landmark_names, spreads, table.unit, source.radii[0])
         extra = {"command": " ".join(["ldx", *sys.argv[1:]]), "seed": module.seed, "updates": module.trained_updates}
         write_metrics(
             folder / "metrics.json", variants, source.landmark_names, source.annotator_names, source.radii,
-            extra={**extra, **self.facts}, other_protocols=self.other_protocols,
+            extra={**extra, **self.facts}, other_protocols=self.other_protocols, spread=spread,
         )  # fmt: skip
+        if spread is not None:
+            console.print(spread)
+            write_spread_csv(folder / "spread.csv", spread)
         view = annotator_view(variants, source.landmark_names, source.annotator_names, table.unit, main=main)
         if view is not None:
             write_annotators_csv(folder / "annotators.csv", view)
         pictures: list[Path] = []
         if stage == "test" and self.pictures:
             with console.status("drawing the report"):
-                pictures = self._report(trainer, module, variants, main, folder, title)
+                pictures = self._report(trainer, module, variants, main, folder, title, spread)
             console.print(f"Pictures and per-landmark errors: {folder / 'report' / 'README.md'}")
         log_to_wandb(trainer, stage, table, pictures)
 
     def _report(
-        self, trainer: Trainer, module: Any, variants: dict[str, list[Prediction]], main: str, folder: Path, title: str
-    ) -> list[Path]:
+        self, trainer: Trainer, module: Any, variants: dict[str, list[Prediction]], main: str, folder: Path, title: str,
+        spread: SpreadView | None,
+    ) -> list[Path]:  # fmt: skip
         data = trainer.datamodule  # type: ignore[attr-defined]
         examples = data.stage_dataset("test")
         places = {sample.image_id: index for index, sample in enumerate(examples.samples)}
@@ -130,6 +140,7 @@ class ResultsWriter(Callback):
             overlays=self.pictures,
             title=title,
             other_protocols=self.other_protocols,
+            spread=spread,
         )
 
 

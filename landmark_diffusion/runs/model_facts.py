@@ -21,10 +21,11 @@ INTENSITY: dict[str, Any] = {
     "divide_by": 255,
     "range": [0.0, 1.0],
     "rule": (
-        "Colour becomes luminance (0.299 R + 0.587 G + 0.114 B, alpha ignored), 16-bit grey v becomes round(v / 257); "
-        "the 8-bit grey image is resized (averaged over areas where it shrinks, linear where it grows) and divided by "
-        "255, so that the network sees float32 in [0, 1]. Nothing is stretched to the values that an image happens to "
-        "have."
+        "Grey values v of b bits become round(v * 255 / (2^b - 1)); b is 8, or what the file says (DICOM), or for "
+        "16-bit files the smallest of 8, 10, 12, 14 and 16 that holds the largest value. Colour becomes luminance "
+        "(0.299 R + 0.587 G + 0.114 B, alpha ignored). The 8-bit grey image is resized (averaged over areas where it "
+        "shrinks, linear where it grows) and divided by 255, so that the network sees float32 in [0, 1]. Nothing is "
+        "stretched to the values that an image happens to have."
     ),
 }
 """From a file's pixels to the network's input, as data.image_io, data.resize and data.dataset do it."""
@@ -45,6 +46,8 @@ class ModelFacts:
         precision: of the trainer, such as bf16-mixed; None where unknown.
         training: augmentation, batch size and so on, for the reader.
         measured: protocol and figures as in metrics.json; None where nothing was measured.
+        calibration: how far to trust the points, as calibration.Calibration.to_dict gives it; None before
+            ``ldx calibrate``. Files written before there was such a thing are read as without.
         note: terms of use of the weights.
         package_version: of landmark_diffusion that wrote the file.
         intensity: from a file's pixels to the network's input.
@@ -61,6 +64,7 @@ class ModelFacts:
     precision: str | None = None
     training: dict[str, Any] = field(default_factory=dict)
     measured: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
     note: str = ""
     package_version: str = ""
     intensity: dict[str, Any] = field(default_factory=lambda: dict(INTENSITY))
@@ -86,8 +90,10 @@ _OPTIONAL = type(None)
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "class_path": (str,), "model": (dict,), "landmark_names": (list,), "data": (dict,), "updates": (int,),
     "seed": (int, _OPTIONAL), "length_unit": (str, _OPTIONAL), "precision": (str, _OPTIONAL), "training": (dict,),
-    "measured": (dict, _OPTIONAL), "note": (str,), "package_version": (str,), "intensity": (dict,), "tensors": (dict,),
+    "measured": (dict, _OPTIONAL), "calibration": (dict, _OPTIONAL), "note": (str,), "package_version": (str,), "intensity": (dict,), "tensors": (dict,),
 }  # fmt: skip
+_ADDED_LATER = {"calibration": None}
+"""Fields that older files of this format lack, with what they stand for there."""
 
 
 def facts_from_json(text: Any, path: str | Path) -> ModelFacts:
@@ -98,6 +104,7 @@ def facts_from_json(text: Any, path: str | Path) -> ModelFacts:
     """
     content = parse_json(text, path, "its description (metadata landmark_diffusion)")
     _check_version(content, path)
+    content = {**_ADDED_LATER, **content}
     for name, kinds in _TYPES.items():
         if name not in content:
             raise UserError(f"{path}: the description has no field {name!r}; export the model again")

@@ -12,6 +12,9 @@ import yaml
 
 from landmark_diffusion.cli import main
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
+from landmark_diffusion.prediction import onnx_export
+from landmark_diffusion.prediction.onnx_export import Written
+from landmark_diffusion.prediction.onnx_networks import Network
 from landmark_diffusion.runs.checkpoint import read_checkpoint
 from landmark_diffusion.runs.model_file import read_model_file
 
@@ -181,3 +184,95 @@ def test_weights_that_went_astray_are_not_handed_over(capsys: pytest.CaptureFixt
     state = {name: value * float("nan") for name, value in HeatmapFinetuneModule(**OPTIONS).state_dict().items()}
     make_checkpoint(state_dict=state)
     assert "not finite" in refusal(capsys)
+
+
+# ---- ONNX -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def translated(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
+    """Spare the seconds of a translation: the weights of each network that would be translated; its file is a word."""
+    found: list[dict[str, torch.Tensor]] = []
+
+    def to_onnx(network: Network, _: dict[str, str]) -> bytes:
+        found.append(network.module.state_dict())
+        return b"onnx"
+
+    monkeypatch.setattr(onnx_export, "to_onnx", to_onnx)
+    monkeypatch.setattr(
+        onnx_export, "_checked", lambda network, target, _: Written(target, network, 2.5e-6, 3.5e-5, 12.25)
+    )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "options", "files"),
+    [
+        (CHECKPOINT, "x.ldx", ["--onnx"], {"x.ldx", "x.md", "x.onnx"}),
+        (CHECKPOINT, "y.onnx", [], {"y.onnx"}),
+        ("whole.ldx", "y.onnx", [], {"y.onnx"}),
+        ("whole.ldx", "y.onnx", ["--onnx"], {"y.onnx"}),
+    ],
+)
+def test_onnx_is_made_of_the_averaged_weights(
+    source: Path | str, target: str, options: list[str], files: set[str],
+    translated: list[dict[str, torch.Tensor]], capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """From a checkpoint, and by those who have nothing but the exported model."""
+    assert main(["export", str(CHECKPOINT), "whole.ldx", "--card", "whole.md"]) == 0
+    assert main(["export", str(source), target, *options]) == 0
+    assert {path.name for path in Path().glob("*.*")} == files | {"whole.ldx", "whole.md"}
+    (weights,) = translated
+    averaged = read_checkpoint(CHECKPOINT)["state_dict"]
+    assert all(torch.equal(weights[name], value) for name, value in averaged.items())
+    out = capsys.readouterr().out
+    assert "image -> output); largest difference from torch 2.5e-06 (allowed 3.5e-05) in outputs of up to 12.2" in out
+
+
+def test_a_refused_onnx_leaves_no_model_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(onnx_export, "find_spec", lambda _: None)
+    assert "pip install 'landmark_diffusion[onnx]'" in refusal(capsys, "--onnx")
+
+
+def test_onnx_files_are_not_replaced_unasked(
+    translated: list[dict[str, torch.Tensor]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("x.onnx").write_text("mine")
+    assert "x.onnx exists already and was left as it is" in refusal(capsys, "--onnx")
+    assert main(["export", str(CHECKPOINT), "x.onnx"]) == 1
+    assert Path("x.onnx").read_text() == "mine" and not translated
+    assert export("--onnx", "--overwrite") == 0
+    assert Path("x.onnx").read_text() == "onnx"
+
+
+@pytest.mark.parametrize("option", ["--metrics", "--card", "--note"])
+def test_what_belongs_to_a_model_file_is_refused_with_onnx_alone(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(CHECKPOINT), "x.onnx", option, "z"]) == 1
+    assert f"{option}: goes with a target FILE.ldx; found x.onnx" in capsys.readouterr().err
+    assert not Path("x.onnx").exists()
+
+
+def test_who_exports_an_exported_model_is_told_of_onnx(capsys: pytest.CaptureFixture[str]) -> None:
+    assert export() == 0
+    assert main(["export", "x.ldx", "y.ldx", "--onnx"]) == 1
+    assert "for its networks as ONNX, a target such as y.onnx" in capsys.readouterr().err
+    assert main(["export", "y.ldx", "y.onnx"]) == 1
+    assert "y.ldx: found nothing, expected a model file" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_networks_of_a_run_are_exported_with_its_model(capsys: pytest.CaptureFixture[str]) -> None:
+    import onnxruntime
+
+    assert export("--onnx") == 0
+    module = HeatmapFinetuneModule(**OPTIONS)
+    module.load_state_dict(read_model_file("x.ldx").weights)
+    image = torch.rand(3, 1, 24, 16)
+    found = onnxruntime.InferenceSession("x.onnx").run(None, {"image": image.numpy()})[0]
+    with torch.no_grad():
+        assert torch.allclose(torch.from_numpy(found), module.eval()(image), atol=1e-6)
+    assert "largest difference from torch" in capsys.readouterr().out

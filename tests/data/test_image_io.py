@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import io
 import warnings
+from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from landmark_diffusion.data.image_io import list_images, read_grey, read_header
+from landmark_diffusion.data.image_io import (
+    list_images,
+    luminance_to_8_bit,
+    read_grey,
+    read_grey_and_bits,
+    read_header,
+    to_8_bit,
+)
 from landmark_diffusion.errors import DataError
 
 
@@ -37,6 +46,48 @@ def test_16_bit_grey_is_divided_by_257(tmp_path: Path, suffix: str) -> None:
     grey = read_grey(path)
     np.testing.assert_array_equal(grey, np.rint(values / 257.0))
     assert grey[0, :4].tolist() == [0, 255, 0, 1]
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_depth_of_the_file_changes_no_grey_level(tmp_path: Path, suffix: str, bits: int) -> None:
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    values = np.rint(levels * ((2**bits - 1) / 255)).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / f"a.{suffix}")
+    grey, found = read_grey_and_bits(tmp_path / f"a.{suffix}")
+    np.testing.assert_array_equal(grey, levels)
+    assert found == bits
+
+
+def test_darker_exposure_of_12_bits_stays_darker(tmp_path: Path) -> None:
+    """The rule reads the depth, and does not stretch: a quarter of the light gives a quarter of the grey."""
+    for share in (1.0, 0.5, 0.3):
+        values = np.linspace(0, 4095 * share, 100).astype(np.uint16).reshape(10, 10)
+        Image.fromarray(values).save(tmp_path / "a.png")
+        np.testing.assert_array_equal(read_grey(tmp_path / "a.png"), np.rint(values * (255 / 4095)))
+
+
+@pytest.mark.parametrize("bits", range(8, 17))
+def test_rounding_is_to_the_nearest_level(bits: int) -> None:
+    values = np.arange(2**bits, dtype=np.uint16)[None]
+    exact = [round(Fraction(int(value) * 255, 2**bits - 1)) for value in values[0]]  # never a half: 2^b - 1 is odd
+    np.testing.assert_array_equal(to_8_bit(values, bits)[0], exact)
+
+
+def test_luminance_of_8_bits_is_that_of_pillow() -> None:
+    colour = _noise((300, 400, 3))
+    np.testing.assert_array_equal(luminance_to_8_bit(colour, 8), np.asarray(Image.fromarray(colour).convert("L")))
+    deep = colour.astype(np.uint16) * 257
+    np.testing.assert_array_equal(luminance_to_8_bit(deep, 16), luminance_to_8_bit(colour, 8))
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_colour_of_16_bits_a_channel_keeps_all_of_them(tmp_path: Path, suffix: str) -> None:
+    """Pillow drops the lower 8 bits, and with them all of a picture of 8 bits in 16."""
+    colour = _noise((20, 30, 3))
+    for factor in (1, 257):
+        cv2.imwrite(str(tmp_path / f"a.{suffix}"), colour[..., ::-1].astype(np.uint16) * factor)
+        np.testing.assert_array_equal(read_grey(tmp_path / f"a.{suffix}"), luminance_to_8_bit(colour, 8))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "LA", "CMYK"])

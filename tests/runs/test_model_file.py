@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from landmark_diffusion import files
+from landmark_diffusion import __version__, files
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.runs.checkpoint import AtomicCheckpointIO, read_checkpoint
 from landmark_diffusion.runs.model_facts import FORMAT_VERSION, ModelFacts
@@ -273,3 +273,62 @@ def test_fields_to_come_are_passed_over(written: Path) -> None:
     """The policy of docs/model_file.md: a field may be added without a new format."""
     written.write_bytes(with_field(written.read_bytes(), calibration={"scale": 2}))
     assert read_facts(written).updates == 2000
+
+
+# ---- versions -------------------------------------------------------------------------------------------------------
+
+
+def test_a_newer_file_is_refused_with_both_versions(written: Path) -> None:
+    """Who reads it has to know what to upgrade to; nothing else of the file is looked at."""
+    newer = with_field(written.read_bytes(), format_version=7, package_version="9.1", updates="absent", seed=[])
+    written.write_bytes(newer)
+    with pytest.raises(UserError) as caught:
+        read_facts(written)
+    message = str(caught.value)
+    assert "written by landmark_diffusion 9.1 in format 7" in message
+    assert f"this is landmark_diffusion {__version__}, which reads up to format {FORMAT_VERSION}" in message
+    assert message.endswith("upgrade the package")
+
+
+def test_a_newer_file_that_does_not_say_its_writer_is_refused(written: Path) -> None:
+    written.write_bytes(with_field(written.read_bytes(), format_version=7, package_version="absent"))
+    with pytest.raises(UserError, match="written by landmark_diffusion an unknown version in format 7; this is"):
+        read_facts(written)
+
+
+@pytest.mark.parametrize("version", ["absent", None, 0, -1, 1.0, "1", [1]])
+def test_a_file_without_a_version_is_refused(written: Path, version: Any) -> None:
+    written.write_bytes(with_field(written.read_bytes(), format_version=version))
+    with pytest.raises(UserError, match=r"x\.ldx: found format_version .*, expected a whole number from 1"):
+        read_facts(written)
+
+
+FIRST_FIELDS = {
+    "format_version", "package_version", "class_path", "model", "landmark_names", "data", "intensity", "updates",
+    "seed", "precision", "length_unit", "training", "measured", "note", "tensors",
+}  # fmt: skip
+"""Those of format 1 as it was first written; a list of its own, since such files are out there."""
+
+
+def test_a_file_of_format_1_as_first_written_is_read(written: Path) -> None:
+    """Fields that came later are absent from it: it is a model without them, not a damaged one."""
+    header, rest = header_of(written.read_bytes())
+    description = json.loads(header["__metadata__"][FACTS_KEY])
+    first = {key: description[key] for key in FIRST_FIELDS} | {"format_version": 1}
+    header["__metadata__"][FACTS_KEY] = json.dumps(first)
+    written.write_bytes(with_header(header, rest))
+    model = read_model_file(written)
+    assert replace(model.facts, tensors={}, package_version="") == FACTS
+    assert model.weights.keys() == weights().keys()
+
+
+@pytest.mark.parametrize("name", sorted(FIRST_FIELDS - {"format_version"}))
+def test_a_file_that_lacks_one_of_the_first_fields_is_refused(written: Path, name: str) -> None:
+    written.write_bytes(with_field(written.read_bytes(), **{name: "absent"}))
+    with pytest.raises(UserError, match=f"has no field '{name}'; export the model again"):
+        read_facts(written)
+
+
+def test_a_field_that_nobody_knows_yet_is_passed_over(written: Path) -> None:
+    written.write_bytes(with_field(written.read_bytes(), a_field_to_come={"scale": 2}))
+    assert replace(read_facts(written), tensors={}, package_version="") == FACTS

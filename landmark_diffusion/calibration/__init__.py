@@ -1,0 +1,1 @@
+"""Calibration: from what a method believes of its points to regions that hold what they state."""

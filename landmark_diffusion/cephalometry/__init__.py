@@ -1,0 +1,1 @@
+"""Cephalometric analysis: measures, classes and their uncertainty from named landmarks; plain numpy."""

@@ -1,0 +1,204 @@
+"""``ldx calibrate --checkpoint FILE.ldx``: make the regions of a model hold what they state."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landmark_diffusion.errors import UserError
+
+if TYPE_CHECKING:
+    from landmark_diffusion.calibration.material import Setting
+    from landmark_diffusion.calibration.model_calibration import Calibration, SettingCalibration
+    from landmark_diffusion.data.dataset import LandmarkTorchDataset
+    from landmark_diffusion.runs.model_facts import ModelFacts
+
+DESCRIPTION = (
+    "Fit regions of stated coverage, expected errors and a score for whole images on labelled images that the weights "
+    "have never seen, and store them in the model file: by a part of the data that was held out (--part), or, for a "
+    "model that was trained on all images, by --folds trainings that each leave a part out."
+)
+EXAMPLES = """examples:
+  ldx calibrate --checkpoint ceph.ldx --data.root ~/isbi2015 --part val
+  ldx calibrate --config ceph_diffusion_small.yaml --checkpoint ceph.ldx --data.root ~/isbi2015 --folds 5
+
+With --folds all further options go to `ldx fit`; a stopped calibration goes on where it was. The file is replaced
+whole; a calibration that is there already needs --overwrite, and --output FILE.ldx leaves the old file as it is.
+"""
+PARTS = ("val", "test", "train")
+
+
+def run_calibrate(arguments: list[str]) -> int:
+    """Calibrate a model file and return 0. ``arguments`` are those behind ``ldx calibrate``.
+
+    Raises UserError for options, files and data that cannot be used; the model file is untouched then.
+    """
+    options, further = _parse(arguments)
+    from landmark_diffusion.calibration.model_calibration import Calibration
+    from landmark_diffusion.runs.model_file import check_target, read_model_file, write_model_file
+
+    path = Path(options.checkpoint)
+    target = Path(options.output) if options.output else path
+    content = read_model_file(path)
+    if target != path:
+        check_target(target, options.overwrite)
+    elif content.facts.calibration is not None and not options.overwrite:
+        raise UserError(f"{path} is calibrated already and was left as it is; give --overwrite, or --output FILE.ldx")
+    settings = _settings(options.settings)
+    section = _data_section(options, content.facts)
+    if options.folds is None:
+        source, fitted = _held_out(path, content.facts, section, options.part, settings)
+    else:
+        source, fitted = _out_of_fold(options, further, content.facts, section, settings)
+    calibration = Calibration(source, int(fitted[0].figures["images"]), tuple(fitted))
+    facts = replace(content.facts, calibration=calibration.to_dict())
+    write_model_file(target, facts, content.weights, overwrite=True)
+    _write_card(target)
+    _report(calibration, target)
+    return 0
+
+
+def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(
+        prog="ldx calibrate", description=DESCRIPTION, epilog=EXAMPLES, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--checkpoint", required=True, metavar="FILE.ldx", help="model file of `ldx export`")
+    parser.add_argument("--config", "-c", action="append", default=[], help="its training's config; needed for --folds")
+    parser.add_argument("--data.root", dest="root", metavar="PATH", help="folder of the data set")
+    parser.add_argument("--part", choices=PARTS, help="part of the data that is used (default val; not with --folds)")
+    parser.add_argument("--folds", type=int, metavar="K", help="train K models, each without one K-th of the images")
+    parser.add_argument("--folds-folder", metavar="PATH", help="their run folders; default runs/NAME/folds")
+    parser.add_argument(
+        "--settings", default="", metavar="STEPSxSAMPLES,...",
+        help="network evaluations and samples to calibrate for (1x1,8x1,8x8); default: the model's own, and --fast",
+    )  # fmt: skip
+    parser.add_argument("--seed_everything", type=int, default=0, help="of the folds and their trainings (default 0)")
+    parser.add_argument("--output", metavar="FILE.ldx", help="write this file instead of replacing the model file")
+    parser.add_argument("--overwrite", action="store_true", help="replace a calibration, or the file of --output")
+    options, further = parser.parse_known_args(arguments)
+    if further and options.folds is None:
+        raise UserError(f"ldx calibrate: unknown option {further[0]!r}; `ldx calibrate --help` lists all")
+    if options.folds is not None and not options.config:
+        raise UserError("--folds: the trainings need the model's config; name it with --config")
+    if options.folds is not None and options.part is not None:
+        raise UserError("--part and --folds: give one of the two")
+    return options, further
+
+
+def _settings(text: str) -> list[Setting]:
+    """Steps and samples of each setting."""
+    found: list[Setting] = []
+    for word in filter(None, (word.strip() for word in text.split(","))):
+        steps, times, samples = word.partition("x")
+        if not (steps.isdigit() and samples.isdigit() and times):
+            raise UserError(f"--settings: found {word!r}, expected STEPSxSAMPLES such as 8x1")
+        found.append((int(steps), int(samples)))
+    return found
+
+
+def _data_section(options: argparse.Namespace, facts: ModelFacts) -> dict[str, Any]:
+    """Options of the data: the config's over those in the model file, and the root over both."""
+    from landmark_diffusion.cli.data_verbs import config_section
+
+    section = {**facts.data, **config_section(options.config)}
+    if options.root is not None:
+        section["root"] = options.root
+    names = ("dataset", "root", "split", "dataset_options")
+    return {name: section[name] for name in names if section.get(name) is not None} | {
+        "size": facts.data["size"], "resize": facts.data.get("resize") or "stretch"
+    }  # fmt: skip
+
+
+def _held_out(
+    path: Path, facts: ModelFacts, section: dict[str, Any], part: str | None, settings: Sequence[Setting]
+) -> tuple[str, list[SettingCalibration]]:
+    from landmark_diffusion.calibration.collect import collect
+    from landmark_diffusion.calibration.fitting import fit_setting
+    from landmark_diffusion.calibration.material import labelled_images, make_detectors
+    from landmark_diffusion.cli.detect_verb import progress
+    from landmark_diffusion.prediction.detector import Detector
+
+    part = part or "val"
+    images = labelled_images(section, part)
+    _refuse_seen(path, facts, section, images, part)
+    detectors = make_detectors(lambda **chosen: Detector.load(path, **chosen), settings)
+    with progress(len(images)) as advance:
+        collected = collect(detectors, images, lambda: advance("calibrate"))
+    source = f"{len(images)} images of the {part} part of {_where(section)}, held out from training"
+    return source, [fit_setting(each.settings, found) for each, found in zip(detectors, collected, strict=True)]
+
+
+def _refuse_seen(
+    path: Path, facts: ModelFacts, section: dict[str, Any], images: LandmarkTorchDataset, part: str
+) -> None:
+    """Refuse images that trained the weights: their errors are smaller than those of new images."""
+    from landmark_diffusion.calibration.material import labelled_images
+
+    where = _where(section)
+    if not len(images):
+        raise UserError(f"the {part} part of {where} is empty; name another --part or --config, or --folds K")
+    trained = facts.training
+    seen = part == "train"
+    if not seen and trained.get("dataset") == section["dataset"] != "phantom":
+        split = {key: value for key, value in {**section, "split": trained.get("split")}.items() if value is not None}
+        known = {sample.image_id for sample in labelled_images(split, "train").samples}
+        seen = any(sample.image_id in known for sample in images.samples)
+    if seen:
+        raise UserError(
+            f"{path} was trained on images of the {part} part of {where}, so its errors there say nothing about new "
+            "ones; name a part that it never saw, or --folds K"
+        )
+
+
+def _out_of_fold(
+    options: argparse.Namespace, further: list[str], facts: ModelFacts, section: dict[str, Any],
+    settings: Sequence[Setting],
+) -> tuple[str, list[SettingCalibration]]:  # fmt: skip
+    from landmark_diffusion.calibration.fitting import fit_setting
+    from landmark_diffusion.calibration.folds import make_folds
+    from landmark_diffusion.calibration.material import judge_out_of_fold, labelled_images
+    from landmark_diffusion.cli.checkpoint_choice import default_run_folder
+    from landmark_diffusion.cli.detect_verb import progress
+
+    folder = Path(options.folds_folder or Path(default_run_folder(options.config, "")) / "folds")
+    ids = [sample.image_id for sample in labelled_images(section, "train").samples]
+    folds = make_folds(ids, options.folds, folder, options.seed_everything)
+    given = [argument for config in options.config for argument in ("--config", config)]
+    given += [f"--data.root={options.root}"] if options.root is not None else []
+    given += [f"--seed_everything={options.seed_everything}", *further]
+    for fold in folds:
+        state = "trained already" if fold.finished else f"ldx fit {shlex.join(given)} on {len(fold.kept)} images"
+        print(f"fold {fold.name}: {state}", flush=True)
+        fold.train(given)
+    with progress(len(ids)) as advance:
+        chosen, collected = judge_out_of_fold(folds, facts, section, settings, lambda: advance("calibrate"))
+    source = f"{len(ids)} training images of {_where(section)}, each judged by one of {len(folds)} models that had not "
+    return source + "seen it", [fit_setting(each, found) for each, found in zip(chosen, collected, strict=True)]
+
+
+def _where(section: dict[str, Any]) -> str:
+    return " ".join(str(section[key]) for key in ("dataset", "split") if key in section)
+
+
+def _write_card(target: Path) -> None:
+    from landmark_diffusion.files import atomic_write_text
+    from landmark_diffusion.prediction.card import model_card
+    from landmark_diffusion.runs.model_file import read_facts
+
+    atomic_write_text(target.with_suffix(".md"), model_card(read_facts(target), target.name))
+
+
+def _report(calibration: Calibration, target: Path) -> None:
+    from rich.console import Console
+
+    from landmark_diffusion.calibration.table import calibration_grid
+
+    console = Console()
+    console.print(f"calibrated on {calibration.source}", highlight=False)
+    console.print(calibration_grid(calibration).to_rich())
+    console.print(f"wrote {target} and its card {target.with_suffix('.md')}", highlight=False)

@@ -1,0 +1,76 @@
+"""Which files ``ldx detect`` looks at: files, folders and patterns, each once, with short names of their own."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from landmark_diffusion.errors import UserError
+
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\s]+')
+"""What some file system refuses, or a shell takes apart."""
+
+_LONGEST = 80
+
+
+def find_images(asked: Sequence[str], recursive: bool = False) -> list[Path]:
+    """List the files behind names of files, folders and glob patterns, in the order asked for, each once.
+
+    A file that is named itself is listed whatever it is, also where it does not exist: it is missed by name later. A
+    folder gives its radiographs, sorted by name. Raises UserError for a folder or a pattern without any.
+    """
+    from landmark_diffusion.data.radiograph import RADIOGRAPH_SUFFIXES, list_radiographs
+
+    found: dict[Path, None] = {}
+    for name in asked:
+        path = Path(name)
+        if path.is_dir():
+            inside = list_radiographs(path, recursive)
+            if not inside:
+                deeper = "" if recursive else "; --recursive looks into its sub-folders"
+                raise UserError(f"{name}: found no radiograph in the folder ({', '.join(RADIOGRAPH_SUFFIXES)}){deeper}")
+            found |= dict.fromkeys(inside)
+        elif glob.has_magic(name) and not path.exists():
+            matching = sorted(each for each in map(Path, glob.glob(name, recursive=True)) if not each.is_dir())
+            if not matching:
+                raise UserError(f"{name}: no file matches this pattern")
+            found |= dict.fromkeys(matching)
+        else:
+            found[path] = None
+    return list(found)
+
+
+def short_names(paths: Iterable[Path]) -> list[str]:
+    """Give each path a name that is safe in file names and not that of another: the stem, else with its folders.
+
+    001.png alone is 001; a/001.png and b/001.png are a_001 and b_001; what is still the same is numbered.
+    """
+    paths = list(paths)
+    names = [_safe(path.stem) for path in paths]
+    repeated = _repeated(names)
+    names = [
+        _safe("_".join([*path.parts[-2:-1], path.stem])) if name.lower() in repeated else name
+        for path, name in zip(paths, names, strict=True)
+    ]
+    taken: set[str] = set()
+    return [_free(name, taken) for name in names]
+
+
+def _repeated(names: list[str]) -> set[str]:
+    lower = [name.lower() for name in names]  # some file systems do not tell A from a
+    return {name for name in lower if lower.count(name) > 1} if len(set(lower)) < len(lower) else set()
+
+
+def _free(name: str, taken: set[str]) -> str:
+    free, number = name, 1
+    while free.lower() in taken:
+        number += 1
+        free = f"{name}_{number}"
+    taken.add(free.lower())
+    return free
+
+
+def _safe(text: str) -> str:
+    return _UNSAFE.sub("_", text).strip("._-")[:_LONGEST] or "image"

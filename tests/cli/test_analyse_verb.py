@@ -1,0 +1,207 @@
+"""``ldx analyse``: what it writes for points, images and annotations, and how it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from landmark_diffusion.cli.analyse_verb import run_analyse
+from landmark_diffusion.data.datasets.isbi2015 import LANDMARK_NAMES
+from landmark_diffusion.errors import UserError
+from landmark_diffusion.prediction.detection import Detection
+from landmark_diffusion.prediction.writers.points_json import PointsJsonWriter
+from tests.cephalometry.faces import in_image, make_face
+
+SIZE = (1935, 2400)
+COVARIANCE = np.broadcast_to(np.eye(2) * 25.0, (len(LANDMARK_NAMES), 2, 2)).copy()
+
+
+def detection(name: str = "face", **changed: Any) -> Detection:
+    plain = Detection(
+        name, f"{name}.png", SIZE, LANDMARK_NAMES, in_image(make_face()), covariance=COVARIANCE, spacing=(0.1, 0.1),
+        spacing_source="option", model="m.ldx",
+    )  # fmt: skip
+    return replace(plain, **changed)
+
+
+def points_json(folder: Path, *detections: Detection) -> str:
+    writer = PointsJsonWriter(folder / "found")
+    for each in detections:
+        writer.add(each)
+    return str(writer.close()[0])
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.open(encoding="utf-8")))
+
+
+def test_points_become_a_table_a_document_and_a_tracing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    image = tmp_path / "face.png"
+    Image.fromarray(np.full(SIZE[::-1], 90, np.uint8)).save(image)
+    assert run_analyse([points_json(tmp_path, detection(path=str(image))), "--output", str(out)]) == 0
+    rows = table(out / "measures.csv")
+    assert [row["measure"] for row in rows] == ["ANB", "SNB", "SNA", "ODI", "APDI", "FHI", "FHA", "MW"]
+    snb = rows[1]
+    assert (snb["image"], snb["value"], snb["unit"], snb["class"]) == ("face", "79.0000", "deg", "3")
+    assert snb["class_name"] == "prognathic mandible" and snb["uncertain"] == "true"
+    assert float(snb["low"]) < 79 < float(snb["high"])
+    document = json.loads((out / "measures.json").read_text())
+    assert document["images"][0]["facing"] == "right"
+    assert sum(document["images"][0]["measures"][1]["probabilities"].values()) == pytest.approx(1.0)
+    assert np.asarray(Image.open(out / "tracings" / "face.png").convert("L"))[60, 60] == pytest.approx(70, abs=3)
+    said = capsys.readouterr()
+    assert "90 % interval" in said.out and said.err == ""
+
+
+def test_an_image_that_is_gone_is_traced_on_a_plain_ground_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_analyse([points_json(tmp_path, detection()), "--output", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "tracings" / "face.png").is_file()
+    assert "plain ground" in capsys.readouterr().err
+
+
+def test_one_unclear_image_is_told_and_the_others_are_finished(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upside_down = detection("wrong", points=np.array(SIZE) - in_image(make_face()))
+    points = points_json(tmp_path, upside_down, detection("right"))
+    assert run_analyse([points, "--output", str(tmp_path / "out"), "--no-tracings"]) == 1
+    assert {row["image"] for row in table(tmp_path / "out" / "measures.csv")} == {"right"}
+    assert not (tmp_path / "out" / "tracings").exists()
+    assert "wrong: the face stands on its head" in capsys.readouterr().err
+
+
+def test_spacing_given_on_the_command_line_gives_modified_wits_its_class(tmp_path: Path) -> None:
+    points, out = points_json(tmp_path, detection(spacing=None, spacing_source="unknown")), str(tmp_path / "out")
+    options = [points, "--output", out, "--no-tracings"]
+    assert run_analyse(options) == 0
+    before = table(tmp_path / "out" / "measures.csv")[-1]
+    assert (before["unit"], before["class"], before["value"]) == ("px", "", "30.0000")
+    assert "spacing" in before["note"]
+    assert run_analyse([*options, "--spacing", "0.1", "--overwrite"]) == 0
+    after = table(tmp_path / "out" / "measures.csv")[-1]
+    assert (after["unit"], after["class"], after["value"]) == ("mm", "1", "3.0000")
+
+
+def test_nothing_is_overwritten_unless_it_is_asked_for(tmp_path: Path) -> None:
+    points, out = points_json(tmp_path, detection()), tmp_path / "out"
+    options = [points, "--output", str(out)]
+    (out / "tracings").mkdir(parents=True)
+    (out / "tracings" / "face.png").write_text("mine")
+    with pytest.raises(UserError, match=r"face\.png"):
+        run_analyse(options)
+    assert not (out / "measures.csv").exists()
+    assert run_analyse([*options, "--overwrite"]) == 0
+    assert (out / "tracings" / "face.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="can name a file"):
+        run_analyse([points_json(tmp_path, detection("../../evil")), "--output", str(tmp_path / "out")])
+
+
+def test_radiographs_are_detected_first_and_one_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class FakeDetector:
+        def detect(self, radiographs: Any, paths: Any, names: list[str], spacing: Any) -> list[Detection]:
+            return [detection(name, spacing=spacing, path=path) for name, path in zip(names, paths, strict=True)]
+
+    monkeypatch.setattr("landmark_diffusion.cli.analyse_verb.load_detector", lambda options: FakeDetector())
+    images = [tmp_path / each for each in ("a/face.png", "b/face.png", "bad.png")]
+    for image in images[:2]:
+        image.parent.mkdir()
+        Image.new("L", (8, 10)).save(image)
+    images[2].write_text("text")
+    options = ["--model", "m.ldx", "--output", str(tmp_path / "out"), "--spacing", "0.1", "0.2", "--no-tracings"]
+    assert run_analyse([*map(str, images), *options]) == 1
+    names = list(dict.fromkeys(row["image"] for row in table(tmp_path / "out" / "measures.csv")))
+    assert names == ["a_face", "b_face"]  # two files of one name do not fall upon each other
+    assert json.loads((tmp_path / "out" / "measures.json").read_text())["images"][0]["spacing"] == [0.1, 0.2]
+    said = capsys.readouterr().err
+    assert "bad.png" in said and "1 of 3 images have no measures" in said
+
+
+def test_points_that_should_not_be_used_are_marked_in_every_row(tmp_path: Path) -> None:
+    points = points_json(tmp_path, detection(unlike=True, image_score=0.001))
+    assert run_analyse([points, "--output", str(tmp_path / "out"), "--no-tracings"]) == 0
+    assert all("do not use" in row["note"] for row in table(tmp_path / "out" / "measures.csv"))
+    notes = json.loads((tmp_path / "out" / "measures.json").read_text())["images"][0]["notes"]
+    assert any("not calibrated" in note for note in notes)  # a covariance without a level
+
+
+def annotated(root: Path, count: int) -> str:
+    (root / "cepha400").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for number in range(1, count + 1):
+        Image.new("L", SIZE).save(root / "cepha400" / f"{number:03d}.png")
+        for folder, snb in (("400_senior", 76.0), ("400_junior", 76.0 + 6 * (number == 1))):
+            points = in_image(make_face(snb=snb)) + rng.normal(0, 0.5, (len(LANDMARK_NAMES), 2))
+            (root / folder).mkdir(exist_ok=True)
+            lines = [f"{x:.4f},{y:.4f}" for x, y in points]
+            (root / folder / f"{number:03d}.txt").write_text("\n".join(lines) + "\n")
+    return str(root)
+
+
+def test_doctors_and_model_are_compared_and_the_table_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, out = annotated(tmp_path / "isbi", 4), tmp_path / "out"
+    points = points_json(tmp_path, *(detection(f"{n:03d}", points=in_image(make_face(snb=76.0))) for n in (1, 2)))
+    assert run_analyse(["--annotations", root, "--part", "train", "--output", str(out)]) == 0
+    first = {row["measure"]: row for row in table(out / "agreement.csv")}
+    assert (first["SNB"]["images"], first["SNB"]["same"]) == ("4", "0.7500")
+    assert run_analyse(["--annotations", root, "--points", points, "--output", str(out), "--overwrite"]) == 0
+    rows = table(out / "agreement.csv")
+    assert len(rows) == 4 * 9
+    same = {row["first"]: row["same"] for row in rows if row["measure"] == "SNB" and row["second"] == "model"}
+    assert same == {"senior": "1.0000", "junior": "0.5000", "mean of both": "0.5000"}
+    document = json.loads((out / "agreement.json").read_text())
+    assert (document["images"], document["model"]) == (["001", "002"], "m.ldx")
+    assert "mean of both and model" in capsys.readouterr().out
+    with pytest.raises(UserError, match="already"):
+        run_analyse(["--annotations", root, "--output", str(out)])
+
+
+def test_the_real_annotations_are_compared(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
+    root = str(shared_data("isbi2015"))
+    assert run_analyse(["--annotations", root, "--part", "test", "--output", str(tmp_path)]) == 0
+    assert [row["images"] for row in table(tmp_path / "agreement.csv")] == ["150"] * 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to analyse"),
+        (["a.png"], "--model"),
+        (["a.json", "b.json"], "one points.json"),
+        (["a.json", "--model", "m.ldx"], "leave --model out"),
+        (["a.json", "--part", "test"], "--part: only with --annotations"),
+        (["a.json", "--points", "b.json"], "--points: only with --annotations"),
+        (["a.json", "--annotations", "x"], "INPUT: leave it out"),
+        (["--annotations", "x", "--facing", "left"], "--facing: leave it out"),
+        (["a.json", "--fast"], "--fast: only with --model"),
+        (["a.json", "--facign", "left"], "unknown option '--facign'.*--facing"),
+        (["missing.json"], "no such file"),
+        (["--annotations", "nowhere"], "nowhere"),
+        (["a.json", "--spacing", "0"], "spacing: found"),
+        (["a.json", "--spacing", "1", "2", "3"], "spacing: found"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        run_analyse([*arguments, "--output", "out"])
+    assert not (tmp_path / "out").exists()
