@@ -121,8 +121,7 @@ def _fit_landmark(
     """Scale, floor, error factor and quantiles from one landmark's residuals (I, 2) and covariances (I, 2, 2)."""
     known = np.isfinite(residuals).all(-1) & np.isfinite(covariance).all((-2, -1))
     residuals, covariance = residuals[known], covariance[known]
-    if not len(residuals):
-        conformal_quantile(np.empty(0), max(levels))
+    conformal_quantile(np.zeros(len(residuals)), max(levels))  # too few images are told by the level that asks for most
     scale, floor = _likeliest_mix(residuals, covariance)
     calibrated = scale * covariance + floor * np.eye(2)
     lengths = mahalanobis(residuals, calibrated)

@@ -121,17 +121,20 @@ def _check(options: argparse.Namespace, given: Sequence[str]) -> None:
 
 def _from_points(options: argparse.Namespace, writer: MeasuresWriter) -> int:
     """Analyse the detections of a points.json; returns how many there are."""
-    from landmark_diffusion.prediction.detector import OPTION_SPACING, check_spacing
     from landmark_diffusion.prediction.writers.points_json_reader import read_points_json
 
-    spacing = None if options.spacing is None else check_spacing(options.spacing)
     detections = read_points_json(options.input[0])
+    if options.spacing is not None:
+        from landmark_diffusion.prediction.detector import OPTION_SPACING, check_spacing  # loads torch
+
+        spacing = check_spacing(options.spacing)
+        detections = [replace(each, spacing=spacing, spacing_source=OPTION_SPACING) for each in detections]
     _check_names(options.input[0], detections)
     refuse_existing([writer], [each.name for each in detections], options.overwrite)
     _make_folder(writer.folder)
     with progress(len(detections)) as advance:
         for each in detections:
-            writer.add(each if spacing is None else replace(each, spacing=spacing, spacing_source=OPTION_SPACING))
+            writer.add(each)
             advance(each.name)
     for path in writer.close():
         print(f"wrote {path}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from landmark_diffusion.cli.suggestions import did_you_mean
 from landmark_diffusion.errors import UserError
@@ -32,6 +34,13 @@ and the exit status is 1 then.
 OUTPUT = "detections"
 
 
+class _Parser(argparse.ArgumentParser):
+    """Say what is wrong in one line, where argparse would print its whole usage first and end the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{self.prog}: {message}; `{self.prog} --help` lists all options")
+
+
 def run_detect(arguments: list[str]) -> int:
     """Find landmarks; return 0, or 1 where a file could not be used. ``arguments`` are those behind ``ldx detect``.
 
@@ -39,12 +48,15 @@ def run_detect(arguments: list[str]) -> int:
     """
     options = parse(arguments)
     from landmark_diffusion.prediction.inputs import find_images, short_names
-    from landmark_diffusion.prediction.writers import make_writers
+    from landmark_diffusion.prediction.writers import WRITERS, make_writers
 
     paths = find_images(options.images, options.recursive)
     names = short_names(paths)
     folder = Path(options.output)
-    writers = make_writers(_words(options.to), folder)
+    forms = _words(options.to)
+    if not forms:
+        raise UserError(f"--to: found {options.to!r}, expected one or several of {', '.join(WRITERS)}")
+    writers = make_writers(forms, folder)
     refuse_existing(writers, names, options.overwrite)
     detector = load_detector(options)
     _make_folder(folder)
@@ -57,7 +69,7 @@ def run_detect(arguments: list[str]) -> int:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the options; an unknown one raises UserError with the nearest known."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ldx detect", description=DESCRIPTION, epilog=EXAMPLES, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
@@ -119,7 +131,8 @@ def describe(detector: Detector) -> str:
 
 def refuse_existing(writers: Sequence[Writer], names: Sequence[str], overwrite: bool) -> None:
     """Raise UserError where results would be overwritten, before anything is run."""
-    there = [path for writer in writers for path in writer.targets(names) if path.exists()]
+    # not Path.exists, which raises where a folder may not be looked into: _make_folder says that better
+    there = [path for writer in writers for path in writer.targets(names) if os.path.exists(path)]
     if there and not overwrite:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise UserError(
@@ -128,12 +141,14 @@ def refuse_existing(writers: Sequence[Writer], names: Sequence[str], overwrite: 
 
 
 def _make_folder(folder: Path) -> None:
+    from landmark_diffusion.data.image_io import one_line
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".writable").touch()
-        (folder / ".writable").unlink()
-    except OSError as error:
-        raise UserError(f"--output {folder}: cannot be written to ({error.strerror}); name another folder") from error
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise UserError(f"--output {folder}: cannot be written to ({one_line(error)}); name another folder") from error
 
 
 def _detect_all(
@@ -151,10 +166,21 @@ def _detect_all(
                 batch = slice(start, start + options.batch_size)
                 failed += _detect_batch(detector, paths[batch], names[batch], options.spacing, writers, advance)
     finally:
-        written = [path for writer in writers for path in writer.close()]
-        for path in written:
-            print(f"wrote {path}", flush=True)
+        _close_all(writers)
     return failed
+
+
+def _close_all(writers: Sequence[Writer]) -> None:
+    """Close the writers, and raise the first error after that: one that fails must not cost the others' results."""
+    errors: list[UserError] = []
+    for writer in writers:
+        try:
+            for path in writer.close():
+                print(f"wrote {path}", flush=True)
+        except UserError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
 
 
 def _detect_batch(
@@ -189,7 +215,7 @@ def progress(total: int) -> Iterator[Callable[[str], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("detect", total=total)
 

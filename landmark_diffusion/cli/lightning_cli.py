@@ -5,10 +5,8 @@ Importing this module imports torch and Lightning: ``cli.entry`` does so only in
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
-import pkgutil
 import sys
 import warnings
 from collections.abc import Iterator
@@ -29,7 +27,9 @@ from landmark_diffusion.cli.entry import RUN_VERBS
 from landmark_diffusion.cli.model_file_arguments import as_typed
 from landmark_diffusion.cli.parser_errors import explain, option_names
 from landmark_diffusion.errors import UserError
+from landmark_diffusion.methods import import_methods
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
+from landmark_diffusion.methods.training import TrainedModule
 from landmark_diffusion.reporting.results_writer import ResultsWriter
 from landmark_diffusion.reporting.sample_writer import SampleWriter
 from landmark_diffusion.runs import RunFolder, default_callbacks
@@ -276,7 +276,8 @@ def run_cli(
     Raises UserError for whatever the user can mend.
     """
     if model_class is None:
-        model_class = import_methods()
+        import_methods()
+        model_class = TrainedModule
     if data_class is None:
         from landmark_diffusion.data.datamodule import LandmarkDataModule as data_class
     check_linked_options(LINKED)
@@ -307,16 +308,6 @@ def parser_options() -> dict[str, Any]:
             "epilog": "The options of a model: --model.help DiffusionHeatmapModule. Examples: ldx --help",
         }
     return options
-
-
-def import_methods() -> type[LightningModule]:
-    """Import every module of ``landmark_diffusion.methods``, so that configs may name their classes shortly."""
-    import landmark_diffusion.methods as methods
-    from landmark_diffusion.methods.training import TrainedModule
-
-    for module in pkgutil.iter_modules(methods.__path__):
-        importlib.import_module(f"{methods.__name__}.{module.name}")
-    return TrainedModule
 
 
 @contextmanager

@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Iterator
-from typing import Any
 
 from jsonargparse import ArgumentParser
 from lightning.pytorch import Callback, LightningModule
@@ -15,6 +13,7 @@ from lightning.pytorch.loggers import Logger
 from landmark_diffusion.cli.config_checks import line_of
 from landmark_diffusion.cli.config_files import config_paths
 from landmark_diffusion.cli.suggestions import did_you_mean, nearest_option, question
+from landmark_diffusion.methods import subclasses
 
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _NOT_ACCEPTED = re.compile(r"(?:Option|does not accept option|accept option) '([^']+)'")
@@ -121,14 +120,6 @@ def _unknown_class(key: str, name: str, base_class: type) -> str:
     known = [] if base is None else sorted({cls.__name__ for cls in subclasses(base) if not inspect.isabstract(cls)})
     where = find_key(f"{key}.class_path") or find_key(key)
     return f"{where}{key}: unknown class {name!r}.{did_you_mean(name, known)}"
-
-
-def subclasses(base: Any) -> Iterator[type]:
-    """Yield every imported subclass of ``base`` that can be built."""
-    for cls in base.__subclasses__():
-        if not getattr(cls, "__abstractmethods__", None):
-            yield cls
-        yield from subclasses(cls)
 
 
 def _plain(text: str) -> str:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from landmark_diffusion.diffusion.positions import PositionSchedule, previous_position
 from landmark_diffusion.diffusion.samplers import keyed_noise
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.heatmaps.moments import map_covariance
+from landmark_diffusion.heatmaps.moments import PIXEL_VARIANCE, map_covariance
 from landmark_diffusion.heatmaps.targets import make_target
 from landmark_diffusion.methods.base import Found, LandmarkModule, samples_covariance
 from landmark_diffusion.methods.diffusion_heatmap import REFERENCE_WIDTH, ReverseStep
@@ -393,4 +393,5 @@ class PositionDiffusionModule(LandmarkModule):
         """Covariance (B,N,2,2) of y_0 by an estimate's window, in squared network pixels."""
         centred = self.offsets - ((estimate.point - estimate.position) / estimate.pixel)[..., None, None, :]
         products = centred[..., :, None] * centred[..., None, :]  # no einsum: autocast would round it to bfloat16
-        return estimate.pixel**2 * (estimate.window[..., None, None] * products).sum((-4, -3))
+        moments = (estimate.window[..., None, None] * products).sum((-4, -3))
+        return estimate.pixel**2 * (moments + PIXEL_VARIANCE * torch.eye(2, device=moments.device))

@@ -136,7 +136,7 @@ def write_predictions_csv(
         used = prediction.unit if unit is None else unit
         values = np.column_stack([prediction.points, prediction.truth, errors(prediction, used)])
         for name, row in zip(landmark_names, values, strict=True):
-            lines.append(",".join([_text(prediction.image_id), _text(name), *map(_number, row), used]))
+            lines.append(",".join([text_cell(prediction.image_id), text_cell(name), *map(number_cell, row), used]))
     atomic_write_text(path, "\n".join(lines) + "\n")
 
 
@@ -199,7 +199,8 @@ def _parse(row: list[str], path: Path, line: int) -> tuple[str, str, np.ndarray,
     return _unescape(image), _unescape(name), values, unit
 
 
-def _number(value: float) -> str:
+def number_cell(value: float) -> str:
+    """Write a number for a table: six decimals, empty for NaN."""
     return "" if np.isnan(value) else f"{value:.6f}"
 
 
@@ -211,8 +212,8 @@ def spreadsheet_safe(text: str) -> str:
     return "'" + text if text.startswith((*RUN_BY_SPREADSHEETS, "'")) else text
 
 
-def _text(text: str) -> str:
-    """One cell. (csv.writer leaves a carriage return unquoted when lines end in a newline alone.)"""
+def text_cell(text: str) -> str:
+    """Write a text as one cell of a table. (csv.writer leaves a lone carriage return unquoted.)"""
     safe = spreadsheet_safe(text)
     return '"' + safe.replace('"', '""') + '"' if any(mark in safe for mark in ',"\r\n') else safe
 

@@ -13,6 +13,8 @@ import numpy as np
 from landmark_diffusion.metrics.coverage import draw_counts, interval_ends, ratio_of
 from landmark_diffusion.metrics.functional import TIE, MetricError
 
+ROUNDING = 1e-4
+"""A variance that is negative by less than this share of the larger one is zero, rounded in single precision."""
 FLAT = 1e-12
 """An ellipse whose smaller variance is below this share of the larger one has no area in double precision."""
 
@@ -107,7 +109,8 @@ def principal_variances(matrices: np.ndarray) -> np.ndarray:
         raise MetricError(f"found covariances of shape {matrices.shape}, expected (..., 2, 2)")
     middle = (matrices[..., 0, 0] + matrices[..., 1, 1]) / 2
     half = np.hypot((matrices[..., 0, 0] - matrices[..., 1, 1]) / 2, matrices[..., 0, 1])
-    smaller = np.where(np.abs(middle - half) <= FLAT * middle, 0.0, middle - half)
+    smaller = middle - half
+    smaller = np.where((smaller <= FLAT * middle) & (smaller >= -ROUNDING * middle), 0.0, smaller)
     if (smaller < 0).any():
         place = tuple(np.argwhere(smaller < 0)[0].tolist())
         raise MetricError(f"the covariance at {place} (image, landmark) has a negative variance, {smaller[place]:g}")

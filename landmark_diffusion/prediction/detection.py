@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from landmark_diffusion.data.dicom import UNKNOWN_SPACING
 from landmark_diffusion.errors import UserError
-
-UNKNOWN_SPACING = "unknown"
 
 
 @dataclass(frozen=True)

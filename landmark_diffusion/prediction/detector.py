@@ -15,13 +15,14 @@ from landmark_diffusion.calibration.answers import Answers
 from landmark_diffusion.calibration.image_score import UNLIKE
 from landmark_diffusion.calibration.model_calibration import Calibration, SettingCalibration
 from landmark_diffusion.calibration.spread import LEVEL
+from landmark_diffusion.data.dicom import UNKNOWN_SPACING
 from landmark_diffusion.data.geometry import Frame, ResizeMode
 from landmark_diffusion.data.radiograph import Radiograph, read_radiograph
 from landmark_diffusion.data.resize import resize_image
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.heatmaps.decoders import DECODERS, DecoderKind
 from landmark_diffusion.methods.base import SPREADS, Found, LandmarkModule, SpreadKind
-from landmark_diffusion.prediction.detection import UNKNOWN_SPACING, Detection
+from landmark_diffusion.prediction.detection import Detection
 from landmark_diffusion.prediction.model import load_module, main_variant, prediction_settings
 from landmark_diffusion.runs.model_facts import ModelFacts
 
@@ -79,8 +80,12 @@ class Detector:
         self.device = _device(device)
         self.module, self.facts, self.model = module.to(self.device), facts, model
         self.spread: SpreadKind = spread
+        if not 0 < level < 1:
+            raise UserError(f"level: found {level:g}, expected a number between 0 and 1")
         self.level = level
         self.seed = seed if seed is not None else facts.seed or 0
+        if self.seed < 0:
+            raise UserError(f"seed: found {self.seed}, expected a whole number from 0")
         self.size: tuple[int, int] = (int(facts.data["size"][0]), int(facts.data["size"][1]))
         self.resize: ResizeMode = facts.data.get("resize") or "stretch"
         self.calibration = self._find_calibration()
@@ -148,10 +153,13 @@ class Detector:
         """Read the points in use, and the first guess where it is another, from what ``find`` gave."""
         variant = main_variant(self.module)
         main = found[variant]
+        covariance = main.covariance(spread or self.spread)
+        if covariance is None and main.within is not None:
+            raise UserError(f"spread: samples has none here: {variant} points come from one look, without samples")
         first = next((each for name, each in found.items() if name != variant), None)
         return Answers(
             _array(main.points),
-            _array(main.covariance(spread or self.spread)),
+            _array(covariance),
             None if first is None else _array(first.points),
             None if first is None else _array(first.within),
         )
@@ -201,7 +209,10 @@ def network_input(grey: np.ndarray, frame: Frame) -> torch.Tensor:
 
 def check_spacing(spacing: float | Sequence[float]) -> Spacing:
     """Return mm per pixel (x, y) from one value or two; raises UserError unless they are above 0 and finite."""
-    values = [float(each) for each in np.atleast_1d(np.asarray(spacing, dtype=np.float64))]
+    try:
+        values = [float(each) for each in np.atleast_1d(np.asarray(spacing, dtype=np.float64))]
+    except (TypeError, ValueError):  # no numbers, or not in a row
+        values = []
     if len(values) not in (1, 2) or not all(np.isfinite(each) and each > 0 for each in values):
         raise UserError(f"spacing: found {spacing}, expected mm per pixel above 0: one value, or two for x and y")
     return values[0], values[-1]
@@ -210,6 +221,9 @@ def check_spacing(spacing: float | Sequence[float]) -> Spacing:
 def _read(image: str | Path | np.ndarray) -> Radiograph:
     if isinstance(image, (str, Path)):
         return read_radiograph(image)
+    if not isinstance(image, np.ndarray):
+        kind = type(image).__name__
+        raise UserError(f"found a {kind} as image, expected a file's name, or a uint8 array (H, W) or (H, W, 3)")
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or 0 in image.shape or image.shape[2:] not in ((), (3,)):
         raise UserError(
             f"found an array of {image.dtype} and shape {image.shape}, expected uint8 of (H, W) or (H, W, 3); other "
@@ -232,7 +246,7 @@ def _array(value: torch.Tensor | None) -> Any:
 def _device(asked: str | None) -> torch.device:
     try:
         device = torch.device(asked or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).cpu()  # which devices without values, such as meta, cannot do
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"device: {asked!r} cannot be used ({reason}); expected cpu or cuda") from error

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from landmark_diffusion.errors import UserError
 
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\s]+')
-"""What some file system refuses, or a shell takes apart."""
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\s\ud800-\udfff]+')
+"""What some file system refuses, a shell takes apart, or is no text (the last: bytes of a name that are no UTF-8)."""
 
 _LONGEST = 80
 
@@ -23,23 +24,28 @@ def find_images(asked: Sequence[str], recursive: bool = False) -> list[Path]:
     """
     from landmark_diffusion.data.radiograph import RADIOGRAPH_SUFFIXES, list_radiographs
 
-    found: dict[Path, None] = {}
+    found: list[Path] = []
     for name in asked:
         path = Path(name)
-        if path.is_dir():
+        if not name:
+            raise UserError("found an empty name among the images, expected a file, a folder or a pattern")
+        if os.path.isdir(path):  # not Path.is_dir, which raises for some names
             inside = list_radiographs(path, recursive)
             if not inside:
                 deeper = "" if recursive else "; --recursive looks into its sub-folders"
                 raise UserError(f"{name}: found no radiograph in the folder ({', '.join(RADIOGRAPH_SUFFIXES)}){deeper}")
-            found |= dict.fromkeys(inside)
-        elif glob.has_magic(name) and not path.exists():
-            matching = sorted(each for each in map(Path, glob.glob(name, recursive=True)) if not each.is_dir())
+            found += inside
+        elif glob.has_magic(name) and not os.path.exists(path):
+            matching = sorted(each for each in map(Path, glob.glob(name, recursive=True)) if not os.path.isdir(each))
             if not matching:
                 raise UserError(f"{name}: no file matches this pattern")
-            found |= dict.fromkeys(matching)
+            found += matching
         else:
-            found[path] = None
-    return list(found)
+            found.append(path)
+    once: dict[str, Path] = {}
+    for path in found:
+        once.setdefault(os.path.abspath(path), path)
+    return list(once.values())
 
 
 def short_names(paths: Iterable[Path]) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+import os
 from pathlib import Path
 from typing import Any
 
+from landmark_diffusion.data.image_io import one_line
 from landmark_diffusion.errors import UserError
+from landmark_diffusion.methods import import_methods, subclasses
 from landmark_diffusion.methods.base import LandmarkModule, SpreadKind
 from landmark_diffusion.runs.model_facts import ModelFacts
 from landmark_diffusion.runs.model_file import SUFFIX, is_model_file, read_model_file
@@ -15,11 +16,8 @@ from landmark_diffusion.runs.model_file import SUFFIX, is_model_file, read_model
 
 def landmark_methods() -> dict[str, type[LandmarkModule]]:
     """Give the package's methods that find landmarks, by their short class names."""
-    import landmark_diffusion.methods as methods
-
-    for module in pkgutil.iter_modules(methods.__path__):
-        importlib.import_module(f"{methods.__name__}.{module.name}")
-    return {each.__name__: each for each in _subclasses(LandmarkModule)}
+    import_methods()
+    return {each.__name__: each for each in subclasses(LandmarkModule)}
 
 
 def build_module(class_name: str, options: dict[str, Any], where: str | Path) -> LandmarkModule:
@@ -33,7 +31,7 @@ def build_module(class_name: str, options: dict[str, Any], where: str | Path) ->
     try:
         return known[class_name](**options)
     except (TypeError, ValueError, RuntimeError, UserError) as error:
-        raise UserError(f"{where}: no {class_name} can be built from its options: {error}") from error
+        raise UserError(f"{where}: no {class_name} can be built from its options: {one_line(error)}") from error
 
 
 def load_module(path: str | Path) -> tuple[LandmarkModule, ModelFacts]:
@@ -42,31 +40,43 @@ def load_module(path: str | Path) -> tuple[LandmarkModule, ModelFacts]:
     Raises UserError naming the file where it is none, is damaged or too new, or its weights do not fit.
     """
     path = Path(path)
-    if path.suffix in (".ckpt", ".pt", ".pth") and path.is_file():
+    there = os.path.isfile(path)  # not Path.is_file, which raises for some names
+    if path.suffix in (".ckpt", ".pt", ".pth") and there:
         raise UserError(
             f"{path}: found a checkpoint, expected a model file ({SUFFIX}); write one: ldx export {path} "
             f"{path.with_suffix(SUFFIX).name}"
         )
-    if path.is_file() and not is_model_file(path):
+    if there and not is_model_file(path):
         raise UserError(f"{path}: expected a model file that ends in {SUFFIX}, as `ldx export` writes it")
-    content = read_model_file(path)
+    try:
+        content = read_model_file(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+    _check_size(content.facts.data.get("size"), path)
     module = build_module(content.facts.class_path, content.facts.model, path)
     try:
         module.load_state_dict(content.weights)
     except RuntimeError as error:
-        raise UserError(f"{path}: the weights do not fit the options beside them: {error}") from error
+        raise UserError(f"{path}: the weights do not fit the options beside them: {one_line(error)}") from error
     names = content.facts.landmark_names
     if len(names) != module.num_landmarks:
         raise UserError(f"{path}: found {len(names)} landmark names for {module.num_landmarks} landmarks")
     return module.eval().requires_grad_(False), content.facts
 
 
+def _check_size(size: Any, path: Path) -> None:
+    whole = isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
+    if not whole:
+        raise UserError(f"{path}: found {size!r:.60} as data.size, expected the network's width and height in pixels")
+
+
 def prediction_settings(module: LandmarkModule, spread: SpreadKind = "both") -> dict[str, Any]:
     """Give what decides the points and their spread beside the weights; a calibration holds for just one of these."""
-    samples = int(getattr(module, "num_samples", 1))
+    chains = getattr(module, "diffusion", False)  # without, options of sampling may be there and do nothing
+    samples = int(getattr(module, "num_samples", 1)) if chains else 1
     return {
         "variant": main_variant(module),
-        "steps": int(getattr(module, "sampling_steps", 1)),
+        "steps": int(getattr(module, "sampling_steps", 1)) if chains else 1,
         "samples": samples,
         "decoder": module.decoder,
         "spread": "heatmap" if samples == 1 else spread,  # one sample has no spread but its maps'
@@ -77,10 +87,3 @@ def main_variant(module: LandmarkModule) -> str:
     """Name the variant whose points are the prediction."""
     names = module.variants()
     return module.main_variant if module.main_variant in names else names[-1]
-
-
-def _subclasses(parent: type) -> list[type]:
-    found: list[type] = []
-    for child in parent.__subclasses__():
-        found += [child, *_subclasses(child)]
-    return found

@@ -25,6 +25,7 @@ from landmark_diffusion.metrics.annotators import (
 )
 from landmark_diffusion.metrics.protocols import PROTOCOLS, Protocol, error_table, get_protocol
 from landmark_diffusion.metrics.records import Prediction, Unit, in_dataset_order, spreadsheet_safe, unit_words
+from landmark_diffusion.metrics.spread import spearman
 from landmark_diffusion.reporting.figures import ABSENT, annotator_labels, numbered
 from landmark_diffusion.reporting.grid import Grid
 from landmark_diffusion.reporting.landmark_table import disagreement_of
@@ -210,17 +211,6 @@ def write_annotators_csv(path: str | Path, view: AnnotatorView) -> Path:
     csv.writer(text).writerows([COLUMNS, *(_row(line, view.unit) for line in (*view.lines, view.overall))])
     atomic_write_text(path, text.getvalue().replace("\r\n", "\n"))
     return Path(path)
-
-
-def spearman(first: np.ndarray, second: np.ndarray) -> float:
-    """Rank correlation of the pairs that are finite; NaN with fewer than three, or where one side is constant."""
-    from scipy.stats import spearmanr
-
-    both = np.isfinite(first) & np.isfinite(second)
-    first, second = first[both], second[both]
-    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
-        return float("nan")
-    return float(spearmanr(first, second).statistic)
 
 
 def _line(number: int, name: str, tables: Mapping[str, np.ndarray], split: Disagreement) -> Line:

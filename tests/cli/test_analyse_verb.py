@@ -140,6 +140,13 @@ def test_points_that_should_not_be_used_are_marked_in_every_row(tmp_path: Path) 
     assert any("not calibrated" in note for note in notes)  # a covariance without a level
 
 
+@pytest.mark.parametrize("spacing", [["0"], ["1", "2", "3"], ["nan"]])
+def test_a_spacing_that_is_none_is_refused(spacing: list[str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="spacing: found"):
+        run_analyse([points_json(tmp_path, detection()), "--output", str(tmp_path / "out"), "--spacing", *spacing])
+    assert not (tmp_path / "out").exists()
+
+
 def annotated(root: Path, count: int) -> str:
     (root / "cepha400").mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -194,8 +201,6 @@ def test_the_real_annotations_are_compared(shared_data: Callable[[str], Path], t
         (["a.json", "--facign", "left"], "unknown option '--facign'.*--facing"),
         (["missing.json"], "no such file"),
         (["--annotations", "nowhere"], "nowhere"),
-        (["a.json", "--spacing", "0"], "spacing: found"),
-        (["a.json", "--spacing", "1", "2", "3"], "spacing: found"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(

@@ -83,6 +83,8 @@ def test_unusually_large_region_has_a_warm_colour(tmp_path) -> None:
     even = replace(even, regions=np.tile(np.eye(2) * 25, (5, 1, 1)))
     grown = even.regions * np.array([1, 1, 4.4, 1, 3.6])[:, None, None]  # radii 2.1 and 1.9 times the median
     assert wide_regions(replace(even, regions=grown)).tolist() == [False, False, True, False, False]
+    thin = np.concatenate([even.regions[:4], np.diag([25.0 * 10, 2.5])[None]])  # of the same area as the others
+    assert wide_regions(replace(even, regions=thin)).tolist() == [False, False, False, False, True]
     overlay_picture(tmp_path / "even.png", even)
     overlay_picture(tmp_path / "wide.png", replace(even, regions=grown))
     assert not len(_coloured(_read(tmp_path / "even.png"), WIDE))

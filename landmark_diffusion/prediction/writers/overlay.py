@@ -103,12 +103,13 @@ def overlay_picture(path: Path, detection: Detection) -> Path:
 def wide_regions(detection: Detection) -> np.ndarray:
     """Tell which regions are unusually large: (N,) bool, all False without regions.
 
-    The radius of a region is that of the circle of its area; large is more than WIDE_FACTOR times the image's median.
+    The radius of a region is the root mean square of its semi-axes, so that a long thin one counts as long; large is
+    more than WIDE_FACTOR times the image's median.
     """
-    ellipses = detection.ellipses()
-    if ellipses is None or not np.isfinite(ellipses).any():
+    regions = detection.regions
+    if regions is None or not np.isfinite(regions).any():
         return np.zeros(len(detection.landmark_names), dtype=bool)
-    radii = np.sqrt(ellipses[:, 0] * ellipses[:, 1])
+    radii = np.sqrt(np.trace(regions, axis1=1, axis2=2) / 2)
     return radii > WIDE_FACTOR * np.nanmedian(radii)
 
 
