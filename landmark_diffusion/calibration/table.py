@@ -15,18 +15,21 @@ def calibration_grid(calibration: Calibration) -> Grid:
     first = calibration.settings[0].figures
     unit = unit_words(str(first["unit"]))
     levels = sorted({level for each in calibration.settings for level in each.figures["coverage"]}, key=float)
-    headings = [f"inside {100 * float(level):g} %" for level in levels]
+    percents = [f"{100 * float(level):g} %" for level in levels]
     return Grid(
         title="Calibration",
         above=(calibration.source, f"measured on {first['splits']} random halves, fitted on the others"),
-        headings=("steps x samples", f"MRE {unit}", *headings, "area", "expected", "rank", "within"),
+        headings=("steps x samples", "MRE", *percents, "area", "exp.", "rank", "within"),
         long_headings=(
-            "steps x samples, spread", f"MRE, {unit}", *(f"{heading}: found, %" for heading in headings),
+            "steps x samples, spread", f"MRE, {unit}", *(f"points in the {each} regions, %" for each in percents),
             f"median area of the 90 % region, {unit}²", f"expected error, {unit}", "rank correlation, all points",
             "within landmarks",
         ),
         sections=(tuple(_row(each, levels) for each in calibration.settings),),
-        notes=("Rank correlation (Spearman) of expected and actual error; within landmarks: mean over landmarks.",),
+        notes=(
+            f"MRE and expected error in {unit}; percent of points in their regions; median area of the 90 % regions in "
+            f"{unit}²; rank correlation (Spearman) of expected and actual error, of all points and within landmarks",
+        ),
     )  # fmt: skip
 
 

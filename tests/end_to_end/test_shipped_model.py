@@ -6,11 +6,15 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 import yaml
 
 from landmark_diffusion import PositionDiffusionModule
+from landmark_diffusion.data.image_io import list_images, read_grey
+from landmark_diffusion.prediction.detector import Detector
 from landmark_diffusion.runs.model_file import read_facts, read_model_file
 from tests.end_to_end.console import REPOSITORY, ldx
 
@@ -63,3 +67,40 @@ def test_it_reaches_the_figures_on_its_card(
     for variant, figures in measured["variants"].items():
         assert again[variant]["mre"] == pytest.approx(figures["mre"], abs=TOLERANCE)
         assert again[variant]["sdr"] == pytest.approx(figures["sdr"], abs=0.1)  # three points of 2,850
+
+
+def test_its_regions_are_calibrated_for_what_detect_offers() -> None:
+    calibration = read_facts(MODEL).calibration
+    assert calibration is not None and calibration["images"] == 150 and "one of 5 models" in calibration["source"]
+    known = {(each["settings"]["steps"], each["settings"]["samples"]) for each in calibration["settings"]}
+    assert known >= {(1, 1), (2, 1), (8, 1), (8, 8)}
+    for options in ({}, {"fast": True}, {"samples": 8}, {"samples": 8, "spread": "samples"}, {"steps": 1}):
+        assert Detector.load(MODEL, **options).calibration is not None, options
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return Detector.load(MODEL)
+
+
+def test_noise_and_a_blank_image_come_out_as_unlike(detector: Detector) -> None:
+    rng = np.random.default_rng(0)
+    photo = cv2.GaussianBlur(rng.standard_normal((600, 484)).astype(np.float32), (0, 0), 12)
+    photo = cv2.normalize(photo, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)  # soft blobs, as of a photograph
+    for picture in (photo, rng.integers(0, 256, (600, 484), dtype=np.uint8), np.zeros((600, 484), np.uint8)):
+        found = detector(picture)
+        assert found.unlike and found.image_score is not None and found.image_score <= 0.01
+        assert any("unlike" in note for note in found.notes)
+
+
+@pytest.mark.slow
+def test_a_hand_a_turned_and_a_mirrored_head_come_out_as_unlike_and_heads_do_not(
+    shared_data: Callable[[str], Path], detector: Detector
+) -> None:
+    """Images 151-170 serve as images, their annotations are not looked at."""
+    heads = [read_grey(shared_data("isbi2015") / "cepha400" / f"{n}.jpg") for n in range(151, 171)]
+    hands = [read_grey(path) for path in list_images(shared_data("hand"), recursive=True)]
+    assert sum(bool(detector(head).unlike) for head in heads) <= 2  # 1 % are by definition
+    assert hands and all(detector(hand).unlike for hand in hands)
+    for head in heads[:5]:
+        assert detector(np.ascontiguousarray(head[::-1, ::-1])).unlike and detector(head[:, ::-1].copy()).unlike
