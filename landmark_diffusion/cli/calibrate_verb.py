@@ -30,6 +30,11 @@ With --folds all further options go to `ldx fit`; a stopped calibration goes on 
 whole; a calibration that is there already needs --overwrite, and --output FILE.ldx leaves the old file as it is.
 """
 PARTS = ("val", "test", "train")
+LISTING = tuple(
+    f"--data.{name}"
+    for name in ("dataset", "split", "size", "resize", "dataset_options", "labels", "train_images", "evaluate_on_train")
+)
+"""Options of ``ldx fit`` that also decide which images are judged, and how they are seen."""
 
 
 def run_calibrate(arguments: list[str]) -> int:
@@ -83,6 +88,9 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     options, further = parser.parse_known_args(arguments)
     if further and options.folds is None:
         raise UserError(f"ldx calibrate: unknown option {further[0]!r}; `ldx calibrate --help` lists all")
+    moved = next((each for each in further if each.partition("=")[0] in LISTING), None)
+    if moved is not None:
+        raise UserError(f"--folds: found {moved}; what decides which images there are belongs into the config")
     if options.folds is not None and not options.config:
         raise UserError("--folds: the trainings need the model's config; name it with --config")
     if options.folds is not None and options.part is not None:
@@ -196,9 +204,14 @@ def _write_card(target: Path) -> None:
 def _report(calibration: Calibration, target: Path) -> None:
     from rich.console import Console
 
+    from landmark_diffusion.calibration.image_score import UNLIKE
     from landmark_diffusion.calibration.table import calibration_grid
 
     console = Console()
-    console.print(f"calibrated on {calibration.source}", highlight=False)
+    needed = round(1 / UNLIKE) - 1
+    if calibration.images < needed:
+        console.print(
+            f"{calibration.images} images are too few to call one unlike them: that needs {needed}", highlight=False
+        )
     console.print(calibration_grid(calibration).to_rich())
     console.print(f"wrote {target} and its card {target.with_suffix('.md')}", highlight=False)

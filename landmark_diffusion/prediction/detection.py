@@ -27,10 +27,10 @@ class Detection:
         points: (N, 2) float64 original pixels.
         covariance: (N, 2, 2) squared original pixels: the spread of the true point around ``points``, calibrated where
             ``level`` is set; None where the method gives none.
-        level: stated coverage of the regions, such as 0.9; None without a calibration, and then there are no regions.
+        level: stated coverage of the regions, such as 0.9; None without regions.
         regions: (N, 2, 2) squared original pixels: the region of a landmark is the ellipse of all points p with
-            (p - point)^T regions^-1 (p - point) <= 1. None without a calibration.
-        expected_error: (N,) expected radial error in original pixels; None without a calibration.
+            (p - point)^T regions^-1 (p - point) <= 1. None without a calibration, and for an image that is ``unlike``.
+        expected_error: (N,) expected radial error in original pixels; None where there are no regions.
         spacing: mm per pixel (x, y), None where it is not known.
         spacing_source: where the spacing was found, such as "option", "ImagerPixelSpacing"; "unknown" without one.
         image_score: how unlike the training images this one is, as a p-value in (0, 1]: small is unlike; None without

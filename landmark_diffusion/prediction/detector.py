@@ -28,6 +28,11 @@ from landmark_diffusion.runs.model_facts import ModelFacts
 
 OPTION_SPACING = "option"
 
+UNLIKE_NOTE = (
+    "The image is unlike those that the model was calibrated on: no point of it should be relied on, and neither "
+    "regions nor expected errors can be stated."
+)
+
 Spacing = tuple[float, float]
 
 
@@ -176,15 +181,14 @@ class Detector:
         if self.calibration is not None and covariance is not None:
             spread = self.calibration.spread
             covariance = spread.calibrated(covariance)
-            found["level"] = self.level
-            found["regions"] = _to_original(spread.regions(covariance, self.level), frame)
-            found["expected_error"] = spread.expected_error(_to_original(covariance, frame))
             found["image_score"] = float(self.calibration.image.p_values(answers.take(slice(place, place + 1)))[0])
             found["unlike"] = found["image_score"] <= UNLIKE
-            if found["unlike"]:
-                notes.append(
-                    "The image is unlike those that the model was calibrated on: no point of it should be relied on."
-                )
+            if found["unlike"]:  # what the regions state was learned on other images and would not hold
+                notes.append(UNLIKE_NOTE)
+            else:
+                found["level"] = self.level
+                found["regions"] = _to_original(spread.regions(covariance, self.level), frame)
+                found["expected_error"] = spread.expected_error(_to_original(covariance, frame))
         return Detection(
             name=name,
             path=path,
