@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
     from landmark_diffusion.methods.position_diffusion import PositionDiffusionModule
     from landmark_diffusion.models.unet import UNet
+    from landmark_diffusion.prediction.detection import Detection
+    from landmark_diffusion.prediction.detector import Detector
 
     __version__: str
 
 __all__ = [
     "DDPMPretrainModule",
+    "Detection",
+    "Detector",
     "DiffusionHeatmapModule",
     "HeatmapFinetuneModule",
     "LandmarkDataModule",
@@ -30,6 +34,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Detection": "landmark_diffusion.prediction.detection",
+    "Detector": "landmark_diffusion.prediction.detector",
     "LandmarkDataModule": "landmark_diffusion.data.datamodule",
     "DDPMPretrainModule": "landmark_diffusion.methods.ddpm_pretrain",
     "DiffusionHeatmapModule": "landmark_diffusion.methods.diffusion_heatmap",

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from landmark_diffusion.data.dicom import DICOM_SUFFIXES, UNKNOWN_SPACING, has_no_suffix, is_dicom, read_dicom
+from landmark_diffusion.data.dicom import DICOM_SUFFIXES, has_no_suffix, is_dicom, read_dicom
+from landmark_diffusion.data.dicom_spacing import UNKNOWN_SPACING
 from landmark_diffusion.data.image_io import IMAGE_SUFFIXES, read_grey_and_bits
 from landmark_diffusion.errors import DataError
 

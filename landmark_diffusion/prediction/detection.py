@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from landmark_diffusion.data.dicom import UNKNOWN_SPACING
+from landmark_diffusion.data.dicom_spacing import UNKNOWN_SPACING
 from landmark_diffusion.errors import UserError
 
 

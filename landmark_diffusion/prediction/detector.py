@@ -15,7 +15,7 @@ from landmark_diffusion.calibration.answers import Answers
 from landmark_diffusion.calibration.image_score import UNLIKE
 from landmark_diffusion.calibration.model_calibration import Calibration, SettingCalibration
 from landmark_diffusion.calibration.spread import LEVEL
-from landmark_diffusion.data.dicom import UNKNOWN_SPACING
+from landmark_diffusion.data.dicom_spacing import UNKNOWN_SPACING
 from landmark_diffusion.data.geometry import Frame, ResizeMode
 from landmark_diffusion.data.radiograph import Radiograph, read_radiograph
 from landmark_diffusion.data.resize import resize_image

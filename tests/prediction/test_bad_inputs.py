@@ -142,7 +142,6 @@ def test_detect_names_each_bad_file_and_finishes_the_others(
     assert np.isfinite([[float(row["x"]), float(row["y"])] for row in rows]).all()
 
 
-@pytest.mark.xfail(raises=OSError, reason="prediction.inputs.find_images: Path.is_dir raises for such a name")
 def test_detect_names_a_name_that_is_too_long(
     inputs: list[Input], model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
