@@ -40,6 +40,11 @@ class ImageScore:
     deviation: np.ndarray
     scores: np.ndarray
 
+    @property
+    def can_tell(self) -> bool:
+        """Whether there are enough calibration images for a p-value as small as ``UNLIKE``: 99."""
+        return 1 / (len(self.scores) + 1) <= UNLIKE
+
     @classmethod
     def fit(cls, answers: Answers) -> ImageScore:
         """Fit on what the model says of I images.

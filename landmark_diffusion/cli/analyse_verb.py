@@ -10,15 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark_diffusion.cli.detect_verb import (
-    _detect_all,
-    _make_folder,
-    add_detector_options,
-    load_detector,
-    progress,
-    refuse_existing,
-)
-from landmark_diffusion.cli.suggestions import did_you_mean
+from landmark_diffusion.cli.arguments import VerbParser
+from landmark_diffusion.cli.detect_verb import add_detector_options, detect_files, load_detector
+from landmark_diffusion.cli.progress import progress
 from landmark_diffusion.errors import UserError
 
 if TYPE_CHECKING:
@@ -68,10 +62,7 @@ def run_analyse(arguments: list[str]) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="ldx analyse", description=DESCRIPTION, epilog=EXAMPLES, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = VerbParser("analyse", DESCRIPTION, EXAMPLES)
     parser.add_argument("input", nargs="*", metavar="INPUT", help="one points.json, or radiographs and folders")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="where the results go")
     parser.add_argument("--facing", choices=("right", "left"), help="the faces' side; by default found from the points")
@@ -82,11 +73,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     doctors.add_argument("--part", choices=("train", "test", "all"), help="of the official split; by default all")
     doctors.add_argument("--points", metavar="JSON", help="points of a model, compared with the doctors")
     add_detector_options(parser.add_argument_group("finding points in radiographs"), required=False)  # type: ignore[arg-type]
-    options, unknown = parser.parse_known_args(list(arguments))
-    if unknown:
-        known = [option for action in parser._actions for option in action.option_strings]
-        hint = did_you_mean(unknown[0].partition("=")[0], known)
-        raise UserError(f"ldx analyse: unknown option {unknown[0]!r}.{hint} `ldx analyse --help` lists all.")
+    options = parser.parse(arguments)
     given = [name for name, value in vars(options).items() if value != parser.get_default(name) and value != []]
     _check(options, given)
     return options
@@ -121,18 +108,18 @@ def _check(options: argparse.Namespace, given: Sequence[str]) -> None:
 
 def _from_points(options: argparse.Namespace, writer: MeasuresWriter) -> int:
     """Analyse the detections of a points.json; returns how many there are."""
+    from landmark_diffusion.prediction.batch import make_folder, refuse_existing
+    from landmark_diffusion.prediction.spacing import OPTION_SPACING
     from landmark_diffusion.prediction.writers.points_json_reader import read_points_json
 
     detections = read_points_json(options.input[0])
     if options.spacing is not None:
-        from landmark_diffusion.prediction.detector import OPTION_SPACING, check_spacing  # loads torch
-
-        spacing = check_spacing(options.spacing)
-        detections = [replace(each, spacing=spacing, spacing_source=OPTION_SPACING) for each in detections]
+        given = {"spacing": options.spacing, "spacing_source": OPTION_SPACING}
+        detections = [replace(each, **given) for each in detections]
     _check_names(options.input[0], detections)
     refuse_existing([writer], [each.name for each in detections], options.overwrite)
-    _make_folder(writer.folder)
-    with progress(len(detections)) as advance:
+    make_folder(writer.folder)
+    with progress(len(detections), "analyse") as advance:
         for each in detections:
             writer.add(each)
             advance(each.name)
@@ -143,14 +130,15 @@ def _from_points(options: argparse.Namespace, writer: MeasuresWriter) -> int:
 
 def _from_images(options: argparse.Namespace, writer: MeasuresWriter) -> tuple[int, int]:
     """Find the points of radiographs and analyse them; returns how many there are, and how many could not be read."""
+    from landmark_diffusion.prediction.batch import make_folder, refuse_existing
     from landmark_diffusion.prediction.inputs import find_images, short_names
 
-    paths = find_images(options.input)
+    paths = find_images(options.input, results=writer.folder)
     names = short_names(paths)
     refuse_existing([writer], names, options.overwrite)
     detector = load_detector(options)
-    _make_folder(writer.folder)
-    return len(paths), len(_detect_all(detector, paths, names, options, [writer]))
+    make_folder(writer.folder)
+    return len(paths), len(detect_files(detector, paths, names, [writer], options))
 
 
 def _check_names(source: str, detections: Sequence[Detection]) -> None:

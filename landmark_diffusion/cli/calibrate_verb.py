@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from landmark_diffusion.cli.arguments import VerbParser, words
 from landmark_diffusion.errors import UserError
 
 if TYPE_CHECKING:
@@ -68,10 +69,7 @@ def run_calibrate(arguments: list[str]) -> int:
 
 
 def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    parser = argparse.ArgumentParser(
-        prog="ldx calibrate", description=DESCRIPTION, epilog=EXAMPLES, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = VerbParser("calibrate", DESCRIPTION, EXAMPLES)
     parser.add_argument("--checkpoint", required=True, metavar="FILE.ldx", help="model file of `ldx export`")
     parser.add_argument("--config", "-c", action="append", default=[], help="its training's config; needed for --folds")
     parser.add_argument("--data.root", dest="root", metavar="PATH", help="folder of the data set")
@@ -101,7 +99,7 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
 def _settings(text: str) -> list[Setting]:
     """Steps and samples of each setting."""
     found: list[Setting] = []
-    for word in filter(None, (word.strip() for word in text.split(","))):
+    for word in words(text):
         steps, times, samples = word.partition("x")
         if not (steps.isdigit() and samples.isdigit() and times):
             raise UserError(f"--settings: found {word!r}, expected STEPSxSAMPLES such as 8x1")
@@ -128,15 +126,15 @@ def _held_out(
     from landmark_diffusion.calibration.collect import collect
     from landmark_diffusion.calibration.fitting import fit_setting
     from landmark_diffusion.calibration.material import labelled_images, make_detectors
-    from landmark_diffusion.cli.detect_verb import progress
+    from landmark_diffusion.cli.progress import progress
     from landmark_diffusion.prediction.detector import Detector
 
     part = part or "val"
     images = labelled_images(section, part)
     _refuse_seen(path, facts, section, images, part)
     detectors = make_detectors(lambda **chosen: Detector.load(path, **chosen), settings)
-    with progress(len(images)) as advance:
-        collected = collect(detectors, images, lambda: advance("calibrate"))
+    with progress(len(images), "calibrate") as advance:
+        collected = collect(detectors, images, advance)
     source = f"{len(images)} images of the {part} part of {_where(section)}, held out from training"
     return source, [fit_setting(each.settings, found) for each, found in zip(detectors, collected, strict=True)]
 
@@ -171,7 +169,7 @@ def _out_of_fold(
     from landmark_diffusion.calibration.folds import make_folds
     from landmark_diffusion.calibration.material import judge_out_of_fold, labelled_images
     from landmark_diffusion.cli.checkpoint_choice import default_run_folder
-    from landmark_diffusion.cli.detect_verb import progress
+    from landmark_diffusion.cli.progress import progress
 
     folder = Path(options.folds_folder or Path(default_run_folder(options.config, "")) / "folds")
     ids = [sample.image_id for sample in labelled_images(section, "train").samples]
@@ -183,8 +181,8 @@ def _out_of_fold(
         state = "trained already" if fold.finished else f"ldx fit {shlex.join(given)} on {len(fold.kept)} images"
         print(f"fold {fold.name}: {state}", flush=True)
         fold.train(given)
-    with progress(len(ids)) as advance:
-        chosen, collected = judge_out_of_fold(folds, facts, section, settings, lambda: advance("calibrate"))
+    with progress(len(ids), "calibrate") as advance:
+        chosen, collected = judge_out_of_fold(folds, facts, section, settings, advance)
     source = f"{len(ids)} training images of {_where(section)}, each judged by one of {len(folds)} models that had not "
     return source + "seen it", [fit_setting(each, found) for each, found in zip(chosen, collected, strict=True)]
 
@@ -208,10 +206,8 @@ def _report(calibration: Calibration, target: Path) -> None:
     from landmark_diffusion.calibration.table import calibration_grid
 
     console = Console()
-    needed = round(1 / UNLIKE) - 1
-    if calibration.images < needed:
-        console.print(
-            f"{calibration.images} images are too few to call one unlike them: that needs {needed}", highlight=False
-        )
+    if not calibration.settings[0].image.can_tell:
+        needed = round(1 / UNLIKE) - 1
+        console.print(f"{calibration.images} images are too few to call one unlike them: that needs {needed}")
     console.print(calibration_grid(calibration).to_rich())
     console.print(f"wrote {target} and its card {target.with_suffix('.md')}", highlight=False)

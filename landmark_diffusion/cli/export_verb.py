@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from landmark_diffusion.cli.arguments import VerbParser
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.runs.model_file import SUFFIX, check_target, is_model_file
 
@@ -110,7 +111,7 @@ def _write_networks(
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="ldx export", description=DESCRIPTION)
+    parser = VerbParser("export", DESCRIPTION)
     parser.add_argument(
         "checkpoint", metavar="CHECKPOINT", help=f"such as runs/NAME/checkpoints/best.ckpt; a FILE{SUFFIX} for ONNX"
     )
@@ -120,7 +121,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--card", metavar="FILE.md", help="the card; by default beside the file")
     parser.add_argument("--note", metavar="TEXT", help="terms of use of the weights; by default from the data set")
     parser.add_argument("--overwrite", action="store_true", help="replace the files that are there")
-    return parser.parse_args(arguments)
+    return parser.parse(arguments)
 
 
 def _gather(

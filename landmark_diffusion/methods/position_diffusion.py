@@ -286,6 +286,8 @@ class PositionDiffusionModule(LandmarkModule):
         for name, value in (("steps", steps), ("samples", samples)):
             if value is not None and value < 1:
                 raise UserError(f"{name}: found {value}, expected at least 1")
+        if (steps or self.sampling_steps) == 1 and (samples or self.num_samples) > 1:
+            raise UserError("samples: the first evaluation draws nothing, so several samples need 2 steps or more")
         self.sampling_steps, self.num_samples = steps or self.sampling_steps, samples or self.num_samples
         if self.num_samples > 1 and not (self.start_noise or self.eta):
             self.start_noise, self.eta = 1.0, 1.0

@@ -35,7 +35,8 @@ class Detection:
         spacing_source: where the spacing was found, such as "option", "ImagerPixelSpacing"; "unknown" without one.
         image_score: how unlike the training images this one is, as a p-value in (0, 1]: small is unlike; None without
             a calibration.
-        unlike: True where ``image_score`` is so small that no point should be used; None without a calibration.
+        unlike: True where ``image_score`` is so small that no point should be used; None without a calibration, and
+            with one of so few images that it cannot tell.
         notes: what the reader has to know, one sentence each, such as a spacing that is not calibrated.
         model: name of the model file.
         settings: options that the points came from (steps, samples, decoder, spread, seed).

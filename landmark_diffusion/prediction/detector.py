@@ -24,16 +24,14 @@ from landmark_diffusion.heatmaps.decoders import DECODERS, DecoderKind
 from landmark_diffusion.methods.base import SPREADS, Found, LandmarkModule, SpreadKind
 from landmark_diffusion.prediction.detection import Detection
 from landmark_diffusion.prediction.model import load_module, main_variant, prediction_settings
+from landmark_diffusion.prediction.spacing import OPTION_SPACING, Spacing, check_spacing
 from landmark_diffusion.runs.model_facts import ModelFacts
-
-OPTION_SPACING = "option"
 
 UNLIKE_NOTE = (
     "The image is unlike those that the model was calibrated on: no point of it should be relied on, and neither "
     "regions nor expected errors can be stated."
 )
 
-Spacing = tuple[float, float]
 
 
 class Detector:
@@ -154,11 +152,11 @@ class Detector:
         with torch.no_grad():
             return self.module.find({"image": torch.stack(list(images)).to(self.device), "index": torch.tensor(keys)})
 
-    def answers(self, found: dict[str, Found], spread: SpreadKind | None = None) -> Answers:
+    def answers(self, found: dict[str, Found]) -> Answers:
         """Read the points in use, and the first guess where it is another, from what ``find`` gave."""
         variant = main_variant(self.module)
         main = found[variant]
-        covariance = main.covariance(spread or self.spread)
+        covariance = main.covariance(self.spread)
         if covariance is None and main.within is not None:
             raise UserError(f"spread: samples has none here: {variant} points come from one look, without samples")
         first = next((each for name, each in found.items() if name != variant), None)
@@ -182,7 +180,7 @@ class Detector:
             spread = self.calibration.spread
             covariance = spread.calibrated(covariance)
             found["image_score"] = float(self.calibration.image.p_values(answers.take(slice(place, place + 1)))[0])
-            found["unlike"] = found["image_score"] <= UNLIKE
+            found["unlike"] = found["image_score"] <= UNLIKE if self.calibration.image.can_tell else None
             if found["unlike"]:  # what the regions state was learned on other images and would not hold
                 notes.append(UNLIKE_NOTE)
             else:
@@ -209,17 +207,6 @@ class Detector:
 def network_input(grey: np.ndarray, frame: Frame) -> torch.Tensor:
     """Resize (H, W) uint8 grey to the network's input (1, H, W) in [0, 1], as in training without augmentation."""
     return torch.from_numpy(resize_image(grey, frame)).unsqueeze(0).float() / 255
-
-
-def check_spacing(spacing: float | Sequence[float]) -> Spacing:
-    """Return mm per pixel (x, y) from one value or two; raises UserError unless they are above 0 and finite."""
-    try:
-        values = [float(each) for each in np.atleast_1d(np.asarray(spacing, dtype=np.float64))]
-    except (TypeError, ValueError):  # no numbers, or not in a row
-        values = []
-    if len(values) not in (1, 2) or not all(np.isfinite(each) and each > 0 for each in values):
-        raise UserError(f"spacing: found {spacing}, expected mm per pixel above 0: one value, or two for x and y")
-    return values[0], values[-1]
 
 
 def _read(image: str | Path | np.ndarray) -> Radiograph:

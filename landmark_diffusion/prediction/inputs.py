@@ -16,11 +16,12 @@ _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\s\ud800-\udfff]+')
 _LONGEST = 80
 
 
-def find_images(asked: Sequence[str], recursive: bool = False) -> list[Path]:
+def find_images(asked: Sequence[str], recursive: bool = False, results: Path | None = None) -> list[Path]:
     """List the files behind names of files, folders and glob patterns, in the order asked for, each once.
 
     A file that is named itself is listed whatever it is, also where it does not exist: it is missed by name later. A
-    folder gives its radiographs, sorted by name. Raises UserError for a folder or a pattern without any.
+    folder gives its radiographs, sorted by name, but for what lies in the folder of ``results``, where pictures of an
+    earlier run would be taken for radiographs. Raises UserError for a folder or a pattern without any.
     """
     from landmark_diffusion.data.radiograph import RADIOGRAPH_SUFFIXES, list_radiographs
 
@@ -30,7 +31,7 @@ def find_images(asked: Sequence[str], recursive: bool = False) -> list[Path]:
         if not name:
             raise UserError("found an empty name among the images, expected a file, a folder or a pattern")
         if os.path.isdir(path):  # not Path.is_dir, which raises for some names
-            inside = list_radiographs(path, recursive)
+            inside = [each for each in list_radiographs(path, recursive) if not _lies_in(results, each)]
             if not inside:
                 deeper = "" if recursive else "; --recursive looks into its sub-folders"
                 raise UserError(f"{name}: found no radiograph in the folder ({', '.join(RADIOGRAPH_SUFFIXES)}){deeper}")
@@ -62,6 +63,10 @@ def short_names(paths: Iterable[Path]) -> list[str]:
     ]
     taken: set[str] = set()
     return [_free(name, taken) for name in names]
+
+
+def _lies_in(folder: Path | None, path: Path) -> bool:
+    return folder is not None and os.path.abspath(path).startswith(os.path.join(os.path.abspath(folder), ""))
 
 
 def _repeated(names: list[str]) -> set[str]:

@@ -40,7 +40,7 @@ def test_regions_hold_what_they_state_on_average_over_calibration_sets(heavy: bo
         found = SpreadCalibration.fit(*draw(40, rng, heavy))
         residuals, covariance = draw(500, rng, heavy)
         shares.append(np.nanmean(covered(residuals, found.regions(found.calibrated(covariance), 0.9))))
-    assert abs(np.mean(shares) - 0.9) < 0.02  # conformal alone would give 0.9 to 0.925; the mix is fitted on the same 40
+    assert abs(np.mean(shares) - 0.9) < 0.02  # conformal alone: 0.9 to 0.925; the mix has the same 40
 
 
 def test_a_spread_that_knows_the_error_makes_regions_smaller() -> None:

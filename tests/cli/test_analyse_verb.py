@@ -123,7 +123,7 @@ def test_radiographs_are_detected_first_and_one_that_cannot_be_read_is_named(
         image.parent.mkdir()
         Image.new("L", (8, 10)).save(image)
     images[2].write_text("text")
-    options = ["--model", "m.ldx", "--output", str(tmp_path / "out"), "--spacing", "0.1", "0.2", "--no-tracings"]
+    options = ["--model", "m.ldx", "--output", str(tmp_path / "out"), "--spacing", "0.1,0.2", "--no-tracings"]
     assert run_analyse([*map(str, images), *options]) == 1
     names = list(dict.fromkeys(row["image"] for row in table(tmp_path / "out" / "measures.csv")))
     assert names == ["a_face", "b_face"]  # two files of one name do not fall upon each other
@@ -143,7 +143,8 @@ def test_points_that_should_not_be_used_are_marked_in_every_row(tmp_path: Path) 
 @pytest.mark.parametrize("spacing", [["0"], ["1", "2", "3"], ["nan"]])
 def test_a_spacing_that_is_none_is_refused(spacing: list[str], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="spacing: found"):
-        run_analyse([points_json(tmp_path, detection()), "--output", str(tmp_path / "out"), "--spacing", *spacing])
+        given = f"--spacing={','.join(spacing)}"
+        run_analyse([points_json(tmp_path, detection()), f"--output={tmp_path / 'out'}", given])
     assert not (tmp_path / "out").exists()
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landmark_diffusion.cli.detect_verb import progress
+from landmark_diffusion.cli.progress import progress
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
 from landmark_diffusion.prediction.detector import Detector
 from landmark_diffusion.prediction.writers import WRITERS
@@ -118,7 +118,7 @@ def test_spacing_of_the_option_goes_before_that_of_the_file() -> None:
     assert (plain["x_mm"], plain["spacing_source"]) == ("", "unknown")
     assert float(dicom["x_mm"]) == pytest.approx(0.1 * float(dicom["x"]), abs=1e-6)
     assert float(dicom["y_mm"]) == pytest.approx(0.2 * float(dicom["y"]), abs=1e-6)
-    assert detect("x/0.png", "x/5.dcm", "--spacing", "0.3", "0.4", "--overwrite").status == 0
+    assert detect("x/0.png", "x/5.dcm", "--spacing", "0.3,0.4", "--overwrite").status == 0
     for row in read_rows(Path("found/points.csv")):
         assert row["spacing_source"] == "option"
         assert float(row["y_mm"]) == pytest.approx(0.4 * float(row["y"]), abs=1e-6)
@@ -302,14 +302,14 @@ def test_ctrl_c_in_the_first_batch_leaves_no_table(monkeypatch: pytest.MonkeyPat
         ("empty --model tiny.ldx", "empty: found no radiograph in the folder"),
         ("'*.dcm' --model tiny.ldx", "no file matches this pattern"),
         ("x --model tiny.ldx --batch-size 0", "--batch-size: found 0, expected at least 1"),
-        ("x --model tiny.ldx --spacing 0", "spacing: found [0.0], expected mm per pixel above 0"),
-        ("x --model tiny.ldx --spacing 0.1 0.1 0.1", "expected mm per pixel above 0: one value, or two"),
-        ("x --model tiny.ldx --spacing tenth", "argument --spacing: invalid float value: 'tenth'"),
+        ("x --model tiny.ldx --spacing 0", "--spacing: found '0', expected mm per pixel above 0: 0.1, or 0.1,0.12"),
+        ("x --model tiny.ldx --spacing 0.1,0.1,0.1", "expected mm per pixel above 0: 0.1, or 0.1,0.12 for x and y"),
+        ("x --model tiny.ldx --spacing tenth", "--spacing: found 'tenth', expected mm per pixel above 0"),
         ("x --model tiny.ldx --level 90", "level: found 90, expected a number between 0 and 1"),
         ("x --model tiny.ldx --seed -1", "seed: found -1, expected a whole number from 0"),
         ("x --model tiny.ldx --decoder best", "decoder: found 'best', expected one of argmax"),
         ("x --model tiny.ldx --spread samples", "spread: samples needs several; set samples to 2 or more"),
-        ("x --model tiny.ldx --steps 1 --samples 4 --spread samples", "spread: samples"),
+        ("x --model tiny.ldx --steps 1 --samples 4", "need 2 steps or more"),
         ("x --model tiny.ldx --device gpu", "device: 'gpu' cannot be used"),
         ("x --model once.ldx --steps 8", "a HeatmapFinetuneModule looks at an image once; leave it out"),
     ],
@@ -353,7 +353,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("terminal")
 def test_progress_shows_file_names_as_they_are(capfd: pytest.CaptureFixture[str]) -> None:
     """Square brackets are rich's markup, and common in file names."""
-    with progress(2) as advance:
+    with progress(2, "detect") as advance:
         advance("[red]1[/red].png")
         advance("[/]2.png")
     shown = capfd.readouterr().err
@@ -361,6 +361,6 @@ def test_progress_shows_file_names_as_they_are(capfd: pytest.CaptureFixture[str]
 
 
 def test_progress_leaves_no_rubbish_in_a_file(capfd: pytest.CaptureFixture[str]) -> None:
-    with progress(1) as advance:
+    with progress(1, "detect") as advance:
         advance("1.png")
     assert capfd.readouterr() == ("", "")

@@ -340,7 +340,7 @@ def test_option_that_makes_no_sense_is_refused_when_the_model_is_loaded(
 
 def test_spread_of_samples_where_none_are_drawn_is_refused(model: Path) -> None:
     """The first evaluation has no noise: eight samples of it would be one."""
-    assert "spread: samples" in refusal(lambda: Detector.load(model, steps=1, samples=8, spread="samples")(picture(0)))
+    assert "need 2 steps or more" in refusal(lambda: Detector.load(model, steps=1, samples=8))
 
 
 @pytest.mark.parametrize(
