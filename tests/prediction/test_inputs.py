@@ -103,10 +103,11 @@ def test_names_stay_apart_and_short_enough_for_a_file_system() -> None:
 
 
 def test_pictures_of_an_earlier_run_are_not_taken_for_radiographs(tmp_path: Path) -> None:
-    (tmp_path / "out" / "overlays").mkdir(parents=True)
+    folder = tmp_path / "mine"
+    (folder / "out" / "overlays").mkdir(parents=True)
     for name in ("a.png", "out/overlays/a.png", "outside.png"):
-        (tmp_path / name).touch()
-    found = find_images([str(tmp_path)], recursive=True, results=tmp_path / "out")
+        (folder / name).touch()
+    found = find_images([str(folder)], recursive=True, results=folder / "out")
     assert [path.name for path in found] == ["a.png", "outside.png"]
-    named = tmp_path / "out" / "overlays" / "a.png"
-    assert find_images([str(named)], results=tmp_path / "out") == [named]  # asked for by its own name
+    named = folder / "out" / "overlays" / "a.png"
+    assert find_images([str(named)], results=folder / "out") == [named]  # asked for by its own name
