@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from landmark_diffusion.data.splits import ISBI2015_SPLITS
+from landmark_diffusion.metrics.records import unit_words
 from landmark_diffusion.reporting.grid import escape
 from landmark_diffusion.reporting.metrics_file import interval_lines
 from landmark_diffusion.reporting.tables import Row, Table
@@ -100,7 +101,24 @@ def _figures(facts: ModelFacts) -> list[str]:
         rows=tuple(_row(row) for row in found["table"]),
     )
     intervals = interval_lines(found.get("intervals") or {}, found["unit"])
-    return [table.to_markdown(), *_bullets(escape(line) for line in intervals)]
+    return [table.to_markdown(), *_bullets(escape(line) for line in [*intervals, *_spread_lines(found.get("spread"))])]
+
+
+def _spread_lines(found: Mapping[str, Any] | None) -> list[str]:
+    """How true the spread came out in the test that the figures are of."""
+    if found is None:
+        return []
+    line, ranks, unit = found["overall"], found["spearman"], unit_words(found["unit"])
+    told = [
+        f"radial error: {line['expected']:.2f} {unit} expected, {line['actual']:.2f} found; rank correlation of both "
+        f"{ranks['pooled']:.2f} over all points, {ranks['within']:.2f} within landmarks"
+        + ("" if found["level"] is not None else " (not calibrated)")
+    ]
+    if found["level"] is None:
+        return told
+    share, low, high = (100 * line[key] for key in ("coverage", "low", "high"))
+    inside = f"{share:.1f} % of the points lie in their {100 * found['level']:g} % regions (95 % interval {low:.1f} to "
+    return [f"{inside}{high:.1f}, over images)", *told]
 
 
 def _calibration(facts: ModelFacts) -> list[str]:

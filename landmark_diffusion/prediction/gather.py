@@ -161,6 +161,9 @@ def _measured(metrics: Options) -> dict[str, Any]:
     """The figures and how they came about; not the command, which names places."""
     words = str(metrics["extra"].get("command", "")).split()
     found = {key: metrics[key] for key in _FIGURES if key in metrics}
+    spread = metrics.get("spread")
+    if spread is not None:
+        found["spread"] = {key: spread[key] for key in ("level", "unit", "overall", "spearman")}
     return {"verb": words[1] if len(words) > 1 else None, "updates": metrics["extra"].get("updates"), **found}
 
 

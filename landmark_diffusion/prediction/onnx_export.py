@@ -47,6 +47,9 @@ much where it approximates exponentials. A wrong operator or weight differs by t
 MAX_WEIGHTS = 2**25
 """Weights of attention, queries x positions x heads, that a file holds at a time for each image: 128 MiB."""
 
+MAX_BYTES = 2**31 - 2**24
+"""Weights of one file: protobuf, which ONNX is written in, ends at 2 GiB; the rest is for the graph."""
+
 NOT_INCLUDED = (
     "The network alone. Not in this file: reading and resizing the image, the chain of a diffusion with its noise, "
     "prior and windows, the decoding of maps to points, the way back to original pixels and mm, and the calibration. "
@@ -90,13 +93,16 @@ def write_onnx(path: Path, module: LandmarkModule, facts: ModelFacts, overwrite:
     """Write the networks of ``module`` as ONNX files, all of them or none.
 
     The height and width of images are those of ``facts.data["size"]``, the first axis is free. Raises UserError for a
-    missing package, a file that is there (unless ``overwrite``), a file that cannot be written, and one that does not
-    give what torch gives within rounding (``ROUNDING``).
+    missing package, a file that is there (unless ``overwrite``), weights that no file can hold, a file that cannot be
+    written, and one that does not give what torch gives within rounding (``ROUNDING``).
     """
     check_packages()
     module = module.cpu().eval()
     networks = list_networks(module, facts)
     targets = onnx_targets(path, networks, overwrite)
+    size = max(sum(value.numel() * 4 for value in network.module.parameters()) for network in networks)
+    if size > MAX_BYTES:
+        raise UserError(f"{path}: the weights take {size / 2**30:.1f} GiB, and one ONNX file holds less than 2 GiB")
     try:
         with ExitStack() as files:  # all are written and checked before the first takes its name
             places = [files.enter_context(atomic_path(target)) for target in targets]

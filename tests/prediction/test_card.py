@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from landmark_diffusion.calibration.answers import Answers
+from landmark_diffusion.calibration.collect import Collected
+from landmark_diffusion.calibration.fitting import fit_setting
+from landmark_diffusion.calibration.model_calibration import Calibration
 from landmark_diffusion.metrics.records import Prediction
 from landmark_diffusion.prediction.card import model_card
 from landmark_diffusion.reporting.metrics_file import metrics_dict
@@ -86,3 +90,30 @@ def test_figures_that_cannot_be_known_are_no_fault() -> None:
 )
 def test_it_claims_no_more_training_images_than_there_were(training: dict[str, Any], expected: str) -> None:
     assert expected in model_card(replace(FACTS, training=training), "x.ldx")
+
+
+def test_it_says_how_true_the_spread_came_out() -> None:
+    overall = {"coverage": 0.865, "low": 0.849, "high": 0.88, "expected": 1.06, "actual": 1.13}
+    spread = {"level": 0.9, "unit": "mm", "overall": overall, "spearman": {"pooled": 0.431, "within": 0.318}}
+    card = model_card(replace(FACTS, measured={**measured(), "spread": spread}), "x.ldx")
+    assert "86.5 % of the points lie in their 90 % regions (95 % interval 84.9 to 88.0, over images)" in card
+    assert "1.06 mm expected, 1.13 found; rank correlation of both 0.43 over all points, 0.32 within landmarks" in card
+    raw = model_card(replace(FACTS, measured={**measured(), "spread": {**spread, "level": None}}), "x.ldx")
+    assert "regions" not in raw and "(not calibrated)" in raw
+
+
+def test_it_says_how_the_calibration_does_on_images_it_was_not_fitted_on() -> None:
+    rng = np.random.default_rng(0)
+    points, covariance = rng.uniform(0, 90, (80, 2, 2)), np.broadcast_to(4 * np.eye(2), (80, 2, 2, 2))
+    truth = points + 2 * rng.standard_normal((80, 2, 2))
+    collected = Collected(Answers(points, covariance), truth, np.ones((80, 2)), "mm")
+    settings = {"variant": "multi-step", "steps": 8, "samples": 1, "decoder": "local_centroid", "spread": "heatmap"}
+    calibration = Calibration("80 made-up images", 80, (fit_setting(settings, collected),))
+    card = model_card(replace(FACTS, calibration=calibration.to_dict()), "x.ldx")
+    row = next(line for line in card.splitlines() if line.startswith("| 8 x 1, heatmap |"))
+    numbers = [float(cell) for cell in row.strip("| ").split(" | ")[1:]]
+    mre, *shares, area, expected, _, _ = numbers
+    assert "80 made-up images" in card
+    assert mre == pytest.approx(2 * np.sqrt(np.pi / 2), rel=0.1) and expected == pytest.approx(mre, rel=0.05)
+    assert shares == pytest.approx([50, 80, 90, 95], abs=5)
+    assert area == pytest.approx(np.pi * 4 * 4.605, rel=0.25)  # a 90 % region: -2 ln 0.1 = 4.605

@@ -289,6 +289,14 @@ def test_a_model_file_without_a_size_is_refused(size: Any, tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
+def test_weights_that_no_file_can_hold_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of ceph_finetune_released.yaml, 2.3 GiB: protobuf's own word is "Failed to serialize proto"."""
+    monkeypatch.setattr(onnx_export, "MAX_BYTES", 100)
+    with pytest.raises(UserError, match=r"x\.onnx: the weights take 0\.0 GiB, and one ONNX file holds less than 2 GiB"):
+        write_onnx(tmp_path / "x.onnx", tiny(), facts(tiny()))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_place_that_cannot_be_written_to_is_refused(torch_is_right: Callable[[float], None], tmp_path: Path) -> None:
     torch_is_right(0)
     (tmp_path / "file").write_text("no folder")

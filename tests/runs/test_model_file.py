@@ -269,12 +269,6 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         read_model_file(tmp_path / "z.ldx")
 
 
-def test_fields_to_come_are_passed_over(written: Path) -> None:
-    """The policy of docs/model_file.md: a field may be added without a new format."""
-    written.write_bytes(with_field(written.read_bytes(), calibration={"scale": 2}))
-    assert read_facts(written).updates == 2000
-
-
 # ---- versions -------------------------------------------------------------------------------------------------------
 
 
