@@ -6,7 +6,8 @@
 The folds are those of `ldx calibrate --folds 5`. Written are spread_resplits.csv (random halves of the out-of-fold
 images, and of the test images), spread_official.csv (fitted on all training images, counted on the test part) and
 spread_landmarks.csv (the same for each landmark, with the shift of its labels). --more FILE... are further models, such
-as those of other seeds, counted on the test part with the calibration of the same folds.
+as those of other seeds, counted on the test part with the calibration of the same folds. --variants writes
+spread_variants.csv alone: other ways to make regions, out of fold, without a look at the test part.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,9 @@ from landmark_diffusion.calibration.collect import Collected, collect
 from landmark_diffusion.calibration.fitting import evaluation
 from landmark_diffusion.calibration.folds import make_folds
 from landmark_diffusion.calibration.material import judge_out_of_fold, labelled_images, make_detectors
-from landmark_diffusion.calibration.spread import LEVELS, SpreadCalibration
+from landmark_diffusion.calibration.spread import LEVELS, SpreadCalibration, conformal_quantile
 from landmark_diffusion.metrics.coverage import bootstrap_coverage, coverage, resplit_coverage
-from landmark_diffusion.metrics.spread import abstention_curve, covered, rank_correlation, region_area
+from landmark_diffusion.metrics.spread import abstention_curve, covered, mahalanobis, rank_correlation, region_area
 from landmark_diffusion.prediction.detector import Detector
 from landmark_diffusion.runs.model_file import read_facts
 
@@ -42,12 +44,17 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--output", type=Path, default=Path("docs/experiments"))
     parser.add_argument("--more", type=Path, nargs="*", default=[], help="models of other seeds")
+    parser.add_argument("--variants", action="store_true", help="other ways to make regions, out of fold, alone")
     options = parser.parse_args()
     facts = read_facts(options.model)
     section = {key: facts.data[key] for key in ("dataset", "size", "resize", "split") if key in facts.data}
     section["root"] = options.root
     ids = [sample.image_id for sample in labelled_images(section, "train").samples]
     folds = make_folds(ids, options.folds, options.folds_folder)
+    if options.variants:
+        chosen, trained = judge_out_of_fold(folds, facts, section, ((1, 1), (8, 1)), lambda: None)
+        write(options.output / "spread_variants.csv", variant_rows(chosen, trained))
+        return
     chosen, trained = judge_out_of_fold(folds, facts, section, SETTINGS, lambda: None)
     images = labelled_images(section, "test")
     tested: dict[str, list[Collected]] = {}
@@ -125,6 +132,38 @@ def landmark_rows(
             "doctors_offset_train_mm": np.linalg.norm(train), "doctors_offset_test_mm": np.linalg.norm(there),
             "mean_residual_train_mm": np.linalg.norm(bias[0]), "mean_residual_test_mm": np.linalg.norm(bias[1]),
         }  # fmt: skip
+
+
+def variant_rows(chosen: Sequence[dict[str, Any]], trained: Sequence[Collected]) -> Iterable[dict[str, Any]]:
+    """Random halves of the out-of-fold images: coverage, area and rank correlation of three ways to make regions."""
+    for settings, found in zip(chosen, trained, strict=True):
+        alone = replace(found, answers=replace(found.answers, covariance=np.zeros_like(found.answers.covariance)))
+        ways = {"circle of one radius": alone, "own covariance": found, "own covariance + floor": found}
+        for way, collected in ways.items():
+            rows = []
+            rng = np.random.default_rng(0)
+            for _ in range(SPLITS):
+                order = rng.permutation(len(found.truth))
+                rows.append(halves(collected, *np.array_split(order, 2), floor=way != "own covariance"))
+            names = ("coverage", "area_mean", "area_median", "spearman_pooled", "spearman_within")
+            yield {**label(settings), "way": way, **dict(zip(names, np.mean(rows, 0).tolist(), strict=True))}
+
+
+def halves(collected: Collected, fitting: np.ndarray, counted: np.ndarray, floor: bool) -> tuple[float, ...]:
+    """Fit on some images, measure others; without the floor, lengths in the method's own covariance are the scores."""
+    known, new = collected.answers.take(fitting).covariance, collected.answers.take(counted).covariance
+    spread = SpreadCalibration.fit(collected.residuals[fitting], known, (LEVEL,))
+    if not floor:
+        lengths = mahalanobis(collected.residuals[fitting], known)
+        bounds = np.array([[conformal_quantile(column, LEVEL)] for column in lengths.T])
+        spread = replace(spread, scale=np.ones_like(spread.scale), floor=np.zeros_like(spread.floor), quantiles=bounds)
+    calibrated = spread.calibrated(new)
+    inside = covered(collected.residuals[counted], spread.regions(calibrated, LEVEL))
+    scale = collected.to_unit[counted]
+    squared = (scale[:, :, None] * scale[:, None, :])[:, None]
+    area = region_area(spread.regions(calibrated, LEVEL) * squared)
+    ranks = rank_correlation(spread.expected_error(calibrated * squared), collected.errors[counted])
+    return float(inside.mean()), float(area.mean()), float(np.median(area)), ranks.pooled, ranks.within
 
 
 def offsets(section: dict[str, Any], part: str) -> np.ndarray:

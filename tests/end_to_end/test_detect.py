@@ -88,7 +88,7 @@ def test_a_person_sees_what_was_written_and_what_was_wrong(home: Path) -> None:
     [
         ("detect", "error: ldx detect: the following arguments are required: IMAGE, --model"),
         ("detect x/*.bmp --model tiny.ldx", "error: x/*.bmp: no file matches this pattern"),
-        ("detect x --modl tiny.ldx", "unknown option '--modl'. Did you mean --model?"),
+        ("detect x --modl tiny.ldx", "unknown option '--modl'. Did you mean --model"),
     ],
 )
 def test_wrong_line_is_told_at_once(home: Path, line: str, says: str) -> None:
