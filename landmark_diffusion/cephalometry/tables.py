@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -140,17 +139,21 @@ def image_grid(name: str, analysis: Analysis) -> Grid:
 
 
 def counts_grid(analyses: dict[str, Analysis]) -> Grid:
-    """How many images are in each class, to print after many images."""
-    rows = []
+    """How many images are in each class, and how many of those uncertainly, to print after many images."""
+    sections = []
     for place, measure in enumerate(MEASURES):
         findings = [each.findings[place] for each in analyses.values()]
-        counts = Counter(each.class_number for each in findings)
         scheme = SCHEMES[measure.name]
-        told = [f"{counts[number]} {scheme.name(number)}" for number in scheme.numbers]
-        unsure = sum(bool(each.uncertain) for each in findings)
-        rows.append((measure.name, ", ".join(told), str(unsure), str(counts[None])))
-    headings = ("", "images in each class", "uncertain", "no class")
-    return Grid(f"{len(analyses)} images", (), headings, headings, (tuple(rows),))
+        names = {number: f"{number} {scheme.name(number)}" for number in scheme.numbers} | {None: "no class"}
+        rows = []
+        for number, name in names.items():
+            found = [each for each in findings if each.class_number == number]
+            if found or number is not None:
+                unsure = sum(bool(each.uncertain) for each in found)
+                rows.append((f"{measure.name}: {name}", str(len(found)), str(unsure)))
+        sections.append(tuple(rows))
+    headings = ("measure: class", "images", "uncertain")
+    return Grid(f"{len(analyses)} images", (), headings, headings, tuple(sections))
 
 
 def write_agreement(folder: Path, rows: Sequence[Agreement], facts: dict[str, Any]) -> list[Path]:

@@ -80,7 +80,7 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         "--settings", default="", metavar="STEPSxSAMPLES,...",
         help="network evaluations and samples to calibrate for (1x1,8x1,8x8); default: the model's own, and --fast",
     )  # fmt: skip
-    parser.add_argument("--seed_everything", type=int, default=0, help="of the folds and their trainings (default 0)")
+    parser.add_argument("--seed_everything", type=int, help="of the folds (default 0) and trainings (the config's)")
     parser.add_argument("--output", metavar="FILE.ldx", help="write this file instead of replacing the model file")
     parser.add_argument("--overwrite", action="store_true", help="replace a calibration, or the file of --output")
     options, further = parser.parse_known_args(arguments)
@@ -173,10 +173,11 @@ def _out_of_fold(
 
     folder = Path(options.folds_folder or Path(default_run_folder(options.config, "")) / "folds")
     ids = [sample.image_id for sample in labelled_images(section, "train").samples]
-    folds = make_folds(ids, options.folds, folder, options.seed_everything)
+    folds = make_folds(ids, options.folds, folder, options.seed_everything or 0)
     given = [argument for config in options.config for argument in ("--config", config)]
     given += [f"--data.root={options.root}"] if options.root is not None else []
-    given += [f"--seed_everything={options.seed_everything}", *further]
+    given += [f"--seed_everything={options.seed_everything}"] if options.seed_everything is not None else []
+    given += further
     for fold in folds:
         state = "trained already" if fold.finished else f"ldx fit {shlex.join(given)} on {len(fold.kept)} images"
         print(f"fold {fold.name}: {state}", flush=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from landmark_diffusion.cephalometry.analysis import Analysis, Finding, analyse, draw_points
 from landmark_diffusion.cephalometry.measures import MEASURES, measure_points
+from landmark_diffusion.cephalometry.tables import counts_grid
 from landmark_diffusion.data.datasets.isbi2015 import LANDMARK_NAMES
 from landmark_diffusion.errors import UserError
 from tests.cephalometry.faces import in_image, make_face
@@ -170,3 +173,14 @@ def test_the_side_is_said_with_its_source() -> None:
     assert (left.facing, left.facing_source, right.facing_source) == ("left", "points", "option")
     plain = [replace(each, note="") for each in left.findings]
     assert [each.value for each in plain] == pytest.approx([each.value for each in right.findings])
+
+
+def test_classes_of_many_images_are_counted_with_the_measure_s_name_in_a_narrow_terminal() -> None:
+    faces = [in_image(make_face()) for _ in range(4)]
+    found = {str(n): analyse(points, LANDMARK_NAMES, MM, isotropic(3.0)) for n, points in enumerate(faces)}
+    console = Console(width=80, file=io.StringIO())
+    console.print(counts_grid(found).to_rich())
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    for name in MEASURE_NAMES:
+        counts = [int(line.split()[-2]) for line in text.splitlines() if line.startswith(f"{name}: ")]
+        assert sum(counts) == 4, name
