@@ -33,7 +33,6 @@ UNLIKE_NOTE = (
 )
 
 
-
 class Detector:
     """Find landmarks in radiographs.
 
@@ -45,7 +44,7 @@ class Detector:
         module: the method, with its weights; its options of sampling are set here.
         facts: what the model file says of itself.
         model: the file's name, for results.
-        fast: the fewest network evaluations that are nearly as good; gives way to ``steps``.
+        fast: the fewest evaluations that are nearly as good, and one sample; gives way to ``steps`` and ``samples``.
         steps, samples: network evaluations and sampled chains an image; None leaves the model's own.
         decoder: how maps become points; None leaves the model's own.
         spread: the covariance comes from the "heatmap", from the "samples", or from "both".
@@ -75,7 +74,9 @@ class Detector:
             if decoder not in DECODERS:
                 raise UserError(f"decoder: found {decoder!r}, expected one of {', '.join(DECODERS)}")
             module.decoder = decoder
-        module.choose_sampling(steps if steps is not None or not fast else module.fast_steps, samples)
+        if fast:
+            steps, samples = steps or module.fast_steps, samples or 1
+        module.choose_sampling(steps, samples)
         if spread not in SPREADS:
             raise UserError(f"spread: found {spread!r}, expected one of {', '.join(SPREADS)}")
         if spread == "samples" and prediction_settings(module)["samples"] < 2:
@@ -171,37 +172,42 @@ class Detector:
         self, radiograph: Radiograph, frame: Frame, answers: Answers, place: int, path: str, name: str,
         spacing: Spacing | None,
     ) -> Detection:  # fmt: skip
-        """Bring one image's answer to its original pixels, calibrated where that is possible."""
-        grey = radiograph.grey
-        notes = list(radiograph.notes)
-        found: dict[str, Any] = {}
-        covariance = None if answers.covariance is None else answers.covariance[place]
-        if self.calibration is not None and covariance is not None:
-            spread = self.calibration.spread
-            covariance = spread.calibrated(covariance)
-            found["image_score"] = float(self.calibration.image.p_values(answers.take(slice(place, place + 1)))[0])
-            found["unlike"] = found["image_score"] <= UNLIKE if self.calibration.image.can_tell else None
-            if found["unlike"]:  # what the regions state was learned on other images and would not hold
-                notes.append(UNLIKE_NOTE)
-            else:
-                found["level"] = self.level
-                found["regions"] = _to_original(spread.regions(covariance, self.level), frame)
-                found["expected_error"] = spread.expected_error(_to_original(covariance, frame))
+        """Bring one image's answer to its original pixels."""
+        trust = self._trust(answers.take(slice(place, place + 1)), frame)
         return Detection(
             name=name,
             path=path,
-            size=(grey.shape[1], grey.shape[0]),
+            size=(radiograph.grey.shape[1], radiograph.grey.shape[0]),
             landmark_names=self.facts.landmark_names,
             points=frame.to_original(answers.points[place]),
-            covariance=None if covariance is None else _to_original(covariance, frame),
             spacing=spacing or radiograph.spacing,
             spacing_source=OPTION_SPACING if spacing else radiograph.spacing_source,
-            notes=tuple(notes),
+            notes=(*radiograph.notes, *([UNLIKE_NOTE] if trust.get("unlike") else [])),
             model=self.model,
             settings={**self.settings, "seed": self.seed},
-            pixels=grey,
-            **found,
+            pixels=radiograph.grey,
+            **trust,
         )
+
+    def _trust(self, answer: Answers, frame: Frame) -> dict[str, Any]:
+        """Say how far to trust one image's points, as a Detection has it: in original pixels, calibrated if possible."""
+        if answer.covariance is None:
+            return {}
+        if self.calibration is None:
+            return {"covariance": _to_original(answer.covariance[0], frame)}
+        spread, image = self.calibration.spread, self.calibration.image
+        covariance = spread.calibrated(answer.covariance[0])
+        score = float(image.p_values(answer)[0])
+        found: dict[str, Any] = {
+            "covariance": _to_original(covariance, frame),
+            "image_score": score,
+            "unlike": score <= UNLIKE if image.can_tell else None,
+        }
+        if found["unlike"]:  # what regions state was learned on other images and would not hold
+            return found
+        regions = _to_original(spread.regions(covariance, self.level), frame)
+        expected = spread.expected_error(found["covariance"])
+        return {**found, "level": self.level, "regions": regions, "expected_error": expected}
 
 
 def network_input(grey: np.ndarray, frame: Frame) -> torch.Tensor:
