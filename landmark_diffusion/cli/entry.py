@@ -24,7 +24,7 @@ OTHER_VERBS = {
     "analyse": "cephalometric analysis of detected landmarks: measures, classes, tracings",
     "calibrate": "make a model file's regions hold what they state: `ldx calibrate --config C --checkpoint FILE.ldx`",
     "fewshot": "fine-tune and test on few labelled images: a grid of starts, images and draws, with its table",
-    "export": "write a checkpoint as one file to hand over, without pickle: `ldx export CHECKPOINT FILE.ldx`",
+    "export": "write a checkpoint as one file to hand over, without pickle: `ldx export CHECKPOINT FILE.ldx`; or as ONNX",
     "configs": "list the installed configs; `ldx configs NAME` prints one, `ldx configs --copy NAME` copies it here",
     "data": "`ldx data check` reads all annotations and images and lists every fault at once",
     "cache": "`ldx cache clear` removes the resized images that were kept",
