@@ -190,7 +190,7 @@ class Detector:
         )
 
     def _trust(self, answer: Answers, frame: Frame) -> dict[str, Any]:
-        """Say how far to trust one image's points as a Detection does: in original pixels, calibrated where possible."""
+        """Say how far to trust one image's points, in original pixels, calibrated where possible."""
         if answer.covariance is None:
             return {}
         if self.calibration is None:
