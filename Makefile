@@ -13,7 +13,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test slow check bench clean
+.PHONY: help setup setup-dev demo test slow fuzz check bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: $(INSTALLED_DEV) ## run the fast tests
 
 slow: $(INSTALLED_DEV) ## run the slow tests (real processes, long runs)
 	$(BIN)/python -m pytest -m slow $(TEST_OPTIONS)
+
+fuzz: $(INSTALLED_DEV) ## feed the readers 15,000 damaged tables, images and models, and count (minutes)
+	LDX_FUZZ=full $(BIN)/python -m pytest tests/fuzz $(TEST_OPTIONS)
 
 check: $(INSTALLED_DEV) ## lint and check types
 	$(BIN)/ruff check .

@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from landmark_diffusion.errors import UserError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class WriteError(UserError, OSError):
+    """A file or folder that cannot be written: a message for the user, and an OSError for who has more to say of it."""
+
+    def __init__(self, message: str, cause: OSError | None = None) -> None:
+        super().__init__(message)
+        if cause is not None:
+            self.errno, self.strerror = cause.errno, cause.strerror
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Raise WriteError that names ``path`` and says what to do where the block cannot write it."""
+    try:
+        yield
+    except UserError:
+        raise
+    except OSError as error:
+        room = "make room on that disk, or write to another one" if error.errno in _FULL else "name another place"
+        raise WriteError(f"{path}: the file cannot be written ({error.strerror or error}); {room}", error) from error
 
 
 @contextmanager
@@ -16,10 +45,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     The temporary name keeps the suffix, since matplotlib and ``numpy.save`` choose the format by it. Missing parent
     folders are made. If the block raises (Ctrl-C included), the temporary file is removed and ``path`` is as it was.
     Readers, and other processes that write the same path, see the old file or the new one, never a part.
-    Raises FileNotFoundError if the block wrote nothing.
+    Raises WriteError where there is no room or no permission, FileNotFoundError if the block wrote nothing.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     # The name stays short, because path.name may already be as long as the file system allows.
     temporary = path.parent / f".tmp-{os.getpid()}-{uuid.uuid4().hex[:12]}{path.suffix}"
     try:
@@ -27,8 +57,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         _flush(temporary)
         os.replace(temporary, path)
         _flush(path.parent)
+    except OSError as error:
+        if error.errno == errno.ENOENT or error.filename not in (None, str(temporary)):
+            raise  # not about this file: the block may read others
+        with writing(path):
+            raise
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # no permission, for one: what went wrong first is what counts
             temporary.unlink()
 
 

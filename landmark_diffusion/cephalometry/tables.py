@@ -214,8 +214,8 @@ def _cell(value: float | None, form: str = ".4f") -> str:
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-    atomic_write_text(path, legible(text.getvalue()))
+    csv.writer(text).writerows([columns, *rows])  # its own line ends, so that it quotes a lone carriage return
+    atomic_write_text(path, legible(text.getvalue().replace("\r\n", "\n")))
 
 
 def legible(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from landmark_diffusion.cli.config_files import config_paths
+from landmark_diffusion.cli.config_files import SUFFIXES, config_paths
 from landmark_diffusion.cli.suggestions import did_you_mean
 from landmark_diffusion.errors import UserError
 
@@ -35,11 +35,16 @@ def check_linked_options(links: dict[str, str]) -> None:
 def check_configs(paths: list[Path], options: list[str]) -> None:
     """Refuse a file that is no yaml, and an unknown section even when it is empty (jsonargparse would pass it over).
 
+    Also one that is a text: jsonargparse would take it for the place of another file, which nobody has looked at.
+
     ``options`` are the verb's dotted options.
     """
     sections = sorted({option.split(".", 1)[0] for option in options} - {"config", "print_config"})
     for path in paths:
-        for section in load_yaml(path):
+        for section, content in load_yaml(path).items():
+            if isinstance(content, str) and _is_file(str(section), content):
+                line = line_of(path, [str(section)])
+                raise UserError(f"{path}:{line}: found {content!r:.60} as {section}, expected its options below it")
             if str(section) not in sections:
                 line = line_of(path, [str(section)])
                 hint = did_you_mean(str(section), sections) if section != GRID else " It is for `ldx fewshot --config`."
@@ -77,6 +82,11 @@ def load_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: found {type(content).__name__}, expected sections such as `data:` and `model:`")
     return content
+
+
+def _is_file(section: str, text: str) -> bool:
+    """Whether jsonargparse would look for a file; `model: NAME` is the short way to name a class."""
+    return section in ("data", "trainer") or (section == "model" and ("/" in text or Path(text).suffix in SUFFIXES))
 
 
 def _has(content: Any, keys: list[str]) -> bool:

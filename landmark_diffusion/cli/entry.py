@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from landmark_diffusion.cli.safe_configs import allowed_classes
 from landmark_diffusion.cli.suggestions import did_you_mean
 from landmark_diffusion.errors import UserError
 
@@ -24,7 +25,7 @@ OTHER_VERBS = {
     "analyse": "cephalometric analysis of detected landmarks: measures, classes, tracings",
     "calibrate": "make a model file's regions hold what they state: `ldx calibrate --config C --checkpoint FILE.ldx`",
     "fewshot": "fine-tune and test on few labelled images: a grid of starts, images and draws, with its table",
-    "export": "write a checkpoint as one file to hand over, without pickle: `ldx export CHECKPOINT FILE.ldx`; or as ONNX",
+    "export": "write a checkpoint as one file to hand over, without pickle: `ldx export CHECKPOINT FILE.ldx`, or .onnx",
     "configs": "list the installed configs; `ldx configs NAME` prints one, `ldx configs --copy NAME` copies it here",
     "data": "`ldx data check` reads all annotations and images and lists every fault at once",
     "cache": "`ldx cache clear` removes the resized images that were kept",
@@ -48,6 +49,7 @@ examples:
   ldx fit --config ceph_diffusion.yaml --config ddp.yaml     several configs add up, the last one wins
 
 A config is looked for in the current folder, then among the installed ones. `ldx VERB --help` lists all options.
+A config may name classes of landmark_diffusion, Lightning and torchmetrics; --allow_classes my_lab.models adds others.
 --version prints the version; --debug (or {debug}=1) shows the traceback of an error.
 """
 
@@ -62,7 +64,8 @@ def main(argv: list[str] | None = None) -> int:
         arguments = [argument for argument in arguments if argument != "--debug"]
         os.environ[DEBUG_VARIABLE] = "1"  # in the environment, so that processes started by Lightning know it too
     try:
-        return _dispatch(arguments)
+        with allowed_classes(arguments) as rest:
+            return _dispatch(rest)
     except UserError as error:
         if _debug():
             raise

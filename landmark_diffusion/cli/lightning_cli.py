@@ -26,6 +26,7 @@ from landmark_diffusion.cli.config_files import config_paths
 from landmark_diffusion.cli.entry import RUN_VERBS
 from landmark_diffusion.cli.model_file_arguments import as_typed
 from landmark_diffusion.cli.parser_errors import explain, option_names
+from landmark_diffusion.cli.safe_configs import refused_class, restrict_classes
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.methods import import_methods
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
@@ -34,7 +35,9 @@ from landmark_diffusion.reporting.results_writer import ResultsWriter
 from landmark_diffusion.reporting.sample_writer import SampleWriter
 from landmark_diffusion.runs import RunFolder, default_callbacks
 from landmark_diffusion.runs.checkpoint import use_own_checkpoint_io
+from landmark_diffusion.runs.finite import SkipBadSteps
 from landmark_diffusion.runs.loggers import make_loggers
+from landmark_diffusion.runs.memory import is_out_of_memory, memory_message
 
 LINKED = {"model.init_args.num_landmarks": "data.num_landmarks"}
 """Options of the model that the data module decides."""
@@ -68,7 +71,8 @@ class LdxParser(LightningArgumentParser):
         """Raise UserError; a parser nested in a type's check keeps jsonargparse's own exception."""
         if not self.exit_on_error:
             super().error(message, ex)
-        raise UserError(explain(message, self, self.model_class)) from ex
+        refusal = refused_class(message, config_paths(sys.argv[1:]))
+        raise UserError(refusal or explain(message, self, self.model_class)) from ex
 
 
 class LdxCLI(LightningCLI):
@@ -114,6 +118,24 @@ class LdxCLI(LightningCLI):
             type=list[int],
             default=[],
             help="fit: optimiser steps whose checkpoint is kept as checkpoints/step_N.ckpt.",
+        )
+        parser.add_argument(
+            "--snapshot_every",
+            type=int,
+            default=0,
+            help="fit: optimiser steps between two more checkpoints/step_N.ckpt; 0: none.",
+        )
+        parser.add_argument(
+            "--keep_snapshots",
+            type=int,
+            default=5,
+            help="fit: how many of snapshot_every are kept, the newest; 0: all. best, last and snapshots always stay.",
+        )
+        parser.add_argument(
+            "--max_bad_steps",
+            type=int,
+            default=10,
+            help="fit: steps in a row with NaN or infinity, each skipped, that end the run.",
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -204,6 +226,10 @@ class LdxCLI(LightningCLI):
             if stop.code == 1 and self.trainer.interrupted:  # Lightning's status for Ctrl-C; the shell's is 130
                 raise SystemExit(130) from None
             raise
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise UserError(memory_message(error, subcommand, self.config_dump)) from error
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """Load checkpoints without running any code that is in them."""
@@ -231,11 +257,11 @@ class LdxCLI(LightningCLI):
 
     def _callbacks(self, given: Any) -> list[Callback]:
         callbacks: list[Callback] = [] if given.get("enable_progress_bar") is False else [progress_bar()]
+        options = self.config[self.subcommand]
         if self.subcommand != "fit":
-            options = self.config[self.subcommand]
             return [*callbacks, ResultsWriter(self.run.path, self._facts(), options.protocols, options.pictures)]
         if given.get("enable_checkpointing") is False:
-            return callbacks
+            return [*callbacks, SkipBadSteps(options.max_bad_steps)]
         facts = CheckpointFacts(self.config_dump.get("data") or {})
         return [
             *callbacks,
@@ -244,8 +270,8 @@ class LdxCLI(LightningCLI):
                 self.run,
                 ema_decay=getattr(self.model, "ema_decay", 0.0),
                 monitor=getattr(self.model, "monitor", "val/mre"),
-                snapshots=self.config[self.subcommand].snapshots,
                 early_stopping_patience=getattr(self.model, "early_stopping_patience", 0),
+                **{name: options[name] for name in ("snapshots", "snapshot_every", "keep_snapshots", "max_bad_steps")},
             ),
             *self._sample_writers(),  # behind the moving average, which has to have seen the update
         ]
@@ -280,6 +306,7 @@ def run_cli(
         model_class = TrainedModule
     if data_class is None:
         from landmark_diffusion.data.datamodule import LandmarkDataModule as data_class
+    restrict_classes({model_class.__module__, data_class.__module__})
     check_linked_options(LINKED)
     with quieter():
         try:

@@ -20,14 +20,18 @@ def parse_number(text: str) -> float:
     Narrower than ``float``, which also takes ``nan``, ``inf`` and ``1_000``: in an annotation each is a mistake.
     """
     text = text.strip()
-    if _NOT_FINITE.fullmatch(text):
-        raise ValueError(f"found {text!r}, expected a finite number")
     if not _NUMBER.fullmatch(text):
-        raise ValueError(f"found {text!r}, expected a number")
+        finite = "finite " if _NOT_FINITE.fullmatch(text) else ""
+        raise ValueError(f"found {text!r}, expected a {finite}number")
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"found {text!r}, which is too large for a number")
     return value
+
+
+def split_pair(line: str) -> list[str]:
+    """Split ``x,y`` or ``x y`` into its fields, empty ones kept: ``1,,2`` is no pair but one with a hole."""
+    return re.split(r"\s*,\s*|\s+", line.strip())
 
 
 def inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:

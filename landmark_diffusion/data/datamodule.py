@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
@@ -16,11 +16,20 @@ from landmark_diffusion.data.datasets import build_dataset
 from landmark_diffusion.data.datasets.base import Stage
 from landmark_diffusion.data.geometry import ResizeMode
 from landmark_diffusion.data.sample import LandmarkSample
-from landmark_diffusion.data.sampler import EpochKeyedSampler, EvalSampler, resume_position
+from landmark_diffusion.data.sampler import EpochKeyedSampler, EvalSampler, move_to_other_processes, resume_position
 from landmark_diffusion.errors import UserError
+from landmark_diffusion.runs.say import say
 
 EAGER_LIMIT = 2000
 """Sets below this size are decoded in full before the first step, so that a broken file shows at once."""
+
+
+class _Place(NamedTuple):
+    """Where this start of a run began: an epoch, the batches of it that each process, and samples that all had done."""
+
+    epoch: int = 0
+    batches: int = 0
+    drawn: int = 0
 
 
 class LandmarkDataModule(LightningDataModule):
@@ -94,6 +103,7 @@ class LandmarkDataModule(LightningDataModule):
         self.train_images, self.samples_per_epoch = train_images, samples_per_epoch
         self._seed = seed
         self._datasets: dict[str, LandmarkTorchDataset] = {}
+        self._begun = _Place()
 
     @property
     def num_landmarks(self) -> int:
@@ -131,6 +141,7 @@ class LandmarkDataModule(LightningDataModule):
     def setup(self, stage: str) -> None:
         """Read annotations and headers of what ``stage`` needs, and decode small sets in full.
 
+        Raises UserError before anything is decoded where the disk has no room for the resized images.
         Before training the annotations and headers of the test part are read too: a fault in them must not wait for
         the end of it.
         """
@@ -144,18 +155,26 @@ class LandmarkDataModule(LightningDataModule):
                     f"data: the {name} part of {self.source.name} is empty in this split; choose another data.split "
                     "or check data.root"
                 )
+        datasets = [self.stage_dataset(name) for name in wanted[stage]]
+        self.cache.check_room(
+            self.source, [each for one in datasets for each in one.samples], [f for one in datasets for f in one.frames]
+        )
+        for dataset in datasets:
             if len(dataset) < EAGER_LIMIT:
                 self.cache.fill(self.source, dataset.samples, dataset.frames)
         if stage == "fit":
+            self._begun = _Place()
             self.source.samples("test")
 
     def train_dataloader(self) -> DataLoader:
         """Batches in an order keyed by (seed, epoch), from where a resumed run stopped."""
         dataset = self.stage_dataset("train")
-        epoch, skip = resume_position(self.trainer) if self.trainer is not None else (0, 0)
+        epoch, done = resume_position(self.trainer) if self.trainer is not None else (0, 0)
+        drawn = self._drawn(epoch, done)
+        self._begun = _Place(epoch, done, drawn)
         sampler = EpochKeyedSampler(
-            len(dataset), self.seed, self.batch_size, epoch=epoch, skip=skip, rank=self._rank, world_size=self._world,
-            length=self.samples_per_epoch,
+            len(dataset), self.seed, self.batch_size, epoch=epoch, rank=self._rank, world_size=self._world,
+            length=self.samples_per_epoch, drawn=drawn,
         )  # fmt: skip
         return DataLoader(
             dataset,
@@ -177,6 +196,43 @@ class LandmarkDataModule(LightningDataModule):
     def predict_dataloader(self) -> DataLoader | list:
         """Images to predict, in order."""
         return self._eval_loader("predict")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Keep how many samples of the epoch all processes have drawn together: their number may change (fit only)."""
+        if self.trainer is None or self.trainer.state.fn != "fit":
+            return {}
+        epoch, done = resume_position(self.trainer)
+        return {
+            "processes": self._world, "batch_size": self.batch_size, "epoch": epoch, "drawn": self._drawn(epoch, done),
+        }  # fmt: skip
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Find the place in the epoch again; with another number of processes say that the run is no longer the same.
+
+        Lightning calls it before it restores its own count of batches.
+        """
+        if self.trainer is None or self.trainer.state.fn != "fit":
+            return
+        checkpoint = self.trainer._checkpoint_connector._loaded_checkpoint
+        drawn, before = state_dict["drawn"], state_dict["processes"]
+        move_to_other_processes(checkpoint, self._epoch_length, drawn, self.batch_size, self._world)
+        self._begun = _Place(*resume_position(self.trainer), drawn)
+        if before != self._world:
+            say(
+                f"the checkpoint was written by {before} process{'es' * (before > 1)}, this run has {self._world}: the "
+                f"{self._epoch_length - drawn} images left of epoch {state_dict['epoch']} are dealt anew, each once. "
+                f"From here on the run is not bit for bit the unbroken one, and a step takes {self._world} x "
+                f"{self.batch_size} images in place of {before} x {state_dict['batch_size']}"
+            )
+
+    @property
+    def _epoch_length(self) -> int:
+        return self.samples_per_epoch or len(self.stage_dataset("train"))
+
+    def _drawn(self, epoch: int, done: int) -> int:
+        """Samples of an epoch behind all processes after ``done`` batches of each, counted on from where it began."""
+        begun = self._begun if self._begun.epoch == epoch else _Place(epoch)
+        return min(begun.drawn + (done - begun.batches) * self.batch_size * self._world, self._epoch_length)
 
     def _eval_loader(self, stage: Stage) -> DataLoader | list:
         dataset = self.stage_dataset(stage)

@@ -12,9 +12,11 @@ import subprocess
 import sys
 import tempfile
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 """File names that DICOM files have, in lower case; many have none."""
+
+MOST_INFLATED = 256 * 2**20
+"""Bytes of a deflated file once it is inflated: an image of the most pixels that are read, in 16 bits, and to spare."""
 
 # How a file without the preamble begins: group 2 or 8, in little endian, or group 8 in big endian.
 _BEGINNINGS = (b"\x02\x00\x00\x00", b"\x02\x00\x01\x00", b"\x08\x00", b"\x00\x08\x00")
@@ -94,19 +99,38 @@ def read_dicom(path: Path) -> tuple[np.ndarray, int, Spacing, tuple[str, ...]]:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Keep pydicom from reporting each odd element (what matters is noted or raised), and Pillow strict."""
+    """Keep pydicom from reporting each odd element (what matters is noted or raised), and Pillow strict.
+
+    pydicom inflates a file of Deflated Explicit VR Little Endian in one piece, without a limit: 1 MB of it fills 1 GB.
+    What it calls for that is exchanged, as only its own reader knows where such a file's deflated part begins.
+    """
+    from pydicom import filereader
+
     logger = logging.getLogger("pydicom")
     level, lenient = logger.level, ImageFile.LOAD_TRUNCATED_IMAGES
     try:
         logger.setLevel(logging.CRITICAL + 1)
         ImageFile.LOAD_TRUNCATED_IMAGES = False  # as in image_io
+        filereader.zlib = SimpleNamespace(decompress=_inflate, MAX_WBITS=zlib.MAX_WBITS)  # type: ignore
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             yield
     finally:
+        filereader.zlib = zlib
         ImageFile.LOAD_TRUNCATED_IMAGES = lenient
         logger.setLevel(level)
+
+
+def _inflate(content: bytes, wbits: int) -> bytes:
+    """Do what zlib.decompress does, up to ``MOST_INFLATED``; raises ValueError for more."""
+    inflater = zlib.decompressobj(wbits)
+    found = inflater.decompress(content, MOST_INFLATED)
+    if inflater.unconsumed_tail:
+        raise ValueError(f"it claims to be larger than {MOST_INFLATED} bytes once it is inflated")
+    if not inflater.eof:
+        raise zlib.error("the deflated part is cut short")
+    return found
 
 
 def _check_image(dataset: Dataset, path: Path) -> None:

@@ -54,7 +54,10 @@ def _load(store: Path) -> dict[str, list[int]]:
         return {
             path: entry
             for path, entry in content["headers"].items()
-            if isinstance(entry, list) and len(entry) == 4 and all(isinstance(value, int) for value in entry)
+            if isinstance(entry, list)
+            and len(entry) == 4
+            and all(type(value) is int for value in entry)
+            and all(0 < side < 2**31 for side in entry[2:])
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}

@@ -160,9 +160,19 @@ def _check_header(image: Image.Image, path: Path) -> None:
             "expected 1: save the image upright without the tag",
             path,
         )
-    frames = getattr(image, "n_frames", 1)
-    if frames != 1 and image.format != _MPO:
-        raise DataError(f"found {frames} pages or frames in the file, expected one image", path)
+    if image.format != _MPO and _has_more(image):
+        raise DataError("found 2 pages or frames, or more, in the file, expected one image", path)
+
+
+def _has_more(image: Image.Image) -> bool:
+    """Whether there is a second page or frame; they are not counted, which for 100,000 pages takes minutes."""
+    if image.format != "TIFF":
+        return bool(getattr(image, "is_animated", False))
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    return True
 
 
 def _to_grey(image: Image.Image, path: Path) -> tuple[np.ndarray, int]:

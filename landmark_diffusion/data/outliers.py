@@ -108,14 +108,14 @@ def _left_out_residuals(centred: np.ndarray) -> np.ndarray:
     if landmarks < 3 or scale == 0:
         return np.zeros_like(centred)
     residuals = np.empty_like(centred)
+    centred = centred - centred.mean(0)
     for landmark in range(landmarks):
-        features = np.delete(centred, landmark, axis=1).reshape(count, -1) / scale
-        features = features - features.mean(0)
-        target = centred[:, landmark] - centred[:, landmark].mean(0)
+        features, target = np.delete(centred, landmark, axis=1).reshape(count, -1) / scale, centred[:, landmark]
         penalty = _RIDGE * count * np.eye(features.shape[1])
-        weights = np.linalg.solve(features.T @ features + penalty, features.T)
-        leverage = np.einsum("if,fi->i", features, weights) + 1 / count
-        residuals[:, landmark] = (target - features @ (weights @ target)) / np.maximum(1 - leverage, 1e-6)[:, None]
+        inverse = np.linalg.inv(features.T @ features + penalty)  # (F, F): the images may be many
+        leverage = ((features @ inverse) * features).sum(1) + 1 / count
+        fitted = features @ (inverse @ (features.T @ target))
+        residuals[:, landmark] = (target - fitted) / np.maximum(1 - leverage, 1e-6)[:, None]
     return residuals
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -30,37 +30,41 @@ class EpochKeyedSampler(Sampler[tuple[int, int]]):
         skip: batches of that epoch which a resumed run has behind it.
         rank, world_size: this process and how many there are.
         length: samples of an epoch; None is n.
+        drawn: samples of that epoch which all processes together have behind them, in place of ``skip`` where another
+            number of processes drew them.
 
     Raises ValueError for an empty set.
     """
 
     def __init__(
         self, n: int, seed: int, batch_size: int, epoch: int = 0, skip: int = 0, rank: int = 0, world_size: int = 1,
-        length: int | None = None,
+        length: int | None = None, drawn: int | None = None,
     ) -> None:  # fmt: skip
         if n < 1:
             raise ValueError(f"n: found {n}, expected at least one training sample")
         self.n, self.seed, self.batch_size = n, seed, batch_size
-        self.epoch, self.skip = epoch, skip
         self.rank, self.world_size = rank, world_size
         self.length = n if length is None else length
+        self.epoch, self.drawn = epoch, skip * batch_size * world_size if drawn is None else drawn
 
     def set_epoch(self, epoch: int) -> None:
-        """Move to another epoch, which then starts at its beginning; the present one keeps its ``skip``.
+        """Move to another epoch, which then starts at its beginning; the present one keeps its place.
 
         Lightning calls it before each epoch. With workers that is too late for the first one, whose batches are
         already being fetched: the constructor has to be told the right epoch (see ``resume_position``).
         """
         if epoch != self.epoch:
-            self.epoch, self.skip = epoch, 0
+            self.epoch, self.drawn = epoch, 0
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         rng = np.random.default_rng(order_seed(self.seed, self.epoch))
         rounds = [repeat * self.n + rng.permutation(self.n) for repeat in range(math.ceil(self.length / self.n))]
         order = np.concatenate(rounds)[: self.length]
-        mine = np.resize(order, len(self) * self.world_size)[self.rank :: self.world_size]
-        epoch, start = self.epoch, self.skip * self.batch_size
-        return iter([(epoch, int(index)) for index in mine[start:]])
+        start = min(self.drawn, self.length)
+        rest = math.ceil((self.length - start) / self.world_size) * self.world_size
+        mine = np.resize(order, start + rest)[start + self.rank :: self.world_size]
+        epoch = self.epoch
+        return iter([(epoch, int(index)) for index in mine])
 
     def __len__(self) -> int:
         """Samples of a whole epoch on this process: Lightning counts an epoch's batches with the skipped ones."""
@@ -104,3 +108,22 @@ def resume_position(trainer: Trainer) -> tuple[int, int]:
     if batches["is_last_batch"]:
         return epoch + 1, 0
     return epoch, int(batches["current"]["ready"])
+
+
+def move_to_other_processes(
+    checkpoint: dict[str, Any], length: int, drawn: int, batch_size: int, world_size: int
+) -> None:
+    """Change the place in the epoch at which a checkpoint goes on to that of another number of processes, in place.
+
+    Lightning counts batches, and an epoch has another number of them now. The count is set so that the epoch ends when
+    the ``length - drawn`` samples are used that are left of it.
+    """
+    progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    left = 0 if progress["is_last_batch"] else batches(length - drawn, batch_size, world_size)
+    moved = batches(length, batch_size, world_size) - left - progress["current"]["ready"]
+    progress["current"] = {name: count + moved for name, count in progress["current"].items()}
+
+
+def batches(samples: int, batch_size: int, world_size: int) -> int:
+    """Batches that each process takes of samples dealt to all in turn."""
+    return math.ceil(math.ceil(samples / world_size) / batch_size)

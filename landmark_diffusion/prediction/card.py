@@ -28,14 +28,14 @@ def model_card(facts: ModelFacts, name: str) -> str:
     lines = [
         f"# {name}",
         "",
-        f"{facts.class_path} of landmark_diffusion {facts.package_version}: finds {_landmarks(facts)} in radiographs, "
-        f"on {width}x{height} network px (width x height).",
+        f"{facts.class_path} of landmark_diffusion {escape(facts.package_version)}: finds {_landmarks(facts)} in "
+        f"radiographs, on {width}x{height} network px (width x height).",
         "",
         f"    ldx test {name}{root}",
         "",
         "## Data",
         "",
-        *_bullets(_data(facts)),
+        *_bullets(map(escape, _data(facts))),
         "",
         "## Figures",
         "",
@@ -48,13 +48,13 @@ def model_card(facts: ModelFacts, name: str) -> str:
         "",
         "## Terms",
         "",
-        *([facts.note, ""] if facts.note else []),
+        *([escape(facts.note), ""] if facts.note else []),
         "The weights are apart from the code: its MIT licence does not cover them, and the terms of the data they were "
         "trained on apply.",
         "",
         "## Input and options",
         "",
-        *_bullets(_input(facts)),
+        *_bullets(map(escape, _input(facts))),
     ]
     return "\n".join(lines) + "\n"
 
@@ -148,7 +148,7 @@ def _input(facts: ModelFacts) -> list[str]:
         f"Size: resize {facts.data.get('resize', 'stretch')} to {facts.data['size'][0]}x{facts.data['size'][1]} px.",
         f"Intensity: {facts.intensity.get('rule', '')}",
         f"Precision: {facts.precision or 'unknown'}; seed of the evaluation: {_or_unknown(facts.seed)}.",
-        f"Options: {escape(options)}.",
+        f"Options: {options}.",
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def short_names(paths: Iterable[Path]) -> list[str]:
         _safe("_".join([*path.parts[-2:-1], path.stem])) if name.lower() in repeated else name
         for path, name in zip(paths, names, strict=True)
     ]
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     return [_free(name, taken) for name in names]
 
 
@@ -70,16 +71,18 @@ def _lies_in(folder: Path | None, path: Path) -> bool:
 
 
 def _repeated(names: list[str]) -> set[str]:
-    lower = [name.lower() for name in names]  # some file systems do not tell A from a
-    return {name for name in lower if lower.count(name) > 1} if len(set(lower)) < len(lower) else set()
+    counts = Counter(name.lower() for name in names)  # some file systems do not tell A from a
+    return {name for name, count in counts.items() if count > 1}
 
 
-def _free(name: str, taken: set[str]) -> str:
-    free, number = name, 1
+def _free(name: str, taken: dict[str, int]) -> str:
+    """A name that is not taken; ``taken`` maps names to the number to try after, so that 100,000 alike take seconds."""
+    free, number = name, taken.get(name.lower(), 1)
     while free.lower() in taken:
         number += 1
         free = f"{name}_{number}"
-    taken.add(free.lower())
+    taken[name.lower()] = number
+    taken.setdefault(free.lower(), 1)
     return free
 
 

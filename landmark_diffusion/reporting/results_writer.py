@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 
 from landmark_diffusion.data.datasets.base import Stage
+from landmark_diffusion.errors import UserError
 from landmark_diffusion.metrics.protocols import get_protocol
 from landmark_diffusion.metrics.records import Prediction, write_predictions_csv
 from landmark_diffusion.prediction.tested_spreads import tested_spreads
@@ -75,21 +79,27 @@ class ResultsWriter(Callback):
             return  # a method that finds no landmarks has its loss logged, and nothing to write
         name, stage = FOLDERS[trainer.state.fn]
         folder, data = self.run_folder / name, trainer.datamodule  # type: ignore[attr-defined]
-        folder.mkdir(parents=True, exist_ok=True)
         console = Console()
         main = module.main_variant if module.main_variant in module.results else next(iter(module.results))
         variants = dict(sorted(module.results.items(), key=lambda item: (item[0] == main, item[0])))
-        for variant, predictions in variants.items():
-            suffix = "" if variant == main else f"_{variant.replace('-', '_')}"
-            write_predictions_csv(folder / f"predictions{suffix}.csv", predictions, data.landmark_names)
-        if stage != "predict":
-            self._write_figures(trainer, module, variants, main, folder, stage, console)
+        table: Any = None
+        pictures: list[Path] = []
+        with draft_of(folder) as draft:
+            for variant, predictions in variants.items():
+                suffix = "" if variant == main else f"_{variant.replace('-', '_')}"
+                write_predictions_csv(draft / f"predictions{suffix}.csv", predictions, data.landmark_names)
+            if stage != "predict":
+                table, pictures = self._write_figures(trainer, module, variants, main, draft, stage, console)
+        if pictures:
+            console.print(f"Pictures and per-landmark errors: {folder / 'report' / 'README.md'}")
+        if table is not None:
+            log_to_wandb(trainer, stage, table, [folder / path.relative_to(draft) for path in pictures])
         console.print(f"[bold]Results in {folder}[/bold]")
 
     def _write_figures(
         self, trainer: Trainer, module: Any, variants: dict[str, list[Prediction]], main: str, folder: Path,
         stage: Stage, console: Console,
-    ) -> None:  # fmt: skip
+    ) -> tuple[Any, list[Path]]:  # fmt: skip
         source = trainer.datamodule.source  # type: ignore[attr-defined]
         title = f"{type(module).__name__} on {source.name}, {stage} images"
         table = results_table(variants, source.annotator_names, source.radii, None, title=title)
@@ -114,8 +124,7 @@ class ResultsWriter(Callback):
         if stage == "test" and self.pictures:
             with console.status("drawing the report"):
                 pictures = self._report(trainer, module, variants, main, folder, title, spread)
-            console.print(f"Pictures and per-landmark errors: {folder / 'report' / 'README.md'}")
-        log_to_wandb(trainer, stage, table, pictures)
+        return table, pictures
 
     def _report(
         self, trainer: Trainer, module: Any, variants: dict[str, list[Prediction]], main: str, folder: Path, title: str,
@@ -142,6 +151,43 @@ class ResultsWriter(Callback):
             other_protocols=self.other_protocols,
             spread=spread,
         )
+
+
+@contextmanager
+def draft_of(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``folder`` to write results to; move its files there when all are written.
+
+    A kill or a full disk before that leaves the earlier results as they were, and not new points beside old figures.
+    Raises UserError where the files cannot be written.
+    """
+    remove_drafts(folder)
+    draft = folder.with_name(f".{folder.name}-{os.getpid()}.partial")
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        for path in sorted(each for each in draft.rglob("*") if each.is_file()):
+            target = folder / path.relative_to(draft)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: the results could not be written ({error.strerror or error}); earlier ones there are as they "
+            "were. Free some space, or choose another --run_folder"
+        ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove the drafts of ``folder`` that killed processes left."""
+    for left in folder.parent.glob(f".{folder.name}-*.partial"):
+        number = left.stem.rpartition("-")[2]
+        try:
+            os.kill(int(number), 0)
+        except ProcessLookupError:
+            shutil.rmtree(left, ignore_errors=True)
+        except (ValueError, OSError):  # not ours, or of a process of somebody else
+            continue
 
 
 @torch.no_grad()

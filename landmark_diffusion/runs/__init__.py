@@ -26,8 +26,11 @@ def default_callbacks(
     command: str | None = None,
     snapshots: Sequence[int] = (),
     early_stopping_patience: int = 0,
+    snapshot_every: int = 0,
+    keep_snapshots: int = 5,
+    max_bad_steps: int = 10,
 ) -> list[Callback]:
-    """Return the callbacks of a run: moving average (if ``ema_decay``), checkpoints, and the graceful stop.
+    """Return the callbacks of a run: NaN skipped, moving average (if ``ema_decay``), checkpoints, the graceful stop.
 
     Args:
         run_folder: checkpoints go into its ``checkpoints/``.
@@ -37,18 +40,27 @@ def default_callbacks(
         command: what continues a stopped run, for the message; by default rebuilt from the command line.
         snapshots: optimiser steps whose checkpoint is kept, as ``step_4000.ckpt``.
         early_stopping_patience: validations without a better validation loss that end training; 0: none do.
+        snapshot_every: optimiser steps between two more such checkpoints, of which the newest are kept; 0: none.
+        keep_snapshots: how many of those are kept; 0: all.
+        max_bad_steps: steps in a row, skipped for NaN or infinity, that end the run.
     """
     from lightning.pytorch.callbacks import EarlyStopping
 
     from landmark_diffusion.runs.checkpoint import RunCheckpoint
     from landmark_diffusion.runs.ema import EMA
+    from landmark_diffusion.runs.finite import SkipBadSteps
     from landmark_diffusion.runs.stopping import GracefulStop
 
     folder = run_folder if isinstance(run_folder, RunFolder) else RunFolder(run_folder)
     checkpoint = RunCheckpoint(
-        folder.checkpoints, every_n_steps=checkpoint_every, monitor=monitor, snapshots=snapshots
+        folder.checkpoints,
+        every_n_steps=checkpoint_every,
+        monitor=monitor,
+        snapshots=snapshots,
+        snapshot_every=snapshot_every,
+        keep_snapshots=keep_snapshots,
     )
-    before: list[Callback] = [EMA(ema_decay)] if ema_decay else []
+    before: list[Callback] = [*([EMA(ema_decay)] if ema_decay else []), SkipBadSteps(max_bad_steps)]
     if early_stopping_patience:
         before.append(EarlyStopping("val/loss", patience=early_stopping_patience, check_on_train_epoch_end=False))
     return [*before, checkpoint, GracefulStop(checkpoint, command)]

@@ -8,18 +8,19 @@ import pickle
 import re
 import shutil
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.fabric.utilities.apply_func import convert_tensors_to_scalars
 from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.callbacks.weight_averaging import WeightAveraging
 
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.runs.folder import BEST, LAST, is_whole
+from landmark_diffusion.runs.folder import BEST, LAST, SNAPSHOT, is_whole
 from landmark_diffusion.runs.model_file import FACTS_KEY, is_model_file, read_model_file
 from landmark_diffusion.runs.progress import at_optimizer_step, is_final_step, validation_follows
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)\.partial")
+NOWHERE = (-1, -1)
+"""The position of a run that has saved nothing yet."""
+ROW_KEY = "row_to_log"
+"""Key in a checkpoint of the curves' row at its step, where Lightning logs it only after the checkpoint is written."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -44,9 +49,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         remove_stale_files(target.parent)
         try:
             _write_whole(target, lambda file: torch.save(checkpoint, file))
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
+            cause = error if isinstance(error, OSError) else error.__context__
+            if not isinstance(cause, OSError):  # on a full disk torch stumbles over the file that it cannot close
+                raise
             raise UserError(
-                f"{target}: the checkpoint could not be written ({error.strerror or error}); "
+                f"{target}: the checkpoint could not be written ({cause.strerror or cause}); "
                 "an earlier one at that place is untouched. Free some space, or choose another run folder"
             ) from error
 
@@ -127,9 +135,13 @@ class RunCheckpoint(Checkpoint):
         monitor: the logged validation metric that ``best.ckpt`` follows; without validation there is no ``best.ckpt``.
         mode: "min" or "max".
         snapshots: optimiser steps whose checkpoint is kept beside them, as ``step_4000.ckpt``.
+        snapshot_every: optimiser steps between two more of these, which are thinned; 0: none.
+        keep_snapshots: how many of the thinned ones are kept, the newest; 0: all. An old one goes when the new one is
+            whole; those of ``snapshots``, best and last never do.
 
-    Refuses (UserError) to resume a checkpoint with averaged weights in a run without averaging: Lightning would
-    silently go on from the average.
+    Refuses (UserError) to resume a checkpoint with averaged weights in a run without averaging, since Lightning would
+    silently go on from the average; and to write weights with NaN or infinity, which leaves the earlier files as they
+    were.
     """
 
     def __init__(
@@ -140,10 +152,15 @@ class RunCheckpoint(Checkpoint):
         monitor: str = "val/mre",
         mode: str = "min",
         snapshots: Sequence[int] = (),
+        snapshot_every: int = 0,
+        keep_snapshots: int = 5,
     ) -> None:
         super().__init__()
         if snapshots and min(snapshots) < 1:
             raise UserError(f"snapshots: found {list(snapshots)}, expected numbers of optimiser steps, each at least 1")
+        for name, value in (("snapshot_every", snapshot_every), ("keep_snapshots", keep_snapshots)):
+            if value < 0:
+                raise UserError(f"{name}: found {value}, expected a number from 0 up")
         if every_n_steps < 0 or every_n_epochs < 1:
             raise UserError(
                 f"checkpoint: found every_n_steps={every_n_steps}, every_n_epochs={every_n_epochs}; "
@@ -157,7 +174,9 @@ class RunCheckpoint(Checkpoint):
         self.snapshots = frozenset(snapshots)
         self.best_score: float | None = None
         self.best_step: int | None = None
-        self._last_saved_step = -1
+        self.snapshot_every, self.keep_snapshots = snapshot_every, keep_snapshots
+        self._last_saved, self._last_snapshot = NOWHERE, 0
+        self._row: dict[str, Any] | None = None
 
     @property
     def best_model_path(self) -> str:
@@ -173,44 +192,66 @@ class RunCheckpoint(Checkpoint):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let the trainer write atomically."""
         use_own_checkpoint_io(trainer)
-        self._last_saved_step = -1
+        self._last_saved, self._last_snapshot = NOWHERE, 0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write ``last.ckpt`` when it is due after this optimiser step, and a snapshot whatever follows."""
-        if not at_optimizer_step(trainer):
+        """Write a snapshot and ``last.ckpt`` when they are due after this optimiser step."""
+        if not at_optimizer_step(trainer) or validation_follows(trainer):
             return
-        if not validation_follows(trainer) and self._due(trainer):
+        self._save_snapshot(trainer)
+        if self._due(trainer):
             self.save_last(trainer)
-        if trainer.global_step in self.snapshots and not _writes_nothing(trainer):
-            trainer.save_checkpoint(self.folder / snapshot_name(trainer.global_step), weights_only=False)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write ``best.ckpt`` when the metric improved, and ``last.ckpt``."""
+        """Write ``best.ckpt`` when the metric improved, a snapshot that is due, and ``last.ckpt``."""
         if trainer.sanity_checking or trainer.state.fn != "fit" or not at_optimizer_step(trainer):
             return
         improved = self._improves(trainer)
+        self._save_snapshot(trainer)
         if improved and not _writes_nothing(trainer):
             trainer.save_checkpoint(self.folder / BEST, weights_only=False)
             if trainer.is_global_zero:
                 link_whole(self.folder / BEST, self.folder / LAST)
-            self._last_saved_step = trainer.global_step
+            self._last_saved = position(trainer)
         elif not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch or self._due(trainer):
             self.save_last(trainer)
 
+    def _save_snapshot(self, trainer: Trainer) -> None:
+        """Write a snapshot that is due: before ``last.ckpt``, behind which a run killed in between would not look."""
+        if not self._snapshot_due(trainer.global_step) or _writes_nothing(trainer):
+            return
+        trainer.save_checkpoint(self.folder / snapshot_name(trainer.global_step), weights_only=False)
+        self._last_snapshot = trainer.global_step
+        if trainer.is_global_zero and self.snapshot_every and self.keep_snapshots:
+            self._thin(trainer.global_step)
+
     def save_last(self, trainer: Trainer) -> None:
         """Write ``last.ckpt`` now (all processes call it together)."""
-        if not _writes_nothing(trainer) and self._last_saved_step != trainer.global_step:
+        if not _writes_nothing(trainer) and self._last_saved != position(trainer):
             trainer.save_checkpoint(self.folder / LAST, weights_only=False)
-            self._last_saved_step = trainer.global_step
+            self._last_saved = position(trainer)
 
     def _due(self, trainer: Trainer) -> bool:
         if is_final_step(trainer):
             return True
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        return self.every_n_steps > 0 and trainer.global_step % self.every_n_steps == 0
+        step = trainer.global_step  # which stands still where a step is skipped
+        return self.every_n_steps > 0 and step % self.every_n_steps == 0 and step != self._last_saved[0]
+
+    def _snapshot_due(self, step: int) -> bool:
+        if step == self._last_snapshot:
+            return False
+        return step in self.snapshots or (self.snapshot_every > 0 and step % self.snapshot_every == 0)
+
+    def _thin(self, step: int) -> None:
+        """Remove the oldest that ``snapshot_every`` left up to ``step``; later ones are of a run before this one."""
+        found = [int(match[1]) for path in self.folder.iterdir() if (match := SNAPSHOT.fullmatch(path.name))]
+        ours = sorted(n for n in found if 0 < n <= step and n % self.snapshot_every == 0 and n not in self.snapshots)
+        for old in ours[: -self.keep_snapshots]:
+            (self.folder / snapshot_name(old)).unlink(missing_ok=True)
 
     def _improves(self, trainer: Trainer) -> bool:
         value = trainer.callback_metrics.get(self.monitor)
@@ -232,8 +273,33 @@ class RunCheckpoint(Checkpoint):
         if state_dict["monitor"] == self.monitor:
             self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
 
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Refuse to write rotten weights, on all processes; the moving average has put its own in already."""
+        parameters = {name for name, _ in pl_module.named_parameters()}
+        for key in ("state_dict", "current_model_state"):
+            rotten = rotten_weights(checkpoint.get(key, {}), parameters)
+            if rotten:
+                more = f" and {len(rotten) - 1} more" if len(rotten) > 1 else ""
+                raise UserError(
+                    f"{self.folder}: no checkpoint is written at step {trainer.global_step}, since the weights hold "
+                    f"NaN or infinity ({rotten[0]}{more}); the earlier ones are untouched. Lower model.learning_rate "
+                    "or set trainer.gradient_clip_val 1.0, and go on with --ckpt_path last"
+                )
+        checkpoint[ROW_KEY] = row_to_log(trainer)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin a new epoch behind a finished one, and log the row of the checkpoint's step.
+
+        The run that wrote the checkpoint was perhaps killed before it logged that row.
+        """
+        begin_epoch_behind_a_finished_one(trainer)
+        row, self._row = self._row, None
+        if row is not None:
+            trainer._logger_connector.log_metrics(row["values"], step=row["step"])
+
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Refuse to go on from averaged weights without averaging."""
+        """Take the row to log again, and refuse to go on from averaged weights without averaging."""
+        self._row = checkpoint.get(ROW_KEY)
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         averages = any(isinstance(callback, WeightAveraging) for callback in callbacks)
         if trainer.state.fn == "fit" and "averaging_state" in checkpoint and not averages:
@@ -242,6 +308,49 @@ class RunCheckpoint(Checkpoint):
                 "ema_decay is 0 here, so training would go on from the average. Set model.ema_decay as it was, or "
                 "start a new run"
             )
+
+
+def rotten_weights(state: dict[str, Any], parameters: Container[str]) -> list[str]:
+    """Name what in a ``state_dict`` holds NaN, and which ``parameters`` hold infinity, which a mask may well do."""
+    return [
+        name
+        for name, value in state.items()
+        if isinstance(value, torch.Tensor)
+        and value.is_floating_point()
+        and not bool((torch.isfinite(value) if name in parameters else ~torch.isnan(value)).all())
+    ]
+
+
+def row_to_log(trainer: Trainer) -> dict[str, Any] | None:
+    """Give the row that Lightning logs when the callbacks of this batch are done; None where there is none.
+
+    It logs a batch's row after ``on_train_batch_end``, so that a run stopped or killed between its checkpoint and that
+    row would never log it. A checkpoint behind a validation is written after both rows.
+    """
+    connector = trainer._logger_connector
+    if not (trainer.training and trainer.loggers and connector.should_update_logs):
+        return None
+    metrics = connector.metrics["log"]
+    if not metrics:
+        return None
+    values = convert_tensors_to_scalars({"epoch": trainer.current_epoch, **metrics})
+    return {"step": trainer.fit_loop.epoch_loop._batches_that_stepped, "values": values}
+
+
+def begin_epoch_behind_a_finished_one(trainer: Trainer) -> None:
+    """Let a run that goes on from an epoch's last batch count the next epoch as begun.
+
+    Lightning takes it for the rest of the old one and does not, so that the checkpoints of that run miscount: a second
+    continuation would repeat an epoch, or the beginning of one.
+    """
+    current = trainer.fit_loop.epoch_progress.current
+    if current.ready == current.processed:  # type: ignore[attr-defined]
+        trainer.fit_loop.reset_restart_stage()
+
+
+def position(trainer: Trainer) -> tuple[int, int]:
+    """Give the optimiser steps and batches done: of a skipped step only the batches count."""
+    return trainer.global_step, trainer.fit_loop.epoch_loop.total_batch_idx
 
 
 def snapshot_name(step: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 import warnings
@@ -11,6 +12,8 @@ from pathlib import Path
 from landmark_diffusion.errors import UserError
 
 LAST, BEST = "last.ckpt", "best.ckpt"
+SNAPSHOT = re.compile(r"step_(\d+)\.ckpt")
+"""Name of a checkpoint that is kept at an optimiser step, with that step."""
 RESULTS = ("validate", "test", "predict", "samples")
 """Sub-folders with what those verbs found, and with what a run generated (fit)."""
 
@@ -41,17 +44,31 @@ class RunFolder:
 
     def has_checkpoint(self) -> bool:
         """Tell whether there is any checkpoint, whole or not."""
-        return any((self.checkpoints / name).is_file() for name in (LAST, BEST))
+        return any((self.checkpoints / name).is_file() for name in (LAST, BEST)) or bool(self._snapshots())
 
     def last(self) -> Path | None:
-        """Return the checkpoint to go on from, or None; a broken one is told, and the best one taken instead."""
+        """Return the checkpoint to go on from, or None.
+
+        That is last.ckpt; where it is damaged, or a kill came before it was first written, the newest whole one of
+        best.ckpt and the snapshots by their updates, and a warning says so.
+        """
         last = self._whole(LAST)
-        if last is not None or not (self.checkpoints / LAST).is_file():
+        if last is not None:
             return last
+        updates = {path: step for step, path in self._snapshots().items() if self._whole(path.name) is not None}
         best = self._whole(BEST)
         if best is not None:
-            warnings.warn(f"{best} is taken instead", UserWarning, stacklevel=2)
-        return best
+            updates[best] = _updates(best) if updates else 0  # a lone one need not be read
+        newest = max(updates, key=updates.__getitem__, default=None)
+        if newest is not None:
+            why = "" if (self.checkpoints / LAST).is_file() else f"there is no {LAST}; "
+            warnings.warn(f"{why}{newest} is taken instead", UserWarning, stacklevel=2)
+        return newest
+
+    def _snapshots(self) -> dict[int, Path]:
+        """Map the updates of the snapshots to their files, whole or not."""
+        paths = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
+        return {int(match[1]): path for path in paths if (match := SNAPSHOT.fullmatch(path.name))}
 
     def best(self) -> Path | None:
         """Return the checkpoint of the best validation metric, or None (no validation, or it is broken and told)."""
@@ -70,6 +87,8 @@ class RunFolder:
         """Say in one line what is there: checkpoints with their size and age."""
         found = [self.checkpoints / name for name in (BEST, LAST) if (self.checkpoints / name).is_file()]
         parts = [_describe_file(path) for path in found]
+        if snapshots := self._snapshots():
+            parts.append(f"{len(snapshots)} kept up to step {max(snapshots)}")
         return f"{self.path}: " + (", ".join(parts) if parts else "no checkpoint yet")
 
     def refuse_overwrite(self, overwrite: bool = False) -> None:
@@ -100,6 +119,16 @@ def is_whole(path: str | Path) -> bool:
             return any(name.endswith("data.pkl") for name in archive.namelist())
     except (OSError, zipfile.BadZipFile):
         return False
+
+
+def _updates(path: Path) -> int:
+    """Read how many updates a checkpoint has behind it; -1 where it cannot be read."""
+    from landmark_diffusion.runs.checkpoint import read_checkpoint
+
+    try:
+        return int(read_checkpoint(path)["global_step"])
+    except (UserError, KeyError):
+        return -1
 
 
 def _describe_file(path: Path) -> str:

@@ -7,9 +7,9 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lightning.pytorch.loggers import CSVLogger
-
 from landmark_diffusion.errors import UserError
+from landmark_diffusion.files import writing
+from landmark_diffusion.runs.curves import Curves
 from landmark_diffusion.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def make_loggers(
     folder = run_folder if isinstance(run_folder, RunFolder) else RunFolder(run_folder)
     if wandb_mode not in ("disabled", "offline", "online"):
         raise UserError(f"wandb: found {wandb_mode!r}, expected disabled, offline or online")
-    loggers: list[Logger] = [CSVLogger(folder.path, name=folder.logs.name, flush_logs_every_n_steps=50)]
+    loggers: list[Logger] = [Curves(folder.path, name=folder.logs.name, flush_logs_every_n_steps=50)]
     if wandb_mode != "disabled" and os.environ.get("WANDB_MODE") != "disabled":
         loggers.append(_wandb_logger(folder, wandb_mode, name or folder.path.name))
     return loggers
@@ -56,11 +56,25 @@ def _wandb_logger(folder: RunFolder, mode: WandbMode, name: str) -> Logger:
 
 
 def stable_id(folder: RunFolder) -> str:
-    """Return the run's identity at Weights & Biases: made once, kept in the run folder."""
+    """Return the run's identity at Weights & Biases: made once, by whichever process comes first, in the run folder."""
     path = folder.wandb_id
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.write_text(secrets.token_hex(4) + "\n", encoding="utf-8")
-        partial.replace(path)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_id(path)
     return path.read_text(encoding="utf-8").strip()
+
+
+def _make_id(path: Path) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(secrets.token_hex(4) + "\n", encoding="utf-8")
+        os.link(partial, path)  # unlike a rename it fails where another process was first
+    except FileExistsError:
+        pass
+    except OSError as error:
+        if error.filename2 is None:
+            raise
+        partial.replace(path)  # a file system without links
+    finally:
+        partial.unlink(missing_ok=True)

@@ -61,7 +61,10 @@ def write_model_file(
     try:
         atomic_write_bytes(path, save(stored, metadata={FACTS_KEY: text}))
     except OSError as error:
-        raise UserError(f"{path}: the model could not be written ({error.strerror or error})") from error
+        raise UserError(
+            f"{path}: the model could not be written ({error.strerror or error}); an earlier file there is as it was. "
+            "Make room, or name another place"
+        ) from error
     return path
 
 

@@ -162,3 +162,27 @@ def test_an_unusual_point_is_doubted_by_its_line(tmp_path: Path) -> None:
         _label(tmp_path, f"CHNCXR_{number:04d}_0", ["6", *(f"{x:.5f} {y:.5f}" for x, y in shares)])
     doubts = [finding.message for finding in ChestDataset(tmp_path).check(decode=False)]
     assert any("CHNCXR_0007_0.txt:5: " in message and ": landmark 4 (" in message for message in doubts)
+
+
+@FEW
+def test_a_pair_with_a_hole_is_refused(root: Path) -> None:
+    _label(root, "CHNCXR_0002_0", ["6", "0.1,,0.2", *_lines()[2:]])
+    with pytest.raises(DataError, match=r"CHNCXR_0002_0\.txt:2: found '0\.1,,0\.2', expected x y"):
+        ChestDataset(root).samples("train")
+
+
+def test_labels_and_images_that_are_left_out_are_told(root: Path) -> None:
+    _image(root, "CHNCXR_0004_0")
+    _label(root, "CHNCXR_0005_0")
+    with pytest.warns(UserWarning) as told:
+        assert len(ChestDataset(root, split="all_train").samples("train")) == 2
+    messages = [str(warning.message) for warning in told]
+    assert len(messages) == 2 and "1 of the 3 annotated images are not there" in messages[0]
+    assert "CHNCXR_0004_0.png: 1 images without annotation" in messages[1]
+
+
+def test_labels_of_excluded_images_alone_are_none(tmp_path: Path) -> None:
+    _image(tmp_path, "CHNCXR_0001_0")
+    _label(tmp_path, "CHNCXR_0059_0")
+    with pytest.raises(DataError, match="no label file found"):
+        ChestDataset(tmp_path).samples("train")

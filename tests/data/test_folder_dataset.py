@@ -305,3 +305,30 @@ def test_chest15_works_as_it_is() -> None:
     assert {finding.level for finding in findings} == {"warning"} and len(findings) <= 3
     (outlier,) = [finding.message for finding in findings if "viral-pneumonia-595" in finding.message]
     assert "landmarks.csv:59: " in outlier and "landmark 14 (94 px" in outlier
+
+
+ODD_TABLES = {
+    "one column three times": (WIDE.replace("x2,y2", "x_1,y_1"), 1, "the columns 'x1' and 'x_1' are the same"),
+    "leading zero": (WIDE.replace("x2,y2", "x01,y01"), 1, "the columns 'x1' and 'x01' are the same coordinate"),
+    "names and numbers": (WIDE.replace("x2,y2", "tip_x,tip_y"), 1, r"found both numbered columns \('x1'\) and named"),
+    "huge column number": (WIDE.replace("x1,", "x" + "9" * 5000 + ","), 1, "the column 'y1' has no partner"),
+    "long name": (WIDE.replace("b.png", "b" * 300), 3, "is not there; looked in"),
+    "open quote": ("image,x1,y1,note\na.png,1,2,\"x\nb.png,3,4,x\n", 3, "cannot be read as CSV"),
+    "quote in the middle": (WIDE.replace("5,6", '"5"0,6'), 3, "cannot be read as CSV"),
+    "line end in the header": ('"two\nlines",x1,y1\na.png,1,2\n', 1, r"found 'two\\nlines', x1, y1, expected"),
+    "other digits": (WIDE.replace("5,6", "\u0665,6"), 3, "found '\u0665', expected a number"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "line", "said"), ODD_TABLES.values(), ids=ODD_TABLES)
+def test_a_table_that_loses_points_or_breaks_the_reader_is_refused(
+    root: Path, text: str, line: int, said: str
+) -> None:
+    (root / "points.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=rf"own/points\.csv:{line}: .*{said}"):
+        FolderDataset(root).samples("train")
+
+
+def test_a_landmark_name_of_many_digits_is_a_name(root: Path) -> None:
+    (root / "points.csv").write_text(LONG.replace(",1,", "," + "9" * 5000 + ","))
+    assert FolderDataset(root).landmark_names[1] == "9" * 5000

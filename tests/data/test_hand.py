@@ -178,3 +178,11 @@ def test_check_lists_all_faults_at_once(tmp_path: Path, capsys: pytest.CaptureFi
     for part in expected:
         assert sum(part in line for line in errors) == 1, part
     assert any("unlisted.jpg: 1 images without annotation (unlisted)" in line for line in lines)
+
+
+@FEW
+@pytest.mark.parametrize("split", ["paper_b", "all_train"])
+def test_an_image_whose_row_was_lost_is_told(root: Path, split: str) -> None:
+    (root / "all.csv").write_text("\n".join(_row(name) for name in ("3", "20")))
+    with pytest.warns(UserWarning, match=r"1\.jpg: 1 images without annotation \(1\); they are left out"):
+        assert [sample.image_id for sample in HandDataset(root, split).samples("train")] == ["20", "3"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -74,3 +75,24 @@ def test_memory_is_cleared_with_the_cache_and_not_needed(paths: list[Path], monk
     (paths[0].parent.parent / "in the way").write_text("")
     monkeypatch.setenv("LDX_CACHE", str(paths[0].parent.parent / "in the way"))
     assert headers.read_headers(paths, paths[0].parent) == first
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{", '{"version": 1}'])
+def test_a_damaged_store_is_passed_over(paths: list[Path], text: str) -> None:
+    root = paths[0].parent
+    headers.read_headers(paths, root)
+    (store,) = (headers.default_folder() / headers.HEADERS).iterdir()
+    store.write_text(text)
+    assert headers.read_headers(paths, root) == ({path: (10 + index, 20) for index, path in enumerate(paths)}, [])
+
+
+@pytest.mark.parametrize("side", [0, -5, 10**30, True])
+def test_a_size_that_no_image_has_is_read_again(paths: list[Path], side: int) -> None:
+    root = paths[0].parent
+    headers.read_headers(paths, root)
+    (store,) = (headers.default_folder() / headers.HEADERS).iterdir()
+    content = json.loads(store.read_text())
+    for entry in content["headers"].values():
+        entry[2] = side
+    store.write_text(json.dumps(content))
+    assert headers.read_headers(paths, root)[0][paths[0]] == (10, 20)

@@ -264,3 +264,27 @@ def test_without_labels_no_annotation_is_read(root: Path) -> None:
     assert [finding.level for finding in dataset.check()] == ["warning"]  # about the size alone
     with pytest.raises(DataError, match="no annotation by the senior"):
         Isbi2015Dataset(root, split="development").samples("train")
+
+
+@pytest.mark.parametrize("other", ["400_junior/1.txt", "AnnotationsByMD/400_junior/001.txt"])
+def test_a_second_file_of_one_doctor_is_refused(root: Path, other: str) -> None:
+    (root / other).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(root / "400_junior" / "130.txt", root / other)
+    said = r"1\.txt: the annotation of image 001 is there twice, also as .*400_junior/001\.txt; keep one"
+    with pytest.raises(DataError, match=said):
+        Isbi2015Dataset(root).samples("train")
+
+
+@pytest.mark.parametrize("text", ["1,,2", ",1,2", "1,2,"])
+def test_a_pair_with_a_hole_is_refused(root: Path, text: str) -> None:
+    path = root / "400_senior" / "001.txt"
+    path.write_text("\n".join(_edit(2, text)(path.read_text().splitlines())))
+    with pytest.raises(DataError, match=rf"001\.txt:2: found '{text}', expected x,y"):
+        Isbi2015Dataset(root).samples("train")
+
+
+def test_types_in_other_digits_are_refused(root: Path) -> None:
+    path = root / "400_senior" / "001.txt"
+    path.write_text(path.read_text() + "\u0661\n" * 8, encoding="utf-8")
+    with pytest.raises(DataError, match=r"001\.txt:20: found 27 points, expected 19"):
+        Isbi2015Dataset(root).samples("train")

@@ -186,3 +186,39 @@ def test_fields_of_a_later_package_are_passed_over(tmp_path: Path) -> None:
     content["images"][0]["landmarks"][0]["added_later"] = 1
     path.write_text(json.dumps(content))
     assert_same(read_points_json(path)[0], make_detection())
+
+
+def _again(content: Any) -> None:
+    content["images"].append(content["images"][0])
+
+
+def _shorter(content: Any) -> None:
+    content["images"].append({**content["images"][0], "name": "b", "landmarks": content["images"][0]["landmarks"][:-1]})
+
+
+def _landmark_again(content: Any) -> None:
+    content["images"][0]["landmarks"].append(content["images"][0]["landmarks"][0])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (_again, "found two images of the name 'a', expected names of their own"),
+        (_shorter, r"images\[1\]\.landmarks: found 4 landmarks that are not the 5 of images\[0\]"),
+        (_landmark_again, r"images\[0\]\.landmarks: found two landmarks of the name 'landmark 1'"),
+    ],
+)
+def test_what_is_there_twice_or_missing_is_refused(spoil: Any, said: str, tmp_path: Path) -> None:
+    path = write_points_json(tmp_path / "points.json", make_detection())
+    content = json.loads(path.read_text())
+    spoil(content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=said):
+        read_points_json(path)
+
+
+def test_a_field_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    path = write_points_json(tmp_path / "points.json", make_detection())
+    path.write_text(path.read_text().replace('"point_px"', '"point_px": [1, 2], "point_px"', 1))
+    with pytest.raises(DataError, match=r"no valid JSON \(found the field 'point_px' twice in one object\)"):
+        read_points_json(path)

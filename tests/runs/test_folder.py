@@ -39,11 +39,45 @@ def test_a_broken_last_falls_back_to_the_best_and_says_so(tmp_path: Path) -> Non
     assert "last.ckpt is cut short" in texts and "best.ckpt is taken instead" in texts
 
 
-def test_a_missing_last_is_not_replaced_by_an_old_best(tmp_path: Path) -> None:
-    """`--ckpt_path last` with nothing to find must be an error, not a silent step back."""
+def test_a_missing_last_is_replaced_by_the_best_and_told(tmp_path: Path) -> None:
+    """A kill may come between the first best.ckpt and last.ckpt: then neither a fresh start nor `last` was possible."""
     run = RunFolder(tmp_path)
-    put(run, "best.ckpt")
-    assert run.last() is None
+    best = put(run, "best.ckpt")
+    with pytest.warns(UserWarning, match=r"no last\.ckpt; .*best\.ckpt is taken instead"):
+        assert run.last() == best
+
+
+@pytest.mark.parametrize(("best_step", "taken"), [(30, "best.ckpt"), (10, "step_20.ckpt"), (None, "step_20.ckpt")])
+@pytest.mark.parametrize("last", [b"", b"PK half a file"])
+def test_the_newest_whole_checkpoint_is_found_when_last_is_cut_short(
+    tmp_path: Path, last: bytes, best_step: int | None, taken: str
+) -> None:
+    """By the number of updates, not by name or age; damaged ones are passed over."""
+    run = RunFolder(tmp_path)
+    put(run, "step_20.ckpt")
+    put(run, "step_9.ckpt")
+    put(run, "step_40.ckpt", whole=False)
+    if best_step is not None:
+        torch.save({"state_dict": {}, "global_step": best_step}, run.checkpoints / "best.ckpt")
+    (run.checkpoints / "last.ckpt").write_bytes(last)
+    with pytest.warns(UserWarning, match="is taken instead") as caught:
+        assert run.last() == run.checkpoints / taken
+    assert "step_40.ckpt is cut short" in " ".join(str(w.message) for w in caught)
+
+
+def test_a_whole_last_goes_before_a_newer_snapshot(tmp_path: Path) -> None:
+    """A run that was begun anew from an early checkpoint still has the snapshots of its abandoned future beside it."""
+    run = RunFolder(tmp_path)
+    last = put(run, "last.ckpt")
+    put(run, "step_99.ckpt")
+    assert run.last() == last
+
+
+def test_a_lone_snapshot_is_a_run_that_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    put(run, "step_20.ckpt")
+    with pytest.raises(UserError, match=r"1 kept up to step 20.*--ckpt_path last"):
+        run.refuse_overwrite()
 
 
 def test_a_broken_best_is_told(tmp_path: Path) -> None:

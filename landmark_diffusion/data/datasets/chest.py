@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from landmark_diffusion.data.annotations_text import inside, outside_fault, parse_number, read_text
+from landmark_diffusion.data.annotations_text import inside, outside_fault, parse_number, read_text, split_pair
 from landmark_diffusion.data.datasets.paper_b import PaperBDataset
 from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.data.splits import CHEST_EXCLUDED
@@ -47,9 +46,10 @@ class ChestDataset(PaperBDataset):
 
     def _annotated_names(self) -> set[str] | None:
         names = {path.stem for path in (self.root / _LABELS).glob("*.txt") if not path.name.startswith(".")}
+        names -= self.excluded
         if not names and self.labels:
             raise DataError(f"no label file found; expected {_LABELS}/*.txt in this folder", self.root)
-        return names - self.excluded if names else None
+        return names or None
 
     def _annotations(
         self, names: Iterable[str], sizes: Mapping[str, tuple[int, int]]
@@ -121,7 +121,7 @@ def _count_fault(path: Path, lines: list[tuple[int, str]]) -> DataError | None:
 
 def _parse_pair(line: str) -> np.ndarray:
     """Two shares (2,) in 0..1; raises ValueError that says what was found."""
-    fields = [field for field in re.split(r"[,\s]+", line) if field]
+    fields = split_pair(line)
     if len(fields) != 2:
         raise ValueError(f"found {line!r}, expected x y")
     share = np.array([parse_number(field) for field in fields])

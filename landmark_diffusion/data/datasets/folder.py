@@ -90,6 +90,7 @@ class FolderDataset(LandmarkDataset):
         known = [row.spacing is not None for row in self.table.rows.values()]
         self.unit = "mm" if known and all(known) else "px"
         self._radii = tuple(map(float, radii)) if radii is not None else None
+        self._known: tuple[list[LandmarkSample], list[DataError]] | None = None
 
     @property
     def radii(self) -> tuple[float, ...]:  # type: ignore[override]
@@ -118,7 +119,12 @@ class FolderDataset(LandmarkDataset):
         return findings + [Finding("warning", f"{self.table.path}: {message}") for message in self._doubts()]
 
     def _read(self) -> tuple[list[LandmarkSample], list[DataError]]:
-        """Each image that can be used, sorted by name, and what is wrong with the table and the others."""
+        """Each image that can be used, sorted by name, and what is wrong with the table and the others; read once."""
+        if self._known is None:
+            self._known = self._read_images()
+        return self._known
+
+    def _read_images(self) -> tuple[list[LandmarkSample], list[DataError]]:
         if self.bare is not None:
             sizes, faults = read_headers(self.bare.values(), self.root)
             found = [(name, path) for name, path in sorted(self.bare.items()) if path in sizes]

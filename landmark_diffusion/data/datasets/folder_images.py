@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from itertools import islice
 from pathlib import Path
 
 from landmark_diffusion.data.datasets.folder_table import Table
@@ -47,7 +49,8 @@ class FileIndex:
         if name in self.by_stem:
             return self.by_stem[name]
         found = (place / f"{name}{suffix}" for place in self.places for suffix in ("", *IMAGE_SUFFIXES))
-        return [path for path in found if path.is_file()][:1]
+        there = (path for path in found if os.path.isfile(path))  # not Path.is_file, which raises for some names
+        return list(islice(there, 1))
 
 
 def images_of(places: list[Path]) -> list[Path]:

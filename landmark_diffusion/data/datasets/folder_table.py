@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,8 @@ from landmark_diffusion.errors import DataError
 IMAGE_COLUMNS = ("image", "image_id", "filename", "file_name", "file", "id")
 """Names that the column with the image may have (upper and lower case alike), the first one found counts."""
 
-_NUMBERED = re.compile(r"([xy])_?(\d+)")
-_NAMED = re.compile(r"(.+)_([xy])")
+_NUMBERED = re.compile(r"([xy])_?(\d{1,9})", re.ASCII | re.IGNORECASE)
+_NAMED = re.compile(r"(.+)_([xy])", re.DOTALL | re.IGNORECASE)
 _RESERVED = ("spacing", "spacing_x", "spacing_y", "width", "height")
 _SOLE_ANNOTATOR = "annotator"
 _Record = tuple[int, list[str]]  # line and cells
@@ -55,9 +56,15 @@ class Table:
     def annotations(self, row: Row) -> np.ndarray:
         """Points of one image, (A, N, 2) original pixels, NaN where a point was not marked."""
         points = np.full((len(self.annotator_names), len(self.landmark_names), 2), np.nan)
-        for (annotator, landmark), (x, y, _) in row.marks.items():
-            points[self.annotator_names.index(annotator), self.landmark_names.index(landmark)] = x, y
+        for mark, (x, y, _) in row.marks.items():
+            points[self._places[mark]] = x, y
         return points
+
+    @cached_property
+    def _places(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """(annotator, landmark) -> its place in ``annotations``."""
+        annotators, landmarks = enumerate(self.annotator_names), list(enumerate(self.landmark_names))
+        return {(annotator, name): (a, n) for a, annotator in annotators for n, name in landmarks}
 
 
 def read_table(path: Path, split_column: str) -> Table:
@@ -124,12 +131,18 @@ def _coordinate_pairs(header: list[str], taken: set[int | None], path: Path) -> 
     for index, name in enumerate(header):
         if index in taken:
             continue
-        if match := _NUMBERED.fullmatch(name.lower()):
-            numbered.setdefault(str(int(match[2])), {})[match[1]] = index
+        if match := _NUMBERED.fullmatch(name):
+            _add(numbered.setdefault(str(int(match[2])), {}), match[1].lower(), index, header, path)
         elif match := _NAMED.fullmatch(name):
-            named.setdefault(match[1], {})[match[2]] = index
-        elif match := re.fullmatch(r"(.+)_([XY])", name):
-            named.setdefault(match[1], {})[match[2].lower()] = index
+            _add(named.setdefault(match[1], {}), match[2].lower(), index, header, path)
+    if numbered and named:
+        first, second = (header[next(iter(next(iter(kind.values())).values()))] for kind in (numbered, named))
+        raise DataError(
+            f"found both numbered columns ({first!r}) and named ones ({second!r}), expected one kind: rename or remove "
+            "the others",
+            path,
+            1,
+        )
     found = dict(sorted(numbered.items(), key=lambda item: int(item[0]))) if numbered else named
     for pair in found.values():
         if len(pair) != 2:
@@ -145,13 +158,21 @@ def _coordinate_pairs(header: list[str], taken: set[int | None], path: Path) -> 
     return [(name, pair["x"], pair["y"]) for name, pair in found.items()]
 
 
+def _add(pair: dict[str, int], axis: str, index: int, header: list[str], path: Path) -> None:
+    """Note the column of one axis; x1, x01 and x_1 are the same one, of which all but the last would be lost."""
+    if axis in pair:
+        raise DataError(f"the columns {header[pair[axis]]!r} and {header[index]!r} are the same coordinate", path, 1)
+    pair[axis] = index
+
+
 def _records(text: str, path: Path) -> tuple[list[str], list[_Record]]:
     """Split into the header and (line, cells) for each row that is not empty."""
     first = next((line for line in text.split("\n") if line.strip()), "")
     if not first:
         raise DataError("the file is empty, expected a header line and one row for each image", path)
     separator = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text), delimiter=separator)
+    # Strict: else a quote that is never closed takes in all rows that follow.
+    reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
     header: list[str] = []
     records: list[_Record] = []
     try:
@@ -185,6 +206,7 @@ def _fill_wide(
     columns: _Columns, records: list[_Record], faults: list[DataError], path: Path
 ) -> _Filled:
     rows: dict[str, Row] = {}
+    marks = [((_SOLE_ANNOTATOR, name), x, y) for name, x, y in columns.pairs]  # one key each for all rows
     for line, cells in records:
         row = _row(columns, cells, line, path, faults)
         if row is None:
@@ -195,10 +217,10 @@ def _fill_wide(
             )
             continue
         rows[row.image] = row
-        for name, x, y in columns.pairs:
-            point = _point(cells[x], cells[y], name, line, path, faults)
+        for mark, x, y in marks:
+            point = _point(cells[x], cells[y], mark[1], line, path, faults)
             if point is not None:
-                row.marks[_SOLE_ANNOTATOR, name] = (*point, line)
+                row.marks[mark] = (*point, line)
     return rows, tuple(name for name, _, _ in columns.pairs), (_SOLE_ANNOTATOR,)
 
 
@@ -237,7 +259,7 @@ def _fill_long(
 def _in_order(names: Iterable[str]) -> tuple[str, ...]:
     """Numbers by value, names as they first appear."""
     names = list(names)
-    return tuple(sorted(names, key=int)) if all(re.fullmatch(r"\d+", n, re.ASCII) for n in names) else tuple(names)
+    return tuple(sorted(names, key=int)) if all(re.fullmatch(r"\d{1,9}", n, re.ASCII) for n in names) else tuple(names)
 
 
 def _row(columns: _Columns, cells: list[str], line: int, path: Path, faults: list[DataError]) -> Row | None:
@@ -313,7 +335,8 @@ def _point(
 
 
 def _shown(names: list[str]) -> str:
-    return ", ".join(names[:8]) + (f", ... ({len(names)} columns)" if len(names) > 8 else "")
+    shown = [name if name.isprintable() else repr(name) for name in names[:8]]
+    return ", ".join(shown) + (f", ... ({len(names)} columns)" if len(names) > 8 else "")
 
 
 def nearest_column(name: str, columns: Iterable[str]) -> str:

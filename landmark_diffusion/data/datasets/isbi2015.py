@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from landmark_diffusion.data.annotations_text import inside, outside_fault, parse_number, read_text
+from landmark_diffusion.data.annotations_text import inside, outside_fault, parse_number, read_text, split_pair
 from landmark_diffusion.data.checks import check_samples, root_folder
 from landmark_diffusion.data.datasets.base import NO_ANNOTATION, Finding, LandmarkDataset, Stage
 from landmark_diffusion.data.headers import read_headers
@@ -33,6 +33,7 @@ FULL_SIZE = (1935, 2400)
 _IMAGE_FOLDERS = ("cepha400", "RawImage", "")  # the public copy, the challenge's archive, images beside the annotations
 _ANNOTATION_FOLDERS = ("", "AnnotationsByMD")
 _TYPE_LINES = 8  # anatomical types behind the points, one integer each, in the challenge's archive
+_TYPE = re.compile(r"[+-]?\d+", re.ASCII)
 
 
 class Isbi2015Dataset(LandmarkDataset):
@@ -126,10 +127,14 @@ class Isbi2015Dataset(LandmarkDataset):
                 continue
             annotations = []
             for annotator, folder in ANNOTATOR_FOLDERS.items():
-                source = self._annotation_file(folder, path.stem, number)
-                if source is None:
+                sources = self._annotation_files(folder, path.stem, number)
+                if not sources:
                     faults.append(DataError(self._missing_annotation(annotator, folder, number), path))
                     continue
+                source = sources[0]
+                if len(sources) > 1:  # which one holds cannot be known
+                    message = f"the annotation of image {number:03d} is there twice, also as {source}"
+                    faults.append(DataError(f"{message}; keep one of them", sources[1]))
                 points, more = read_points(source, sizes.get(path))
                 faults += more
                 annotations.append(points)
@@ -139,15 +144,14 @@ class Isbi2015Dataset(LandmarkDataset):
 
     def _locate(self, sample: LandmarkSample, annotator: int, landmark: int) -> str:
         folder = ANNOTATOR_FOLDERS[self.annotator_names[annotator]]
-        path = self._annotation_file(folder, sample.image_id, int(sample.image_id))
-        return f"{path}:{landmark + 1}"
+        paths = self._annotation_files(folder, sample.image_id, int(sample.image_id))
+        return f"{paths[0]}:{landmark + 1}"
 
-    def _annotation_file(self, folder: str, stem: str, number: int) -> Path | None:
-        for parent in _ANNOTATION_FOLDERS:
-            for name in dict.fromkeys((stem, f"{number:03d}", str(number))):
-                if (path := self.root / parent / folder / f"{name}.txt").is_file():
-                    return path
-        return None
+    def _annotation_files(self, folder: str, stem: str, number: int) -> list[Path]:
+        """Files of one doctor for an image: more than one are a fault."""
+        names = dict.fromkeys((stem, f"{number:03d}", str(number)))
+        places = (self.root / parent / folder / f"{name}.txt" for parent in _ANNOTATION_FOLDERS for name in names)
+        return [path for path in places if path.is_file()]
 
     def _missing_annotation(self, annotator: str, folder: str, number: int) -> str:
         return (
@@ -204,7 +208,7 @@ def read_points(path: Path, size: tuple[int, int] | None = None) -> tuple[np.nda
     except DataError as error:
         return points, [error]
     lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    is_type = [re.fullmatch(r"[+-]?\d+", line) is not None for _, line in lines]
+    is_type = [_TYPE.fullmatch(line) is not None for _, line in lines]
     count = is_type.index(True) if True in is_type else len(lines)
     if fault := _count_fault(path, lines, count):
         return points, [fault]
@@ -227,7 +231,7 @@ def _count_fault(path: Path, lines: list[tuple[int, str]], count: int) -> DataEr
     if count != expected:
         line = lines[min(count, expected)][0] if min(count, expected) < len(lines) else after_last
         return DataError(f"found {count} points, expected {expected} lines x,y", path, line)
-    wrong = [number for number, line in rest if re.fullmatch(r"[+-]?\d+", line) is None]
+    wrong = [number for number, line in rest if _TYPE.fullmatch(line) is None]
     if wrong or len(rest) not in (0, _TYPE_LINES):
         line = wrong[0] if wrong else rest[0][0]
         return DataError(
@@ -239,7 +243,7 @@ def _count_fault(path: Path, lines: list[tuple[int, str]], count: int) -> DataEr
 
 
 def _parse_pair(line: str) -> tuple[float, float]:
-    fields = [field for field in re.split(r"[,\s]+", line) if field]
+    fields = split_pair(line)
     if len(fields) != 2:
         raise ValueError(f"found {line!r}, expected x,y")
     return parse_number(fields[0]), parse_number(fields[1])

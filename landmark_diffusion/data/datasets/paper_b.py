@@ -68,7 +68,10 @@ class PaperBDataset(LandmarkDataset):
         """Length in ``unit`` per original pixel (x, y) for an image of ``size``; ``points`` (N, 2), N = 0 if unread."""
 
     def samples(self, stage: Stage) -> list[LandmarkSample]:
-        """Samples of one stage by name; "predict" is the test part. Raises DataError on the first fault."""
+        """Samples of one stage by name; "predict" is the test part. Raises DataError on the first fault.
+
+        Warns of annotations without image and of images without annotation that are left out.
+        """
         images, faults = self._find_images()
         annotated = self._names_for_split()
         wanted = self._parts(images, annotated)["test" if stage == "predict" else stage]
@@ -86,7 +89,10 @@ class PaperBDataset(LandmarkDataset):
                 f"the first annotation {min(annotated, default='missing')}; expected the same names",
                 self.root,
             )
-        for message in ([f"{self.root}: {absent}"] if absent else []) + self._other_count(images, annotated):
+        if self.split == "all_train" and wanted:
+            absent = self._absent(images, annotated or (), "annotated images")
+        doubts = self._without_annotation(images, annotated) if self.labels and wanted else []
+        for message in ([f"{self.root}: {absent}"] if absent else []) + self._other_count(images, annotated) + doubts:
             warnings.warn(message, stacklevel=2)
         return samples
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,15 +32,22 @@ def read_points_json(path: str | Path) -> list[Detection]:
     _check_version(content, path)
     model = _take(content, "model", "a text", _is_text, path, "")
     images = _take(content, "images", "a list", _is_list, path, "")
-    return [_detection(image, model, path, f"images[{index}]") for index, image in enumerate(images)]
+    detections = [_detection(image, model, path, f"images[{index}]") for index, image in enumerate(images)]
+    _check_together(detections, path)
+    return detections
 
 
 def _parse(path: Path) -> Any:
     def refuse(word: str) -> NoReturn:
         raise ValueError(f"found {word}, which is no JSON")
 
+    def fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if twice := _repeated(key for key, _ in pairs):
+            raise ValueError(f"found the field {twice!r:.60} twice in one object")
+        return dict(pairs)
+
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse, object_pairs_hook=fields)
     except FileNotFoundError:
         raise DataError("no such file; `ldx detect IMAGES --model FILE --to json` writes points.json", path) from None
     except OSError as error:
@@ -70,6 +77,8 @@ def _detection(image: Any, model: str, path: Path, where: str) -> Detection:
 
     entries = take("landmarks", "a list", _is_list)
     landmarks = [_landmark(entry, path, f"{where}.landmarks[{index}]") for index, entry in enumerate(entries)]
+    if twice := _repeated(landmark["name"] for landmark in landmarks):
+        raise DataError(f"{where}.landmarks: found two landmarks of the name {twice!r:.60}", path)
     points = _column(landmarks, "point_px", (2,))
     spacing = take("spacing", "null or two numbers above 0", _or_null(_is_spacing))
     return Detection(
@@ -90,6 +99,25 @@ def _detection(image: Any, model: str, path: Path, where: str) -> Detection:
         model=model,
         settings=take("settings", "an object with fields", lambda v: isinstance(v, dict)),
     )
+
+
+def _check_together(detections: list[Detection], path: Path) -> None:
+    """Refuse two images of one name, and images without the landmarks of the first: one model finds the same in all."""
+    if twice := _repeated(each.name for each in detections):
+        raise DataError(f"found two images of the name {twice!r:.60}, expected names of their own", path)
+    for index, each in enumerate(detections):
+        if each.landmark_names != detections[0].landmark_names:
+            raise DataError(
+                f"images[{index}].landmarks: found {len(each.landmark_names)} landmarks that are not the "
+                f"{len(detections[0].landmark_names)} of images[0]; write the file again with `ldx detect`",
+                path,
+            )
+
+
+def _repeated(names: Iterable[str]) -> str | None:
+    """The first name that is there twice."""
+    seen: set[str] = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
 
 
 def _landmark(entry: Any, path: Path, where: str) -> dict[str, Any]:

@@ -1,0 +1,59 @@
+"""Out of memory: known by its many names, and answered with the settings that help, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "unable to allocate", "alloc_failed")
+"""Words of CUDA, torch's CPU allocator on Linux and on Windows, numpy, and cuBLAS."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that the GPU's or the machine's memory did not suffice."""
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(sign in text for sign in _SIGNS)
+
+
+def memory_message(error: BaseException, verb: str, config: Mapping[str, Any]) -> str:
+    """Say what to change, first what costs least, with the values of ``config`` (trainer, model, data) as they are."""
+    data, trainer = config.get("data") or {}, config.get("trainer") or {}
+    model = (config.get("model") or {}).get("init_args") or {}
+    if verb == "fit":
+        advice = [_smaller_batch(data, trainer), _checkpointing(model), f"{_precision(trainer)}, or {_size(data)}"]
+    else:
+        batch = data.get("eval_batch_size")
+        advice = [f"--data.eval_batch_size 1 (now {batch})", _precision(trainer), "--trainer.accelerator cpu, slower"]
+    lines = "".join(f"\n  {number}. {each}" for number, each in enumerate(advice, start=1))
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"ldx {verb}: out of memory ({reason}); checkpoints are as they were. What helps, in this order:{lines}"
+
+
+def _smaller_batch(data: Mapping[str, Any], trainer: Mapping[str, Any]) -> str:
+    batch, gathered = data.get("batch_size"), trainer.get("accumulate_grad_batches") or 1
+    if batch is None or batch < 2:
+        return f"data.batch_size is {batch} already"
+    half, more = batch // 2, -(-batch * gathered // (batch // 2))
+    return (
+        f"--data.batch_size {half} --trainer.accumulate_grad_batches {more} (now {batch} and {gathered}): "
+        "as many images an update, fewer at a time"
+    )
+
+
+def _checkpointing(model: Mapping[str, Any]) -> str:
+    if model.get("gradient_checkpointing"):
+        return "model.init_args.gradient_checkpointing is true already"
+    return "--model.init_args.gradient_checkpointing true (now false): the same weights, slower by about a third"
+
+
+def _precision(trainer: Mapping[str, Any]) -> str:
+    found = trainer.get("precision") or "32-true"
+    if str(found).startswith("bf16"):
+        return f"trainer.precision is {found} already"
+    return f"--trainer.precision bf16-mixed (now {found})"
+
+
+def _size(data: Mapping[str, Any]) -> str:
+    return f"smaller images with --data.size (now {list(data.get('size') or ())})"

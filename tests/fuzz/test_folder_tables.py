@@ -1,0 +1,121 @@
+"""The user's own CSV, wide or long: it is read to the point or refused by its line, whatever made it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from landmark_diffusion.data.datasets.folder import FolderDataset
+from tests.fuzz import table_oracle
+from tests.fuzz.harness import inputs, judge, lines_of
+from tests.fuzz.strategies import BAD_CELLS, Rows, mostly, spoilt_rows, text_files, valid_pairs
+
+SIZES = {"a.png": (64, 80), "b.png": (100, 50), "c.jpg": (64, 80)}
+BAD = (
+    *BAD_CELLS, "image", "id", "x1", "y1", "x01", "X_1", "x_1", "y_1", "x\u0661", "x" + "9" * 5000, "x0", "y0", "tip_x",
+    "tip_y", "Tip_Y", "base_x", "x", "y", "landmark", "annotator", "split", "spacing", "width", "height", "a", "a.png",
+    "b", "c.jpg", "train", "dev", "hold-out", "0.1", "0", "64", "80", "anna", "01", "\u0661", "/", ".", "./a.png",
+    "images/a.png", "x" * 300 + ".png", '"a.png"', '"b', "a\x00.png", "A.PNG", "note\n", '"two\nlines"', '""', '"a""b"',
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("own")
+    for name, size in SIZES.items():
+        Image.new("L", size).save(folder / name)
+    return folder
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> bytes:
+    points = {name: valid_pairs(draw(st.integers(0, 99)), 4, size) for name, size in SIZES.items()}
+    shown = {name: name if draw(st.booleans()) else name[0] for name in SIZES}
+    form = draw(st.sampled_from(("numbered", "numbered", "named", "long", "annotators")))
+    if form in ("numbered", "named"):
+        names = draw(st.sampled_from((["1", "2"], ["2", "1"], ["0", "10"]))) if form == "numbered" else ["tip", "base"]
+        pattern = draw(st.sampled_from(("{0}{1}", "{0}_{1}", "{0}0{1}"))) if form == "numbered" else "{1}_{0}"
+        rows: Rows = [["image", *(pattern.format(axis, name) for name in names for axis in "xy")]]
+        rows += [[shown[name], *points[name][0], *points[name][1]] for name in SIZES]
+    else:
+        who = ["anna", "bo"] if form == "annotators" else [""]
+        rows = [["image", *(["annotator"] if who[0] else []), "landmark", "x", "y"]]
+        rows += [
+            [shown[name], *([each] if each else []), mark, *points[name][2 * i + j]]
+            for name in SIZES for i, each in enumerate(who) for j, mark in enumerate(("1", "2"))
+        ]  # fmt: skip
+    for column in draw(st.lists(st.sampled_from(sorted(_MORE)), max_size=2, unique=True)):
+        for row in rows:
+            row += _MORE[column](next((file for file in SIZES if row[0] in (file, file[0])), None))
+    if draw(st.integers(0, 5)) == 5:
+        rows = [[f'"{cell}"' for cell in row] for row in rows]
+    rows = draw(spoilt_rows(rows, BAD))
+    return draw(text_files(rows, draw(mostly(",", ";", "\t", ", ", ",,"))))
+
+
+_MORE = {
+    "spacing": lambda file: ["0.25"] if file else ["spacing"],
+    "both": lambda file: ["0.2", "0.3"] if file else ["spacing_x", "spacing_y"],
+    "size": lambda file: [*map(str, SIZES[file])] if file else ["width", "height"],
+    "split": lambda file: [{"a": "train", "b": "Valid", "c": "TEST"}[file[0]]] if file else ["split"],
+    "note": lambda file: [f'"a note, on {file}"'] if file else ["note"],
+}
+
+
+@inputs(120, 3000)
+@given(data=tables())
+def test_no_table_gives_other_points_than_it_says(root: Path, data: bytes) -> None:
+    path = root / "points.csv"
+    path.write_bytes(data)
+
+    def read() -> dict[str, tuple]:
+        dataset = FolderDataset(root, val_fraction=0)
+        stages = {stage: dataset.samples(stage) for stage in ("train", "val", "test")}  # type: ignore[arg-type]
+        return {
+            sample.image_path.name: (stage, dataset, sample)  # type: ignore[union-attr]
+            for stage, samples in stages.items() for sample in samples
+        }  # fmt: skip
+
+    found = judge("folder: CSV", read, root, lines=lines_of(data))
+    try:
+        expected = table_oracle.read(data, SIZES)
+    except table_oracle.Wrong:
+        assert found is None
+        return
+    assert found is not None and found.keys() == expected.keys()
+    for name, said in expected.items():
+        stage, dataset, sample = found[name]
+        assert sample.spacing == said.spacing and sample.size == SIZES[name]
+        assert dataset.table.split_column is None or stage == said.part
+        known = np.isfinite(sample.annotations).all(-1)
+        assert np.isnan(sample.annotations[~known]).all()
+        points = {
+            (dataset.annotator_names[a], dataset.landmark_names[n]): tuple(sample.annotations[a, n])
+            for a, n in np.argwhere(known)
+        }
+        assert points == said.points
+
+
+@inputs(40, 500)
+@given(data=tables())
+def test_check_lists_the_faults_of_a_table_that_is_refused(root: Path, data: bytes) -> None:
+    (root / "points.csv").write_bytes(data)
+
+    def read() -> bool:
+        dataset = FolderDataset(root)
+        assert all(str(root) in finding.message for finding in dataset.check(decode=False))
+        faults = [finding for finding in dataset.check(decode=False) if finding.level == "error"]
+        try:
+            dataset.samples("train")
+        except Exception:
+            assert faults
+            raise
+        assert not faults
+        return True
+
+    judge("folder: check", read, root, lines=lines_of(data))

@@ -1,0 +1,105 @@
+"""Out of memory ends with what to change, by the names of the options and with their present values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from landmark_diffusion.runs.memory import is_out_of_memory, memory_message
+from tests.cli.conftest import folder, ldx  # noqa: F401
+from tests.cli.fakes import TinyModel
+
+CONFIG = {
+    "data": {"batch_size": 6, "eval_batch_size": 8, "size": [384, 480]},
+    "trainer": {"precision": "32-true", "accumulate_grad_batches": 1},
+    "model": {"init_args": {"gradient_checkpointing": False}},
+}
+CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of ...")
+LINUX = RuntimeError("[enforce fail at alloc_cpu.cpp:119] . DefaultCPUAllocator: can't allocate memory: you tried ...")
+WINDOWS = RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 38654705664 bytes.")
+CUBLAS = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+
+
+@pytest.mark.parametrize("error", [CUDA, LINUX, WINDOWS, CUBLAS, MemoryError()], ids=lambda error: str(error)[:12])
+def test_every_name_of_it_is_known(error: Exception) -> None:
+    assert is_out_of_memory(error)
+    assert "out of memory (" in memory_message(error, "fit", CONFIG)
+
+
+def test_the_machine_itself_says_it_in_words_we_know() -> None:
+    """Not recorded words: this torch's and this numpy's own."""
+    for ask in (lambda: torch.empty(2**60, dtype=torch.uint8), lambda: np.empty(2**60, dtype=np.uint8)):
+        with pytest.raises((RuntimeError, MemoryError)) as caught:
+            ask()
+        assert is_out_of_memory(caught.value)
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    for error in (RuntimeError("shape mismatch"), ValueError("out of memory"), KeyboardInterrupt()):
+        assert not is_out_of_memory(error)
+
+
+def test_three_settings_in_order_with_their_values() -> None:
+    text = memory_message(CUDA, "fit", CONFIG)
+    first, *advice = text.splitlines()
+    assert first.startswith("ldx fit: out of memory (CUDA out of memory. Tried to allocate 2.00 GiB.")
+    assert advice[0].startswith("  1. --data.batch_size 3 --trainer.accumulate_grad_batches 2 (now 6 and 1)")
+    assert advice[1].startswith("  2. --model.init_args.gradient_checkpointing true (now false)")
+    assert advice[2] == (
+        "  3. --trainer.precision bf16-mixed (now 32-true), or smaller images with --data.size (now [384, 480])"
+    )
+
+
+@pytest.mark.parametrize(
+    ("batch", "gathered", "half", "more"), [(6, 1, 3, 2), (3, 1, 1, 3), (5, 2, 2, 5), (2, 4, 1, 8)]
+)
+def test_the_smaller_batch_makes_updates_of_no_fewer_images(batch: int, gathered: int, half: int, more: int) -> None:
+    config = {"data": {"batch_size": batch}, "trainer": {"accumulate_grad_batches": gathered}}
+    found = memory_message(CUDA, "fit", config)
+    assert f"--data.batch_size {half} --trainer.accumulate_grad_batches {more} " in found
+    assert half * more >= batch * gathered
+
+
+def test_what_is_set_already_is_said() -> None:
+    config = {
+        "data": {"batch_size": 1, "size": (64, 80)},
+        "trainer": {"precision": "bf16-mixed", "accumulate_grad_batches": 4},
+        "model": {"init_args": {"gradient_checkpointing": True}},
+    }
+    text = memory_message(CUDA, "fit", config)
+    for said in ("batch_size is 1 already", "gradient_checkpointing is true already", "bf16-mixed already", "[64, 80]"):
+        assert said in text
+
+
+def test_measuring_has_settings_of_its_own() -> None:
+    text = memory_message(CUDA, "test", CONFIG)
+    assert "1. --data.eval_batch_size 1 (now 8)" in text and "checkpointing" not in text
+
+
+@pytest.mark.parametrize("error", [CUDA, LINUX, WINDOWS, MemoryError("no 3 GiB")], ids=lambda e: str(e)[:12])
+def test_fit_ends_with_the_message(
+    ldx: Callable[[str], int],  # noqa: F811
+    capfd: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(TinyModel, "training_step", fail)
+    assert ldx("fit --config tiny.yaml") == 1
+    told = capfd.readouterr().err
+    assert "error: ldx fit: out of memory" in told and "Traceback" not in told
+    assert "[8, 8]" in told
+
+
+def test_another_runtime_error_is_not_dressed_up(ldx: Callable[[str], int], monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    def fail(*_: object) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(TinyModel, "training_step", fail)
+    with pytest.raises(RuntimeError, match="mat1"):
+        ldx("fit --config tiny.yaml")
