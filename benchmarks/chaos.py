@@ -292,7 +292,7 @@ def parts_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
         "best score": checkpoint["callbacks"],
         "progress": {key: checkpoint[key] for key in ("global_step", "epoch", "loops", "row_to_log")},
     }
-    # Lightning's tally of validation batches begins anew with each start, and nothing reads it
+    # Lightning's tally of validation batches begins anew with each start; no weight depends on it
     parts["progress"]["loops"].get("fit_loop", {}).pop("epoch_loop.val_loop.batch_progress", None)
     return {name: part for name, part in parts.items() if part}
 

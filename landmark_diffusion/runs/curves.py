@@ -48,9 +48,13 @@ class _Rows(ExperimentWriter):
     def save(self) -> None:
         if not self.metrics:
             return
-        path = Path(self.metrics_file_path)
+        path, columns = Path(self.metrics_file_path), list(self.metrics_keys)
         if self._record_new_keys() or not path.is_file():
-            atomic_write_text(path, self._as_text(_read(path), header=True))
+            try:
+                atomic_write_text(path, self._as_text(_read(path), header=True))
+            except (OSError, UserError):
+                self.metrics_keys = columns  # those of the file, which is as it was
+                raise
         text, size = self._as_text(self.metrics), path.stat().st_size
         with writing(path):
             try:

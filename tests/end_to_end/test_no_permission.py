@@ -63,12 +63,11 @@ def test_weights_and_biases_offline_does_not_hide_the_message(disk: SmallDisk, h
     assert str(disk.folder / "run") in said
 
 
-def test_a_grid_tells_and_goes_on_when_it_may(
-    disk: SmallDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_grid_tells_and_goes_on_when_it_may(disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "CHILD", FAKE)
     monkeypatch.setattr(runner, "check_before", lambda plan, manifest: None)
-    config = write_config(tmp_path, draws=1, folder=str(disk.folder / "grid"))
+    (disk.folder / "few").mkdir()
+    config = write_config(disk.folder / "few", draws=1)
     with disk.locked():
-        assert str(disk.folder / "grid") in message(ldx("fewshot", "--config", str(config)))
+        assert str(disk.folder / "few" / "grid") in message(ldx("fewshot", "--config", str(config)))
     worked("fewshot", "--config", str(config))
