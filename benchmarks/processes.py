@@ -39,7 +39,7 @@ SAMPLES = ("--model.sample_every=3", "--model.sample_count=2", "--model.statisti
 METHODS: dict[str, tuple[str, ...]] = {
     "position": ("--config", "phantom_diffusion.yaml", *SMALL, *POSITION),
     "heatmap": ("--config", "phantom_diffusion_paper_a.yaml", *SMALL),
-    "finetune": ("--config", "ceph_finetune_small.yaml", *SMALL, *PHANTOM),
+    "finetune": ("--config", "ceph_finetune_small.yaml", *SMALL, *PHANTOM, "--data.samples_per_epoch=null"),
     "ddpm": ("--config", "phantom_ddpm_pretrain.yaml", *SMALL, *SAMPLES, "--snapshots=[]"),
 }
 CLASSES = {"position": "PositionDiffusionModule", "heatmap": "DiffusionHeatmapModule",
