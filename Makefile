@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 RUNS ?= runs
 TEST_OPTIONS ?=
 
+SPEED := augmentation detect full_size_step prediction_cost training_step
+TRUST := chaos processes limits
+
 SOURCES := pyproject.toml constraints.txt requirements-imgaug.txt
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
@@ -13,7 +16,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test slow fuzz check bench clean
+.PHONY: help setup setup-dev demo test slow fuzz check bench trust clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,15 +41,19 @@ test: $(INSTALLED_DEV) ## run the fast tests
 slow: $(INSTALLED_DEV) ## run the slow tests (real processes, long runs)
 	$(BIN)/python -m pytest -m slow $(TEST_OPTIONS)
 
-fuzz: $(INSTALLED_DEV) ## feed the readers 15,000 damaged tables, images and models, and count (minutes)
+fuzz: $(INSTALLED_DEV) ## feed the readers 17,000 damaged files, and run every attack of tests/security (minutes)
 	LDX_FUZZ=full $(BIN)/python -m pytest tests/fuzz $(TEST_OPTIONS)
+	$(BIN)/python -m pytest tests/security -m "slow or not slow" $(TEST_OPTIONS)
 
 check: $(INSTALLED_DEV) ## lint and check types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 bench: $(INSTALLED_DEV) ## compare speed with imgaug and diffusers, count the cost of a prediction
-	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for name in $(SPEED); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+trust: $(INSTALLED_DEV) ## kill runs, compare numbers of processes, 100,000 images, 10,000 steps: docs/reliability.md (an hour)
+	@for name in $(TRUST); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean: ## remove .venv and what tools left behind, but no runs
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

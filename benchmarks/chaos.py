@@ -1,6 +1,6 @@
 """Kill real ``ldx fit`` processes at random moments, continue them, and compare with a run that nothing disturbed.
 
-    python benchmarks/chaos.py [--kills 30] [--methods positions ...] [--seed 0] [--json out.json] [--folder DIR]
+    python benchmarks/chaos.py [--kills 30] [--methods positions ...] [--workers 2] [--seed 0] [--json out.json]
 
 For each method a tiny network learns phantoms with everything on that a resume could lose: moving average, dropout,
 gradient accumulation, a schedule, validation at the ends of epochs or within them, snapshots, 0 or 2 workers. One
@@ -17,7 +17,6 @@ a step that was run twice has to have logged the same twice. The exit status is 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import random
@@ -28,17 +27,21 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, Trainer
 from rich.console import Console
 from rich.table import Table
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+if str(REPOSITORY) not in sys.path:
+    sys.path.insert(0, str(REPOSITORY))
+
+from benchmarks.compare_runs import PARTS, Comparison  # noqa: E402
+
 PHASES = ("start-up", "training", "validation", "checkpoint write", "end")
 PHASE_FILE = "CHAOS_PHASE_FILE"
 LONGEST_S = 600.0
@@ -181,8 +184,7 @@ class Report:
     half_written: int = 0
     fell: Counter[str] = field(default_factory=Counter)
     updates: list[int] = field(default_factory=list)
-    differences: list[Difference] = field(default_factory=list)
-    compared: Counter[str] = field(default_factory=Counter)
+    comparison: Comparison = field(default_factory=Comparison)
     seconds: float = 0.0
 
 
@@ -221,10 +223,13 @@ def freeze_code(folder: Path) -> Path:
     return folder
 
 
-def torment(method: str, kills: int, steps: int, seed: int, folder: Path, code: Path = REPOSITORY) -> Report:
+def torment(
+    method: str, kills: int, steps: int, seed: int, folder: Path, code: Path = REPOSITORY, workers: int | None = None
+) -> Report:
     """Run ``method`` undisturbed, then kill and continue it ``kills`` times, and compare."""
     report, rng, began = Report(method), random.Random(f"{seed} {method}"), time.monotonic()
-    arguments = (*METHODS[method], f"--trainer.max_steps={steps}", f"--seed_everything={seed}")
+    loaders = () if workers is None else (f"--data.num_workers={workers}",)
+    arguments = (*METHODS[method], f"--trainer.max_steps={steps}", f"--seed_everything={seed}", *loaders)
     whole = Run(folder / "undisturbed", arguments, code)
     startup_s, training_s = time_undisturbed(whole)
     while report.kills < kills:
@@ -237,7 +242,7 @@ def torment(method: str, kills: int, steps: int, seed: int, folder: Path, code: 
         if not ended:
             run.finish(run.start())
         report.starts += run.starts
-        compare_runs(whole.folder, run.folder, report)
+        report.comparison.runs(whole.folder, run.folder)
     report.seconds = time.monotonic() - began
     return report
 
@@ -252,110 +257,7 @@ def time_undisturbed(run: Run) -> tuple[float, float]:
     return trained - began, time.monotonic() - trained
 
 
-# ---- comparison ------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Difference:
-    """One value that is not the undisturbed run's; ``size`` is the largest absolute difference, inf for other kinds."""
-
-    part: str
-    where: str
-    size: float
-
-
-def compare_runs(whole: Path, other: Path, report: Report) -> None:
-    """Compare all checkpoints and the joined curves of two run folders, into ``report``."""
-    names = [{path.name for path in (folder / "checkpoints").iterdir()} for folder in (whole, other)]
-    report.differences += [Difference("files", name, float("inf")) for name in sorted(names[0] ^ names[1])]
-    for name in sorted(names[0] & names[1]):
-        report.compared["files"] += 1
-        pair = [parts_of(torch.load(f / "checkpoints" / name, weights_only=True)) for f in (whole, other)]
-        for part in pair[0].keys() | pair[1].keys():
-            report.compared[part] += count_values(pair[0].get(part))
-            found = differences(pair[0].get(part), pair[1].get(part), name)
-            report.differences += [Difference(part, where, size) for where, size in found]
-    curves = joined_curves(whole / "logs")
-    report.compared["curves"] += len(curves)
-    found = differing_points(curves, joined_curves(other / "logs"))
-    report.differences += [Difference("curves", where, size) for where, size in found]
-
-
-def parts_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Sort what a checkpoint holds into the parts of the table; under ``state_dict`` lies the moving average."""
-    averaged = "current_model_state" in checkpoint
-    parts = {
-        "weights": checkpoint["current_model_state" if averaged else "state_dict"],
-        "EMA": {key: checkpoint[key] for key in ("state_dict", "averaging_state") if averaged},
-        "optimiser": checkpoint["optimizer_states"],
-        "schedule": [checkpoint["lr_schedulers"], checkpoint.get("reduce_lr_on_plateau")],
-        "best score": checkpoint["callbacks"],
-        "progress": {key: checkpoint[key] for key in ("global_step", "epoch", "loops", "row_to_log")},
-    }
-    # Lightning's tally of validation batches begins anew with each start; no weight depends on it
-    parts["progress"]["loops"].get("fit_loop", {}).pop("epoch_loop.val_loop.batch_progress", None)
-    return {name: part for name, part in parts.items() if part}
-
-
-def differences(a: Any, b: Any, where: str = "") -> Iterator[tuple[str, float]]:
-    """Yield where two nested states differ in any bit, and by how much."""
-    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
-        if (a.dtype, a.shape) != (b.dtype, b.shape):
-            yield where, float("inf")
-        elif a.contiguous().numpy().tobytes() != b.contiguous().numpy().tobytes():
-            yield where, float((a.double() - b.double()).abs().max())
-    elif isinstance(a, dict) and isinstance(b, dict):
-        yield from ((f"{where}/{key}", float("inf")) for key in sorted(map(str, a.keys() ^ b.keys())))
-        for key in a.keys() & b.keys():
-            yield from differences(a[key], b[key], f"{where}/{key}")
-    elif isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)) and len(a) == len(b):
-        for i, (x, y) in enumerate(zip(a, b, strict=True)):
-            yield from differences(x, y, f"{where}/{i}")
-    elif isinstance(a, float) and isinstance(b, float):
-        if a.hex() != b.hex():
-            yield where, abs(a - b)
-    elif type(a) is not type(b) or a != b:
-        yield where, float("inf")
-
-
-def count_values(state: Any) -> int:
-    """Count the numbers in a nested state."""
-    if isinstance(state, torch.Tensor):
-        return state.numel()
-    if isinstance(state, (dict, list, tuple)):
-        return sum(map(count_values, state.values() if isinstance(state, dict) else state))
-    return 1
-
-
-Curves = dict[tuple[int, str], list[str]]
-"""(step, name) -> the values logged for it, as written, in all starts of a run."""
-
-
-def joined_curves(logs: Path) -> Curves:
-    """Read the curves of all starts of a run."""
-    curves: Curves = {}
-    for path in sorted(logs.glob("version_*/metrics.csv")):
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                for name, value in row.items():
-                    if name != "step" and value:
-                        curves.setdefault((int(row["step"]), name), []).append(value)
-    return curves
-
-
-def differing_points(whole: Curves, other: Curves) -> Iterator[tuple[str, float]]:
-    """Yield each point that is missing, that only the disturbed run has, or that was logged with another value."""
-    for step, name in sorted(whole.keys() | other.keys()):
-        wanted, found = set(whole.get((step, name), ())), set(other.get((step, name), ()))
-        if wanted and found and wanted != found:
-            yield f"{name} at step {step}", max(abs(float(a) - float(b)) for a in wanted for b in found)
-        elif wanted != found:
-            yield f"{name} at step {step} {'is missing' if wanted else 'is new'}", float("inf")
-
-
 # ---- tables ----------------------------------------------------------------------------------------------------------
-
-PARTS = ("files", "weights", "EMA", "optimiser", "schedule", "best score", "progress", "curves")
 
 
 def table_rows(reports: Sequence[Report]) -> list[list[str]]:
@@ -368,9 +270,9 @@ def table_rows(reports: Sequence[Report]) -> list[list[str]]:
         row += [report.half_written, f"{updates[0]} to {updates[-1]}" if updates else "-"]
         row += [report.fell[phase] for phase in PHASES]
         for part in PARTS:
-            sizes = [found.size for found in report.differences if found.part == part]
+            sizes = [found.size for found in report.comparison.differences if found.part == part]
             row.append(f"{len(sizes)} ({max(sizes):.2g})" if sizes else 0)
-        rows.append([*map(str, row), f"{sum(report.compared.values()):,}", f"{report.seconds:.0f}"])
+        rows.append([*map(str, row), f"{sum(report.comparison.compared.values()):,}", f"{report.seconds:.0f}"])
     return rows
 
 
@@ -389,7 +291,9 @@ def show(console: Console, reports: Sequence[Report]) -> None:
 
 def as_record(report: Report) -> dict[str, Any]:
     """Give a report as JSON can hold it, which knows no infinity."""
-    return vars(report) | {"differences": [vars(found) | {"size": f"{found.size:.3g}"} for found in report.differences]}
+    compared, found = report.comparison.compared, report.comparison.differences
+    record = {name: value for name, value in vars(report).items() if name != "comparison"}
+    return record | {"compared": compared, "differences": [vars(each) | {"size": f"{each.size:.3g}"} for each in found]}
 
 
 def main() -> int:
@@ -397,6 +301,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=30, help="a method")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--workers", type=int, help="processes that load images, in place of each method's 0 or 2")
     parser.add_argument("--steps", type=int, default=150, help="updates of a run")
     parser.add_argument("--seed", type=int, default=0, help="of the training and of the kills' moments")
     parser.add_argument("--json", type=Path, help="also write the reports to this file")
@@ -407,13 +312,16 @@ def main() -> int:
         folder = (options.folder or Path(temporary)).resolve()
         code = freeze_code(folder / "code")
         for method in options.methods:
-            reports.append(torment(method, options.kills, options.steps, options.seed, folder / method, code))
+            report = torment(
+                method, options.kills, options.steps, options.seed, folder / method, code, options.workers
+            )
+            reports.append(report)
             show(console, reports)
-            for found in reports[-1].differences[:20]:
+            for found in reports[-1].comparison.differences[:20]:
                 print(f"{method}: {found.part}: {found.where}: {found.size:.3g}", flush=True)
             if options.json:
                 options.json.write_text(json.dumps([as_record(report) for report in reports], indent=2) + "\n")
-    return int(any(report.differences for report in reports))
+    return int(any(report.comparison.differences for report in reports))
 
 
 if __name__ == "__main__":

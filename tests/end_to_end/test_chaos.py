@@ -12,7 +12,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmarks.chaos import METHODS, Report, Run, compare_runs, show, table_rows, torment
+from benchmarks.chaos import METHODS, Report, Run, show, table_rows, torment
+from benchmarks.compare_runs import Comparison
 from landmark_diffusion.runs.loggers import make_loggers
 from landmark_diffusion.runs.stopping import StopRequested
 from tests.runs.tiny import RunFolder, StopAt, TinyData, TinyModule, tiny_trainer
@@ -46,10 +47,10 @@ def made_up(folder: Path) -> Path:
 
 
 def found(whole: Path, other: Path) -> list[tuple[str, str]]:
-    report = Report("made up")
-    compare_runs(whole, other, report)
-    assert report.compared["weights"] == 6 and report.compared["curves"] == 8
-    return [(difference.part, difference.where) for difference in report.differences]
+    comparison = Comparison()
+    comparison.runs(whole, other)
+    assert comparison.compared["weights"] == 6 and comparison.compared["curves"] == 8
+    return [(difference.part, difference.where) for difference in comparison.differences]
 
 
 def one_bit(checkpoint: dict[str, Any], key: str) -> None:
@@ -86,9 +87,9 @@ def test_a_changed_bit_is_found_in_its_part(tmp_path: Path, change: str) -> None
 def test_a_checkpoint_too_few_is_found(tmp_path: Path) -> None:
     whole, other = made_up(tmp_path / "a"), made_up(tmp_path / "b")
     shutil.copy(whole / "checkpoints" / "last.ckpt", whole / "checkpoints" / "best.ckpt")
-    report = Report("made up")
-    compare_runs(whole, other, report)
-    assert [(d.part, d.where) for d in report.differences] == [("files", "best.ckpt")]
+    comparison = Comparison()
+    comparison.runs(whole, other)
+    assert [(d.part, d.where) for d in comparison.differences] == [("files", "best.ckpt")]
 
 
 def test_curves_of_two_starts_are_joined(tmp_path: Path) -> None:
@@ -139,9 +140,9 @@ def test_a_stop_loses_no_row_of_the_curves(tmp_path: Path, options: dict[str, in
     whole = train(tmp_path / "whole", max_epochs=3, **options)
     folder = train(tmp_path / "stopped", stop_at, max_epochs=3, **options)
     train(folder, ckpt=RunFolder(folder).last(), max_epochs=3, **options)
-    report = Report("tiny")
-    compare_runs(whole, folder, report)
-    assert report.differences == [] and report.compared["curves"] > 20
+    comparison = Comparison()
+    comparison.runs(whole, folder)
+    assert comparison.differences == [] and comparison.compared["curves"] > 20
 
 
 @pytest.mark.parametrize("stops", [(5, 7), (5, 15)], ids=["within the next epoch", "at the end of a later one"])
@@ -151,9 +152,9 @@ def test_a_run_stopped_at_the_end_of_an_epoch_can_be_stopped_again(tmp_path: Pat
     whole, folder = train(tmp_path / "whole", **options), tmp_path / "stopped"
     for stop_at in (*stops, None):
         train(folder, stop_at, RunFolder(folder).last(), **options)
-    report = Report("tiny")
-    compare_runs(whole, folder, report)
-    assert report.differences == []
+    comparison = Comparison()
+    comparison.runs(whole, folder)
+    assert comparison.differences == []
 
 
 def test_a_run_goes_on_exactly_from_a_snapshot_where_a_validation_was_due(tmp_path: Path) -> None:
@@ -165,9 +166,9 @@ def test_a_run_goes_on_exactly_from_a_snapshot_where_a_validation_was_due(tmp_pa
     with pytest.warns(UserWarning, match=r"step_5\.ckpt is taken instead"):
         start = RunFolder(folder).last()
     train(folder, ckpt=start, max_epochs=3)
-    report = Report("tiny")
-    compare_runs(whole, folder, report)
-    assert report.differences == []
+    comparison = Comparison()
+    comparison.runs(whole, folder)
+    assert comparison.differences == []
 
 
 def test_the_table_counts_differences_and_tells_the_largest(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -176,7 +177,7 @@ def test_the_table_counts_differences_and_tells_the_largest(tmp_path: Path, caps
     content["current_model_state"]["w"][1] += 0.25
     torch.save(content, other / "checkpoints" / "last.ckpt")
     report = Report("made up", kills=3, starts=4, rounds=1)
-    compare_runs(whole, other, report)
+    report.comparison.runs(whole, other)
     heading, row = table_rows([report])
     cells = dict(zip(heading, row, strict=True))
     assert (cells["kills"], cells["restarts"], cells["weights"], cells["EMA"]) == ("3", "3", "1 (0.25)", "0")
@@ -188,12 +189,12 @@ def test_the_table_counts_differences_and_tells_the_largest(tmp_path: Path, caps
 def test_a_run_killed_three_times_ends_as_the_undisturbed_one(tmp_path: Path) -> None:
     report = torment("pretraining", kills=3, steps=40, seed=1, folder=tmp_path)
     assert report.kills == 3 and report.starts >= 4
-    assert report.differences == []
-    assert report.compared["files"] >= 4  # best, last and two snapshots
+    assert report.comparison.differences == []
+    assert report.comparison.compared["files"] >= 4  # best, last and two snapshots
     run = Run(tmp_path / "killed_1", (*METHODS["pretraining"], "--trainer.max_steps=40", "--seed_everything=1"))
     (run.folder / "checkpoints" / "last.ckpt").write_bytes(b"")  # as a full disk leaves it
     run.finish(run.start())
     assert "is taken instead" in (run.folder / "start_1.log").read_text()
-    again = Report("pretraining")
-    compare_runs(tmp_path / "undisturbed", run.folder, again)
+    again = Comparison()
+    again.runs(tmp_path / "undisturbed", run.folder)
     assert again.differences == []
