@@ -14,7 +14,7 @@ from landmark_diffusion.errors import UserError
 from landmark_diffusion.methods.base import SPREADS
 from landmark_diffusion.prediction.detector import Detector
 from landmark_diffusion.prediction.model import build_module
-from landmark_diffusion.runs.checkpoint import read_checkpoint
+from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
 from landmark_diffusion.runs.model_facts import ModelFacts
 
 Setting = tuple[int | None, int | None]

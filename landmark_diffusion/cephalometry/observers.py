@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -82,10 +82,13 @@ def with_model(doctors: Observers, samples: Sequence[LandmarkSample], detections
     Detections belong to images by name, else by the stem of their path. Raises UserError where none belongs to any, or
     one is of another size than its image.
     """
+    named = _grouped((each.name, each) for each in detections)
+    called = _grouped((Path(each.path).stem, each) for each in detections)
     found: dict[int, Detection] = {}
     for place, sample in enumerate(samples):
-        if (detection := _belonging(sample, detections)) is not None:
-            found[place] = detection
+        own = named.get(sample.image_id) or called.get(sample.image_id)
+        if own:
+            found[place] = _belonging(sample, own)
     if not found:
         raise UserError(
             f"none of the {len(detections)} images of the points (the first is {detections[0].name!r}) is one of the "
@@ -109,11 +112,16 @@ def pairs(observers: Observers) -> list[tuple[str, str]]:
     return [*combinations(doctors, 2), *with_them]
 
 
-def _belonging(sample: LandmarkSample, detections: Sequence[Detection]) -> Detection | None:
-    own = [each for each in detections if each.name == sample.image_id]
-    own = own or [each for each in detections if Path(each.path).stem == sample.image_id]
-    if not own:
-        return None
+def _grouped(pairs: Iterable[tuple[str, Detection]]) -> dict[str, list[Detection]]:
+    """Detections by their key: looking through all of them for each image would take 20 s for 5,000."""
+    found: dict[str, list[Detection]] = {}
+    for key, detection in pairs:
+        found.setdefault(key, []).append(detection)
+    return found
+
+
+def _belonging(sample: LandmarkSample, own: Sequence[Detection]) -> Detection:
+    """The one detection of an image; raises UserError where there are several, or it is of another size."""
     if len(own) > 1:
         raise UserError(f"image {sample.image_id} is {len(own)} times among the points; expected once")
     if own[0].size != sample.size:

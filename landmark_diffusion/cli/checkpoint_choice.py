@@ -10,6 +10,7 @@ from landmark_diffusion.errors import UserError
 from landmark_diffusion.runs.folder import RunFolder
 from landmark_diffusion.runs.model_file import SUFFIX, is_model_file
 from landmark_diffusion.runs.say import say
+from landmark_diffusion.runs.slurm import restarted_job
 
 RUNS = Path("runs")
 
@@ -29,7 +30,7 @@ def choose_checkpoint(verb: str, run: RunFolder, asked: str | None, overwrite: b
     """
     if verb == "fit":
         return _choose_for_fit(run, asked, overwrite)
-    found = _find(run, asked) if asked else run.best() or run.last()
+    found = _find(verb, run, asked) if asked else run.best() or run.last()
     if found is None:
         raise UserError(
             f"ldx {verb}: no whole checkpoint in the run folder {run.path}, and untrained weights are not worth "
@@ -41,6 +42,15 @@ def choose_checkpoint(verb: str, run: RunFolder, asked: str | None, overwrite: b
 
 
 def _choose_for_fit(run: RunFolder, asked: str | None, overwrite: bool) -> Path | None:
+    job = restarted_job(run.checkpoints) if asked is None else None
+    if job and (found := run.last()) is not None:
+        if overwrite:
+            raise UserError(
+                f"--overwrite: SLURM restarted job {job}, and what it trained would be discarded ({run.describe()}). "
+                "Leave --overwrite out of the job's script: a restarted job goes on by itself"
+            )
+        say(f"fit: SLURM restarted job {job}: continuing from {found}")
+        return found
     if asked is None:
         if not overwrite:
             run.refuse_overwrite()
@@ -49,7 +59,7 @@ def _choose_for_fit(run: RunFolder, asked: str | None, overwrite: bool) -> Path 
         raise UserError("--ckpt_path continues a run and --overwrite discards it: give one of the two")
     if is_model_file(asked):
         raise refuse_training(asked)
-    found = _find(run, asked)
+    found = _find("fit", run, asked)
     if run.has_checkpoint() and found.resolve().parent != run.checkpoints.resolve():
         raise UserError(
             f"--ckpt_path {asked} belongs to another run, and the run folder {run.path} already holds checkpoints, "
@@ -59,14 +69,11 @@ def _choose_for_fit(run: RunFolder, asked: str | None, overwrite: bool) -> Path 
     return found
 
 
-def _find(run: RunFolder, asked: str) -> Path:
+def _find(verb: str, run: RunFolder, asked: str) -> Path:
     if asked in ("last", "best"):
         found = run.last() if asked == "last" else run.best()
         if found is None:
-            raise UserError(
-                f"--ckpt_path {asked}: no whole checkpoint in the run folder {run.path}; "
-                "leave --ckpt_path out to start afresh, or name the run with --run_folder." + _other_runs(run)
-            )
+            raise UserError(_nothing_whole(verb, run, asked))
         return found
     path = Path(asked)
     if not path.is_file():
@@ -75,6 +82,20 @@ def _find(run: RunFolder, asked: str) -> Path:
         known = sorted({str(p) for p in beside if p.suffix in (".ckpt", SUFFIX)})
         raise UserError(f"--ckpt_path {asked}: no such file.{did_you_mean(asked, ['last', 'best', *known])}")
     return path
+
+
+def _nothing_whole(verb: str, run: RunFolder, asked: str) -> str:
+    """Say what works where ``last`` or ``best`` names no whole checkpoint."""
+    message = f"--ckpt_path {asked}: no whole checkpoint in the run folder {run.path}; "
+    if asked == "best" and run.last() is not None:
+        return f"--ckpt_path best: no whole best.ckpt in the run folder {run.path}; --ckpt_path last has another one"
+    if verb != "fit":
+        return f"{message}train first, name a file, or name the run with --run_folder.{_other_runs(run)}"
+    if run.has_checkpoint():
+        message += f"there is {run.describe()}. Give --overwrite true in place of --ckpt_path to discard that and "
+    else:
+        message += "leave --ckpt_path out to "
+    return f"{message}start afresh, or name the run with --run_folder.{_other_runs(run)}"
 
 
 def _other_runs(run: RunFolder) -> str:

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.methods.pretrained import as_lists
-from landmark_diffusion.runs.checkpoint import read_checkpoint
+from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
 from landmark_diffusion.runs.model_file import FACTS_KEY
 
 INTERNAL = ("_instantiator", "_class_path")

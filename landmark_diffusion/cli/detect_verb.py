@@ -62,15 +62,25 @@ def detect_files(
     detector: Detector, paths: Sequence[Path], names: Sequence[str], writers: Sequence[Writer],
     options: argparse.Namespace,
 ) -> list[Path]:  # fmt: skip
-    """Run all files with a bar, naming those that cannot be used, which are returned."""
+    """Run all files with a bar, naming those that cannot be used, which are returned.
+
+    Raises UserError where the memory does not suffice.
+    """
     from landmark_diffusion.cli.entry import print_error
     from landmark_diffusion.prediction.batch import detect_all
+    from landmark_diffusion.runs.memory import detection_memory_message, is_out_of_memory
 
-    with progress(len(paths), "detect") as advance:
-        return detect_all(
-            detector, paths, names, writers, spacing=options.spacing, batch_size=options.batch_size,
-            tell=lambda error: print_error(UserError(" ".join(str(error).split()))), advance=advance,
-        )  # fmt: skip
+    try:
+        with progress(len(paths), "detect") as advance:
+            return detect_all(
+                detector, paths, names, writers, spacing=options.spacing, batch_size=options.batch_size,
+                tell=lambda error: print_error(UserError(" ".join(str(error).split()))), advance=advance,
+            )  # fmt: skip
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        device = str(detector.device)
+        raise UserError(detection_memory_message(error, options.batch_size, device)) from error
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -49,7 +49,7 @@ def _export_model(options: argparse.Namespace) -> int:
         )
     from landmark_diffusion.files import atomic_write_text
     from landmark_diffusion.prediction.card import model_card
-    from landmark_diffusion.runs.checkpoint import read_checkpoint
+    from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
     from landmark_diffusion.runs.model_file import read_facts, write_model_file
 
     content = read_checkpoint(checkpoint)
@@ -79,9 +79,9 @@ def _export_networks(options: argparse.Namespace) -> int:
 
         model = read_model_file(source)
         facts, weights = model.facts, model.weights
-        module = build_module(facts.class_path, facts.model, source)
+        module = build_module(facts.class_path, facts.model, source, weights)
     else:
-        from landmark_diffusion.runs.checkpoint import read_checkpoint
+        from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
 
         content = read_checkpoint(source)
         weights = content["state_dict"]
@@ -137,7 +137,7 @@ def _gather(
     facts = gather_facts(checkpoint, content, config, metrics, note)
     if facts.precision is None:
         print("no config.yaml beside the checkpoint: the precision is unknown, and a test takes 32-true")
-    return facts, _check_loads(checkpoint, facts)
+    return facts, _check_loads(checkpoint, facts, content["state_dict"])
 
 
 def _metrics(checkpoint: Path, content: dict[str, Any], run: Path | None, asked: str | None) -> dict[str, Any] | None:
@@ -161,13 +161,13 @@ def _metrics(checkpoint: Path, content: dict[str, Any], run: Path | None, asked:
     return metrics
 
 
-def _check_loads(checkpoint: Path, facts: ModelFacts) -> LandmarkModule:
+def _check_loads(checkpoint: Path, facts: ModelFacts, weights: Mapping[str, Any]) -> LandmarkModule:
     """Build the model from its facts; raises UserError where it is none of landmarks or its weights would not fit."""
     from landmark_diffusion.cli.compatibility import check_compatible, read_content
     from landmark_diffusion.prediction.gather import without_places
     from landmark_diffusion.prediction.model import build_module
 
-    model = build_module(facts.class_path, facts.model, checkpoint)
+    model = build_module(facts.class_path, facts.model, checkpoint, weights)
     content = read_content(checkpoint)
     content = replace(content, hparams=without_places(content.hparams))  # they are left out, which is no difference
     check_compatible(content, model, None, resume=False)

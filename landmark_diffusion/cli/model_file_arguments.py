@@ -1,4 +1,4 @@
-"""``ldx test x.ldx``: an exported model as an argument stands for its config and its weights. Needs no torch."""
+"""``ldx test x.ldx``: an exported model as an argument stands for its config and its weights."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from landmark_diffusion.errors import UserError
+from landmark_diffusion.runs.model_facts import ModelFacts
 from landmark_diffusion.runs.model_file import is_model_file, read_facts
 
 _FOLDER = "ldx_model_"
@@ -22,7 +23,7 @@ def expanded_model_file(verb: str, arguments: list[str]) -> Iterator[list[str]]:
     The config comes first, so that further configs and options override it. It is a file while the block runs, named
     as the model, from which the run folder takes its name, and so that options and processes of several devices find
     it as any other config. Without such an argument they are yielded as they are. Raises UserError for a file that is
-    no whole model, for two of them, and for fit.
+    no whole model or asks for a network much larger than its weights, for two of them, and for fit.
     """
     places = [place for place in range(len(arguments)) if _is_model(arguments, place)]
     if not places:
@@ -35,6 +36,7 @@ def expanded_model_file(verb: str, arguments: list[str]) -> Iterator[list[str]]:
     if len(places) > 1 or any(argument.partition("=")[0] == "--ckpt_path" for argument in rest):
         raise UserError(f"ldx {verb}: found {path} beside another model or --ckpt_path, expected one of them")
     facts = read_facts(path)
+    _check_network(facts, path)
     with tempfile.TemporaryDirectory(prefix=_FOLDER) as folder:
         config = Path(folder) / f"{Path(path).stem}.yaml"
         config.write_text(yaml.safe_dump(facts.config(), sort_keys=False), encoding="utf-8")
@@ -60,6 +62,16 @@ def refuse_training(path: str | Path) -> UserError:
         f"ldx fit: {path} is an exported model: it holds the weights of a prediction and no state of the optimiser, so "
         "no training can go on from it. Continue from its run's checkpoint (`--ckpt_path last`), or begin a new run"
     )
+
+
+def _check_network(facts: ModelFacts, path: str) -> None:
+    """Refuse a network much larger than the file, since the verb builds it before it puts the weights in."""
+    from landmark_diffusion.prediction.model import landmark_methods
+    from landmark_diffusion.prediction.network_size import check_network_size
+
+    method = landmark_methods().get(facts.class_path)
+    if method is not None:
+        check_network_size(method, facts.model, Path(path).stat().st_size // 2, path)  # a weight has 2 bytes or more
 
 
 def _is_model(arguments: list[str], place: int) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lightning.fabric.utilities.seed import pl_worker_init_function
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
@@ -181,6 +183,7 @@ class LandmarkDataModule(LightningDataModule):
             batch_size=self.batch_size,
             sampler=sampler,
             num_workers=self.num_workers,
+            worker_init_fn=_start_worker,
             persistent_workers=self.num_workers > 0,
             drop_last=False,
         )
@@ -239,7 +242,10 @@ class LandmarkDataModule(LightningDataModule):
         if not len(dataset):
             return []
         sampler = EvalSampler(len(dataset), rank=self._rank, world_size=self._world)
-        return DataLoader(dataset, batch_size=self.eval_batch_size, sampler=sampler, num_workers=self.num_workers)
+        return DataLoader(
+            dataset, batch_size=self.eval_batch_size, sampler=sampler, num_workers=self.num_workers,
+            worker_init_fn=_start_worker,
+        )  # fmt: skip
 
     @property
     def _rank(self) -> int:
@@ -250,6 +256,13 @@ class LandmarkDataModule(LightningDataModule):
         return self.trainer.world_size if self.trainer is not None else 1
 
 
+def _start_worker(worker: int) -> None:
+    """Keep Python's search for garbage from writing to, and so copying, all that a worker has from its parent."""
+    gc.freeze()
+    if int(os.environ.get("PL_SEED_WORKERS", "0")):  # Lightning seeds the workers itself where they have no function
+        pl_worker_init_function(worker)
+
+
 def keep_images(samples: list[LandmarkSample], wanted: list[str] | None) -> list[LandmarkSample]:
     """Keep the samples of the wanted images, in the samples' order; None keeps all.
 
@@ -257,13 +270,14 @@ def keep_images(samples: list[LandmarkSample], wanted: list[str] | None) -> list
     """
     if wanted is None:
         return samples
-    known = [sample.image_id for sample in samples]
+    known = dict.fromkeys(sample.image_id for sample in samples)
     for image_id in wanted:
         if image_id not in known:
             raise UserError(
                 f"data.train_images: {image_id!r} is not among the {len(known)} training images of this split "
-                f"({', '.join(known[:3])}{', ...' if len(known) > 3 else ''})"
+                f"({', '.join(list(known)[:3])}{', ...' if len(known) > 3 else ''})"
             )
-    if not wanted or len(set(wanted)) < len(wanted):
+    chosen = set(wanted)
+    if not wanted or len(chosen) < len(wanted):
         raise UserError(f"data.train_images: found {wanted}, expected at least one image, each once")
-    return [sample for sample in samples if sample.image_id in set(wanted)]
+    return [sample for sample in samples if sample.image_id in chosen]

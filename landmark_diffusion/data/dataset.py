@@ -13,6 +13,7 @@ from landmark_diffusion.data.cache import ImageCache
 from landmark_diffusion.data.datasets.base import LandmarkDataset
 from landmark_diffusion.data.geometry import Frame, ResizeMode
 from landmark_diffusion.data.sample import LandmarkSample
+from landmark_diffusion.data.samples import CompactSamples
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.runs.keys import sample_seed
 
@@ -41,8 +42,10 @@ class LandmarkTorchDataset(Dataset):
         target_points: str = "mean",
         seed: int = 0,
     ) -> None:
-        self.source, self.samples, self.cache = source, list(samples), cache
-        self.frames = [Frame.fit(sample.size, size, resize) for sample in self.samples]
+        self.source, self.samples, self.cache = source, CompactSamples(samples), cache
+        sizes = [sample.size for sample in samples]
+        frames = {each: Frame.fit(each, size, resize) for each in set(sizes)}  # one object for all of a size
+        self.frames = [frames[each] for each in sizes]
         self.size, self.recipe, self.target_points, self.seed = size, recipe, target_points, seed
         self._memory: dict[int, np.ndarray] | None = (
             {} if len(self.samples) * size[0] * size[1] <= MEMORY_LIMIT else None

@@ -161,7 +161,7 @@ def _content(job: Job, found: dict[str, Any]) -> dict[str, Any]:
 def _updates(pretrained: str | None) -> int | None:
     if pretrained is None:
         return None
-    from landmark_diffusion.runs.checkpoint import read_checkpoint
+    from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
 
     return int(read_checkpoint(pretrained)["global_step"])
 

@@ -83,10 +83,11 @@ class Claim:
         """Give the cell back, "stopped" or "failed"; without ``how`` it is finished and the claims are removed."""
         self._ended.set()
         self._thread.join()
-        if how and not self.lost:
-            _write(self.path, Holder(**{**vars(self.holder), "released": how}))
-        for path in () if how else self.path.parent.glob("claim-*"):
-            path.unlink(missing_ok=True)
+        with suppress(OSError):  # a full disk: the claim ends with this process too, and a result counts more
+            if how and not self.lost:
+                _write(self.path, Holder(**{**vars(self.holder), "released": how}))
+            for path in () if how else self.path.parent.glob("claim-*"):
+                path.unlink(missing_ok=True)
 
     def _keep(self, beat: float) -> None:
         while not self._ended.wait(beat):
@@ -145,14 +146,22 @@ def _make(path: Path, holder: Holder) -> bool:
         except FileExistsError:
             return False
         except OSError:  # a file system without links
-            try:
-                with path.open("x", encoding="utf-8") as file:
-                    file.write(json.dumps(vars(holder)) + "\n")
-            except FileExistsError:
-                return False
+            return _make_in_place(path, holder)
         return True
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _make_in_place(path: Path, holder: Holder) -> bool:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(json.dumps(vars(holder)) + "\n")
+    except FileExistsError:
+        return False
+    except OSError:
+        path.unlink(missing_ok=True)  # an empty claim would keep everybody off for minutes
+        raise
+    return True
 
 
 def _write(path: Path, holder: Holder) -> None:
@@ -174,6 +183,8 @@ def _age(path: Path) -> float:
             return os.stat(probe.name).st_mtime - path.stat().st_mtime
     except FileNotFoundError:  # the claim was removed meanwhile: its cell is finished
         return 0.0
+    except OSError:  # nothing can be written there, so the machine's own clock has to do
+        return time.time() - path.stat().st_mtime if path.is_file() else 0.0
 
 
 def _machine() -> str:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from landmark_diffusion.errors import UserError
+from landmark_diffusion.files import writing
 
 try:
     import fcntl
@@ -21,10 +22,13 @@ def exclusive(path: Path, what: str, patience: float = 60.0) -> Iterator[None]:
 
     The system gives the lock back when its holder ends, however it ends. Where the file system knows no locks this
     does nothing: it is the second line of defence behind claims and atomic files.
-    Raises UserError, naming ``what`` is held, when the other process does not let go.
+    Raises UserError, naming ``what`` is held, when the other process does not let go; WriteError where the file cannot
+    be made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+    with file:
         deadline = time.monotonic() + patience
         while not _locked(file.fileno()):
             if time.monotonic() > deadline:

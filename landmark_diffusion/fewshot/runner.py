@@ -24,6 +24,7 @@ from landmark_diffusion.fewshot.manifest import Manifest
 from landmark_diffusion.fewshot.options import arguments, over
 from landmark_diffusion.fewshot.plan import PRETRAINED, Cell, Plan
 from landmark_diffusion.fewshot.results import cell_folder, is_finished
+from landmark_diffusion.files import writing
 
 CHILD = (sys.executable, "-m", "landmark_diffusion.fewshot.cell")
 LOG = "log.txt"
@@ -227,11 +228,13 @@ def start(command: Sequence[str], log: Path, heading: str = "") -> Iterator[subp
 
     It has a process group of its own, so that Ctrl-C in a terminal reaches it only through this process.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with log.open("ab") as file:
-        file.write(f"\n== {time.strftime('%Y-%m-%d %H:%M:%S')}\n{heading}\n".encode())
-        file.flush()
+    with writing(log):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        file = log.open("ab", buffering=0)  # else a full disk is noticed only when it is closed
+    with file:
+        with writing(log):
+            file.write(f"\n== {time.strftime('%Y-%m-%d %H:%M:%S')}\n{heading}\n".encode())
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=file, stderr=file, env=environment, start_new_session=True
         )

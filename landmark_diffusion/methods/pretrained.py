@@ -11,7 +11,7 @@ import torch
 
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.models.unet import UNet
-from landmark_diffusion.runs.checkpoint import read_checkpoint
+from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
 from landmark_diffusion.runs.model_file import is_model_file
 
 Weights = Literal["ema", "raw"]

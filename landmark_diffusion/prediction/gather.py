@@ -14,6 +14,7 @@ from landmark_diffusion.data.datasets import DATASETS
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.runs.model_facts import DATA_OPTIONS, ModelFacts, parse_json
 from landmark_diffusion.runs.model_file import FACTS_KEY
+from landmark_diffusion.untrusted import check_harmless
 
 Options = Mapping[str, Any]
 
@@ -76,8 +77,12 @@ def find_run(checkpoint: Path) -> Path | None:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read a run's config.yaml; raises UserError naming it where it is none."""
+    """Read a run's config.yaml; raises UserError naming it where it is none, or beyond the limits of a config.
+
+    It may hold a URL, such as the address of a logger's service: nothing is fetched here.
+    """
     try:
+        check_harmless(path, urls=True)
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise UserError(f"{path}: cannot be read as yaml ({str(error).splitlines()[0]})") from error

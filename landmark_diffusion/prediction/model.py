@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from landmark_diffusion.data.image_io import one_line
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.methods import import_methods, subclasses
 from landmark_diffusion.methods.base import LandmarkModule, SpreadKind
+from landmark_diffusion.prediction.network_size import check_network_size, stored_values
 from landmark_diffusion.runs.model_facts import ModelFacts
 from landmark_diffusion.runs.model_file import SUFFIX, is_model_file, read_model_file
+
+if TYPE_CHECKING:
+    import torch
 
 
 def landmark_methods() -> dict[str, type[LandmarkModule]]:
@@ -20,14 +25,20 @@ def landmark_methods() -> dict[str, type[LandmarkModule]]:
     return {each.__name__: each for each in subclasses(LandmarkModule)}
 
 
-def build_module(class_name: str, options: dict[str, Any], where: str | Path) -> LandmarkModule:
+def build_module(
+    class_name: str, options: dict[str, Any], where: str | Path, weights: Mapping[str, torch.Tensor] | None = None
+) -> LandmarkModule:
     """Build a method from its options, with fresh weights.
 
-    Raises UserError naming ``where`` for a class that finds no landmarks and for options that do not fit it.
+    ``weights`` are those that it will get: options that ask for a network much larger than these are refused before
+    they take memory. Raises UserError naming ``where``, also for a class that finds no landmarks and for options that
+    do not fit it.
     """
     known = landmark_methods()
     if class_name not in known:
         raise UserError(f"{where}: found the class {class_name}, expected one of {', '.join(sorted(known))}")
+    if weights is not None:
+        check_network_size(known[class_name], options, stored_values(weights), where)
     try:
         return known[class_name](**options)
     except (TypeError, ValueError, RuntimeError, UserError) as error:
@@ -53,7 +64,7 @@ def load_module(path: str | Path) -> tuple[LandmarkModule, ModelFacts]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     _check_size(content.facts.data.get("size"), path)
-    module = build_module(content.facts.class_path, content.facts.model, path)
+    module = build_module(content.facts.class_path, content.facts.model, path, content.weights)
     try:
         module.load_state_dict(content.weights)
     except RuntimeError as error:

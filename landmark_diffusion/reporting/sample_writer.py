@@ -73,7 +73,8 @@ class SampleWriter(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write when it is due after this optimiser step."""
-        if at_optimizer_step(trainer) and trainer.global_step % self.every_n_steps == 0:
+        # A skipped step leaves the count as it was: at 0 after a skipped first one.
+        if at_optimizer_step(trainer) and trainer.global_step > 0 and trainer.global_step % self.every_n_steps == 0:
             self._write(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

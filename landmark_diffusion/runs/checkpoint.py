@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there: atomic writing, when to write, and reading with clear errors."""
+"""Checkpoints that are whole or not there: atomic writing, and when to write."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import os
 import pickle
 import re
 import shutil
-import zipfile
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import lightning
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.apply_func import convert_tensors_to_scalars
@@ -20,8 +18,9 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.callbacks.weight_averaging import WeightAveraging
 
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.runs.folder import BEST, LAST, SNAPSHOT, is_whole
-from landmark_diffusion.runs.model_file import FACTS_KEY, is_model_file, read_model_file
+from landmark_diffusion.runs.checkpoint_reading import read_checkpoint, unpickling_message
+from landmark_diffusion.runs.folder import BEST, LAST, SNAPSHOT
+from landmark_diffusion.runs.model_file import is_model_file
 from landmark_diffusion.runs.progress import at_optimizer_step, is_final_step, validation_follows
 
 if TYPE_CHECKING:
@@ -58,9 +57,20 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 "an earlier one at that place is untouched. Free some space, or choose another run folder"
             ) from error
 
-    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Load a checkpoint as Lightning does, or an exported model."""
-        return read_checkpoint(path) if is_model_file(path) else super().load_checkpoint(path, *args, **kwargs)
+    def load_checkpoint(
+        self, path: Any, map_location: Any = lambda storage, _: storage, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Load a checkpoint as Lightning does, or an exported model; ``weights_only`` is always on.
+
+        A program's own Trainer passes None, which Lightning takes for False where the path is a URL. Raises UserError
+        for a file that would run code.
+        """
+        if is_model_file(path):
+            return read_checkpoint(path)
+        try:
+            return super().load_checkpoint(path, map_location, weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise UserError(unpickling_message(Path(path), error)) from error
 
 
 def use_own_checkpoint_io(trainer: Trainer) -> None:
@@ -360,62 +370,3 @@ def snapshot_name(step: int) -> str:
 
 def _writes_nothing(trainer: Trainer) -> bool:
     return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
-
-
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint, or an exported model (.ldx) in the form of one, onto the CPU without running code in it.
-
-    Raises UserError for a file that is missing, cut short, not a checkpoint of ours, or that would run code.
-    """
-    path = Path(path)
-    if is_model_file(path):
-        return _exported(path)
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "nothing"
-        raise UserError(f"{path}: found {what}, expected a checkpoint file (.ckpt)")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(_unpickling_message(path, error)) from error
-    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, ValueError, KeyError) as error:
-        raise UserError(f"{path}: the checkpoint is cut short or damaged ({_first_line(error)}); {_OTHER}") from error
-    if not isinstance(content, dict) or "state_dict" not in content:
-        raise UserError(f"{path}: found no network weights (state_dict) in it, expected a checkpoint of `ldx fit`")
-    return content
-
-
-def _exported(path: Path) -> dict[str, Any]:
-    """Give an exported model the form of a checkpoint without optimiser: what measuring and comparing it needs."""
-    model = read_model_file(path)
-    facts = model.facts
-    return {
-        "state_dict": model.weights,
-        "hyper_parameters": {**facts.model, "_class_path": facts.class_path},
-        FACTS_KEY: {"landmark_names": list(facts.landmark_names), "data": facts.data},
-        "global_step": facts.updates,
-        "epoch": 0,
-        "pytorch-lightning_version": lightning.__version__,  # of this form, which needs no migration
-    }
-
-
-_OTHER = "use another one, such as best.ckpt beside it, or train again"
-
-
-def _unpickling_message(path: Path, error: Exception) -> str:
-    if not is_whole(path):
-        return f"{path}: found a file that is cut short or no checkpoint at all; {_OTHER}"
-    found = re.search(r"(?:GLOBAL|Unsupported (?:global|class|operand)\S*)[:\s]+(?:GLOBAL\s+)?([\w.]+)", str(error))
-    name = f" ({found[1]})" if found else ""
-    return (
-        f"{path}: refused, since it holds more than plain values and weights{name} and reading it could run code. "
-        "Only checkpoints that `ldx fit` wrote are read"
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def read_hparams(path: str | Path) -> dict[str, Any]:
-    """Read the model's hyper-parameters that were saved in a checkpoint; empty where none were."""
-    return dict(read_checkpoint(path).get("hyper_parameters", {}))

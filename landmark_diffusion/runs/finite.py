@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from landmark_diffusion.errors import UserError
+from landmark_diffusion.methods.training import gather_objects
 from landmark_diffusion.runs.stopping import StopRequested
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class SkipBadSteps(Callback):
             pl_module.log("train/skipped_steps", float(self.skipped), prog_bar=True, batch_size=1)
 
     def _tell(self, trainer: Trainer, parts: list[Part]) -> None:
-        what = describe([part for parts in gathered(parts, trainer) for part in parts])
+        what = describe([part for parts in gather_objects(parts) for part in parts])
         where = f"after update {trainer.global_step}, epoch {trainer.current_epoch}"
         if self.in_a_row < self.max_bad_steps:
             rank_zero_warn(f"step skipped {where}: {what} ({self.in_a_row} in a row, {self.skipped} in all)")
@@ -141,12 +142,3 @@ def describe(parts: list[Part]) -> str:
     more = f" and {len(names) - SHOWN_IMAGES} more" if len(names) > SHOWN_IMAGES else ""
     on = f" on images {', '.join(names[:SHOWN_IMAGES])}{more}" if names else ""
     return f"loss {losses}{on}" if bad else f"gradients NaN or infinite, with loss {losses}{on}"
-
-
-def gathered(parts: list[Part], trainer: Trainer) -> list[list[Part]]:
-    """Give every process's batches, in the order of the processes."""
-    if trainer.world_size == 1:
-        return [parts]
-    found: list[Any] = [None] * trainer.world_size
-    torch.distributed.all_gather_object(found, parts)
-    return found

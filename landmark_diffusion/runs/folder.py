@@ -99,9 +99,11 @@ class RunFolder:
         if not self.has_checkpoint():
             return
         if not overwrite:
+            found = [*(self.checkpoints / name for name in (LAST, BEST)), *self._snapshots().values()]
+            going_on = "Go on with `--ckpt_path last`" if any(map(is_whole, found)) else "None is whole to go on from"
             raise UserError(
-                f"{self.describe()}. A new run would replace these. Go on with `--ckpt_path last`, start anew with "
-                "`--overwrite true`, or choose another run folder"
+                f"{self.describe()}. A new run would replace these. {going_on}, start anew with `--overwrite true`, or "
+                "choose another run folder"
             )
         self.discard()
 
@@ -123,7 +125,7 @@ def is_whole(path: str | Path) -> bool:
 
 def _updates(path: Path) -> int:
     """Read how many updates a checkpoint has behind it; -1 where it cannot be read."""
-    from landmark_diffusion.runs.checkpoint import read_checkpoint
+    from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
 
     try:
         return int(read_checkpoint(path)["global_step"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_SAMPLE, _NOISE, _ORDER, _EVALUATION = 1, 2, 3, 4  # the kind of draw comes first, so that two kinds never share a stream
+_SAMPLE, _NOISE, _ORDER, _EVALUATION = 1, 2, 3, 4  # the kind of draw comes first, so two kinds never share a stream
 
 
 def derive_seed(*key: int) -> int:

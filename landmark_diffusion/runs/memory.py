@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "unable to allocate", "alloc_failed")
@@ -26,9 +26,20 @@ def memory_message(error: BaseException, verb: str, config: Mapping[str, Any]) -
     else:
         batch = data.get("eval_batch_size")
         advice = [f"--data.eval_batch_size 1 (now {batch})", _precision(trainer), "--trainer.accelerator cpu, slower"]
+    return _message(error, verb, "checkpoints are as they were", advice)
+
+
+def detection_memory_message(error: BaseException, batch_size: int, device: str) -> str:
+    """Say what to change where landmarks are found with a model file; sampled chains run one after another."""
+    one = "--batch-size is 1 already" if batch_size == 1 else f"--batch-size 1 (now {batch_size}): the same points"
+    cpu = "a machine with more memory" if device == "cpu" else f"--device cpu (now {device}), slower"
+    return _message(error, "detect", "what was found before is written", [one, cpu])
+
+
+def _message(error: BaseException, verb: str, kept: str, advice: Sequence[str]) -> str:
     lines = "".join(f"\n  {number}. {each}" for number, each in enumerate(advice, start=1))
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return f"ldx {verb}: out of memory ({reason}); checkpoints are as they were. What helps, in this order:{lines}"
+    return f"ldx {verb}: out of memory ({reason}); {kept}. What helps, in this order:{lines}"
 
 
 def _smaller_batch(data: Mapping[str, Any], trainer: Mapping[str, Any]) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from landmark_diffusion.errors import UserError
+from landmark_diffusion.untrusted import has_control_characters, repeated
 
 FORMAT_VERSION = 1
 """Raised when an older reader would misread a file; fields that it may pass over are added without that."""
@@ -52,6 +54,8 @@ class ModelFacts:
         package_version: of landmark_diffusion that wrote the file.
         intensity: from a file's pixels to the network's input.
         tensors: shape of each weight by name, so that a missing one is found.
+        weights_sha256: of the bytes behind the file's header, in hexadecimal, so that a damaged weight is found; empty
+            in files that were written before there was such a thing.
     """
 
     class_path: str
@@ -69,6 +73,7 @@ class ModelFacts:
     package_version: str = ""
     intensity: dict[str, Any] = field(default_factory=lambda: dict(INTENSITY))
     tensors: dict[str, list[int]] = field(default_factory=dict)
+    weights_sha256: str = ""
 
     def config(self) -> dict[str, Any]:
         """Give the config that ``ldx test`` runs the model with: all but the place of the data."""
@@ -90,17 +95,22 @@ _OPTIONAL = type(None)
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "class_path": (str,), "model": (dict,), "landmark_names": (list,), "data": (dict,), "updates": (int,),
     "seed": (int, _OPTIONAL), "length_unit": (str, _OPTIONAL), "precision": (str, _OPTIONAL), "training": (dict,),
-    "measured": (dict, _OPTIONAL), "calibration": (dict, _OPTIONAL), "note": (str,), "package_version": (str,), "intensity": (dict,), "tensors": (dict,),
+    "measured": (dict, _OPTIONAL), "calibration": (dict, _OPTIONAL), "note": (str,), "package_version": (str,),
+    "intensity": (dict,), "tensors": (dict,), "weights_sha256": (str,),
 }  # fmt: skip
-_ADDED_LATER = {"calibration": None}
+_ADDED_LATER = {"calibration": None, "weights_sha256": ""}
 """Fields that older files of this format lack, with what they stand for there."""
+
+MAX_DEPTH = 50
+"""Levels of lists and objects in the description: more could not be written out again as yaml."""
 
 
 def facts_from_json(text: Any, path: str | Path) -> ModelFacts:
     """Read what ``to_json`` wrote; fields that are not known are passed over.
 
-    Raises UserError naming ``path`` for text that is no JSON, a newer format, and a field that is missing or not of its
-    kind. The file may come from anybody: its config can name classes of this package alone, and no file.
+    Raises UserError naming ``path`` for text that is no JSON, a newer format, a field that is missing or not of its
+    kind, and values that no export writes: NaN, infinity, a negative count, a name that is there twice. The file may
+    come from anybody: its config can name classes of this package alone, and no file.
     """
     content = parse_json(text, path, "its description (metadata landmark_diffusion)")
     _check_version(content, path)
@@ -110,9 +120,9 @@ def facts_from_json(text: Any, path: str | Path) -> ModelFacts:
             raise UserError(f"{path}: the description has no field {name!r}; export the model again")
         if not isinstance(content[name], kinds) or isinstance(content[name], bool):
             raise UserError(f"{path}: found {content[name]!r:.60} as {name!r}, expected {_words(kinds)}")
+    _check_numbers(content, path)
     names = content["landmark_names"]
-    if not all(isinstance(name, str) for name in names):
-        raise UserError(f"{path}: found landmark_names that are no texts")
+    _check_names(names, path)
     if not content["class_path"].isidentifier():
         raise UserError(f"{path}: found class_path {content['class_path']!r:.60}, expected the short name of a class")
     unknown = sorted(set(content["data"]) - set(DATA_OPTIONS))
@@ -130,6 +140,30 @@ def parse_json(text: Any, path: str | Path, what: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: {what} is a JSON {type(content).__name__}, expected an object with fields")
     return content
+
+
+def _check_numbers(content: Mapping[str, Any], path: str | Path) -> None:
+    """Refuse NaN and infinity anywhere (JSON's 1e999 is one), counts below 0, and values within values without end."""
+    if content["updates"] < 0:
+        raise UserError(f"{path}: found {content['updates']} as 'updates', expected a whole number from 0")
+    waiting: list[tuple[str, Any, int]] = [(name, content[name], 1) for name in _TYPES]
+    while waiting:
+        name, value, depth = waiting.pop()
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{path}: found {value} as {name!r:.100}, expected a finite number; export the model again")
+        if isinstance(value, (dict, list)) and depth > MAX_DEPTH:
+            raise UserError(f"{path}: found more than {MAX_DEPTH} levels in {name!r:.60}, expected plain values")
+        inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        waiting += [(f"{name}.{key}", each, depth + 1) for key, each in inner]
+
+
+def _check_names(names: list[Any], path: str | Path) -> None:
+    if not all(isinstance(name, str) for name in names):
+        raise UserError(f"{path}: found landmark_names that are no texts")
+    if (odd := next(filter(has_control_characters, names), None)) is not None:
+        raise UserError(f"{path}: found {odd!r:.60} in landmark_names, expected a name without control characters")
+    if (twice := repeated(names)) is not None:
+        raise UserError(f"{path}: found {twice!r:.60} twice in landmark_names, expected names of their own")
 
 
 def _check_version(content: Mapping[str, Any], path: str | Path) -> None:

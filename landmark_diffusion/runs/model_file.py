@@ -6,6 +6,7 @@ JSON with dtype, shape and place of each tensor and the metadata; the tensors' b
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,7 +46,8 @@ def write_model_file(
     """Write weights and facts as one file, whole or not at all; the same input gives the same bytes.
 
     Each tensor is stored by itself in row-major order and its own dtype: the memory format (channels_last) is an option
-    of the model, which lays the values out again as it loads them. ``tensors`` and ``package_version`` are filled in.
+    of the model, which lays the values out again as it loads them. ``tensors``, ``weights_sha256`` and
+    ``package_version`` are filled in.
     Raises UserError for another suffix, a file that is there (unless ``overwrite``), weights that are not finite, and a
     place that cannot be written to.
     """
@@ -57,9 +59,10 @@ def write_model_file(
     check_target(path, overwrite)
     stored = {name: _to_store(name, value) for name, value in weights.items()}
     shapes = {name: list(value.shape) for name, value in stored.items()}
-    text = replace(facts, tensors=shapes, package_version=__version__).to_json()
+    digest = hashlib.sha256(_behind_header(save(stored))).hexdigest()  # the metadata do not move what is behind it
+    facts = replace(facts, tensors=shapes, weights_sha256=digest, package_version=__version__)
     try:
-        atomic_write_bytes(path, save(stored, metadata={FACTS_KEY: text}))
+        atomic_write_bytes(path, save(stored, metadata={FACTS_KEY: facts.to_json()}))
     except OSError as error:
         raise UserError(
             f"{path}: the model could not be written ({error.strerror or error}); an earlier file there is as it was. "
@@ -99,15 +102,45 @@ def read_facts(path: str | Path) -> ModelFacts:
 
 
 def read_model_file(path: str | Path) -> ModelFile:
-    """Read an exported model onto the CPU; nothing in it is run. Raises UserError as ``read_facts``, also when cut."""
+    """Read an exported model onto the CPU; nothing in it is run.
+
+    Raises UserError as ``read_facts``, also for weights that are cut short, not finite or not those that were written.
+    """
     facts = read_facts(path)
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        return ModelFile(facts, load_file(path))
+        weights = load_file(path)
+        digest = _digest(Path(path)) if facts.weights_sha256 else ""
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: the weights are cut short or damaged ({error}); copy or export it again") from error
+    if digest != facts.weights_sha256:
+        raise UserError(f"{path}: the weights are not those that were written (weights_sha256); copy the file again")
+    for name, value in weights.items():
+        if not _is_finite(value):
+            raise UserError(f"{path}: the weight {name} holds NaN or infinity; export the model again")
+    return ModelFile(facts, weights)
+
+
+def _behind_header(content: bytes) -> memoryview:
+    return memoryview(content)[8 + int.from_bytes(content[:8], "little") :]
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of the bytes behind the header, read in parts."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        file.seek(8 + int.from_bytes(file.read(8), "little"))
+        while part := file.read(2**20):
+            found.update(part)
+    return found.hexdigest()
+
+
+def _is_finite(value: torch.Tensor) -> bool:
+    import torch
+
+    return not value.is_floating_point() or bool(torch.isfinite(value).all())
 
 
 def _to_store(name: str, value: Any) -> torch.Tensor:
@@ -115,7 +148,7 @@ def _to_store(name: str, value: Any) -> torch.Tensor:
 
     if not isinstance(value, torch.Tensor):
         raise UserError(f"export: found {type(value).__name__} under {name}, expected a tensor")
-    if value.is_floating_point() and not torch.isfinite(value).all():
+    if not _is_finite(value):
         raise UserError(f"export: {name} holds values that are not finite: the training went astray; take another one")
     return value.detach().cpu().clone(memory_format=torch.contiguous_format)  # tied weights share no memory then
 

@@ -15,7 +15,7 @@ from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
 from landmark_diffusion.prediction import onnx_export
 from landmark_diffusion.prediction.onnx_export import Written
 from landmark_diffusion.prediction.onnx_networks import Network
-from landmark_diffusion.runs.checkpoint import read_checkpoint
+from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
 from landmark_diffusion.runs.model_file import read_model_file
 
 OPTIONS = {

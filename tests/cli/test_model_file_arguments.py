@@ -14,8 +14,9 @@ from landmark_diffusion.runs.model_facts import ModelFacts
 from landmark_diffusion.runs.model_file import write_model_file
 
 FACTS = ModelFacts(
-    class_path="DiffusionHeatmapModule", model={"num_landmarks": 12, "diffusion": False}, landmark_names=(),
-    data={"dataset": "phantom", "size": [32, 40]}, updates=6, seed=0, precision="32-true",
+    class_path="DiffusionHeatmapModule",
+    model={"num_landmarks": 12, "diffusion": False, "encoder_channels": [8, 16], "decoder_channels": [16, 8]},
+    landmark_names=(), data={"dataset": "phantom", "size": [32, 40]}, updates=6, seed=0, precision="32-true",
 )  # fmt: skip
 
 

@@ -58,6 +58,29 @@ def test_window_holds_for_rescaled_values_and_monochrome1_turns_what_it_shows(tm
     assert (turned[0], turned[-1]) == (255, 0)
 
 
+@pytest.mark.parametrize("more", [2, 100, 2 * VALUES.nbytes])
+def test_zeros_behind_the_pixels_are_padding_and_noted(tmp_path: Path, more: int) -> None:
+    """As pydicom takes them, which only warns; whole images of zeros are none."""
+    content = VALUES.tobytes() + bytes(more)
+    radiograph = read_radiograph(write_dicom(tmp_path / "a.dcm", VALUES, BitsStored=12, PixelData=content))
+    np.testing.assert_array_equal(radiograph.grey.ravel(), grey_of(tmp_path))
+    assert radiograph.notes == (f"The file holds {more} zero bytes behind its pixels, which were left out.",)
+
+
+@pytest.mark.parametrize("size", [{"Rows": 63}, {"Columns": 60}, {"Rows": 32}])
+def test_pixels_that_go_on_behind_the_last_row_are_refused(tmp_path: Path, size: dict[str, int]) -> None:
+    """Columns that are too few turn the picture into stripes, and pydicom would only warn."""
+    path = write_dicom(tmp_path / "a.dcm", VALUES, BitsStored=12, **size)
+    with pytest.raises(DataError, match=r"a\.dcm: found 8192 bytes of pixels, expected one image of .*size is wrong"):
+        read_radiograph(path)
+
+
+def test_the_byte_that_makes_the_length_even_is_no_padding(tmp_path: Path) -> None:
+    odd = np.arange(63 * 63, dtype=np.uint16).astype(np.uint8).reshape(63, 63)
+    content = odd.tobytes() + b"\x01"  # its value is anything
+    assert read_radiograph(write_dicom(tmp_path / "a.dcm", odd, PixelData=content)).notes == ()
+
+
 @pytest.mark.parametrize("words", [True, False])
 def test_voi_lut_of_8_bits_with_more_entries_than_8_bits_count(tmp_path: Path, words: bool) -> None:
     """pydicom 3.0.2 looks entry 256 up at 0."""

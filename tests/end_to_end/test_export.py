@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from landmark_diffusion.runs.checkpoint import read_checkpoint
+from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
 from landmark_diffusion.runs.model_file import read_model_file
 from tests.end_to_end.console import PHANTOM, ldx, ldx_in
 

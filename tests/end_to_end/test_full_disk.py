@@ -21,6 +21,7 @@ from landmark_diffusion.runs.curves import Curves
 from tests.end_to_end.console import PHANTOM, ldx, read_rows, run
 from tests.end_to_end.small_disk import FORMS, SmallDisk, commands, make_home, message, small_disk, worked
 from tests.fewshot.grid import FAKE, write_config
+from tests.fewshot.test_verb import NETWORK
 
 SMALL = 100_000
 """Bytes: more than a config and less than a checkpoint."""
@@ -163,16 +164,41 @@ def test_weights_and_biases_offline_does_not_hide_the_message(disk: SmallDisk, h
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("leave", [0, 4 * 4096])
+@pytest.mark.parametrize("pages", [0, 1, 2, 3, 4])
 def test_a_grid_tells_and_goes_on_when_there_is_room_again(
-    leave: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pages: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Full at the claim, the job, the log, the cell's files; the cell that was finished before stays as it was."""
     monkeypatch.setattr(runner, "CHILD", FAKE)
     monkeypatch.setattr(runner, "check_before", lambda plan, manifest: None)
     with small_disk(tmp_path / "disk", 1) as disk:
         config = write_config(disk.folder, draws=1)
-        with disk.full(leave):
-            message(ldx("fewshot", "--config", str(config)))
+        worked("fewshot", "--config", str(config), "--cell=1")
+        before = disk.content()
+        with disk.full(pages * 4096):
+            said = message(ldx("fewshot", "--config", str(config)))
+        assert str(disk.folder / "grid") in said
+        kept = {path for path in before if "/scratch-n1-d0/" in path or path.endswith("manifest.json")}
+        assert len(kept) > 3 and {path: disk.content()[path] for path in kept} == {path: before[path] for path in kept}
         worked("fewshot", "--config", str(config))
         assert (disk.folder / "grid" / "summary.md").is_file()
         assert not [path for path in disk.content() if ".tmp-" in path or ".partial" in path]
+
+
+@pytest.mark.slow
+def test_a_real_cell_that_does_not_fit_leaves_the_others_and_is_run_later(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 8) as disk:
+        config = write_config(disk.folder, n=[1, 2], draws=1, stage="val")
+        (disk.folder / "cell.yaml").write_text(NETWORK)
+        steps = ("--set", "trainer.max_steps=4", "--set", "trainer.check_val_every_n_epoch=1")
+        grid = ("fewshot", "--config", str(config), *steps, "--set", "data.samples_per_epoch=4")
+        worked(*grid, "--cell=1")
+        first = {path: content for path, content in disk.content().items() if "scratch-n1" in path}
+        with disk.full(leave=SMALL):
+            outcome = ldx(*grid)
+        assert outcome.status == 1 and "Traceback" not in outcome.out + outcome.err
+        assert "scratch-n2-d0 failed" in outcome.out and ".ckpt: the checkpoint could not be written" in outcome.out
+        assert {path: content for path, content in disk.content().items() if "scratch-n1" in path} == first
+        worked(*grid)
+        assert {path: content for path, content in disk.content().items() if "scratch-n1" in path} == first
+        assert disk.content()["grid/cells/scratch-n2-d0/result.json"]

@@ -68,6 +68,14 @@ def test_a_grid_tells_and_goes_on_when_it_may(disk: SmallDisk, monkeypatch: pyte
     monkeypatch.setattr(runner, "check_before", lambda plan, manifest: None)
     (disk.folder / "few").mkdir()
     config = write_config(disk.folder / "few", draws=1)
+    grid = ("fewshot", "--config", str(config))
     with disk.locked():
-        assert str(disk.folder / "few" / "grid") in message(ldx("fewshot", "--config", str(config)))
-    worked("fewshot", "--config", str(config))
+        assert str(disk.folder / "few" / "grid") in message(ldx(*grid))
+    worked(*grid, "--cell=1")
+    before = disk.content()
+    with disk.locked():
+        assert str(disk.folder / "few" / "grid") in message(ldx(*grid))
+        assert "scratch-n1-d0  finished" in worked(*grid, "--list").out
+        assert str(disk.folder / "few" / "grid") in message(ldx(*grid, "--only-summary"))
+    assert disk.content() == before
+    worked(*grid)

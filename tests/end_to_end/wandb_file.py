@@ -13,14 +13,19 @@ RECORD_HEADER = 7  # checksum, length, kind
 
 def history_keys(path: Path) -> dict[str, str]:
     """Give the keys that were logged, each with its last value as JSON (of a picture or table, its last attribute)."""
+    return {key: value for row in history_rows(path) for key, value in row.items()}
+
+
+def history_rows(path: Path) -> list[dict[str, str]]:
+    """Give each row that was logged, in order: its keys with their values as JSON."""
     from wandb.proto import wandb_internal_pb2
 
-    found: dict[str, str] = {}
+    found = []
     for content in _records(path.read_bytes()):
         record = wandb_internal_pb2.Record()
         record.ParseFromString(content)
-        for item in record.history.item:
-            found[item.key or item.nested_key[0]] = item.value_json
+        if record.HasField("history"):
+            found.append({item.key or item.nested_key[0]: item.value_json for item in record.history.item})
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -150,3 +151,51 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     process.communicate()
     with exclusive(tmp_path / "lock", "the cell", 5):
         pass
+
+
+def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "lock", tmp_path):
+        with pytest.raises(UserError, match=f"{path}: the file cannot be written"), exclusive(path, "it"):
+            raise AssertionError("not reached")
+
+
+def full(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_claim_that_does_not_fit_leaves_nothing_that_keeps_others_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without links the claim is made in place; an empty one would count as another's for minutes."""
+    monkeypatch.setattr(os, "link", full)
+    texts = iter(["{}"])
+    with monkeypatch.context() as patch:
+        patch.setattr(json, "dumps", lambda content: next(texts, None) or full())  # the second writing fails
+        with pytest.raises(UserError, match="cannot be claimed"):
+            acquire(tmp_path / "cell")
+    assert list((tmp_path / "cell").iterdir()) == []
+    claim = acquire(tmp_path / "cell")
+    assert isinstance(claim, Claim)
+    claim.release()
+
+
+@pytest.mark.parametrize("how", ["", "failed"])
+def test_giving_a_cell_back_on_a_full_disk_does_not_hide_what_went_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    claim = acquire(tmp_path / "cell")
+    assert isinstance(claim, Claim)
+    monkeypatch.setattr(Path, "unlink", full)
+    monkeypatch.setattr("landmark_diffusion.fewshot.claims.atomic_write_text", full)
+    claim.release(how)
+
+
+def test_where_nothing_can_be_written_a_foreign_claim_is_aged_by_our_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_claim(tmp_path / "old", age=1000, machine="another")
+    leave_claim(tmp_path / "new", age=10, machine="another")
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", full)
+    assert living_holder(tmp_path / "old", 300) is None
+    assert living_holder(tmp_path / "new", 300) is not None

@@ -20,6 +20,7 @@ from landmark_diffusion.prediction.gather import (
     read_metrics,
     without_places,
 )
+from landmark_diffusion.untrusted import MAX_BYTES
 
 CLASS = "landmark_diffusion.methods.diffusion_heatmap.DiffusionHeatmapModule"
 CHECKPOINT = Path("runs/x/checkpoints/best.ckpt")
@@ -146,6 +147,26 @@ def test_what_is_no_metrics_file_is_refused_by_name(tmp_path: Path, text: str) -
         read_metrics(path)
     path.write_text(json.dumps(metrics()))
     assert read_metrics(path)["unit"] == "mm"
+
+
+LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [(LAUGHS, "aliases that stand for more"), ("a: " + "[" * 60, "more than 50 levels"),
+     ("a: " + "x" * MAX_BYTES, "bytes, expected a config of at most"), ("a: &b [*b]", "within what it stands for")],
+)  # fmt: skip
+def test_a_strangers_config_beside_a_checkpoint_is_held_to_the_limits(tmp_path: Path, text: str, says: str) -> None:
+    """It lies in the run folder that `ldx export` reads."""
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(UserError, match=rf"config\.yaml.*{says}"):
+        read_config(tmp_path / "config.yaml")
+
+
+def test_the_address_of_a_loggers_service_may_stand_in_it(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("trainer: {logger: {url: 'http://localhost:5000'}}")
+    assert read_config(tmp_path / "config.yaml")["trainer"]["logger"]["url"] == "http://localhost:5000"
 
 
 @pytest.mark.parametrize("text", ["- 1", "a: [", "a: !!python/object/apply:os.system [ls]"])

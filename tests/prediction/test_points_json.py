@@ -180,6 +180,31 @@ def test_a_file_that_is_none_of_ours_is_refused(data: bytes | None, message: str
         read_points_json(path)
 
 
+@pytest.mark.parametrize(
+    ("where", "key", "expected"),
+    [
+        ("image", "name", "a text without control characters"),
+        ("image", "spacing_source", "a text without control characters"),
+        ("image", "path", "a text without control characters other than tabs"),
+        ("file", "model", "a text without control characters"),
+        ("landmark", "name", "a text without control characters"),
+    ],
+)
+@pytest.mark.parametrize("letter", ["\x1b", "\x07", "\r", "\x7f", "\x9b"])
+def test_texts_that_would_steer_the_terminal_are_refused(
+    where: str, key: str, expected: str, letter: str, tmp_path: Path
+) -> None:
+    """A stranger's file is printed: ESC clears the screen, or asks the terminal to type."""
+    path = write_points_json(tmp_path / "points.json", make_detection())
+    content = json.loads(path.read_text())
+    image = content["images"][0]
+    {"file": content, "image": image, "landmark": image["landmarks"][0]}[where][key] = f"a{letter}[2Jb"
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=rf"{key}: found 'a.*b', expected {expected}") as caught:
+        read_points_json(path)
+    assert str(caught.value).isprintable()
+
+
 def test_fields_of_a_later_package_are_passed_over(tmp_path: Path) -> None:
     path = write_points_json(tmp_path / "points.json", make_detection())
     content = json.loads(path.read_text())

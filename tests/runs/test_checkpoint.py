@@ -14,15 +14,10 @@ import torch
 
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.runs import checkpoint as checkpoint_module
-from landmark_diffusion.runs.checkpoint import (
-    AtomicCheckpointIO,
-    RunCheckpoint,
-    link_whole,
-    read_checkpoint,
-    read_hparams,
-    remove_stale_files,
-)
+from landmark_diffusion.runs.checkpoint import AtomicCheckpointIO, RunCheckpoint, link_whole, remove_stale_files
+from landmark_diffusion.runs.checkpoint_reading import read_checkpoint, read_hparams
 from tests.runs.tiny import TinyData, TinyModule, differences, tiny_trainer, trained_state
+from tests.security.payloads import FORMS
 
 
 def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,6 +73,16 @@ def test_only_the_litter_of_dead_processes_is_removed(tmp_path: Path) -> None:
         path.write_bytes(b"")
     assert remove_stale_files(tmp_path) == [stale]
     assert alive.exists() and other.exists()
+
+
+@pytest.mark.parametrize("choice", [None, False, True])
+def test_a_trainer_of_ones_own_runs_nothing_in_a_checkpoint(tmp_path: Path, choice: bool | None) -> None:
+    """Whatever it passes: Lightning passes None, and takes that for False where the checkpoint is a URL."""
+    path, mark = tmp_path / "x.ckpt", tmp_path / "mark"
+    path.write_bytes(FORMS["torch zip"](mark))
+    with pytest.raises(UserError, match=r"x\.ckpt: refused, since it holds more than plain values and weights"):
+        AtomicCheckpointIO().load_checkpoint(path, weights_only=choice)
+    assert not mark.exists()
 
 
 def test_linking_replaces_the_target_and_leaves_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback
 
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.runs.checkpoint import read_checkpoint
+from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
 from landmark_diffusion.runs.ema import EMA, ema_decay_at
 from tests.runs.tiny import TinyData, TinyModule, tiny_trainer
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from landmark_diffusion.cli.checkpoint_choice import choose_checkpoint
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.runs import RunFolder
 
@@ -78,6 +79,38 @@ def test_a_lone_snapshot_is_a_run_that_is_not_overwritten_unasked(tmp_path: Path
     put(run, "step_20.ckpt")
     with pytest.raises(UserError, match=r"1 kept up to step 20.*--ckpt_path last"):
         run.refuse_overwrite()
+
+
+@pytest.mark.filterwarnings("ignore:.*is cut short")
+def test_where_every_checkpoint_is_damaged_the_advice_is_what_works(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    put(run, "last.ckpt", whole=False)
+    put(run, "best.ckpt", whole=False)
+    with pytest.raises(UserError, match=r"last\.ckpt \(.*damaged\).* --overwrite true in place of --ckpt_path") as told:
+        choose_checkpoint("fit", run, "last")
+    assert "leave --ckpt_path out" not in str(told.value)
+    with pytest.raises(UserError, match=r"None is whole to go on from, start anew with `--overwrite true`") as told:
+        choose_checkpoint("fit", run, None)
+    assert "--ckpt_path last" not in str(told.value)
+    assert choose_checkpoint("fit", run, None, overwrite=True) is None
+
+
+@pytest.mark.filterwarnings("ignore:.*is cut short")
+def test_a_damaged_best_leads_to_the_whole_last(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    last = put(run, "last.ckpt")
+    put(run, "best.ckpt", whole=False)
+    for verb in ("fit", "test"):
+        with pytest.raises(UserError, match="--ckpt_path last has another one"):
+            choose_checkpoint(verb, run, "best")
+        assert choose_checkpoint(verb, run, "last") == last
+
+
+@pytest.mark.parametrize("asked", ["last", "best"])
+def test_measuring_is_not_advised_to_start_afresh(tmp_path: Path, asked: str) -> None:
+    with pytest.raises(UserError, match="train first, name a file") as told:
+        choose_checkpoint("test", RunFolder(tmp_path / "run"), asked)
+    assert "afresh" not in str(told.value)
 
 
 def test_a_broken_best_is_told(tmp_path: Path) -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from landmark_diffusion.runs.memory import is_out_of_memory, memory_message
+from landmark_diffusion.prediction.detector import Detector
+from landmark_diffusion.runs.memory import detection_memory_message, is_out_of_memory, memory_message
 from tests.cli.conftest import folder, ldx  # noqa: F401
 from tests.cli.fakes import TinyModel
+from tests.end_to_end.console import ldx as run_ldx
+from tests.end_to_end.console import read_rows
+from tests.prediction.tiny_model import picture, write_positions
 
 CONFIG = {
     "data": {"batch_size": 6, "eval_batch_size": 8, "size": [384, 480]},
@@ -103,3 +109,31 @@ def test_another_runtime_error_is_not_dressed_up(ldx: Callable[[str], int], monk
     monkeypatch.setattr(TinyModel, "training_step", fail)
     with pytest.raises(RuntimeError, match="mat1"):
         ldx("fit --config tiny.yaml")
+
+
+def test_detect_names_settings_that_it_has_and_keeps_what_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_positions(tmp_path / "tiny.ldx")
+    for number in range(3):
+        Image.fromarray(picture(number)).save(tmp_path / f"{number}.png")
+    whole = Detector.detect
+
+    def too_large(self: Detector, radiographs: list, paths: list, *more: object) -> object:
+        if Path(paths[0]).name == "2.png":
+            raise LINUX
+        return whole(self, radiographs, paths, *more)
+
+    monkeypatch.setattr(Detector, "detect", too_large)
+    images, found = [str(tmp_path / f"{number}.png") for number in range(3)], tmp_path / "found"
+    options = ["--model", str(tmp_path / "tiny.ldx"), "--output", str(found), "--to", "csv"]
+    outcome = run_ldx("detect", *images, *options, "--batch-size", "2", "--device", "cpu")
+    assert outcome.status == 1 and "Traceback" not in outcome.err
+    message = outcome.err.partition("error: ldx detect: out of memory (")[2]
+    assert "  1. --batch-size 1 (now 2): the same points\n  2. a machine with more memory" in message
+    assert {row["image"] for row in read_rows(found / "points.csv")} == set(images[:2])
+
+
+def test_on_a_gpu_detect_names_the_cpu() -> None:
+    text = detection_memory_message(CUDA, 1, "cuda:0")
+    assert "1. --batch-size is 1 already" in text and "2. --device cpu (now cuda:0)" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -19,7 +20,8 @@ from safetensors.torch import save_file
 
 from landmark_diffusion import __version__, files
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.runs.checkpoint import AtomicCheckpointIO, read_checkpoint
+from landmark_diffusion.runs.checkpoint import AtomicCheckpointIO
+from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
 from landmark_diffusion.runs.model_facts import FORMAT_VERSION, ModelFacts
 from landmark_diffusion.runs.model_file import FACTS_KEY, read_facts, read_model_file, write_model_file
 
@@ -64,7 +66,7 @@ def test_weights_and_facts_come_back_to_the_bit(written: Path) -> None:
         assert model.weights[name].dtype == value.dtype
         assert model.weights[name].is_contiguous()
         assert torch.equal(model.weights[name], value), name
-    assert replace(model.facts, tensors={}, package_version="") == FACTS
+    assert replace(model.facts, tensors={}, weights_sha256="", package_version="") == FACTS
     assert model.facts.package_version
 
 
@@ -179,6 +181,11 @@ def with_field(content: bytes, **changes: Any) -> bytes:
     return with_description(content, json.dumps({key: value for key, value in facts.items() if value != "absent"}))
 
 
+def described(content: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(header_of(content)[0]["__metadata__"][FACTS_KEY])
+    return found
+
+
 def without_tensor(content: bytes) -> bytes:
     header, rest = header_of(content)
     del header["convolution"]
@@ -197,6 +204,22 @@ def with_offsets(content: bytes, offsets: list[int]) -> bytes:
     return with_header(header, rest)
 
 
+def with_weights(content: bytes, value: float) -> bytes:
+    """The first weight replaced, and the checksum left out, as if the file had been made so."""
+    header, rest = header_of(with_field(content, weights_sha256="absent"))
+    place = header["convolution"]["data_offsets"][0]
+    return with_header(header, rest[:place] + np.float32(value).tobytes() + rest[place + 4 :])
+
+
+def with_a_flipped_bit(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+def nested(levels: int) -> Any:
+    return [nested(levels - 1)] if levels else 1
+
+
+NAN, ENDLESS = float("nan"), float("inf")
 DEEP = b"[" * 200_000
 ATTACKS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda _: b"", "found 0 bytes"),
@@ -230,6 +253,26 @@ ATTACKS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "names that are no texts": (lambda c: with_field(c, landmark_names=[1, 2]), "landmark_names that are no texts"),
     "class elsewhere": (lambda c: with_field(c, class_path="os.system"), "expected the short name of a class"),
     "file within the data": (lambda c: with_field(c, data={"root": "/etc"}), r"found data\.root"),
+    "NaN in a weight": (lambda c: with_weights(c, NAN), "the weight convolution holds NaN or infinity"),
+    "infinity in a weight": (lambda c: with_weights(c, -ENDLESS), "the weight convolution holds NaN or infinity"),
+    "a flipped bit": (with_a_flipped_bit, r"not those that were written \(weights_sha256\)"),
+    "checksum of other weights": (lambda c: with_field(c, weights_sha256="0" * 64), r"\(weights_sha256\)"),
+    "NaN in a figure": (lambda c: with_field(c, measured={"mre": NAN}), "found nan as 'measured.mre'"),
+    "infinity in a list of figures": (
+        lambda c: with_field(c, measured={"table": [{"sdr": ENDLESS}]}), "found inf as 'measured.table.0.sdr'",
+    ),
+    "NaN in an option": (lambda c: with_field(c, model={"sigma": NAN}), "found nan as 'model.sigma'"),
+    "NaN in the calibration": (lambda c: with_field(c, calibration={"a": -ENDLESS}), "found -inf as 'calibration.a'"),
+    "a number beyond floats": (
+        lambda c: with_description(c, json.dumps({**described(c), "measured": {"mre": 1.5}}).replace("1.5", "1e999")),
+        "found inf as 'measured.mre'",
+    ),
+    "updates below 0": (lambda c: with_field(c, updates=-1), "found -1 as 'updates', expected a whole number from 0"),
+    "a name twice": (lambda c: with_field(c, landmark_names=["a", "a"]), "found 'a' twice in landmark_names"),
+    "a name that steers the terminal": (
+        lambda c: with_field(c, landmark_names=["a", "\x1b[2J"]), r"found '\\x1b\[2J' in landmark_names",
+    ),
+    "values without end": (lambda c: with_field(c, model={"a": nested(60)}), "more than 50 levels in 'model.a"),
     "weight missing": (without_tensor, r"the weight convolution is absent, expected \[4, 3, 3, 3\]"),
     "weight not listed": (lambda c: with_field(c, tensors={}), r"convolution is \[4, 3, 3, 3\], expected absent"),
     "weight of another shape": (lambda c: with_shape(c, [4, 3, 9]), r"convolution is \[4, 3, 9\], expected"),
@@ -247,6 +290,19 @@ def test_anything_else_is_refused_by_name(written: Path, attack: str) -> None:
             read(written)
         assert str(written) in str(caught.value)
     assert not Path("/tmp/landmark_diffusion_was_here").exists()
+
+
+def test_a_file_without_checksum_is_read(written: Path) -> None:
+    """Those that were written before there was one, such as weights/ceph_small.ldx."""
+    written.write_bytes(with_field(written.read_bytes(), weights_sha256="absent"))
+    assert torch.equal(read_model_file(written).weights["convolution"], weights()["convolution"])
+
+
+def test_the_checksum_is_that_of_the_bytes_behind_the_header(written: Path) -> None:
+    """As docs/model_file.md says."""
+    content = written.read_bytes()
+    rest = content[8 + int.from_bytes(content[:8], "little") :]
+    assert read_facts(written).weights_sha256 == hashlib.sha256(rest).hexdigest()
 
 
 def test_a_checkpoint_under_its_name_is_refused(tmp_path: Path) -> None:
@@ -325,4 +381,4 @@ def test_a_file_that_lacks_one_of_the_first_fields_is_refused(written: Path, nam
 
 def test_a_field_that_nobody_knows_yet_is_passed_over(written: Path) -> None:
     written.write_bytes(with_field(written.read_bytes(), a_field_to_come={"scale": 2}))
-    assert replace(read_facts(written), tensors={}, package_version="") == FACTS
+    assert replace(read_facts(written), tensors={}, weights_sha256="", package_version="") == FACTS

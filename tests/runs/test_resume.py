@@ -5,14 +5,17 @@ Weights, moving average, optimiser, schedule, best score, the samples seen and e
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import Callback, LightningDataModule, LightningModule
 
 from landmark_diffusion import (
     DDPMPretrainModule,
@@ -21,7 +24,7 @@ from landmark_diffusion import (
     LandmarkDataModule,
     PositionDiffusionModule,
 )
-from landmark_diffusion.runs.checkpoint import read_checkpoint
+from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
 from landmark_diffusion.runs.stopping import StopRequested
 from tests.runs.tiny import StopAt, TinyData, TinyModule, Trace, differences, monitored, tiny_trainer, trained_state
 
@@ -224,6 +227,62 @@ def test_the_plateau_schedule_lowers_the_rate_and_remembers_it(tmp_path: Path) -
 
 
 METHODS = {"diffusion": real, "positions": positions, "pretraining": pretraining, "finetuning": finetuning}
+
+
+class StopInMicroBatch(Callback):
+    """Send this process a SIGTERM in the n-th micro-batch of the run, counted from 1."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def noises(build: Build, folder: Path, *callbacks: Callback, ckpt: Path | None = None, workers: int = 0) -> list[bytes]:
+    """Train two epochs of four micro-batches, two an update; return the random state that each one drew from."""
+    module, data = build(workers)
+    step, found = module.training_step, []
+
+    def noted(*batch: Any) -> Any:
+        found.append(torch.get_rng_state().numpy().tobytes())
+        return step(*batch)
+
+    module.training_step = noted  # type: ignore[method-assign]
+    trainer = tiny_trainer(folder, monitor=monitored(module), max_epochs=2, accumulate_grad_batches=2)
+    trainer.callbacks[:0] = callbacks
+    with suppress(StopRequested):
+        trainer.fit(module, datamodule=data, ckpt_path=ckpt)
+    return found
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_signal_in_a_window_finishes_it_and_no_two_micro_batches_share_their_noise(
+    tmp_path: Path, method: str
+) -> None:
+    """The third micro-batch opens the second window: the run stops behind the fourth."""
+    check_windows(tmp_path, method, [3])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_signal_in_any_micro_batch_finishes_its_window(tmp_path: Path, method: str, workers: int) -> None:
+    check_windows(tmp_path, method, [1, 2, 3, 4, 5, 6], workers)
+
+
+def check_windows(folder: Path, method: str, stops: list[int], workers: int = 0) -> None:
+    """Stop a run in each of these micro-batches, go on, and compare with the unbroken run."""
+    whole = noises(METHODS[method], folder / "whole", workers=workers)
+    assert len(whole) == len(set(whole)) == 8
+    for number in stops:
+        run = folder / f"run_{number}"
+        first = noises(METHODS[method], run, StopInMicroBatch(number), workers=workers)
+        assert len(first) == number + number % 2
+        assert first + noises(METHODS[method], run, ckpt=last(run), workers=workers) == whole
+        assert list(differences(state(folder / "whole"), state(run))) == [], number
 
 
 @pytest.mark.slow

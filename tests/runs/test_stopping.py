@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from landmark_diffusion.runs import RunFolder
-from landmark_diffusion.runs.checkpoint import read_checkpoint
+from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
 from landmark_diffusion.runs.stopping import StopRequested, resume_command
 from tests.runs.tiny import TinyData, TinyModule, default_sigint, tiny_trainer
 

@@ -11,7 +11,8 @@ import torch
 
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.runs import checkpoint as checkpoint_module
-from landmark_diffusion.runs.checkpoint import AtomicCheckpointIO, RunCheckpoint, read_checkpoint
+from landmark_diffusion.runs.checkpoint import AtomicCheckpointIO, RunCheckpoint
+from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
 from tests.runs.tiny import TinyData, TinyModule, differences, tiny_trainer, trained_state
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from landmark_diffusion.cli.config_files import MAX_BYTES, check_harmless, installed_configs
+from landmark_diffusion.cli.config_files import installed_configs
 from landmark_diffusion.cli.safe_configs import ALLOWED, VARIABLE
 from landmark_diffusion.errors import UserError
+from landmark_diffusion.untrusted import MAX_BYTES, check_harmless
 from tests.end_to_end.console import PHANTOM, Outcome, ldx
 
 STRANGER = """

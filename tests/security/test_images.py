@@ -20,7 +20,7 @@ from landmark_diffusion.data import dicom
 from landmark_diffusion.data.image_io import read_header
 from landmark_diffusion.data.radiograph import read_radiograph
 from landmark_diffusion.errors import DataError
-from tests.prediction.bad_inputs import LEVELS, encoded, png_of_size, write_dicom
+from tests.prediction.bad_inputs import LEVELS, encoded, gdcm_compress, png_of_size, write_dicom
 
 SIDE = 60_000
 PAGES = 20_000
@@ -184,6 +184,36 @@ def test_a_picture_within_dicom_that_claims_more_than_its_file_is_refused(tmp_pa
     path = write_dicom(tmp_path / "x.dcm", GREY, JPEGBaseline8Bit, PixelData=encapsulate([_jpeg()]))
     with pytest.raises(DataError, match=r"x\.dcm: "):
         read_radiograph(path)
+
+
+MEASURED = """
+import resource, sys
+from pathlib import Path
+from landmark_diffusion.data.radiograph import read_radiograph
+from landmark_diffusion.errors import DataError
+try:
+    read_radiograph(Path(sys.argv[1]))
+except DataError as error:
+    print(error)
+used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+assert used < int(sys.argv[2]), used
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no limit of the address space")
+def test_a_decoder_in_a_process_of_its_own_takes_memory_by_the_stated_size(tmp_path: Path) -> None:
+    """8 kB of JPEG-LS for 64 x 64 px, whose own head claims 30,000 x 30,000: gdcm would take 1.8 GB."""
+    pytest.importorskip("gdcm", reason="pip install landmark_diffusion[dicom-codecs]")
+    plain = write_dicom(tmp_path / "plain.dcm", np.arange(4096, dtype=np.uint16).reshape(64, 64), BitsStored=12)
+    path = gdcm_compress(plain, tmp_path / "x.dcm", "JPEGLSLossless")
+    assert read_radiograph(path).grey.shape == (64, 64)
+    content = path.read_bytes()
+    place = content.index(b"\xff\xf7") + 5
+    path.write_bytes(content[:place] + struct.pack(">HH", 30_000, 30_000) + content[place + 4 :])
+    line = [sys.executable, "-c", MEASURED, str(path), str(MEMORY)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "x.dcm: the pixels" in done.stdout and "cannot be decoded" in done.stdout
 
 
 def test_one_page_is_still_read(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.runs.checkpoint import AtomicCheckpointIO, read_checkpoint
+from landmark_diffusion.runs.checkpoint import AtomicCheckpointIO
+from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
 from tests.end_to_end.console import PHANTOM, ldx
 from tests.prediction.tiny_model import write_positions
 from tests.security.payloads import FORMS, Payload
@@ -43,7 +44,7 @@ def test_no_form_of_pickle_is_run_by_the_reader(form: str, tmp_path: Path) -> No
     path.write_bytes(FORMS[form](mark))
     with pytest.raises(UserError, match=r"x\.ckpt: .*(refused|cut short|damaged)"):
         read_checkpoint(path)
-    for choice in (None, True):  # None: Trainer.fit(ckpt_path=...) of Lightning in a program of one's own
+    for choice in (None, True, False):  # None, False: Trainer.fit(ckpt_path=...) in a program of one's own
         with pytest.raises(Exception, match=r"."):
             AtomicCheckpointIO().load_checkpoint(path, weights_only=choice)
     assert not mark.exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from landmark_diffusion.errors import DataError
 from landmark_diffusion.prediction.detection import Detection
+from landmark_diffusion.untrusted import has_control_characters, repeated
 
 SCHEMA = "urn:landmark_diffusion:points"
 FORMAT_VERSION = 1
@@ -18,19 +19,23 @@ FORMAT_VERSION = 1
 
 Check = Callable[[Any], bool]
 
+_LINE = "a text without control characters"
+_TEXT = "a text without control characters other than tabs and line ends"
+
 
 def read_points_json(path: str | Path) -> list[Detection]:
     """Read what ``ldx detect --to json`` wrote, exactly, but for the pictures, which the file does not hold.
 
     What follows from something else (mm, ellipses, areas) is worked out again. Raises DataError naming the file and
-    the field where it is missing, damaged, something else or written by a newer version of this package.
+    the field where it is missing, damaged, something else or written by a newer version of this package. Texts are
+    printed later, so one that would steer a terminal (ESC and the like) is refused, here in its escaped form.
     """
     path = Path(path)
     content = _object(_parse(path), path, "the file")
     if content.get("schema") != SCHEMA:
         _fail(path, "schema", content.get("schema"), f"{SCHEMA!r}: is this a points.json of `ldx detect`?")
     _check_version(content, path)
-    model = _take(content, "model", "a text", _is_text, path, "")
+    model = _take(content, "model", _LINE, _is_line, path, "")
     images = _take(content, "images", "a list", _is_list, path, "")
     detections = [_detection(image, model, path, f"images[{index}]") for index, image in enumerate(images)]
     _check_together(detections, path)
@@ -42,9 +47,10 @@ def _parse(path: Path) -> Any:
         raise ValueError(f"found {word}, which is no JSON")
 
     def fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if twice := _repeated(key for key, _ in pairs):
-            raise ValueError(f"found the field {twice!r:.60} twice in one object")
-        return dict(pairs)
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError(f"found the field {repeated(key for key, _ in pairs)!r:.60} twice in one object")
+        return found
 
     try:
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse, object_pairs_hook=fields)
@@ -77,13 +83,13 @@ def _detection(image: Any, model: str, path: Path, where: str) -> Detection:
 
     entries = take("landmarks", "a list", _is_list)
     landmarks = [_landmark(entry, path, f"{where}.landmarks[{index}]") for index, entry in enumerate(entries)]
-    if twice := _repeated(landmark["name"] for landmark in landmarks):
+    if (twice := repeated(landmark["name"] for landmark in landmarks)) is not None:
         raise DataError(f"{where}.landmarks: found two landmarks of the name {twice!r:.60}", path)
     points = _column(landmarks, "point_px", (2,))
     spacing = take("spacing", "null or two numbers above 0", _or_null(_is_spacing))
     return Detection(
-        name=take("name", "a text", _is_text),
-        path=take("path", "a text", _is_text),
+        name=take("name", _LINE, _is_line),
+        path=take("path", _TEXT, _is_text),
         size=tuple(take("size", "two whole numbers above 0", _is_size)),
         landmark_names=tuple(landmark["name"] for landmark in landmarks),
         points=np.full((len(landmarks), 2), np.nan) if points is None else points,
@@ -92,10 +98,10 @@ def _detection(image: Any, model: str, path: Path, where: str) -> Detection:
         regions=_column(landmarks, "region_px2", (2, 2)),
         expected_error=_column(landmarks, "expected_error_px", ()),
         spacing=None if spacing is None else (float(spacing[0]), float(spacing[1])),
-        spacing_source=take("spacing_source", "a text", _is_text),
+        spacing_source=take("spacing_source", _LINE, _is_line),
         image_score=take("image_score", "null or a number in [0, 1]", _or_null(_is_share)),
         unlike=take("unlike", "null, true or false", _or_null(lambda v: isinstance(v, bool))),
-        notes=tuple(take("notes", "a list of texts", lambda v: _is_list(v) and all(map(_is_text, v)))),
+        notes=tuple(take("notes", f"a list, each {_TEXT}", lambda v: _is_list(v) and all(map(_is_text, v)))),
         model=model,
         settings=take("settings", "an object with fields", lambda v: isinstance(v, dict)),
     )
@@ -103,7 +109,7 @@ def _detection(image: Any, model: str, path: Path, where: str) -> Detection:
 
 def _check_together(detections: list[Detection], path: Path) -> None:
     """Refuse two images of one name, and images without the landmarks of the first: one model finds the same in all."""
-    if twice := _repeated(each.name for each in detections):
+    if (twice := repeated(each.name for each in detections)) is not None:
         raise DataError(f"found two images of the name {twice!r:.60}, expected names of their own", path)
     for index, each in enumerate(detections):
         if each.landmark_names != detections[0].landmark_names:
@@ -114,16 +120,10 @@ def _check_together(detections: list[Detection], path: Path) -> None:
             )
 
 
-def _repeated(names: Iterable[str]) -> str | None:
-    """The first name that is there twice."""
-    seen: set[str] = set()
-    return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
-
-
 def _landmark(entry: Any, path: Path, where: str) -> dict[str, Any]:
     entry = _object(entry, path, where)
     wanted: dict[str, tuple[str, Check]] = {
-        "name": ("a text", _is_text),
+        "name": (_LINE, _is_line),
         "point_px": ("null or two numbers", _or_null(_is_pair)),
         "covariance_px2": ("null or a 2x2 matrix", _or_null(_is_matrix)),
         "region_px2": ("null or a 2x2 matrix", _or_null(_is_matrix)),
@@ -165,8 +165,12 @@ def _or_null(check: Check) -> Check:
     return lambda value: value is None or check(value)
 
 
+def _is_line(value: Any) -> bool:
+    return isinstance(value, str) and not has_control_characters(value)
+
+
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+    return isinstance(value, str) and not has_control_characters(value, but="\t\n")
 
 
 def _is_list(value: Any) -> bool:
