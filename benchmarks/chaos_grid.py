@@ -82,8 +82,8 @@ def kill(process: subprocess.Popen, victim: str) -> bool:
     return True
 
 
-def torment(place: Path, kills: int, seconds: float, rng: random.Random) -> Counter[str]:
-    """Kill and continue a grid whose undisturbed run takes ``seconds``, and let it end; counts the victims.
+def torment(place: Path, kills: int, longest_wait: float, rng: random.Random) -> Counter[str]:
+    """Kill and continue a grid after at most ``longest_wait`` seconds each, and let it end; counts the victims.
 
     A grid whose cell was killed goes on with the next cells, tells the failure at its end, and is started again.
     """
@@ -91,7 +91,7 @@ def torment(place: Path, kills: int, seconds: float, rng: random.Random) -> Coun
     process = start(place)
     while True:
         try:
-            if process.wait(rng.uniform(0, 4 * seconds / kills) if done.total() < kills else LONGEST_S) == 0:
+            if process.wait(rng.uniform(0, longest_wait) if done.total() < kills else LONGEST_S) == 0:
                 return done
         except subprocess.TimeoutExpired:
             if done.total() == kills:
@@ -153,11 +153,11 @@ def main() -> int:
         began = time.monotonic()
         if start(folder / "undisturbed").wait(LONGEST_S):
             raise RuntimeError(output(folder / "undisturbed"))
-        seconds = time.monotonic() - began
+        longest_wait = 4 * (time.monotonic() - began) / options.kills
         while total.total() < options.kills:
             rounds += 1
             place = folder / f"killed_{rounds}"
-            total += torment(place, options.kills - total.total(), seconds, rng)
+            total += torment(place, options.kills - total.total(), longest_wait, rng)
             found += list(differences(folder / "undisturbed" / "grid", place / "grid"))
             print(f"{dict(total)} in {rounds} grids, {len(found)} differences {found[:20]}", flush=True)
     return int(bool(found))

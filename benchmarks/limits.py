@@ -2,7 +2,7 @@
 
     python benchmarks/limits.py folder            # starting on 100,000 distinct small PNGs: seconds, peak memory
     python benchmarks/limits.py steps             # memory over 10,000 optimiser steps, with 0 and with 2 workers
-    python benchmarks/limits.py epoch             # memory of the loader over one epoch of 100,000 images
+    python benchmarks/limits.py epoch             # memory of the loader over two epochs of 100,000 images
     python benchmarks/limits.py detect            # memory over `ldx detect` of 2,000 images
 
 Every command is a process of its own, as a user starts it; its memory is read from /proc (Linux), where pages that
@@ -31,9 +31,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-IMAGES, STEPS, DETECTIONS = 100_000, 10_000, 2000
+IMAGES, EPOCHS, STEPS, DETECTIONS = 100_000, 2, 10_000, 2000
 SIZE, LARGE, LANDMARKS, FOLDERS = (32, 40), (880, 1100), 19, 20
 FLAT_MIB, FLAT_SHARE = 3.0, 0.01
+WHAT = ("folder", "steps", "epoch", "detect")
 EPOCH = Path(__file__).with_name("limits_epoch.py")
 NETWORK = (
     *("--data.size=[32,40]", "--model.encoder_channels=[8,16]", "--model.decoder_channels=[16,8]"),
@@ -198,20 +199,19 @@ def steps_table(steps: int, work: Path, workers_list: Sequence[int]) -> list[dic
 
 
 def epoch_table(count: int, work: Path, workers_list: Sequence[int]) -> list[dict[str, object]]:
-    """Memory of the loader over one epoch of a folder."""
+    """Memory of the loader over the epochs of a folder."""
     root = write_images(work / "images", count)
     return [epoch_row(root, count, work / f"workers_{workers}", workers) for workers in workers_list]
 
 
 def epoch_row(root: Path, count: int, place: Path, workers: int) -> dict[str, object]:
-    """Memory of the loader over one epoch of the images in ``root``."""
+    """Memory of the loader over the epochs of the images in ``root``."""
     place.mkdir()
     passed = place / "passed.txt"
-    arguments = (EPOCH, root, passed, "--workers", workers)
-    used = measure(arguments, place, step=partial(read_number, passed))
-    row = memory_row(
-        f"loader, {count} images, {workers} workers", used, at_each(used.curve, max(1, count // 20), count)
-    )
+    arguments = (EPOCH, root, passed, "--workers", workers, "--epochs", EPOCHS)
+    used, last = measure(arguments, place, step=partial(read_number, passed)), EPOCHS * count
+    name = f"loader, {EPOCHS} epochs of {count} images, {workers} workers"
+    row = memory_row(name, used, at_each(used.curve, max(1, last // 20), last))
     print(json.dumps(row), flush=True)
     return row
 
@@ -270,24 +270,27 @@ def last_step(run: Path) -> int:
 
 
 def main() -> int:
-    """Measure one limit, print its table, write JSON when asked."""
+    """Measure, print the tables, write JSON when asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("folder", "steps", "epoch", "detect"))
+    parser.add_argument("what", nargs="?", choices=WHAT, help="by default all, one after another")
     parser.add_argument("--count", type=int, help="images or steps, in place of the full number")
     parser.add_argument("--workers", type=int, nargs="+", default=(0, 2), help="of the loader, in steps and epoch")
     parser.add_argument("--model", type=Path, default=Path(__file__).parents[1] / "weights" / "ceph_small.ldx")
     parser.add_argument("--json", type=Path, help="also write the table to this file")
     options = parser.parse_args()
     model = options.model.resolve()
-    with tempfile.TemporaryDirectory() as folder:
-        if options.what == "folder":
-            rows = folder_table(options.count or IMAGES, model, Path(folder))
-        elif options.what == "steps":
-            rows = steps_table(options.count or STEPS, Path(folder), options.workers)
-        elif options.what == "epoch":
-            rows = epoch_table(options.count or IMAGES, Path(folder), options.workers)
-        else:
-            rows = detect_table(options.count or DETECTIONS, model, Path(folder))
+    rows = []
+    for what in [options.what] if options.what else WHAT:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            if what == "folder":
+                rows += folder_table(options.count or IMAGES, model, folder)
+            elif what == "steps":
+                rows += steps_table(options.count or STEPS, folder, options.workers)
+            elif what == "epoch":
+                rows += epoch_table(options.count or IMAGES, folder, options.workers)
+            else:
+                rows += detect_table(options.count or DETECTIONS, model, folder)
     print(json.dumps(rows, indent=1))
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")

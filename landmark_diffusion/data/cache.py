@@ -31,6 +31,8 @@ RESIZED, HEADERS = "resized", "headers"
 
 BYTES_A_PIXEL = 0.75
 """Room that a kept image takes at most: 0.71 at 96x120 with its disk blocks, 0.53 at 384x480 (ISBI 2015, phantoms)."""
+BLOCK = 4096
+"""Bytes that the smallest file takes on most disks."""
 
 _OWN_FILE = re.compile(r"([0-9a-f]{64}\.(png|json)|\.tmp-\d+-[0-9a-f]{12}\.(png|json))")
 
@@ -87,12 +89,12 @@ class ImageCache:
     ) -> None:
         """Raise UserError if the images that are not kept yet would fill the disk; looks for them only in doubt."""
         free = _free_bytes(self.folder)
-        if free is None or BYTES_A_PIXEL * sum(math.prod(frame.network_size) for frame in frames) <= free:
+        if free is None or sum(map(room_for, frames)) <= free:
             return
         pairs = zip(samples, frames, strict=True)
-        wanted = {self.path(dataset, sample, frame): math.prod(frame.network_size) for sample, frame in pairs}
-        missing = [pixels for path, pixels in wanted.items() if not path.exists()]
-        needed = BYTES_A_PIXEL * sum(missing)
+        wanted = {self.path(dataset, sample, frame): room_for(frame) for sample, frame in pairs}
+        missing = [room for path, room in wanted.items() if not path.exists()]
+        needed = sum(missing)
         if needed > free:
             raise UserError(
                 f"cache: keeping {len(missing)} more resized images of {dataset.name} takes up to {_size(needed)} in "
@@ -122,13 +124,18 @@ class ImageCache:
         resized = resize_image(image, frame)
         encoded = cv2.imencode(".png", resized, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
         try:
-            atomic_write_bytes(path, encoded)
+            atomic_write_bytes(path, encoded, flush=False)  # what a power cut leaves damaged is made anew
         except OSError as error:
             raise UserError(
                 f"cache: cannot write to {self.folder} ({error.strerror}); make room with `ldx cache clear` or choose "
                 "another folder by data.cache_folder or the variable LDX_CACHE"
             ) from None
         return resized
+
+
+def room_for(frame: Frame) -> float:
+    """Bytes that a kept image of this frame takes on the disk at most."""
+    return max(BLOCK, BYTES_A_PIXEL * math.prod(frame.network_size))
 
 
 def clear(folder: str | Path | None = None) -> tuple[int, int]:

@@ -15,7 +15,8 @@ from landmark_diffusion.data import cache as cache_module
 from landmark_diffusion.errors import UserError
 
 Usage = namedtuple("Usage", "total used free")
-PIXELS = 32 * 40
+FILE = 4096
+"""Bytes of a picture of 32x40 px on the disk: one block."""
 
 
 def data(cache: Path, count: tuple[int, int, int] = (6, 2, 1)) -> LandmarkDataModule:
@@ -32,7 +33,7 @@ def leave_free(monkeypatch: pytest.MonkeyPatch, free: float) -> None:
 def test_a_cache_that_would_fill_the_disk_is_refused_before_anything_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    leave_free(monkeypatch, 0.75 * 8 * PIXELS - 1)
+    leave_free(monkeypatch, 8 * FILE - 1)
     module = data(tmp_path / "new" / "cache")
     monkeypatch.setattr(module.source, "load_image", lambda sample: pytest.fail("decoded"))
     with pytest.raises(UserError) as told:
@@ -40,6 +41,11 @@ def test_a_cache_that_would_fill_the_disk_is_refused_before_anything_is_decoded(
     for part in ("8 more resized images", "0.0 MB", "ldx cache clear", "data.cache_folder", "LDX_CACHE", "data.size"):
         assert part in str(told.value)
     assert not (tmp_path / "new").exists()
+
+
+def test_large_pictures_are_counted_by_their_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = LandmarkDataModule("phantom", size=(640, 800), cache_folder=str(tmp_path)).stage_dataset("test").frames[0]
+    assert cache_module.room_for(frame) == 0.75 * 640 * 800
 
 
 def test_large_numbers_are_told_in_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,11 +56,11 @@ def test_large_numbers_are_told_in_gigabytes(tmp_path: Path, monkeypatch: pytest
 
 
 def test_just_enough_room_is_enough_and_kept_images_need_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    leave_free(monkeypatch, 0.75 * 8 * PIXELS)
+    leave_free(monkeypatch, 8 * FILE)
     data(tmp_path).setup("fit")
     leave_free(monkeypatch, 0)
     data(tmp_path).setup("fit")
-    leave_free(monkeypatch, 0.75 * 4 * PIXELS)  # eight are kept, four more fit
+    leave_free(monkeypatch, 4 * FILE)  # eight are kept, four more fit
     data(tmp_path, (10, 2, 1)).setup("fit")
     with pytest.raises(UserError, match="5 more resized images"):
         data(tmp_path, (15, 2, 1)).setup("fit")
@@ -74,7 +80,7 @@ def test_a_cache_that_cannot_be_written_is_one_clear_line_and_a_filled_one_is_re
 ) -> None:
     import errno
 
-    def refuse(path: Path, content: bytes) -> None:
+    def refuse(path: Path, content: bytes, flush: bool) -> None:
         code = getattr(errno, number)
         raise OSError(code, os.strerror(code), str(path))
 
