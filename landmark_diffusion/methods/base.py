@@ -12,9 +12,10 @@ from landmark_diffusion.data.geometry import frames_to_original
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.heatmaps.decoders import DECODERS, DecoderKind, decode
 from landmark_diffusion.heatmaps.moments import map_covariance
-from landmark_diffusion.methods.training import Batch, TrainedModule, gather_objects
+from landmark_diffusion.methods.training import Batch, TrainedModule
 from landmark_diffusion.metrics import MeanRadialError, SuccessDetectionRate
 from landmark_diffusion.metrics.records import LengthUnit, Prediction
+from landmark_diffusion.runs.processes import gather_objects
 
 SpreadKind = Literal["heatmap", "samples", "both"]
 SPREADS: tuple[str, ...] = get_args(SpreadKind)

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.runs.keys import noise_seed
+from landmark_diffusion.runs.processes import gather_objects
 
 Batch = dict[str, Any]
 PLATEAU_KEY = "reduce_lr_on_plateau"
@@ -203,12 +204,3 @@ def lr_factor(step: int, warmup: int, total: int | None) -> float:
     if total is None:
         return 1.0
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
-
-
-def gather_objects(value: Any) -> list[Any]:
-    """Give every process's value, in the order of the processes."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return [value]
-    parts: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, value)
-    return parts

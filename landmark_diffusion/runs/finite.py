@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.methods.training import gather_objects
+from landmark_diffusion.runs.processes import gather_objects
 from landmark_diffusion.runs.stopping import StopRequested
 
 if TYPE_CHECKING:
