@@ -33,18 +33,28 @@ def check_linked_options(links: dict[str, str]) -> None:
 
 
 def check_configs(paths: list[Path], options: list[str]) -> None:
-    """Refuse a file that is no yaml, and an unknown section even when it is empty (jsonargparse would pass it over).
+    """Refuse a file that is empty or no yaml, and an unknown section even without options (jsonargparse passes it over).
 
-    Also one that is a text: jsonargparse would take it for the place of another file, which nobody has looked at.
+    Also a section that is a text: jsonargparse would take it for the place of another file, which nobody has looked at; and
+    ``overwrite``, since whoever tries a config from somebody else has not agreed to lose a run.
 
     ``options`` are the verb's dotted options.
     """
     sections = sorted({option.split(".", 1)[0] for option in options} - {"config", "print_config"})
     for path in paths:
-        for section, content in load_yaml(path).items():
+        config = load_yaml(path)
+        if not config:
+            raise UserError(f"{path}: found an empty config, expected sections such as `data:` and `model:`")
+        for section, content in config.items():
             if isinstance(content, str) and _is_file(str(section), content):
                 line = line_of(path, [str(section)])
                 raise UserError(f"{path}:{line}: found {content!r:.60} as {section}, expected its options below it")
+            if section == "overwrite" and content not in (False, None):
+                line = line_of(path, [section])
+                raise UserError(
+                    f"{path}:{line}: found overwrite: {content!r:.60}, but a config cannot discard a run; remove the "
+                    "line, and give --overwrite on the command line where you mean it"
+                )
             if str(section) not in sections:
                 line = line_of(path, [str(section)])
                 hint = did_you_mean(str(section), sections) if section != GRID else " It is for `ldx fewshot --config`."

@@ -211,3 +211,16 @@ def test_harmless_configs_are_read_as_before() -> None:
     check_harmless(Path("c.yaml"))
     for path in installed_configs():
         check_harmless(path)
+
+
+def test_a_config_cannot_discard_a_run() -> None:
+    outcome = fit("run_folder: runs/precious\noverwrite: true\n")
+    assert outcome.status == 1
+    assert "c.yaml:2: found overwrite: True, but a config cannot discard a run" in outcome.err
+    assert fit("overwrite: false\n").status == 0  # as every saved config.yaml says
+    assert fit("pictures: 0\n", "--overwrite", "true").status == 0
+
+
+def test_an_empty_config_is_named() -> None:
+    outcome = fit("# pictures: 0\n")
+    assert outcome.status == 1 and "c.yaml: found an empty config" in outcome.err
