@@ -33,9 +33,9 @@ def check_linked_options(links: dict[str, str]) -> None:
 
 
 def check_configs(paths: list[Path], options: list[str]) -> None:
-    """Refuse a file that is empty or no yaml, and an unknown section even without options (jsonargparse passes it over).
+    """Refuse a file that is empty or no yaml, and an unknown section, which jsonargparse passes over without options.
 
-    Also a section that is a text: jsonargparse would take it for the place of another file, which nobody has looked at; and
+    Also a section that is a text: jsonargparse would take it for the place of another file, which nobody has seen; and
     ``overwrite``, since whoever tries a config from somebody else has not agreed to lose a run.
 
     ``options`` are the verb's dotted options.
@@ -43,7 +43,7 @@ def check_configs(paths: list[Path], options: list[str]) -> None:
     sections = sorted({option.split(".", 1)[0] for option in options} - {"config", "print_config"})
     for path in paths:
         config = load_yaml(path)
-        if not config:
+        if not config and yaml.safe_load(path.read_text(encoding="utf-8")) is None:
             raise UserError(f"{path}: found an empty config, expected sections such as `data:` and `model:`")
         for section, content in config.items():
             if isinstance(content, str) and _is_file(str(section), content):
