@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LandmarkSample:
     """One radiograph as it lies on disk, without its pixels.
 

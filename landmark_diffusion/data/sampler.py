@@ -64,7 +64,7 @@ class EpochKeyedSampler(Sampler[tuple[int, int]]):
         rest = math.ceil((self.length - start) / self.world_size) * self.world_size
         mine = np.resize(order, start + rest)[start + self.rank :: self.world_size]
         epoch = self.epoch
-        return iter([(epoch, int(index)) for index in mine])
+        return ((epoch, int(index)) for index in mine)
 
     def __len__(self) -> int:
         """Samples of a whole epoch on this process: Lightning counts an epoch's batches with the skipped ones."""
