@@ -32,7 +32,7 @@ import cv2
 import numpy as np
 
 IMAGES, EPOCHS, STEPS, DETECTIONS = 100_000, 3, 10_000, 600
-"""Three epochs, since a search for garbage in the parent, mostly at the second, parts it from pages shared by workers."""
+"""Three epochs: as the second begins, a search for garbage in the parent parts it from pages that workers share."""
 SIZE, LARGE, LANDMARKS, FOLDERS = (32, 40), (880, 1100), 19, 20
 FLAT_MIB, FLAT_SHARE = 3.0, 0.01
 WHAT = ("folder", "steps", "epoch", "detect")
