@@ -6,7 +6,7 @@ RUNS ?= runs
 TEST_OPTIONS ?=
 
 SPEED := augmentation detect full_size_step prediction_cost training_step
-TRUST := chaos processes limits
+TRUST := chaos chaos_grid processes limits
 
 SOURCES := pyproject.toml constraints.txt requirements-imgaug.txt
 INSTALLED := $(VENV)/.installed
