@@ -82,6 +82,37 @@ def atomic_write_bytes(path: str | Path, data: bytes, flush: bool = True) -> Non
         temporary.write_bytes(data)
 
 
+def create_text(path: Path, text: str) -> bool:
+    """Make a file with its content at once; False, and nothing is changed, where it is there already.
+
+    Of several processes that do so at the same time one makes it. Raises OSError where it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}-{uuid.uuid4().hex[:12]}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        try:
+            os.link(partial, path)  # unlike a rename it fails where another process was first
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without links
+            return _create_in_place(path, text)
+        return True
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _create_in_place(path: Path, text: str) -> bool:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    except OSError:
+        path.unlink(missing_ok=True)  # an empty one would be taken for a whole one
+        raise
+    return True
+
+
 def _flush(path: Path) -> None:
     """Force a file's bytes, or a folder's list of names, to the disk before going on."""
     if path.is_dir() and os.name == "nt":  # Windows cannot open folders, and orders renames itself

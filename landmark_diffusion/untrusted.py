@@ -14,6 +14,7 @@ MAX_BYTES = 4 * 2**20
 MAX_VALUES = 1_000_000
 """Of a config whose aliases are written out: a few lines can stand for more than fit into memory."""
 MAX_DEPTH = 50
+"""Levels of mappings and lists, in a config and in a model's description, which is written out as one."""
 
 
 def check_harmless(path: Path, urls: bool = False) -> None:

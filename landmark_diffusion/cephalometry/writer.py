@@ -11,9 +11,9 @@ from landmark_diffusion.cephalometry.analysis import Analysis, analyse
 from landmark_diffusion.cephalometry.facing import Facing
 from landmark_diffusion.cephalometry.tables import MEASURES_CSV, MEASURES_JSON, write_measures
 from landmark_diffusion.errors import UserError
+from landmark_diffusion.files import writing
 from landmark_diffusion.prediction.detection import Detection
 from landmark_diffusion.prediction.writers.base import Writer
-from landmark_diffusion.prediction.writers.writing import writing
 
 NOT_CALIBRATED = "The spread of the points is not calibrated: intervals and probabilities may be too narrow or wide."
 UNLIKE = "unlike the training images: do not use"

@@ -171,8 +171,8 @@ def _tell(writer: MeasuresWriter, total: int, unread: int) -> int:
 def _agreement(options: argparse.Namespace, folder: Path) -> int:
     from landmark_diffusion.cephalometry.observers import pairs, read_doctors, with_model
     from landmark_diffusion.cephalometry.tables import AGREEMENT_CSV, AGREEMENT_JSON, agreement_grids, write_agreement
+    from landmark_diffusion.files import writing
     from landmark_diffusion.prediction.writers.points_json_reader import read_points_json
-    from landmark_diffusion.prediction.writers.writing import writing
 
     there = [path for path in (folder / AGREEMENT_CSV, folder / AGREEMENT_JSON) if path.exists()]
     if there and not options.overwrite:

@@ -68,19 +68,16 @@ def detect_files(
     """
     from landmark_diffusion.cli.entry import print_error
     from landmark_diffusion.prediction.batch import detect_all
-    from landmark_diffusion.runs.memory import detection_memory_message, is_out_of_memory
+    from landmark_diffusion.runs.memory import detection_memory_message, out_of_memory_told
 
-    try:
-        with progress(len(paths), "detect") as advance:
-            return detect_all(
-                detector, paths, names, writers, spacing=options.spacing, batch_size=options.batch_size,
-                tell=lambda error: print_error(UserError(" ".join(str(error).split()))), advance=advance,
-            )  # fmt: skip
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        device = str(detector.device)
-        raise UserError(detection_memory_message(error, options.batch_size, device)) from error
+    def message(error: BaseException) -> str:
+        return detection_memory_message(error, options.batch_size, str(detector.device))
+
+    with out_of_memory_told(message), progress(len(paths), "detect") as advance:
+        return detect_all(
+            detector, paths, names, writers, spacing=options.spacing, batch_size=options.batch_size,
+            tell=lambda error: print_error(UserError(" ".join(str(error).split()))), advance=advance,
+        )  # fmt: skip
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -37,7 +37,7 @@ from landmark_diffusion.runs import RunFolder, default_callbacks
 from landmark_diffusion.runs.checkpoint import use_own_checkpoint_io
 from landmark_diffusion.runs.finite import SkipBadSteps
 from landmark_diffusion.runs.loggers import make_loggers
-from landmark_diffusion.runs.memory import is_out_of_memory, memory_message
+from landmark_diffusion.runs.memory import memory_message, out_of_memory_told
 
 LINKED = {"model.init_args.num_landmarks": "data.num_landmarks"}
 """Options of the model that the data module decides."""
@@ -221,15 +221,12 @@ class LdxCLI(LightningCLI):
             self.trainer.loggers = make_loggers(self.run, self.config[subcommand].wandb)
         use_own_checkpoint_io(self.trainer)
         try:
-            super()._run_subcommand(subcommand)
+            with out_of_memory_told(lambda error: memory_message(error, subcommand, self.config_dump)):
+                super()._run_subcommand(subcommand)
         except SystemExit as stop:
             if stop.code == 1 and self.trainer.interrupted:  # Lightning's status for Ctrl-C; the shell's is 130
                 raise SystemExit(130) from None
             raise
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise UserError(memory_message(error, subcommand, self.config_dump)) from error
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """Load checkpoints without running any code that is in them."""

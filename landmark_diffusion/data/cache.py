@@ -85,9 +85,9 @@ class ImageCache:
         return len(missing)
 
     def check_room(
-        self, dataset: LandmarkDataset, samples: Sequence[LandmarkSample], frames: Sequence[Frame]
+        self, dataset: LandmarkDataset, samples: Iterable[LandmarkSample], frames: Sequence[Frame]
     ) -> None:
-        """Raise UserError if the images that are not kept yet would fill the disk; looks for them only in doubt."""
+        """Raise UserError if the images that are not kept yet would fill the disk; looks at samples only in doubt."""
         free = _free_bytes(self.folder)
         if free is None or sum(map(room_for, frames)) <= free:
             return

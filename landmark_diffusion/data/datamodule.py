@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -158,9 +159,8 @@ class LandmarkDataModule(LightningDataModule):
                     "or check data.root"
                 )
         datasets = [self.stage_dataset(name) for name in wanted[stage]]
-        self.cache.check_room(
-            self.source, [each for one in datasets for each in one.samples], [f for one in datasets for f in one.frames]
-        )
+        frames = [frame for dataset in datasets for frame in dataset.frames]
+        self.cache.check_room(self.source, chain.from_iterable(dataset.samples for dataset in datasets), frames)
         for dataset in datasets:
             if len(dataset) < EAGER_LIMIT:
                 self.cache.fill(self.source, dataset.samples, dataset.frames)

@@ -14,14 +14,13 @@ import socket
 import tempfile
 import threading
 import time
-import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.files import atomic_write_text
+from landmark_diffusion.files import atomic_write_text, create_text
 
 BEAT_SECONDS = 20.0
 SILENCE_SECONDS = 300.0
@@ -138,34 +137,15 @@ def _newest(cell: Path) -> Path | None:
 
 def _make(path: Path, holder: Holder) -> bool:
     """Make a claim with its content at once; False where another process made it first."""
-    partial = path.with_name(f".{path.name}-{uuid.uuid4().hex[:12]}")
-    try:
-        partial.write_text(json.dumps(vars(holder)) + "\n", encoding="utf-8")
-        try:
-            os.link(partial, path)
-        except FileExistsError:
-            return False
-        except OSError:  # a file system without links
-            return _make_in_place(path, holder)
-        return True
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _make_in_place(path: Path, holder: Holder) -> bool:
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(json.dumps(vars(holder)) + "\n")
-    except FileExistsError:
-        return False
-    except OSError:
-        path.unlink(missing_ok=True)  # an empty claim would keep everybody off for minutes
-        raise
-    return True
+    return create_text(path, _text(holder))
 
 
 def _write(path: Path, holder: Holder) -> None:
-    atomic_write_text(path, json.dumps(vars(holder)) + "\n")
+    atomic_write_text(path, _text(holder))
+
+
+def _text(holder: Holder) -> str:
+    return json.dumps(vars(holder)) + "\n"
 
 
 def _read(path: Path) -> Holder | None:

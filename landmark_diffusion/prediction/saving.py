@@ -64,8 +64,8 @@ def _save_overlay(path: Path, detection: Detection) -> None:
 
 
 def _save_page(path: Path, detection: Detection) -> None:
+    from landmark_diffusion.files import writing
     from landmark_diffusion.prediction.writers.html_page import HtmlWriter
-    from landmark_diffusion.prediction.writers.writing import writing
 
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)

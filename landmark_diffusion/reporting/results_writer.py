@@ -26,6 +26,7 @@ from landmark_diffusion.reporting.process_figure import Step, choose_steps
 from landmark_diffusion.reporting.report import CaseDetails, write_report
 from landmark_diffusion.reporting.spread_view import SpreadView, spread_view, write_spread_csv
 from landmark_diffusion.reporting.tables import other_table, results_table
+from landmark_diffusion.runs.processes import is_running
 
 FOLDERS: dict[TrainerFn, tuple[str, Stage]] = {
     TrainerFn.VALIDATING: ("validate", "val"),
@@ -182,12 +183,8 @@ def remove_drafts(folder: Path) -> None:
     """Remove the drafts of ``folder`` that killed processes left."""
     for left in folder.parent.glob(f".{folder.name}-*.partial"):
         number = left.stem.rpartition("-")[2]
-        try:
-            os.kill(int(number), 0)
-        except ProcessLookupError:
+        if number.isdecimal() and not is_running(int(number)):  # another name is not ours
             shutil.rmtree(left, ignore_errors=True)
-        except (ValueError, OSError):  # not ours, or of a process of somebody else
-            continue
 
 
 @torch.no_grad()

@@ -21,6 +21,7 @@ from landmark_diffusion.errors import UserError
 from landmark_diffusion.runs.checkpoint_reading import read_checkpoint, unpickling_message
 from landmark_diffusion.runs.folder import BEST, LAST, SNAPSHOT
 from landmark_diffusion.runs.model_file import is_model_file
+from landmark_diffusion.runs.processes import is_running
 from landmark_diffusion.runs.progress import at_optimizer_step, is_final_step, validation_follows
 
 if TYPE_CHECKING:
@@ -115,20 +116,10 @@ def remove_stale_files(folder: Path) -> list[Path]:
     removed = []
     for path in folder.glob(".*.partial") if folder.is_dir() else ():
         match = _TEMPORARY.fullmatch(path.name)
-        if match and not _is_running(int(match["pid"])):
+        if match and not is_running(int(match["pid"])):
             path.unlink(missing_ok=True)
             removed.append(path)
     return removed
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # it runs as somebody else
-        return True
-    return True
 
 
 class RunCheckpoint(Checkpoint):

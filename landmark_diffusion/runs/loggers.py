@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.files import writing
+from landmark_diffusion.files import create_text, writing
 from landmark_diffusion.runs.curves import Curves
 from landmark_diffusion.runs.folder import RunFolder
 
@@ -61,20 +61,5 @@ def stable_id(folder: RunFolder) -> str:
     if not path.is_file():
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _make_id(path)
+            create_text(path, secrets.token_hex(4) + "\n")
     return path.read_text(encoding="utf-8").strip()
-
-
-def _make_id(path: Path) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(secrets.token_hex(4) + "\n", encoding="utf-8")
-        os.link(partial, path)  # unlike a rename it fails where another process was first
-    except FileExistsError:
-        pass
-    except OSError as error:
-        if error.filename2 is None:
-            raise
-        partial.replace(path)  # a file system without links
-    finally:
-        partial.unlink(missing_ok=True)

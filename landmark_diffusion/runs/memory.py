@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+from landmark_diffusion.errors import UserError
 
 _SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "unable to allocate", "alloc_failed")
 """Words of CUDA, torch's CPU allocator on Linux and on Windows, numpy, and cuBLAS."""
@@ -15,6 +18,17 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and any(sign in text for sign in _SIGNS)
+
+
+@contextmanager
+def out_of_memory_told(message: Callable[[BaseException], str]) -> Iterator[None]:
+    """Raise UserError with the message of an error of the block that says that memory did not suffice."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(message(error)) from error
 
 
 def memory_message(error: BaseException, verb: str, config: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.untrusted import has_control_characters, repeated
+from landmark_diffusion.untrusted import MAX_DEPTH, has_control_characters, repeated
 
 FORMAT_VERSION = 1
 """Raised when an older reader would misread a file; fields that it may pass over are added without that."""
@@ -100,9 +100,6 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 }  # fmt: skip
 _ADDED_LATER = {"calibration": None, "weights_sha256": ""}
 """Fields that older files of this format lack, with what they stand for there."""
-
-MAX_DEPTH = 50
-"""Levels of lists and objects in the description: more could not be written out again as yaml."""
 
 
 def facts_from_json(text: Any, path: str | Path) -> ModelFacts:

@@ -19,7 +19,7 @@ from landmark_diffusion.files import WriteError, atomic_path, atomic_write_bytes
 from landmark_diffusion.runs.checkpoint import AtomicCheckpointIO
 from landmark_diffusion.runs.curves import Curves
 from tests.end_to_end.console import PHANTOM, ldx, read_rows, run
-from tests.end_to_end.small_disk import FORMS, SmallDisk, commands, make_home, message, small_disk, worked
+from tests.end_to_end.small_disk import FORMS, SmallDisk, commands, message, small_disk, worked
 from tests.fewshot.grid import FAKE, write_config
 from tests.fewshot.test_verb import NETWORK
 
@@ -94,18 +94,6 @@ def test_the_end_of_a_failed_run_does_not_hide_what_failed(tmp_path: Path) -> No
 
 
 # ---- every verb, on a disk of its own ----
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("beside_the_disk")
-
-
-@pytest.fixture(scope="module")
-def disk(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Iterator[SmallDisk]:
-    with small_disk(tmp_path_factory.mktemp("small") / "disk") as made:
-        make_home(made.folder, home)
-        yield made
 
 
 NAMED = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,24 +9,11 @@ import pytest
 from landmark_diffusion.fewshot import runner
 from tests.end_to_end.console import PHANTOM, ldx, run
 from tests.end_to_end.folders import make_folder
-from tests.end_to_end.small_disk import SmallDisk, commands, make_home, message, small_disk, worked
+from tests.end_to_end.small_disk import SmallDisk, commands, message, worked
 from tests.end_to_end.test_full_disk import NAMED
 from tests.fewshot.grid import FAKE, write_config
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("beside_the_disk")
-
-
-@pytest.fixture(scope="module")
-def disk(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Iterator[SmallDisk]:
-    """A disk with results of earlier runs; locked it refuses root too, which permissions do not."""
-    with small_disk(tmp_path_factory.mktemp("small") / "disk") as made:
-        make_home(made.folder, home)
-        yield made
 
 
 PLACES = {name: path if name.startswith(("export", "calibrate", "cache")) else path.split("/")[0]

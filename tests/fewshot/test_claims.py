@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -169,9 +170,16 @@ def test_a_claim_that_does_not_fit_leaves_nothing_that_keeps_others_off(
 ) -> None:
     """Without links the claim is made in place; an empty one would count as another's for minutes."""
     monkeypatch.setattr(os, "link", full)
-    texts = iter(["{}"])
+    real = Path.open
+
+    def opened(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        file = real(path, mode, *args, **kwargs)
+        if mode == "x":
+            file.write = full  # type: ignore[method-assign, assignment]
+        return file
+
     with monkeypatch.context() as patch:
-        patch.setattr(json, "dumps", lambda content: next(texts, None) or full())  # the second writing fails
+        patch.setattr(Path, "open", opened)
         with pytest.raises(UserError, match="cannot be claimed"):
             acquire(tmp_path / "cell")
     assert list((tmp_path / "cell").iterdir()) == []

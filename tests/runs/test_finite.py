@@ -26,6 +26,7 @@ from landmark_diffusion.runs.finite import SkipBadSteps, describe, gradients_are
 from landmark_diffusion.runs.keys import noise_seed
 from landmark_diffusion.runs.stopping import StopRequested
 from tests.runs.tiny import (
+    StopInBatch,
     BATCH,
     SAMPLES,
     SEED,
@@ -62,18 +63,6 @@ class Poisoned(TinyModule):
         if self.kind == "gradient is huge":
             return loss + 1e25 * (self.net[0].weight - self.net[0].weight.detach()).sum()
         return loss + {"loss is nan": math.nan, "loss is infinite": math.inf}[self.kind]  # of good gradients
-
-
-class StopInBatch(Callback):
-    """Send this process a SIGTERM in the n-th batch of the run."""
-
-    def __init__(self, number: int) -> None:
-        self.left = number
-
-    def on_train_batch_start(self, *_: Any) -> None:
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), signal.SIGTERM)
 
 
 class NamedData(TinyData):

@@ -26,7 +26,17 @@ from landmark_diffusion import (
 )
 from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
 from landmark_diffusion.runs.stopping import StopRequested
-from tests.runs.tiny import StopAt, TinyData, TinyModule, Trace, differences, monitored, tiny_trainer, trained_state
+from tests.runs.tiny import (
+    StopAt,
+    StopInBatch,
+    TinyData,
+    TinyModule,
+    Trace,
+    differences,
+    monitored,
+    tiny_trainer,
+    trained_state,
+)
 
 Build = Callable[[int], tuple[LightningModule, LightningDataModule]]
 
@@ -229,18 +239,6 @@ def test_the_plateau_schedule_lowers_the_rate_and_remembers_it(tmp_path: Path) -
 METHODS = {"diffusion": real, "positions": positions, "pretraining": pretraining, "finetuning": finetuning}
 
 
-class StopInMicroBatch(Callback):
-    """Send this process a SIGTERM in the n-th micro-batch of the run, counted from 1."""
-
-    def __init__(self, number: int) -> None:
-        self.left = number
-
-    def on_train_batch_start(self, *_: Any) -> None:
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
 def noises(build: Build, folder: Path, *callbacks: Callback, ckpt: Path | None = None, workers: int = 0) -> list[bytes]:
     """Train two epochs of four micro-batches, two an update; return the random state that each one drew from."""
     module, data = build(workers)
@@ -279,7 +277,7 @@ def check_windows(folder: Path, method: str, stops: list[int], workers: int = 0)
     assert len(whole) == len(set(whole)) == 8
     for number in stops:
         run = folder / f"run_{number}"
-        first = noises(METHODS[method], run, StopInMicroBatch(number), workers=workers)
+        first = noises(METHODS[method], run, StopInBatch(number), workers=workers)
         assert len(first) == number + number % 2
         assert first + noises(METHODS[method], run, ckpt=last(run), workers=workers) == whole
         assert list(differences(state(folder / "whole"), state(run))) == [], number

@@ -98,6 +98,18 @@ class StopAt(Callback):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+class StopInBatch(Callback):
+    """Send this process a SIGTERM in the n-th batch (micro-batch of an accumulation) of the run, counted from 1."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
 class Trace(Callback):
     """What a run saw: each training batch's epoch, samples and loss, each validation's step and metric."""
 

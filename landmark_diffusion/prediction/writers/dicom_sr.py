@@ -24,11 +24,10 @@ from pydicom.sr.codedict import codes
 from landmark_diffusion import __version__
 from landmark_diffusion.data.dicom import is_dicom
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.files import atomic_path
+from landmark_diffusion.files import atomic_path, writing
 from landmark_diffusion.prediction.card import LIMITS
 from landmark_diffusion.prediction.detection import Detection
 from landmark_diffusion.prediction.writers.base import Writer
-from landmark_diffusion.prediction.writers.writing import writing
 
 FOLDER = "dicom_sr"
 SCHEME = "99LDX"

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landmark_diffusion.files import atomic_path
+from landmark_diffusion.files import atomic_path, writing
 from landmark_diffusion.prediction.detection import Detection
 from landmark_diffusion.prediction.writers.base import Writer
 from landmark_diffusion.prediction.writers.overlay import RESEARCH_ONLY
-from landmark_diffusion.prediction.writers.writing import writing
 
 if TYPE_CHECKING:
     from PIL.Image import Image

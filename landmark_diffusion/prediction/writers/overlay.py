@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from landmark_diffusion.files import writing
 from landmark_diffusion.prediction.detection import Detection
 from landmark_diffusion.prediction.writers.base import Writer
-from landmark_diffusion.prediction.writers.writing import writing
 from landmark_diffusion.reporting.figures import (
     ABSENT,
     ANNOTATORS,

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from landmark_diffusion.files import atomic_write_text
+from landmark_diffusion.files import atomic_write_text, writing
 from landmark_diffusion.metrics.records import number_cell, text_cell
 from landmark_diffusion.prediction.detection import Detection
 from landmark_diffusion.prediction.writers.base import Writer
-from landmark_diffusion.prediction.writers.writing import writing
 
 FILE_NAME = "points.csv"
 COLUMNS = (

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.files import atomic_write_text
+from landmark_diffusion.files import atomic_write_text, writing
 from landmark_diffusion.prediction.detection import Detection
 from landmark_diffusion.prediction.writers.base import Writer
 from landmark_diffusion.prediction.writers.points_json_reader import FORMAT_VERSION, SCHEMA, read_points_json
-from landmark_diffusion.prediction.writers.writing import writing
 from landmark_diffusion.reporting.metrics_file import plain
 
 __all__ = ["FILE_NAME", "PointsJsonWriter", "points_schema", "read_points_json", "write_points_json"]

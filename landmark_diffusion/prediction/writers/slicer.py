@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from landmark_diffusion.files import atomic_path, atomic_write_text
+from landmark_diffusion.files import atomic_path, atomic_write_text, writing
 from landmark_diffusion.prediction.card import LIMITS
 from landmark_diffusion.prediction.detection import Detection
 from landmark_diffusion.prediction.writers.base import Writer
-from landmark_diffusion.prediction.writers.writing import writing
 
 FOLDER, MARKUPS, IMAGE = "slicer", ".mrk.json", ".nrrd"
 SCHEMA = (
