@@ -1,6 +1,6 @@
 """Kill real ``ldx fit`` processes at random moments, continue them, and compare with a run that nothing disturbed.
 
-    python benchmarks/chaos.py [--kills 30] [--methods positions ...] [--workers 2] [--seed 0] [--json out.json]
+    python benchmarks/chaos.py [--kills 30] [--methods positions ...] [--workers 2] [--auto] [--json out.json]
 
 For each method a tiny network learns phantoms with everything on that a resume could lose: moving average, dropout,
 gradient accumulation, a schedule, validation at the ends of epochs or within them, snapshots, 0 or 2 workers. One
@@ -12,6 +12,9 @@ checkpoint is being written, or just was. A run that ends before its kills are u
 Compared bit for bit: every checkpoint file of the run (raw weights, moving average, optimiser, schedule, progress, best
 score) and the logged curves. The curves of all starts are joined: each step of the undisturbed run has to be there, and
 a step that was run twice has to have logged the same twice. The exit status is 1 where anything differs.
+
+With --auto precision and threads are ``auto``, and every continuation runs on a machine that would choose otherwise:
+the run begins where float32 and two threads are fastest, and goes on where bfloat16 and one thread would be.
 """
 
 from __future__ import annotations
@@ -57,6 +60,18 @@ NETWORK = (
     *("--trainer.callbacks+=chaos.PhaseMark", "--allow_classes=chaos"),
 )
 """Eleven batches an epoch, so six updates: the last of them has one micro-batch."""
+
+AUTO = ("--trainer.precision=auto",)
+MACHINE = """
+import os, sys
+from landmark_diffusion.hardware import precision, threads
+other = os.environ["CHAOS_MACHINE"] == "other"
+precision.has_native_bfloat16 = lambda kind="cpu": other
+threads.try_threads = lambda bf16=False: {1: 1.0, 2: 9.0 if other else 0.5}
+from landmark_diffusion.cli import main
+sys.exit(main())
+"""
+"""``python -m landmark_diffusion`` on one of two machines; what is found out about the processor is all that is set."""
 
 COSINE = ("--model.lr_schedule=cosine", "--model.warmup_steps=10")
 METHODS: dict[str, tuple[str, ...]] = {
@@ -123,6 +138,7 @@ class Run:
     arguments: Sequence[str]
     code: Path = REPOSITORY
     starts: int = 0
+    auto: bool = False
 
     @property
     def checkpoints(self) -> list[Path]:
@@ -139,13 +155,16 @@ class Run:
         """Start or continue the run as its user would."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "phase").write_text("")
-        command = [sys.executable, "-m", "landmark_diffusion", "fit", *self.arguments, "--run_folder", str(self.folder)]
+        program = ["-c", MACHINE] if self.auto else ["-m", "landmark_diffusion"]
+        command = [sys.executable, *program, "fit", *self.arguments, "--run_folder", str(self.folder)]
+        machine = {"CHAOS_MACHINE": "first"} if self.auto else {"OMP_NUM_THREADS": "1"}
         if self.checkpoints:
             command += ["--ckpt_path", "last"]
+            machine = {"CHAOS_MACHINE": "other"} if self.auto else machine
         self.starts += 1
-        paths = os.pathsep.join((str(self.code), str(self.code / "benchmarks")))
-        threads = {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
-        environment = os.environ | threads | {PHASE_FILE: str(self.folder / "phase"), "WANDB_MODE": "disabled"}
+        paths = {"PYTHONPATH": os.pathsep.join((str(self.code), str(self.code / "benchmarks")))}
+        environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | machine | paths
+        environment |= {PHASE_FILE: str(self.folder / "phase"), "WANDB_MODE": "disabled"}
         with (self.folder / f"start_{self.starts}.log").open("w") as output:
             return subprocess.Popen(command, stdout=output, stderr=output, env=environment, cwd=self.folder)
 
@@ -224,17 +243,19 @@ def freeze_code(folder: Path) -> Path:
 
 
 def torment(
-    method: str, kills: int, steps: int, seed: int, folder: Path, code: Path = REPOSITORY, workers: int | None = None
-) -> Report:
+    method: str, kills: int, steps: int, seed: int, folder: Path, code: Path = REPOSITORY, workers: int | None = None,
+    auto: bool = False,
+) -> Report:  # fmt: skip
     """Run ``method`` undisturbed, then kill and continue it ``kills`` times, and compare."""
     report, rng, began = Report(method), random.Random(f"{seed} {method}"), time.monotonic()
     loaders = () if workers is None else (f"--data.num_workers={workers}",)
+    loaders += AUTO if auto else ()
     arguments = (*METHODS[method], f"--trainer.max_steps={steps}", f"--seed_everything={seed}", *loaders)
-    whole = Run(folder / "undisturbed", arguments, code)
+    whole = Run(folder / "undisturbed", arguments, code, auto=auto)
     startup_s, training_s = time_undisturbed(whole)
     while report.kills < kills:
         report.rounds += 1
-        run = Run(folder / f"killed_{report.rounds}", arguments, code)
+        run = Run(folder / f"killed_{report.rounds}", arguments, code, auto=auto)
         ended = False
         while report.kills < kills and not ended:
             # a kill costs the work since the last checkpoint: hence twice an equal share of the run
@@ -302,6 +323,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=30, help="a method")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--workers", type=int, help="processes that load images, in place of each method's 0 or 2")
+    parser.add_argument("--auto", action="store_true", help="precision and threads auto, going on on another machine")
     parser.add_argument("--steps", type=int, default=150, help="updates of a run")
     parser.add_argument("--seed", type=int, default=0, help="of the training and of the kills' moments")
     parser.add_argument("--json", type=Path, help="also write the reports to this file")
@@ -313,7 +335,7 @@ def main() -> int:
         code = freeze_code(folder / "code")
         for method in options.methods:
             report = torment(
-                method, options.kills, options.steps, options.seed, folder / method, code, options.workers
+                method, options.kills, options.steps, options.seed, folder / method, code, options.workers, options.auto
             )
             reports.append(report)
             show(console, reports)

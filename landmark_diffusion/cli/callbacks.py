@@ -6,13 +6,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
+from landmark_diffusion.cli.compute import Compute
 from landmark_diffusion.cli.progress_lines import ProgressLines
+from landmark_diffusion.errors import UserError
 from landmark_diffusion.files import atomic_write_text
+from landmark_diffusion.hardware.precision import FULL
 from landmark_diffusion.runs.model_file import FACTS_KEY
+from landmark_diffusion.runs.processes import gather_objects
 
 
 class RunConfigCallback(SaveConfigCallback):
@@ -31,18 +36,36 @@ class RunConfigCallback(SaveConfigCallback):
 
 
 class CheckpointFacts(Callback):
-    """Keep the landmarks' names and the data section in each checkpoint, as plain types.
+    """Keep the landmarks' names, the data section, precision and threads in each checkpoint, as plain types.
 
-    They let a later ``ldx test`` name what differs, and show which names the outputs have.
+    They let a later ``ldx test`` name what differs and show which names the outputs have, and a continued run compute
+    as it began. Loggers get precision and threads as hyper-parameters.
     """
 
-    def __init__(self, data: dict[str, Any]) -> None:
-        self.data = data
+    def __init__(self, data: dict[str, Any], compute: Compute) -> None:
+        self.data, self.precision = data, compute.precision or FULL
+        self.threads = torch.get_num_threads() if compute.threads is None else compute.threads
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log what is computed with; raises UserError where processes have chosen different precisions."""
+        chosen = sorted(set(gather_objects(self.precision)))
+        if len(chosen) > 1:
+            raise UserError(
+                f"trainer.precision: the processes' machines chose {' and '.join(chosen)}; give one of them to all, "
+                f"such as --trainer.precision {FULL}"
+            )
+        for logger in trainer.loggers:
+            logger.log_hyperparams({"precision": self.precision, "threads": self.threads})
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the facts to the checkpoint."""
         names = getattr(getattr(trainer, "datamodule", None), "landmark_names", ())
-        checkpoint[FACTS_KEY] = {"landmark_names": [str(name) for name in names], "data": self.data}
+        checkpoint[FACTS_KEY] = {
+            "landmark_names": [str(name) for name in names],
+            "data": self.data,
+            "precision": self.precision,
+            "threads": self.threads,
+        }
 
 
 def progress_bar() -> ProgressBar:

@@ -10,10 +10,13 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from landmark_diffusion.errors import UserError
+from landmark_diffusion.hardware.precision import AUTO, FULL
 from landmark_diffusion.methods.pretrained import as_lists
 from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
 from landmark_diffusion.runs.model_file import FACTS_KEY
 
+CONFIG = "config.yaml"
+"""A run's config, in its folder."""
 INTERNAL = ("_instantiator", "_class_path")
 DATA_THAT_MATTERS = ("size", "resize")
 """Options of the data that a network was trained for; another value measures something else."""
@@ -53,6 +56,8 @@ class CheckpointContent:
         landmark_names: N names; empty where unknown.
         data: the config's data section.
         shapes: each weight's shape by name.
+        precision: that it was trained in, or is to be measured in; None where unknown.
+        threads: that it was trained with; None where unknown.
     """
 
     path: Path
@@ -61,6 +66,8 @@ class CheckpointContent:
     landmark_names: tuple[str, ...] = ()
     data: dict[str, Any] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    precision: str | None = None
+    threads: int | None = None
 
 
 def read_content(path: Path) -> CheckpointContent:
@@ -75,7 +82,24 @@ def read_content(path: Path) -> CheckpointContent:
         landmark_names=tuple(facts.get("landmark_names", ())),
         data=dict(facts.get("data", {})),
         shapes={name: tuple(value.shape) for name, value in content["state_dict"].items()},
+        precision=facts.get("precision") or _precision_of_run(path),
+        threads=facts.get("threads"),
     )
+
+
+def _precision_of_run(path: Path) -> str | None:
+    """Return the precision in a run's config.yaml: checkpoints did not always say it themselves."""
+    from landmark_diffusion.prediction.gather import find_run, read_config
+
+    run = find_run(path)
+    if run is None or not (run / CONFIG).is_file():
+        return None
+    try:
+        trainer = read_config(run / CONFIG).get("trainer")
+    except UserError:  # whoever needs the file itself says what is wrong with it
+        return None
+    found = str((trainer or {}).get("precision") or FULL) if isinstance(trainer, dict) else None
+    return None if found == AUTO else found
 
 
 def check_compatible(

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from landmark_diffusion.cli.safe_configs import allowed_classes
 from landmark_diffusion.cli.suggestions import did_you_mean
 from landmark_diffusion.errors import UserError
+from landmark_diffusion.hardware.waiting import wait_briefly
 
 DEBUG_VARIABLE = "LDX_DEBUG"
 
@@ -59,6 +60,7 @@ def main(argv: list[str] | None = None) -> int:
 
     ``argv`` are the arguments after the program's name, by default those of the process.
     """
+    wait_briefly(os.environ)
     arguments = list(sys.argv[1:] if argv is None else argv)
     if "--debug" in arguments:
         arguments = [argument for argument in arguments if argument != "--debug"]

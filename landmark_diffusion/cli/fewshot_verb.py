@@ -26,6 +26,7 @@ def run_fewshot(argv: Sequence[str]) -> int:
     """
     arguments, cell_options, changes = parse_arguments(argv)
     from landmark_diffusion.fewshot.plan import read_plan
+    from landmark_diffusion.fewshot.precision import with_one_precision
 
     plan = read_plan(arguments.config, changes, cell_options)
     cells = _chosen(plan, arguments.cell)
@@ -33,6 +34,7 @@ def run_fewshot(argv: Sequence[str]) -> int:
         return _list(plan)
     if arguments.only_summary:
         return _only_summary(plan)
+    plan = with_one_precision(plan)
     proposed = _propose(plan)
     if arguments.print_command:
         return _print_commands(plan, proposed, cells)

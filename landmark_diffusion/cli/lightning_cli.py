@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
+from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -21,13 +22,16 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from landmark_diffusion.cli.callbacks import CheckpointFacts, RunConfigCallback, progress_bar
 from landmark_diffusion.cli.checkpoint_choice import choose_checkpoint, default_run_folder
 from landmark_diffusion.cli.compatibility import CheckpointContent, check_compatible, read_content
+from landmark_diffusion.cli.compute import Compute, forget_choice, settle
 from landmark_diffusion.cli.config_checks import check_configs, check_linked_options
 from landmark_diffusion.cli.config_files import config_paths
 from landmark_diffusion.cli.entry import RUN_VERBS
 from landmark_diffusion.cli.model_file_arguments import as_typed
 from landmark_diffusion.cli.parser_errors import explain, option_names
 from landmark_diffusion.cli.safe_configs import refused_class, restrict_classes
+from landmark_diffusion.cli.trainer import LdxTrainer
 from landmark_diffusion.errors import UserError
+from landmark_diffusion.hardware.threads import threads
 from landmark_diffusion.methods import import_methods
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
 from landmark_diffusion.methods.training import TrainedModule
@@ -101,6 +105,13 @@ class LdxCLI(LightningCLI):
             help="fit: discard a run that already lies in the run folder.",
         )
         parser.add_argument(
+            "--threads",
+            type=PositiveInt | Literal["auto"],
+            default="auto",
+            help="fit, on a CPU: threads of torch. auto: what a short trial shows to be fastest now; an environment "
+            "variable OMP_NUM_THREADS comes first, and a run that is continued keeps its number.",
+        )
+        parser.add_argument(
             "--wandb",
             type=Literal["disabled", "offline", "online"],
             default="disabled",
@@ -171,6 +182,10 @@ class LdxCLI(LightningCLI):
             checkpoint = choose_checkpoint(verb, self.run, options.get("ckpt_path"), options.overwrite)
         self.content: CheckpointContent | None = None if checkpoint is None else read_content(checkpoint)
         options.ckpt_path = None if checkpoint is None else str(checkpoint)
+        self.compute: Compute = settle(verb, options, self.content)
+        options.trainer.precision = self.compute.precision
+        if self.compute.threads is not None:
+            options.threads = self.compute.threads
         if self.subcommand != "fit":
             self.save_config_callback = None
 
@@ -221,7 +236,10 @@ class LdxCLI(LightningCLI):
             self.trainer.loggers = make_loggers(self.run, self.config[subcommand].wandb)
         use_own_checkpoint_io(self.trainer)
         try:
-            with out_of_memory_told(lambda error: memory_message(error, subcommand, self.config_dump)):
+            with (
+                out_of_memory_told(lambda error: memory_message(error, subcommand, self.config_dump)),
+                threads(self.compute.threads),
+            ):
                 super()._run_subcommand(subcommand)
         except SystemExit as stop:
             if stop.code == 1 and self.trainer.interrupted:  # Lightning's status for Ctrl-C; the shell's is 130
@@ -259,7 +277,7 @@ class LdxCLI(LightningCLI):
             return [*callbacks, ResultsWriter(self.run.path, self._facts(), options.protocols, options.pictures)]
         if given.get("enable_checkpointing") is False:
             return [*callbacks, SkipBadSteps(options.max_bad_steps)]
-        facts = CheckpointFacts(self.config_dump.get("data") or {})
+        facts = CheckpointFacts(self.config_dump.get("data") or {}, self.compute)
         return [
             *callbacks,
             facts,
@@ -311,6 +329,7 @@ def run_cli(
                 model_class,
                 data_class,
                 subclass_mode_model=True,
+                trainer_class=LdxTrainer,
                 save_config_callback=RunConfigCallback,
                 trainer_defaults=TRAINER_DEFAULTS,
                 parser_class=LdxParser,
@@ -319,6 +338,8 @@ def run_cli(
             )
         except MisconfigurationException as error:
             raise UserError(f"trainer: {error}") from error
+        finally:
+            forget_choice()
     return 0
 
 

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -39,13 +40,21 @@ def expanded_model_file(verb: str, arguments: list[str]) -> Iterator[list[str]]:
     _check_network(facts, path)
     with tempfile.TemporaryDirectory(prefix=_FOLDER) as folder:
         config = Path(folder) / f"{Path(path).stem}.yaml"
-        config.write_text(yaml.safe_dump(facts.config(), sort_keys=False), encoding="utf-8")
+        config.write_text(yaml.safe_dump(_config(facts), sort_keys=False), encoding="utf-8")
         try:
             yield ["--config", str(config), "--ckpt_path", path, *rest]
         except UserError as error:
             if str(config) not in str(error):
                 raise
             raise UserError(str(error).replace(str(config), f"{path} (the config in it)")) from error
+
+
+def _config(facts: ModelFacts) -> dict[str, Any]:
+    """Give the file's config, where the machine may choose another precision if it computes the file's in software."""
+    found = facts.config()
+    if facts.precision is not None:
+        found["trainer"]["precision"] = "auto"
+    return found
 
 
 def as_typed(arguments: list[str]) -> list[str]:

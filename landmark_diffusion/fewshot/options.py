@@ -14,7 +14,7 @@ Options = dict[str, Any]
 
 RESERVED = ("run_folder", "seed_everything", "data.train_images", "ckpt_path", "overwrite", "config", "print_config")
 """What each cell is given by ``ldx fewshot`` itself."""
-PER_MACHINE = ("data.root", "data.cache_folder", "data.num_workers", "trainer.accelerator", "wandb")
+PER_MACHINE = ("data.root", "data.cache_folder", "data.num_workers", "trainer.accelerator", "threads", "wandb")
 """Where a cell is run, not what it is: these may differ between the processes that share a grid."""
 _MODEL, _INIT = "model.", "model.init_args."
 

@@ -47,7 +47,9 @@ def _exported(path: Path) -> dict[str, Any]:
     return {
         "state_dict": model.weights,
         "hyper_parameters": {**facts.model, "_class_path": facts.class_path},
-        FACTS_KEY: {"landmark_names": list(facts.landmark_names), "data": facts.data},
+        FACTS_KEY: {
+            "landmark_names": list(facts.landmark_names), "data": facts.data, "precision": facts.precision,
+        },  # fmt: skip
         "global_step": facts.updates,
         "epoch": 0,
         "pytorch-lightning_version": lightning.__version__,  # of this form, which needs no migration

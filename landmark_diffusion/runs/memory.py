@@ -36,10 +36,12 @@ def memory_message(error: BaseException, verb: str, config: Mapping[str, Any]) -
     data, trainer = config.get("data") or {}, config.get("trainer") or {}
     model = (config.get("model") or {}).get("init_args") or {}
     if verb == "fit":
-        advice = [_smaller_batch(data, trainer), _checkpointing(model), f"{_precision(trainer)}, or {_size(data)}"]
+        less = [each for each in (_precision(trainer), _size(data)) if each]
+        advice = [_smaller_batch(data, trainer), _checkpointing(model), ", or ".join(less)]
     else:
         batch = data.get("eval_batch_size")
         advice = [f"--data.eval_batch_size 1 (now {batch})", _precision(trainer), "--trainer.accelerator cpu, slower"]
+        advice = [each for each in advice if each]
     return _message(error, verb, "checkpoints are as they were", advice)
 
 
@@ -74,9 +76,14 @@ def _checkpointing(model: Mapping[str, Any]) -> str:
 
 
 def _precision(trainer: Mapping[str, Any]) -> str:
+    """Advise bfloat16; "" on a processor that would compute it in software."""
+    from landmark_diffusion.hardware.precision import device_kind, may_have_bfloat16
+
     found = trainer.get("precision") or "32-true"
     if str(found).startswith("bf16"):
         return f"trainer.precision is {found} already"
+    if device_kind(trainer.get("accelerator")) == "cpu" and not may_have_bfloat16():
+        return ""
     return f"--trainer.precision bf16-mixed (now {found})"
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from landmark_diffusion.prediction.detector import Detector
 from landmark_diffusion.runs.memory import detection_memory_message, is_out_of_memory, memory_message
+from landmark_diffusion.hardware import precision
 from tests.cli.conftest import folder, ldx  # noqa: F401
 from tests.cli.fakes import TinyModel
 from tests.end_to_end.console import ldx as run_ldx
@@ -46,6 +47,19 @@ def test_the_machine_itself_says_it_in_words_we_know() -> None:
 def test_other_errors_stay_what_they_are() -> None:
     for error in (RuntimeError("shape mismatch"), ValueError("out of memory"), KeyboardInterrupt()):
         assert not is_out_of_memory(error)
+
+
+@pytest.fixture(autouse=True)
+def with_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the processor compute bfloat16 itself."""
+    monkeypatch.setattr(precision, "may_have_bfloat16", lambda: True)
+
+
+def test_bfloat16_is_no_advice_where_it_is_computed_in_software(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "may_have_bfloat16", lambda: False)
+    config = {**CONFIG, "trainer": {**CONFIG["trainer"], "accelerator": "cpu"}}
+    assert "  3. smaller images with --data.size" in memory_message(CUDA, "fit", config)
+    assert "bf16" not in memory_message(CUDA, "test", config)
 
 
 def test_three_settings_in_order_with_their_values() -> None:
