@@ -5,7 +5,8 @@
 Each setting is an `ldx fit` of its own in a process of its own; the step's time is the median from the third step on.
 ``auto`` is what the configs ask for: `ldx` chooses precision and threads by itself. The settings take turns. "busy"
 means that another process keeps one core busy all the while. The last column is the step of auto beside the best
-hand-set one; the aim is at most 1.15. Without --root the configs of ISBI 2015 are left out. To stand for a processor without bfloat16
+hand-set one; the aim is at most 1.15.
+Without --root the configs of ISBI 2015 are left out. To stand for a processor without bfloat16
 on one that has it, set ONEDNN_MAX_CPU_ISA=AVX512_CORE (or AVX2).
 """
 

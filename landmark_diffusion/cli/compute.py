@@ -110,8 +110,8 @@ def _threads(
     """Return the number of threads, None to leave it as it is, and what there is to say of it."""
     began = content.threads if content is not None and verb == "fit" else None
     if options.threads != AUTO:
-        number = int(options.threads)  # not a PositiveInt, which no checkpoint may hold
-        return number, "as asked for" + _otherwise(began, number)
+        asked = int(options.threads)  # not a PositiveInt, which no checkpoint may hold
+        return asked, "as asked for" + _otherwise(began, asked)
     if kind != "cpu" or _processes(options.trainer) > 1:
         return None, ""
     if (number := set_by_user()) is not None:
@@ -136,7 +136,7 @@ def _otherwise(began: int | None, now: int) -> str:
 def _processes(trainer: Mapping[str, Any]) -> int:
     """How many processes share the machine or the run; "auto" is one on a CPU."""
     devices = trainer.get("devices")
-    asked = int(devices) if str(devices).isdigit() else 1
+    asked = int(str(devices)) if str(devices).isdigit() else 1
     started = int(os.environ.get("WORLD_SIZE", 1)) * (trainer.get("num_nodes") or 1)
     return max(asked, started)
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from landmark_diffusion.cli import main
+from landmark_diffusion.cli.compatibility import read_content
 from landmark_diffusion.cli.model_file_arguments import as_typed, expanded_model_file
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.runs.model_facts import ModelFacts
@@ -33,7 +34,9 @@ def test_a_model_stands_for_its_config_and_its_weights(model: str, before: list[
         option, config, *rest = arguments
         assert option == "--config" and Path(config).stem == "x"  # names the run folder
         assert rest == ["--ckpt_path", model, *before, "--pictures", "0"]  # what the user gives comes last and wins
-        assert yaml.safe_load(Path(config).read_text()) == FACTS.config()
+        inside = FACTS.config() | {"trainer": {"precision": "auto"}}  # the file's 32-true lies with the checkpoint
+        assert yaml.safe_load(Path(config).read_text()) == inside
+        assert read_content(Path(model)).precision == "32-true"
         assert as_typed(["test", *arguments]) == ["test", model, *before, "--pictures", "0"]
     assert not Path(config).parent.exists()
 
