@@ -167,7 +167,8 @@ class PositionDiffusion(Finder):
         self.sampling_steps, self.validation_steps = sampling_steps, validation_steps
         self.num_samples, self.prior_weight, self.aggregate = num_samples, prior_weight, aggregate
         self._check_options()
-        steps = torch.arange(window_size) - (window_size - 1) / 2
+        # no subtraction: on the meta device (network_size.py) it makes torch load its compiler, for seconds
+        steps = torch.arange((1 - window_size) / 2, (1 + window_size) / 2)
         self.register_buffer("steps", steps, persistent=False)
         self.register_buffer("offsets", torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1), persistent=False)
         self.steps: torch.Tensor  # (P,) window pixels from the centre
@@ -236,7 +237,7 @@ class PositionDiffusion(Finder):
         windows = [cut_windows(pyramid, positions, pixel, self.window_size)]
         if self.wide_window:
             windows.append(cut_windows(pyramid, positions, pixel * self.wide_window, self.window_size))
-        seen = torch.cat(windows, 2).flatten(0, 1).to(self.window_network.conv_in.weight.dtype)
+        seen = torch.cat(windows, 2).flatten(0, 1).to(self.steps.dtype)
         patches = F.pixel_unshuffle(seen, self.window_patch)
         which = torch.eye(count, device=positions.device).repeat(batch, 1).to(patches.dtype)
         logits = self.window_network(patches, t.repeat_interleave(count), which)
