@@ -13,8 +13,7 @@ import pytest
 from landmark_diffusion.cli.first_line import say_first
 from tests.prediction.tiny_model import picture, write_positions
 
-HEAVY = ["lightning", "pytorch_lightning", "torchmetrics", "wandb", "albumentations", "matplotlib", "scipy",
-         "torch._dynamo"]  # fmt: skip
+HEAVY = ["lightning", "pytorch_lightning", "torchmetrics", "wandb", "albumentations", "matplotlib", "scipy"]
 PROGRAM = """
 import json, sys
 from landmark_diffusion.cli.entry import main
