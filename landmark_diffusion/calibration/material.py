@@ -11,7 +11,7 @@ from landmark_diffusion.calibration.folds import Fold
 from landmark_diffusion.data.datamodule import LandmarkDataModule
 from landmark_diffusion.data.dataset import LandmarkTorchDataset
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.methods.base import SPREADS
+from landmark_diffusion.finders.finder import SPREADS
 from landmark_diffusion.prediction.detector import Detector
 from landmark_diffusion.prediction.model import build_module
 from landmark_diffusion.runs.checkpoint_reading import read_checkpoint

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from landmark_diffusion.cli.first_line import say_first
 from landmark_diffusion.cli.safe_configs import allowed_classes
 from landmark_diffusion.cli.suggestions import did_you_mean
 from landmark_diffusion.errors import UserError
@@ -102,6 +103,7 @@ def _dispatch(arguments: list[str]) -> int:
         print(f"landmark_diffusion {__version__}")
         return 0
     verb, rest = arguments[0], arguments[1:]
+    say_first(verb, rest)
     if verb in RUN_VERBS:
         return _run(verb, rest)
     if verb in OTHER_VERBS:

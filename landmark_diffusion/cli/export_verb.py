@@ -13,7 +13,7 @@ from landmark_diffusion.errors import UserError
 from landmark_diffusion.runs.model_file import SUFFIX, check_target, is_model_file
 
 if TYPE_CHECKING:
-    from landmark_diffusion.methods.base import LandmarkModule
+    from landmark_diffusion.finders.finder import Finder
     from landmark_diffusion.runs.model_facts import ModelFacts
 
 ONNX_SUFFIX = ".onnx"
@@ -91,7 +91,7 @@ def _export_networks(options: argparse.Namespace) -> int:
 
 
 def _write_networks(
-    path: Path, module: LandmarkModule, weights: Mapping[str, Any], facts: ModelFacts, options: argparse.Namespace
+    path: Path, module: Finder, weights: Mapping[str, Any], facts: ModelFacts, options: argparse.Namespace
 ) -> None:
     from landmark_diffusion.prediction.onnx_export import write_onnx
 
@@ -126,7 +126,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 def _gather(
     checkpoint: Path, content: dict[str, Any], asked: str | None, note: str | None
-) -> tuple[ModelFacts, LandmarkModule]:
+) -> tuple[ModelFacts, Finder]:
     """Gather the facts and build the model from them: what cannot be loaded is not handed over."""
     from landmark_diffusion.prediction.gather import find_run, gather_facts, read_config
 
@@ -161,7 +161,7 @@ def _metrics(checkpoint: Path, content: dict[str, Any], run: Path | None, asked:
     return metrics
 
 
-def _check_loads(checkpoint: Path, facts: ModelFacts, weights: Mapping[str, Any]) -> LandmarkModule:
+def _check_loads(checkpoint: Path, facts: ModelFacts, weights: Mapping[str, Any]) -> Finder:
     """Build the model from its facts; raises UserError where it is none of landmarks or its weights would not fit."""
     from landmark_diffusion.cli.compatibility import check_compatible, read_content
     from landmark_diffusion.prediction.gather import without_places

@@ -2,112 +2,31 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any
 
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
 from landmark_diffusion.data.geometry import frames_to_original
-from landmark_diffusion.errors import UserError
-from landmark_diffusion.heatmaps.decoders import DECODERS, DecoderKind, decode
-from landmark_diffusion.heatmaps.moments import map_covariance
-from landmark_diffusion.methods.training import Batch, TrainedModule
+from landmark_diffusion.finders.finder import Finder, Found
+from landmark_diffusion.finders.method import Batch
+from landmark_diffusion.methods.training import TrainedModule
 from landmark_diffusion.metrics import MeanRadialError, SuccessDetectionRate
 from landmark_diffusion.metrics.records import LengthUnit, Prediction
 from landmark_diffusion.runs.processes import gather_objects
 
-SpreadKind = Literal["heatmap", "samples", "both"]
-SPREADS: tuple[str, ...] = get_args(SpreadKind)
 
-
-class Found(NamedTuple):
-    """What a method found, in network pixels, and how far it may be off by its own belief.
-
-    ``points`` (B, N, 2); ``within`` (B, N, 2, 2) is the second moment about the point of what one map or window
-    believes, ``between`` (B, N, 2, 2) the covariance of the points of several samples, None where one was drawn.
-    """
-
-    points: torch.Tensor
-    within: torch.Tensor | None = None
-    between: torch.Tensor | None = None
-
-    def covariance(self, spread: SpreadKind = "both") -> torch.Tensor | None:
-        """Covariance (B, N, 2, 2) from the map ("heatmap"), from the samples, or the sum of what there is ("both")."""
-        if spread == "heatmap" or (spread == "both" and self.between is None):
-            return self.within
-        if spread == "samples" or self.within is None:
-            return self.between
-        return self.within + self.between if self.between is not None else self.within
-
-
-class LandmarkModule(TrainedModule):
-    """Base of the methods that find landmarks: they add a network, a loss and maps to decode.
-
-    Args:
-        num_landmarks: N; linked from the data module.
-        decoder, decoder_radius, decoder_top_k: how maps become points; the radius is in network pixels.
-        kwargs: learning_rate and the other options of TrainedModule.
-    """
+class LandmarkModule(TrainedModule, Finder):
+    """Base of the methods that find landmarks in training: evaluation and its records; the options are Finder's."""
 
     monitor = "val/mre"
-    main_variant: str
-    """The variant whose error chooses the checkpoint and whose points are the prediction."""
-    fast_steps: int | None = None
-    """Network evaluations that are enough where time counts (``ldx detect --fast``); None leaves the number."""
 
-    def __init__(
-        self,
-        num_landmarks: int,
-        decoder: DecoderKind = "local_centroid",
-        decoder_radius: int = 2,
-        decoder_top_k: int = 10,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        if num_landmarks < 1:
-            raise UserError(
-                f"model.num_landmarks: found {num_landmarks}, expected at least 1; landmarks are learned from labelled "
-                "images (data.labels: true)"
-            )
-        if decoder not in DECODERS:
-            raise UserError(f"model.decoder: found {decoder!r}, expected one of {', '.join(DECODERS)}")
-        self.num_landmarks = num_landmarks
-        self.decoder: DecoderKind = decoder
-        self.decoder_radius, self.decoder_top_k = decoder_radius, decoder_top_k
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.results: dict[str, list[Prediction]] = {}
         """Records of the last evaluation, a list for each variant in dataset order (complete on every process)."""
         self._records: dict[str, list[Prediction]] = {}
         self._metrics: dict[str, tuple[MeanRadialError, SuccessDetectionRate]] = {}
-
-    @abstractmethod
-    def variants(self, quick: bool = False) -> tuple[str, ...]:
-        """Names of the maps that ``predict_maps`` gives."""
-
-    @abstractmethod
-    def predict_maps(self, batch: Batch, quick: bool = False) -> dict[str, torch.Tensor]:
-        """Give non-negative maps (B, N, H, W) for each variant; ``quick`` asks for what validation within fit needs."""
-
-    def decode(self, maps: torch.Tensor) -> torch.Tensor:
-        """Decode maps (B, N, H, W) to network pixels (B, N, 2) with the module's decoder."""
-        return decode(maps, self.decoder, self.decoder_radius, self.decoder_top_k)
-
-    def find(self, batch: Batch, quick: bool = False) -> dict[str, Found]:
-        """Find the points of each variant: by default the decoded maps."""
-        return {name: self.read(maps) for name, maps in self.predict_maps(batch, quick).items()}
-
-    def choose_sampling(self, steps: int | None = None, samples: int | None = None) -> None:
-        """Choose how many network evaluations and samples an image takes; raises UserError for a method without."""
-        for name, value in (("steps", steps), ("samples", samples)):
-            if value not in (None, 1):
-                raise UserError(
-                    f"{name}: found {value}, but a {type(self).__name__} looks at an image once; leave it out"
-                )
-
-    def read(self, maps: torch.Tensor) -> Found:
-        """Decode maps (B, N, H, W), and measure how far their mass lies from the points."""
-        points = self.decode(maps)
-        return Found(points, map_covariance(maps, points))
 
     def on_validation_epoch_start(self) -> None:
         """Start empty metrics."""
@@ -194,14 +113,6 @@ class LandmarkModule(TrainedModule):
 def mean_annotation(annotations: torch.Tensor) -> torch.Tensor:
     """Mean over the annotators who marked a point: (B, A, N, 2) to (B, N, 2); NaN where nobody did."""
     return torch.nanmean(annotations, 1)
-
-
-def samples_covariance(points: torch.Tensor) -> torch.Tensor | None:
-    """Covariance (B, N, 2, 2) of the points of K samples (K, B, N, 2); None for one sample."""
-    if len(points) < 2:
-        return None
-    centred = points - points.mean(0)
-    return (centred[..., :, None] * centred[..., None, :]).mean(0)
 
 
 def covariances_to_original(covariance: torch.Tensor | None, frames: torch.Tensor) -> torch.Tensor | None:

@@ -7,6 +7,7 @@ images" (paper B), stage 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import currentframe
 from typing import Any, Literal
 
 import torch
@@ -21,7 +22,8 @@ from landmark_diffusion.diffusion.process import (
 )
 from landmark_diffusion.diffusion.samplers import ddim_sample, ddpm_sample, keyed_noise, timesteps
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.methods.losses import full_precision
+from landmark_diffusion.finders.image_range import check_range, scale_image
+from landmark_diffusion.heatmaps.losses import full_precision
 from landmark_diffusion.methods.training import Batch, TrainedModule
 from landmark_diffusion.models.unet import UNet
 from landmark_diffusion.runs.keys import evaluation_seed
@@ -78,7 +80,7 @@ class DDPMPretrainModule(TrainedModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.save_hyperparameters()
+        self.keep_options(currentframe())
         check_parameterisation(parameterisation, zero_terminal_snr)
         if not 1 <= sampling_steps <= diffusion_steps:
             raise UserError(
@@ -179,17 +181,3 @@ class DDPMPretrainModule(TrainedModule):
         *_, (_, _, x0) = sample(denoise, noise(), self.noise_schedule, chosen_steps, noise=noise)
         low, high = self.image_range
         return ((x0 - low) / (high - low)).float().cpu()
-
-
-def check_range(image_range: Sequence[float]) -> tuple[float, float]:
-    """Return (low, high) as floats; raises UserError unless low < high."""
-    low, high = (float(value) for value in image_range)
-    if not low < high:
-        raise UserError(f"model.image_range: found {[low, high]}, expected a lower and a higher number")
-    return low, high
-
-
-def scale_image(image: torch.Tensor, image_range: tuple[float, float]) -> torch.Tensor:
-    """Map grey levels (B,1,H,W) in [0, 1] linearly to ``image_range``."""
-    low, high = image_range
-    return image * (high - low) + low

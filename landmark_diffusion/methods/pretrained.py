@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from landmark_diffusion.errors import UserError
+from landmark_diffusion.finders.heatmap_finetune import Weights
 from landmark_diffusion.models.unet import UNet
 from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
 from landmark_diffusion.runs.model_file import is_model_file
 
-Weights = Literal["ema", "raw"]
 PREFIX = "network."
 HEAD, INPUT = "conv_out.", "conv_in.weight"
 NETWORK_OPTIONS = (
@@ -163,9 +163,3 @@ def _shapes(name: str, source: Mapping[str, torch.Tensor], wanted: Mapping[str, 
 def as_lists(value: Any) -> Any:
     """Turn tuples within an option's value into lists, as yaml writes them, so that equal values compare equal."""
     return [as_lists(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def encoder_parameters(network: UNet) -> list[torch.nn.Parameter]:
-    """The parameters that an image passes through on its way down: all in front of the middle and the decoder."""
-    parts = [network.conv_in, network.encoder, network.down]
-    return [parameter for part in parts for parameter in part.parameters()]

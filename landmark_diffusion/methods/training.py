@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 from abc import abstractmethod
-from typing import Any, Literal
+from types import FrameType
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -14,70 +14,36 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from landmark_diffusion.errors import UserError
+from landmark_diffusion.finders.method import Batch, Method
 from landmark_diffusion.runs.keys import noise_seed
 from landmark_diffusion.runs.processes import gather_objects
 
-Batch = dict[str, Any]
 PLATEAU_KEY = "reduce_lr_on_plateau"
 PLATEAU_THRESHOLD = 1e-4
 """Relative improvement that counts (torch's default)."""
 
 
-class TrainedModule(LightningModule):
-    """Base of all methods: AdamW, learning-rate schedules, repeatable noise, and a loss on the validation images.
+class TrainedModule(Method, LightningModule):
+    """Base of all methods in training: AdamW, its schedules, repeatable noise, and a loss on the validation images.
 
-    Args:
-        learning_rate, weight_decay, adam_betas: of AdamW (paper A section 4.2).
-        lr_schedule: "constant", "cosine" to zero over the run's steps, or "plateau": times ``plateau_factor`` after
-            ``plateau_patience`` validations without a better validation loss (paper B section 4.2).
-        warmup_steps: optimiser steps of linear warm-up; not with "plateau".
-        plateau_factor, plateau_patience: of "plateau".
-        early_stopping_patience: validations without a better validation loss after which training ends; 0: never.
-        ema_decay: of the exponential moving average of the weights (0: none); validation and test use the average.
+    The options are those of Method.
     """
 
     monitor: str = "val/loss"
     """The validation figure (less is better) that ``best.ckpt`` follows."""
 
-    def __init__(
-        self,
-        learning_rate: float = 1e-4,
-        weight_decay: float = 1e-4,
-        adam_betas: tuple[float, float] = (0.9, 0.999),
-        lr_schedule: Literal["constant", "cosine", "plateau"] = "constant",
-        warmup_steps: int = 0,
-        plateau_factor: float = 0.5,
-        plateau_patience: int = 10,
-        early_stopping_patience: int = 0,
-        ema_decay: float = 0.0,
-    ) -> None:
-        super().__init__()
-        for name, value, fits in (
-            ("learning_rate", learning_rate, learning_rate > 0),
-            ("weight_decay", weight_decay, weight_decay >= 0),
-        ):
-            if not fits:
-                raise UserError(f"model.{name}: found {value}, expected a number above 0 (a decay may be 0)")
-        if not 0 < plateau_factor < 1:
-            raise UserError(f"model.plateau_factor: found {plateau_factor}, expected a number between 0 and 1")
-        if lr_schedule == "plateau" and warmup_steps:
-            raise UserError(f"model.warmup_steps: found {warmup_steps}; lr_schedule plateau has no warm-up, set 0")
-        self.learning_rate, self.weight_decay = learning_rate, weight_decay
-        self.adam_betas = (float(adam_betas[0]), float(adam_betas[1]))
-        self.lr_schedule, self.warmup_steps, self.ema_decay = lr_schedule, warmup_steps, ema_decay
-        self.plateau_factor, self.plateau_patience = plateau_factor, plateau_patience
-        self.early_stopping_patience = early_stopping_patience
-        self.trained_updates = 0
-        """Optimiser steps behind the weights that were loaded."""
-        self._plateau: ReduceLROnPlateau | None = None
-        self._plateau_state: dict[str, Any] | None = None
-        self.fixed_seed: int | None = None
+    trained_updates = 0
+    """Optimiser steps behind the weights that were loaded."""
+    _plateau: ReduceLROnPlateau | None = None
+    _plateau_state: dict[str, Any] | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self._image_losses: dict[int, float] = {}
 
-    @property
-    def seed(self) -> int:
-        """The run's one seed, or ``fixed_seed`` where no run is behind the prediction."""
-        return int(os.environ.get("PL_GLOBAL_SEED", "0")) if self.fixed_seed is None else self.fixed_seed
+    def keep_options(self, frame: FrameType | None) -> None:
+        """Save the options as Lightning's hyper-parameters."""
+        self.save_hyperparameters(frame=frame)
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:

@@ -17,6 +17,8 @@ ROUNDING = 1e-4
 """A variance that is negative by less than this share of the larger one is zero, rounded in single precision."""
 FLAT = 1e-12
 """An ellipse whose smaller variance is below this share of the larger one has no area in double precision."""
+AGM_STEPS = 8
+"""Of the arithmetic-geometric mean: the relative error is below 2e-15 for any parameter, and less with no more."""
 
 
 @dataclass(frozen=True)
@@ -150,11 +152,23 @@ def expected_radial_error(covariance: np.ndarray) -> np.ndarray:
     With variances l1 >= l2 it is sqrt(2 l1 / pi) E(1 - l2 / l1), E the complete elliptic integral of the second kind
     (of the parameter m = k^2); sigma sqrt(pi / 2) where the spread is round.
     """
-    from scipy.special import ellipe
-
     larger, smaller = np.moveaxis(principal_variances(covariance), -1, 0)
     ratio = np.divide(smaller, larger, out=np.ones_like(larger), where=larger > 0)
-    return np.sqrt(2 * larger / np.pi) * ellipe(1 - ratio)
+    return np.sqrt(2 * larger / np.pi) * elliptic_e(1 - ratio)
+
+
+def elliptic_e(m: np.ndarray) -> np.ndarray:
+    """Complete elliptic integral of the second kind of the parameter m = k^2 in [0, 1], of any shape.
+
+    By the arithmetic-geometric mean (Abramowitz and Stegun 17.6); scipy's costs ``ldx detect`` a start of scipy.
+    """
+    a, b = np.ones_like(m), np.sqrt(1 - m)
+    rest, power = 1 - m / 2, 0.5
+    for _ in range(AGM_STEPS):
+        a, b, c = (a + b) / 2, np.sqrt(a * b), (a - b) / 2
+        power *= 2
+        rest = rest - power * c**2
+    return np.where(m == 1, 1.0, np.pi / (2 * a) * rest)
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float:

@@ -20,8 +20,8 @@ from landmark_diffusion.data.geometry import Frame, ResizeMode
 from landmark_diffusion.data.radiograph import Radiograph, read_radiograph
 from landmark_diffusion.data.resize import resize_image
 from landmark_diffusion.errors import UserError
+from landmark_diffusion.finders.finder import SPREADS, Finder, Found, SpreadKind
 from landmark_diffusion.heatmaps.decoders import DECODERS, DecoderKind
-from landmark_diffusion.methods.base import SPREADS, Found, LandmarkModule, SpreadKind
 from landmark_diffusion.prediction.detection import Detection
 from landmark_diffusion.prediction.model import load_module, main_variant, prediction_settings
 from landmark_diffusion.prediction.spacing import OPTION_SPACING, Spacing, check_spacing
@@ -57,7 +57,7 @@ class Detector:
 
     def __init__(
         self,
-        module: LandmarkModule,
+        module: Finder,
         facts: ModelFacts,
         model: str = "",
         *,

@@ -1,4 +1,4 @@
-"""From a model file to the module that predicts, without Lightning's Trainer."""
+"""From a model file to the module that predicts, without Lightning."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from landmark_diffusion.data.image_io import one_line
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.methods import import_methods, subclasses
-from landmark_diffusion.methods.base import LandmarkModule, SpreadKind
+from landmark_diffusion.finders import import_finders
+from landmark_diffusion.finders.finder import Finder, SpreadKind
+from landmark_diffusion.methods import subclasses
 from landmark_diffusion.prediction.network_size import check_network_size, stored_values
 from landmark_diffusion.runs.model_facts import ModelFacts
 from landmark_diffusion.runs.model_file import SUFFIX, is_model_file, read_model_file
@@ -19,15 +20,17 @@ if TYPE_CHECKING:
     import torch
 
 
-def landmark_methods() -> dict[str, type[LandmarkModule]]:
-    """Give the package's methods that find landmarks, by their short class names."""
-    import_methods()
-    return {each.__name__: each for each in subclasses(LandmarkModule)}
+def landmark_methods() -> dict[str, type[Finder]]:
+    """Give the methods that find landmarks by the names that model files have for them, without their training."""
+    import_finders()
+    finished = [each for each in subclasses(Finder) if not getattr(each.variants, "__isabstractmethod__", False)]
+    # a finder goes before the LightningModule of its name, which is there where something has imported it
+    return {each.class_name(): each for each in reversed(finished)}
 
 
 def build_module(
     class_name: str, options: dict[str, Any], where: str | Path, weights: Mapping[str, torch.Tensor] | None = None
-) -> LandmarkModule:
+) -> Finder:
     """Build a method from its options, with fresh weights.
 
     ``weights`` are those that it will get: options that ask for a network much larger than these are refused before
@@ -45,7 +48,7 @@ def build_module(
         raise UserError(f"{where}: no {class_name} can be built from its options: {one_line(error)}") from error
 
 
-def load_module(path: str | Path) -> tuple[LandmarkModule, ModelFacts]:
+def load_module(path: str | Path) -> tuple[Finder, ModelFacts]:
     """Read an exported model and return its module, ready to predict, and what the file says of it.
 
     Raises UserError naming the file where it is none, is damaged or too new, or its weights do not fit.
@@ -81,7 +84,7 @@ def _check_size(size: Any, path: Path) -> None:
         raise UserError(f"{path}: found {size!r:.60} as data.size, expected the network's width and height in pixels")
 
 
-def prediction_settings(module: LandmarkModule, spread: SpreadKind = "both") -> dict[str, Any]:
+def prediction_settings(module: Finder, spread: SpreadKind = "both") -> dict[str, Any]:
     """Give what decides the points and their spread beside the weights; a calibration holds for just one of these."""
     chains = getattr(module, "diffusion", False)  # without, options of sampling may be there and do nothing
     samples = int(getattr(module, "num_samples", 1)) if chains else 1
@@ -94,7 +97,7 @@ def prediction_settings(module: LandmarkModule, spread: SpreadKind = "both") -> 
     }
 
 
-def main_variant(module: LandmarkModule) -> str:
+def main_variant(module: Finder) -> str:
     """Name the variant whose points are the prediction."""
     names = module.variants()
     return module.main_variant if module.main_variant in names else names[-1]

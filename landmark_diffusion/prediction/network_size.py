@@ -67,6 +67,11 @@ class _Counting(TorchDispatchMode):
         super().__init__()
         self.most, self.count = most, 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: torch would load its compiler, for a second or two, so that it leaves this alone."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if isinstance(result, torch.Tensor) and not any(result is each for each in args):

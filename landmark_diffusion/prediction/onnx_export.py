@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.files import atomic_path
-from landmark_diffusion.methods.base import LandmarkModule
+from landmark_diffusion.finders.finder import Finder
 from landmark_diffusion.models.blocks import GroupNorm, SelfAttention
 from landmark_diffusion.prediction.onnx_networks import Network, list_networks
 from landmark_diffusion.runs.model_facts import ModelFacts
@@ -89,7 +89,7 @@ def onnx_targets(path: Path, networks: Sequence[Network], overwrite: bool) -> li
     return found
 
 
-def write_onnx(path: Path, module: LandmarkModule, facts: ModelFacts, overwrite: bool = False) -> list[Written]:
+def write_onnx(path: Path, module: Finder, facts: ModelFacts, overwrite: bool = False) -> list[Written]:
     """Write the networks of ``module`` as ONNX files, all of them or none.
 
     The height and width of images are those of ``facts.data["size"]``, the first axis is free. Raises UserError for a

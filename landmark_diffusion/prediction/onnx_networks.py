@@ -10,10 +10,10 @@ from torch import nn
 
 from landmark_diffusion.data.datasets.phantom import MIN_SIDE, PhantomDataset
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.methods.base import LandmarkModule
-from landmark_diffusion.methods.diffusion_heatmap import DiffusionHeatmapModule
-from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
-from landmark_diffusion.methods.position_diffusion import PositionDiffusionModule
+from landmark_diffusion.finders.diffusion_heatmap import DiffusionHeatmap
+from landmark_diffusion.finders.finder import Finder
+from landmark_diffusion.finders.heatmap_finetune import HeatmapFinetune
+from landmark_diffusion.finders.position_diffusion import PositionDiffusion
 from landmark_diffusion.runs.model_facts import ModelFacts
 
 
@@ -40,7 +40,7 @@ class Network:
     draw: Callable[[int], tuple[torch.Tensor, ...]]
 
 
-def list_networks(module: LandmarkModule, facts: ModelFacts) -> list[Network]:
+def list_networks(module: Finder, facts: ModelFacts) -> list[Network]:
     """List the networks of a module, the one that sees the whole image first; raises UserError without a size."""
     width, height = _size(facts)
     image = {"image": f"(batch, 1, {height}, {width}) float32 grey in [0, 1]: batch, channel, height, width"}
@@ -48,10 +48,10 @@ def list_networks(module: LandmarkModule, facts: ModelFacts) -> list[Network]:
     def images(count: int) -> tuple[torch.Tensor, ...]:
         return (_images(count, width, height),)
 
-    if isinstance(module, PositionDiffusionModule):
+    if isinstance(module, PositionDiffusion):
         return _position_networks(module, image, images)
     output = ("output", _meaning(module))
-    if isinstance(module, DiffusionHeatmapModule) and module.diffusion:
+    if isinstance(module, DiffusionHeatmap) and module.diffusion:
         count, steps = module.num_landmarks, module.noise_schedule.steps
         inputs = image | {
             "x_t": f"(batch, {count}, {height}, {width}) float32: the noised maps, x_0 scaled to [-1, 1]",
@@ -75,7 +75,7 @@ def _size(facts: ModelFacts) -> tuple[int, int]:
 
 
 def _position_networks(
-    module: PositionDiffusionModule, image: dict[str, str], images: Callable[[int], tuple[torch.Tensor, ...]]
+    module: PositionDiffusion, image: dict[str, str], images: Callable[[int], tuple[torch.Tensor, ...]]
 ) -> list[Network]:
     """The network of the first guess, and that of the windows, checked with windows of the chain's first evaluation."""
     count, factor, patch = module.num_landmarks, module.coarse_factor, module.window_patch
@@ -108,17 +108,17 @@ def _position_networks(
     ]
 
 
-def _meaning(module: LandmarkModule) -> str:
+def _meaning(module: Finder) -> str:
     """What the maps of a method with one network mean."""
     maps = "(batch, landmarks, height, width) float32, pixel by pixel of the image: "
     softmax = "logits; the softmax over a map's pixels is where the landmark is"
-    if isinstance(module, HeatmapFinetuneModule):
+    if isinstance(module, HeatmapFinetune):
         others = {
             "bce": "logits; the sigmoid of a pixel is whether the landmark is there",
             "landmark_ce": "logits of the softmax over the landmarks at a pixel; what is positive is decoded as it is",
         }
         return maps + others.get(module.loss, softmax)
-    if isinstance(module, DiffusionHeatmapModule) and module.parameterisation != "x0":
+    if isinstance(module, DiffusionHeatmap) and module.parameterisation != "x0":
         return maps + f"{module.parameterisation} of x_t at t"
     return maps + softmax
 
@@ -131,7 +131,7 @@ def _images(count: int, width: int, height: int) -> torch.Tensor:
     return torch.cat([noise, *(grey[None, None, :height, :width] / 255 for grey in drawn)])
 
 
-def _first_call(module: PositionDiffusionModule, part: nn.Module, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def _first_call(module: PositionDiffusion, part: nn.Module, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """The arguments that ``part`` is first called with when ``module`` looks for the landmarks of an image."""
     calls: list[tuple[torch.Tensor, ...]] = []
     handle = part.register_forward_pre_hook(lambda _, arguments: calls.append(arguments))

@@ -10,7 +10,7 @@ import numpy as np
 from landmark_diffusion.calibration.model_calibration import Calibration
 from landmark_diffusion.calibration.spread import LEVEL
 from landmark_diffusion.data.geometry import Frame
-from landmark_diffusion.methods.base import LandmarkModule
+from landmark_diffusion.finders.finder import Finder
 from landmark_diffusion.metrics.records import Prediction
 from landmark_diffusion.prediction.model import prediction_settings
 from landmark_diffusion.reporting.spread_units import Spreads
@@ -18,7 +18,7 @@ from landmark_diffusion.runs.model_file import is_model_file, read_facts
 
 
 def tested_spreads(
-    checkpoint: str | Path | None, module: LandmarkModule, predictions: Sequence[Prediction], frames: Sequence[Frame]
+    checkpoint: str | Path | None, module: Finder, predictions: Sequence[Prediction], frames: Sequence[Frame]
 ) -> Spreads | None:
     """Bring the predictions' covariances to what the calibration in ``checkpoint`` makes of them.
 

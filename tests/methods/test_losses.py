@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from landmark_diffusion.methods.losses import landmark_cross_entropy, pixel_bce, spatial_nll
+from landmark_diffusion.heatmaps.losses import landmark_cross_entropy, pixel_bce, spatial_nll
 
 B, N, H, W = 2, 3, 7, 5
 

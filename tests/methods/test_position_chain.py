@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from landmark_diffusion.data.geometry import Frame, frames_to_original
-from landmark_diffusion.methods.position_diffusion import View
+from landmark_diffusion.finders.position_diffusion import View
 from landmark_diffusion.models.windows import cut_windows, image_pyramid
 from tests.methods.tiny_positions import (
     LARGE,

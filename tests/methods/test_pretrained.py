@@ -12,7 +12,8 @@ from lightning.pytorch import Trainer
 
 from landmark_diffusion import DDPMPretrainModule, DiffusionHeatmapModule, HeatmapFinetuneModule, LandmarkDataModule
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.methods.pretrained import encoder_parameters, load_pretrained
+from landmark_diffusion.finders.heatmap_finetune import encoder_parameters
+from landmark_diffusion.methods.pretrained import load_pretrained
 from landmark_diffusion.runs import default_callbacks
 from landmark_diffusion.runs.model_facts import ModelFacts
 from landmark_diffusion.runs.model_file import write_model_file

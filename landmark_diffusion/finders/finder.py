@@ -1,0 +1,115 @@
+"""Finder: what every landmark detector shares - from maps to points, and how far these may be off."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
+
+import torch
+
+from landmark_diffusion.errors import UserError
+from landmark_diffusion.finders.method import Batch, Method
+from landmark_diffusion.heatmaps.decoders import DECODERS, DecoderKind, decode
+from landmark_diffusion.heatmaps.moments import map_covariance
+
+SpreadKind = Literal["heatmap", "samples", "both"]
+SPREADS: tuple[str, ...] = get_args(SpreadKind)
+
+
+class Found(NamedTuple):
+    """What a method found, in network pixels, and how far it may be off by its own belief.
+
+    ``points`` (B, N, 2); ``within`` (B, N, 2, 2) is the second moment about the point of what one map or window
+    believes, ``between`` (B, N, 2, 2) the covariance of the points of several samples, None where one was drawn.
+    """
+
+    points: torch.Tensor
+    within: torch.Tensor | None = None
+    between: torch.Tensor | None = None
+
+    def covariance(self, spread: SpreadKind = "both") -> torch.Tensor | None:
+        """Covariance (B, N, 2, 2) from the map ("heatmap"), from the samples, or the sum of what there is ("both")."""
+        if spread == "heatmap" or (spread == "both" and self.between is None):
+            return self.within
+        if spread == "samples" or self.within is None:
+            return self.between
+        return self.within + self.between if self.between is not None else self.within
+
+
+class Finder(Method):
+    """Base of the methods that find landmarks: they add a network, a loss and maps to decode.
+
+    Args:
+        num_landmarks: N; linked from the data module.
+        decoder, decoder_radius, decoder_top_k: how maps become points; the radius is in network pixels.
+        kwargs: learning_rate and the other options of Method.
+    """
+
+    trained_by: ClassVar[str]
+    """Name of the LightningModule that trains such a network, where the class is none itself."""
+    main_variant: str
+    """The variant whose error chooses the checkpoint and whose points are the prediction."""
+    fast_steps: int | None = None
+    """Network evaluations that are enough where time counts (``ldx detect --fast``); None leaves the number."""
+
+    def __init__(
+        self,
+        num_landmarks: int,
+        decoder: DecoderKind = "local_centroid",
+        decoder_radius: int = 2,
+        decoder_top_k: int = 10,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if num_landmarks < 1:
+            raise UserError(
+                f"model.num_landmarks: found {num_landmarks}, expected at least 1; landmarks are learned from labelled "
+                "images (data.labels: true)"
+            )
+        if decoder not in DECODERS:
+            raise UserError(f"model.decoder: found {decoder!r}, expected one of {', '.join(DECODERS)}")
+        self.num_landmarks = num_landmarks
+        self.decoder: DecoderKind = decoder
+        self.decoder_radius, self.decoder_top_k = decoder_radius, decoder_top_k
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Give the name that configs and model files have for it."""
+        return str(vars(cls).get("trained_by", cls.__name__))
+
+    @abstractmethod
+    def variants(self, quick: bool = False) -> tuple[str, ...]:
+        """Names of the maps that ``predict_maps`` gives."""
+
+    @abstractmethod
+    def predict_maps(self, batch: Batch, quick: bool = False) -> dict[str, torch.Tensor]:
+        """Give non-negative maps (B, N, H, W) for each variant; ``quick`` asks for what validation within fit needs."""
+
+    def decode(self, maps: torch.Tensor) -> torch.Tensor:
+        """Decode maps (B, N, H, W) to network pixels (B, N, 2) with the module's decoder."""
+        return decode(maps, self.decoder, self.decoder_radius, self.decoder_top_k)
+
+    def find(self, batch: Batch, quick: bool = False) -> dict[str, Found]:
+        """Find the points of each variant: by default the decoded maps."""
+        return {name: self.read(maps) for name, maps in self.predict_maps(batch, quick).items()}
+
+    def choose_sampling(self, steps: int | None = None, samples: int | None = None) -> None:
+        """Choose how many network evaluations and samples an image takes; raises UserError for a method without."""
+        for name, value in (("steps", steps), ("samples", samples)):
+            if value not in (None, 1):
+                raise UserError(
+                    f"{name}: found {value}, but a {self.class_name()} looks at an image once; leave it out"
+                )
+
+    def read(self, maps: torch.Tensor) -> Found:
+        """Decode maps (B, N, H, W), and measure how far their mass lies from the points."""
+        points = self.decode(maps)
+        return Found(points, map_covariance(maps, points))
+
+
+def samples_covariance(points: torch.Tensor) -> torch.Tensor | None:
+    """Covariance (B, N, 2, 2) of the points of K samples (K, B, N, 2); None for one sample."""
+    if len(points) < 2:
+        return None
+    centred = points - points.mean(0)
+    return (centred[..., :, None] * centred[..., None, :]).mean(0)

@@ -1,0 +1,372 @@
+"""PositionDiffusion: a diffusion that moves the hot pixel of each heatmap, from coarse to fine.
+
+Kept of paper A (Wyatt and Voiculescu): one hot pixel a landmark, x0-prediction, the spatial likelihood (eq. 10), a
+blur that shrinks along the reverse process (eq. 12). Changed: the noise displaces the pixel (diffusion/positions.py)
+where paper A hides it, so that x_t says where to look; the network sees the image there, at a resolution that follows
+the noise; and the chain starts from a first guess, the informed prior that the paper wishes for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from inspect import currentframe
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch.nn import functional as F
+
+from landmark_diffusion.diffusion.positions import PositionSchedule, previous_position
+from landmark_diffusion.diffusion.samplers import keyed_noise
+from landmark_diffusion.errors import UserError
+from landmark_diffusion.finders.diffusion_heatmap import REFERENCE_WIDTH, ReverseStep
+from landmark_diffusion.finders.finder import Finder, Found, samples_covariance
+from landmark_diffusion.finders.method import Batch
+from landmark_diffusion.heatmaps.losses import spatial_softmax
+from landmark_diffusion.heatmaps.moments import PIXEL_VARIANCE, map_covariance
+from landmark_diffusion.models.unet import UNet
+from landmark_diffusion.models.windows import cut_windows, draw_windows, image_pyramid
+from landmark_diffusion.runs.keys import evaluation_seed
+
+
+class View(NamedTuple):
+    """What is computed once an image: its pyramid, the coarse network's maps, log p and points, in network pixels."""
+
+    pyramid: list[torch.Tensor]
+    maps: torch.Tensor
+    log_prior: torch.Tensor
+    points: torch.Tensor
+
+
+class Estimate(NamedTuple):
+    """One evaluation of the window network: y_t (B,N,2) with its sigma, and what it says of y_0, in network pixels.
+
+    ``window`` (B,N,P,P) is the distribution over the pixels of the windows around y_t, each ``pixel`` wide, and
+    ``point`` (B,N,2) its mean.
+    """
+
+    t: float
+    sigma: float
+    position: torch.Tensor
+    pixel: float
+    window: torch.Tensor
+    point: torch.Tensor
+
+
+class PositionDiffusion(Finder):
+    """Find landmarks by diffusion of positions: a first guess from the whole image, refined in windows that shrink.
+
+    Evaluation 1 is a UNet on the image made ``coarse_factor`` times smaller, which is the baseline without diffusion:
+    its heatmaps are the first guess and the informed prior. Each further evaluation is a light UNet on windows around
+    the positions y_t. A window reaches ``window_reach`` sigma_t to each side, so that its pixels shrink along the
+    chain; its output is the evidence l(p | y_t), from which
+
+        p(y_0 | y_t, image) ~ exp(l) N(y_t; y_0, sigma_t^2) p_coarse(y_0 | image)
+
+    The last factor acts in prediction alone: its network has learned the training images, so a window network that saw
+    it in training would lean on it (docs/experiments). Pixel amounts are for a network 640 wide and follow its width.
+
+    Args:
+        num_landmarks: N; linked from the data module.
+        coarse_factor: by how much the first network's image is smaller than ``data.size``.
+        encoder_channels, decoder_channels, blocks_per_level, attention_factors, attention_heads: of that UNet.
+        window_encoder_channels, window_decoder_channels, window_blocks: of the UNet on windows.
+        window_size: P, pixels of a window's side.
+        window_patch: its pixels are gathered in patches of this side, one position of the window's UNet each.
+        window_reach: half a window's side, in sigma_t.
+        wide_window: each window comes with one of this many times its side around it; 0 for none.
+        dropout, gradient_checkpointing, channels_last: of both networks.
+        diffusion_steps: T.
+        sigma_min, sigma_max: sigma_t at t = 0 and T-1 in training, pixels at 640 wide.
+        draws: how many t, each with its noise, an image's windows are drawn at in an update.
+        sampling_steps: network evaluations in all, the first one's included; 1 is the baseline.
+        validation_steps: the same for validation within fit.
+        start_sigma, end_sigma: where the chain starts and ends, pixels at 640 wide; start near the first guess's error.
+        start_noise: how far the start is noised, in start_sigma: 0 starts at the first guess, 1 draws around it.
+        eta: of the reverse steps: 0 deterministic (DDIM), 1 ancestral.
+        num_samples: chains an image, whose points are averaged; they differ where start_noise or eta is above 0.
+        prior_weight: exponent of p_coarse; 0 leaves it out.
+        aggregate: the point is the "last" evaluation's, or the "mean" of all windows' evaluations.
+        window_weight: weight of the windows' likelihood beside the coarse network's in the loss.
+        kwargs: learning_rate and the other options of Finder; the decoder reads the coarse maps.
+
+    Raises UserError for options that make no sense.
+    """
+
+    trained_by = "PositionDiffusionModule"
+    diffusion = True
+    main_variant = "multi-step"
+    fast_steps = 2
+
+    def __init__(
+        self,
+        num_landmarks: int,
+        coarse_factor: int = 4,
+        encoder_channels: Sequence[int] = (32, 64, 128, 256, 256, 512),
+        decoder_channels: Sequence[int] = (256, 128, 64, 64, 32, 32),
+        blocks_per_level: int = 2,
+        attention_factors: Sequence[int] = (4, 8),
+        attention_heads: int = 4,
+        window_encoder_channels: Sequence[int] = (64,),
+        window_decoder_channels: Sequence[int] = (64,),
+        window_blocks: int = 1,
+        window_size: int = 32,
+        window_patch: int = 4,
+        window_reach: float = 3.0,
+        wide_window: float = 3.0,
+        dropout: float = 0.0,
+        gradient_checkpointing: bool = False,
+        channels_last: bool = False,
+        diffusion_steps: int = 200,
+        sigma_min: float = 3.0,
+        sigma_max: float = 32.0,
+        draws: int = 2,
+        sampling_steps: int = 8,
+        validation_steps: int = 8,
+        start_sigma: float = 8.0,
+        end_sigma: float = 3.0,
+        start_noise: float = 0.0,
+        eta: float = 0.0,
+        num_samples: int = 1,
+        prior_weight: float = 1.0,
+        aggregate: Literal["last", "mean"] = "mean",
+        window_weight: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_landmarks, **kwargs)
+        self.keep_options(currentframe())
+        shared: dict[str, Any] = {"dropout": dropout, "gradient_checkpointing": gradient_checkpointing}
+        shared["channels_last"] = channels_last
+        self.network = UNet(
+            in_channels=1,
+            out_channels=num_landmarks,
+            encoder_channels=tuple(encoder_channels),
+            decoder_channels=tuple(decoder_channels),
+            blocks_per_level=blocks_per_level,
+            attention_factors=tuple(attention_factors),
+            attention_heads=attention_heads,
+            time_embedding=False,
+            **shared,
+        )
+        self.window_network = UNet(
+            in_channels=(2 if wide_window else 1) * window_patch**2,
+            out_channels=window_patch**2,
+            encoder_channels=tuple(window_encoder_channels),
+            decoder_channels=tuple(window_decoder_channels),
+            blocks_per_level=window_blocks,
+            attention_factors=(),
+            condition_channels=num_landmarks,
+            scale_shift=True,
+            **shared,
+        )
+        self.coarse_factor, self.window_weight = coarse_factor, window_weight
+        self.window_size, self.window_patch, self.window_reach = window_size, window_patch, window_reach
+        self.wide_window = wide_window
+        self.diffusion_steps, self.sigma_min, self.sigma_max, self.draws = diffusion_steps, sigma_min, sigma_max, draws
+        self.start_sigma, self.end_sigma, self.start_noise, self.eta = start_sigma, end_sigma, start_noise, eta
+        self.sampling_steps, self.validation_steps = sampling_steps, validation_steps
+        self.num_samples, self.prior_weight, self.aggregate = num_samples, prior_weight, aggregate
+        self._check_options()
+        # no subtraction: on the meta device (network_size.py) it makes torch load its compiler, for seconds
+        steps = torch.arange((1 - window_size) / 2, (1 + window_size) / 2)
+        self.register_buffer("steps", steps, persistent=False)
+        self.register_buffer("offsets", torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1), persistent=False)
+        self.steps: torch.Tensor  # (P,) window pixels from the centre
+        self.offsets: torch.Tensor  # (P, P, 2) the same in both directions, (x, y)
+
+    def _check_options(self) -> None:
+        """Raise UserError for options that make no sense together."""
+        counts = ("coarse_factor", "window_size", "window_patch", "draws", "num_samples")
+        for name in (*counts, "sampling_steps", "validation_steps"):
+            if (value := getattr(self, name)) < 1:
+                raise UserError(f"model.{name}: found {value}, expected at least 1")
+        if self.window_size % self.window_patch:
+            raise UserError(
+                f"model.window_patch: found {self.window_patch}, expected a divisor of window_size ({self.window_size})"
+            )
+        if self.window_reach <= 0 or self.wide_window < 0:
+            raise UserError(
+                f"model.window_reach {self.window_reach:g}, wide_window {self.wide_window:g}: expected a reach above "
+                "0 and a wide window of 0 (none) or more"
+            )
+        if not self.sigma_min <= self.end_sigma <= self.start_sigma <= self.sigma_max:
+            raise UserError(
+                f"model.start_sigma {self.start_sigma:g} and end_sigma {self.end_sigma:g}: expected sigma_min "
+                f"({self.sigma_min:g}) <= end_sigma <= start_sigma <= sigma_max ({self.sigma_max:g})"
+            )
+        if not 0 <= self.eta <= 1 or self.start_noise < 0:
+            raise UserError(
+                f"model.eta {self.eta:g} and start_noise {self.start_noise:g}: expected 0 to 1, and 0 or more"
+            )
+        if self.aggregate not in ("last", "mean"):
+            raise UserError(f"model.aggregate: found {self.aggregate!r}, expected last or mean")
+        PositionSchedule(self.sigma_min, self.sigma_max, self.diffusion_steps)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Run the coarse network on image (B,1,H,W): logits (B,N,H/coarse_factor,W/coarse_factor), float32."""
+        return self.network(F.avg_pool2d(image, self.coarse_factor, ceil_mode=True, count_include_pad=False))
+
+    def _to_coarse(self, points: torch.Tensor) -> torch.Tensor:
+        """Network pixels (..., 2) as pixels of the coarse network's image."""
+        return (points + 0.5) / self.coarse_factor - 0.5
+
+    def _schedule(self, width: int) -> PositionSchedule:
+        scale = width / REFERENCE_WIDTH
+        return PositionSchedule(self.sigma_min * scale, self.sigma_max * scale, self.diffusion_steps)
+
+    def _pyramid(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """As many halvings as the widest window's pixels ask for."""
+        sigma = self.sigma_max * image.shape[-1] / REFERENCE_WIDTH
+        widest = self._pixel(sigma) * max(1.0, self.wide_window)
+        return image_pyramid(image, 1 + max(0, math.ceil(math.log2(widest))))
+
+    def _pixel(self, sigma: Any) -> Any:
+        """Network pixels that a window's pixel is wide at sigma."""
+        return 2 * self.window_reach * sigma / self.window_size
+
+    def _log_gaussian(self) -> torch.Tensor:
+        """log N(y_t; p, sigma^2) over the pixels p of a window around y_t, up to a constant: (P,P) at any sigma."""
+        return -(self.offsets * self._pixel(1.0)).square().sum(-1) / 2
+
+    def _evidence(
+        self, pyramid: list[torch.Tensor], positions: torch.Tensor, sigma: torch.Tensor, t: torch.Tensor
+    ) -> torch.Tensor:
+        """l: (B,N,P,P) from the windows around positions (B,N,2) at sigma (B,) in network pixels and t (B,)."""
+        batch, count = positions.shape[:2]
+        pixel = self._pixel(sigma)
+        windows = [cut_windows(pyramid, positions, pixel, self.window_size)]
+        if self.wide_window:
+            windows.append(cut_windows(pyramid, positions, pixel * self.wide_window, self.window_size))
+        seen = torch.cat(windows, 2).flatten(0, 1).to(self.steps.dtype)
+        patches = F.pixel_unshuffle(seen, self.window_patch)
+        which = torch.eye(count, device=positions.device).repeat(batch, 1).to(patches.dtype)
+        logits = self.window_network(patches, t.repeat_interleave(count), which)
+        return F.pixel_shuffle(logits, self.window_patch).view(batch, count, self.window_size, self.window_size)
+
+    def _evaluations(self, quick: bool) -> int:
+        return self.validation_steps if quick else self.sampling_steps
+
+    def variants(self, quick: bool = False) -> tuple[str, ...]:
+        """Give the names of what ``find`` gives: the first evaluation's points, and the chain's."""
+        return ("single-step", "multi-step") if self._evaluations(quick) > 1 else ("single-step",)
+
+    def choose_sampling(self, steps: int | None = None, samples: int | None = None) -> None:
+        """Take ``steps`` network evaluations and ``samples`` chains an image; None leaves one as it is.
+
+        Several chains differ by their noise alone: where the options have none, the start is drawn around the first
+        guess (start_noise 1) and the steps are ancestral (eta 1).
+        """
+        for name, value in (("steps", steps), ("samples", samples)):
+            if value is not None and value < 1:
+                raise UserError(f"{name}: found {value}, expected at least 1")
+        if (steps or self.sampling_steps) == 1 and (samples or self.num_samples) > 1:
+            raise UserError("samples: the first evaluation draws nothing, so several samples need 2 steps or more")
+        self.sampling_steps, self.num_samples = steps or self.sampling_steps, samples or self.num_samples
+        if self.num_samples > 1 and not (self.start_noise or self.eta):
+            self.start_noise, self.eta = 1.0, 1.0
+
+    @torch.no_grad()
+    def find(self, batch: Batch, quick: bool = False) -> dict[str, Found]:
+        """Points after the first evaluation and after the chain, and how far each may be off.
+
+        The chain's ``within`` is what its windows leave open, ``between`` the spread of the chains' points; their sum
+        is the covariance of a draw of y_0 from a window of a chain, about the mean of all.
+        """
+        view = self._look(batch["image"])
+        first = map_covariance(view.maps, self._to_coarse(view.points)) * self.coarse_factor**2
+        found = {"single-step": Found(view.points, first)}
+        count = self._evaluations(quick)
+        if count > 1:
+            chains = [self._conclude(view, batch, count, sample) for sample in range(self.num_samples)]
+            points = torch.stack([chain.points for chain in chains])
+            within = torch.stack([chain.within for chain in chains if chain.within is not None]).mean(0)
+            found["multi-step"] = Found(points.mean(0), within, samples_covariance(points))
+        return found
+
+    def _conclude(self, view: View, batch: Batch, count: int, sample: int) -> Found:
+        """Run a chain: the point by ``aggregate``, and the covariance of the windows that it was made of."""
+        kept = list(self._chain(view, batch, count, sample))
+        if self.aggregate == "last":
+            kept = kept[-1:]
+        points = torch.stack([estimate.point for estimate in kept])
+        within = torch.stack([self._covariance(estimate) for estimate in kept]).mean(0)
+        among = samples_covariance(points)
+        return Found(points.mean(0), within if among is None else within + among)
+
+    @torch.no_grad()
+    def predict_maps(self, batch: Batch, quick: bool = False) -> dict[str, torch.Tensor]:
+        """Maps (B,N,H,W) of p(y_0): the first evaluation's, repeated to the network's size, and the chain's last."""
+        view = self._look(batch["image"])
+        height, width = batch["image"].shape[-2:]
+        maps = {"single-step": self._enlarged(view.maps, height, width)}
+        count = self._evaluations(quick)
+        if count > 1:
+            *_, last = self._chain(view, batch, count, 0)
+            maps["multi-step"] = draw_windows(last.window, last.position, last.pixel, (height, width))
+        return maps
+
+    @torch.no_grad()
+    def reverse_process(self, batch: Batch, count: int | None = None, sample: int = 0) -> Iterator[ReverseStep]:
+        """Run the chain with ``count`` evaluations and yield each as maps: where the hot pixel may be, and x0."""
+        view = self._look(batch["image"])
+        height, width = batch["image"].shape[-2:]
+        first = self._enlarged(view.maps, height, width)
+        yield ReverseStep(self.diffusion_steps - 1, torch.full_like(first, 1 / (height * width)), first, first)
+        for step in self._chain(view, batch, count or self.sampling_steps, sample):
+            x0 = draw_windows(step.window, step.position, step.pixel, (height, width))
+            gaussian = self._log_gaussian().flatten().softmax(0).view_as(step.window[0, 0]).expand_as(step.window)
+            x_t = draw_windows(gaussian, step.position, step.pixel, (height, width))
+            yield ReverseStep(round(step.t), x_t, x0, x0)
+
+    def _enlarged(self, maps: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        large = F.interpolate(maps, scale_factor=float(self.coarse_factor), mode="nearest")[..., :height, :width]
+        return large / large.sum((-2, -1), keepdim=True).clamp_min(1e-12)
+
+    def _look(self, image: torch.Tensor) -> View:
+        logits = self(image)
+        maps = spatial_softmax(logits)
+        points = (self.decode(maps) + 0.5) * self.coarse_factor - 0.5
+        log_p = F.log_softmax(logits.float().flatten(-2), -1).view_as(logits)
+        # cut_windows fills with 0 beyond the image: that must be the least likely value there is
+        return View(self._pyramid(image), maps, log_p - log_p.amin((-2, -1), keepdim=True), points)
+
+    def _chain(self, view: View, batch: Batch, count: int, sample: int) -> Iterator[Estimate]:
+        """The evaluations after the first, from start_sigma to end_sigma; noise is keyed by (seed, image, sample)."""
+        start = self.start_sigma * (batch["image"].shape[-1] / REFERENCE_WIDTH)
+        ratio = (self.end_sigma / self.start_sigma) ** (1 / max(1, count - 2))
+        sigmas = [start * ratio**k for k in range(count - 1)]
+        schedule = self._schedule(batch["image"].shape[-1])
+        seeds = [evaluation_seed(self.seed, int(index), sample) for index in batch["index"]]
+        noise = keyed_noise(seeds, (self.num_landmarks, 2), view.points.device)
+        position = view.points + self.start_noise * start * noise()
+        for k, sigma in enumerate(sigmas):
+            estimate = self._estimate(view, position, sigma, schedule.step(sigma))
+            yield estimate
+            if k + 1 < len(sigmas):
+                position = previous_position(estimate.point, position, sigma, sigmas[k + 1], self.eta, noise())
+
+    def _estimate(self, view: View, position: torch.Tensor, sigma: float, t: float) -> Estimate:
+        pixel = self._pixel(sigma)
+        log_p = self._evidence(
+            view.pyramid, position, position.new_full((len(position),), sigma), position.new_full((len(position),), t)
+        )
+        log_p = log_p.float() + self._log_gaussian()
+        if self.prior_weight:
+            log_p = log_p + self.prior_weight * self._prior(view, position, pixel)
+        window = spatial_softmax(log_p)
+        mean = torch.stack(((window.sum(-2) * self.steps).sum(-1), (window.sum(-1) * self.steps).sum(-1)), -1)
+        return Estimate(t, sigma, position, pixel, window, position + pixel * mean)
+
+    def _prior(self, view: View, position: torch.Tensor, pixel: float) -> torch.Tensor:
+        """log p_coarse (B,N,P,P), up to a constant, at the pixels of the windows around ``position``."""
+        maps = view.log_prior.flatten(0, 1)[:, None]  # each landmark's map as an image of its own
+        places = self._to_coarse(position).flatten(0, 1)[:, None]
+        size = places.new_full((len(maps),), pixel / self.coarse_factor)
+        return cut_windows([maps], places, size, self.window_size).view(*position.shape[:2], *self.offsets.shape[:2])
+
+    def _covariance(self, estimate: Estimate) -> torch.Tensor:
+        """Covariance (B,N,2,2) of y_0 by an estimate's window, in squared network pixels."""
+        centred = self.offsets - ((estimate.point - estimate.position) / estimate.pixel)[..., None, None, :]
+        products = centred[..., :, None] * centred[..., None, :]  # no einsum: autocast would round it to bfloat16
+        moments = (estimate.window[..., None, None] * products).sum((-4, -3))
+        return estimate.pixel**2 * (moments + PIXEL_VARIANCE * torch.eye(2, device=moments.device))

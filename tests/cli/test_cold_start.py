@@ -1,0 +1,58 @@
+"""What a start costs: a first line before torch, and neither Lightning nor torchmetrics to find points."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+from landmark_diffusion.cli.first_line import say_first
+from tests.prediction.tiny_model import picture, write_positions
+
+HEAVY = ["lightning", "pytorch_lightning", "torchmetrics", "wandb", "albumentations", "matplotlib", "scipy"]
+PROGRAM = """
+import json, sys
+from landmark_diffusion.cli.entry import main
+status = main(json.loads(sys.argv[1]))
+print(json.dumps([status, [name for name in json.loads(sys.argv[2]) if name in sys.modules]]))
+"""
+
+
+def loaded(folder: Path, *arguments: str) -> list:
+    """Exit status of ``ldx`` in a process of its own, and which of HEAVY it imported."""
+    line = [sys.executable, "-c", PROGRAM, json.dumps(arguments), json.dumps(HEAVY)]
+    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_detect_and_analyse_load_no_training(tmp_path: Path):
+    write_positions(tmp_path / "m.ldx")
+    cv2.imwrite(str(tmp_path / "x.png"), picture())
+    assert loaded(tmp_path, "detect", "x.png", "--model", "m.ldx", "--to", "csv,json", "--output", "d") == [0, []]
+    status, found = loaded(tmp_path, "analyse", "d/points.json", "--no-tracings", "--facing", "right", "--output", "a")
+    assert found == [] and status == 1  # a tiny model's three points have no measures
+
+
+def test_first_line_tells_the_verb_and_its_options(capfd):
+    say_first("fit", ["--config", "phantom.yaml"])
+    out, err = capfd.readouterr()
+    assert out == "" and err == "ldx fit --config phantom.yaml: loading torch and Lightning ...\n"
+
+
+@pytest.mark.parametrize("argument", ["-h", "--help", "--print_config", "--print_config=skip_null", "--data.help=X"])
+def test_first_line_is_silent_where_the_answer_is_all(argument: str, capfd):
+    say_first("fit", ["--config", "phantom.yaml", argument])
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])
+def test_first_line_comes_from_the_first_process_alone(name: str, capfd, monkeypatch):
+    monkeypatch.setenv(name, "1")
+    say_first("test", ["m.ldx"])
+    say_first("detect", ["x.png"])
+    assert capfd.readouterr() == ("", "")
