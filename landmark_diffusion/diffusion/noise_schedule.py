@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -49,7 +49,7 @@ class NoiseSchedule:
         self.betas = betas
         self.alphas = 1 - betas
         self.alphas_bar = torch.cumprod(self.alphas, 0)
-        before = torch.cat([torch.ones(1, dtype=torch.float64), self.alphas_bar[:-1]])
+        before = torch.cat([torch.ones(1, **_TABLE), self.alphas_bar[:-1]])
         self.posterior_variance = betas * (1 - before) / (1 - self.alphas_bar)
         """beta_tilde_t (paper A below eq. 5); 0 at t = 0."""
         self._x0_weight = before.sqrt() * betas / (1 - self.alphas_bar)
@@ -76,16 +76,20 @@ def at_steps(values: torch.Tensor, t: torch.Tensor, like: torch.Tensor) -> torch
     return chosen.to(like.device).reshape(-1, *(1,) * (like.ndim - 1))
 
 
+_TABLE: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}
+"""A schedule's table is as small as its steps; arithmetic on the meta device would make torch load its compiler."""
+
+
 def _betas(kind: str, steps: int, start: float, end: float) -> torch.Tensor:
     if kind == "linear":
-        return torch.linspace(start, end, steps, dtype=torch.float64)
+        return torch.linspace(start, end, steps, **_TABLE)
     if kind == "scaled_linear":
         scale = 1000 / steps
-        return torch.linspace(start * scale, end * scale, steps, dtype=torch.float64).clamp(max=MAX_BETA)
+        return torch.linspace(start * scale, end * scale, steps, **_TABLE).clamp(max=MAX_BETA)
     if kind == "sqrt_linear":
-        return torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float64).square()
+        return torch.linspace(start**0.5, end**0.5, steps, **_TABLE).square()
     if kind == "cosine":
-        time = torch.arange(steps + 1, dtype=torch.float64) / steps
+        time = torch.arange(steps + 1, **_TABLE) / steps
         level = torch.cos((time + 0.008) / 1.008 * math.pi / 2).square()
         return (1 - level[1:] / level[:-1]).clamp(max=MAX_BETA)
     raise UserError(f"schedule: found {kind!r}, expected one of {', '.join(get_args(ScheduleKind))}")

@@ -28,6 +28,9 @@ from landmark_diffusion.models.unet import UNet
 from landmark_diffusion.models.windows import cut_windows, draw_windows, image_pyramid
 from landmark_diffusion.runs.keys import evaluation_seed
 
+LARGEST_WINDOW = 1024
+"""Pixels of a window's side: far more than an image has."""
+
 
 class View(NamedTuple):
     """What is computed once an image: its pyramid, the coarse network's maps, log p and points, in network pixels."""
@@ -167,8 +170,8 @@ class PositionDiffusion(Finder):
         self.sampling_steps, self.validation_steps = sampling_steps, validation_steps
         self.num_samples, self.prior_weight, self.aggregate = num_samples, prior_weight, aggregate
         self._check_options()
-        # no subtraction: on the meta device (network_size.py) it makes torch load its compiler, for seconds
-        steps = torch.arange((1 - window_size) / 2, (1 + window_size) / 2)
+        # on the CPU: arithmetic on the meta device (network_size.py) makes torch load its compiler, for seconds
+        steps = torch.arange(window_size, device="cpu") - (window_size - 1) / 2
         self.register_buffer("steps", steps, persistent=False)
         self.register_buffer("offsets", torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1), persistent=False)
         self.steps: torch.Tensor  # (P,) window pixels from the centre
@@ -180,6 +183,8 @@ class PositionDiffusion(Finder):
         for name in (*counts, "sampling_steps", "validation_steps"):
             if (value := getattr(self, name)) < 1:
                 raise UserError(f"model.{name}: found {value}, expected at least 1")
+        if self.window_size > LARGEST_WINDOW:
+            raise UserError(f"model.window_size: found {self.window_size}, expected at most {LARGEST_WINDOW}")
         if self.window_size % self.window_patch:
             raise UserError(
                 f"model.window_patch: found {self.window_patch}, expected a divisor of window_size ({self.window_size})"
