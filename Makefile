@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUNS ?= runs
 TEST_OPTIONS ?=
 
-SPEED := augmentation detect full_size_step prediction_cost training_step
+SPEED := augmentation cold_start detect fit_speed full_size_step prediction_cost training_step
 TRUST := chaos chaos_grid processes limits
 
 SOURCES := pyproject.toml constraints.txt requirements-imgaug.txt

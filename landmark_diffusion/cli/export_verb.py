@@ -13,6 +13,8 @@ from landmark_diffusion.errors import UserError
 from landmark_diffusion.runs.model_file import SUFFIX, check_target, is_model_file
 
 if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule
+
     from landmark_diffusion.finders.finder import Finder
     from landmark_diffusion.runs.model_facts import ModelFacts
 
@@ -170,8 +172,19 @@ def _check_loads(checkpoint: Path, facts: ModelFacts, weights: Mapping[str, Any]
     model = build_module(facts.class_path, facts.model, checkpoint, weights)
     content = read_content(checkpoint)
     content = replace(content, hparams=without_places(content.hparams))  # they are left out, which is no difference
-    check_compatible(content, model, None, resume=False)
+    check_compatible(content, _trained_module(facts), None, resume=False)
     return model
+
+
+def _trained_module(facts: ModelFacts) -> LightningModule:
+    """Build the LightningModule that trains such a model: it knows its options."""
+    from landmark_diffusion.methods import import_methods, subclasses
+    from landmark_diffusion.methods.base import LandmarkModule
+
+    import_methods()
+    known = {each.__name__: each for each in subclasses(LandmarkModule)}
+    module: LightningModule = known[facts.class_path](**facts.model)
+    return module
 
 
 def _root_hint(dataset: str) -> str:

@@ -14,7 +14,7 @@ def import_methods() -> None:
         importlib.import_module(f"{__name__}.{module.name}")
 
 
-def subclasses(base: Any) -> Iterator[type]:
+def subclasses(base: Any) -> Iterator[type[Any]]:
     """Yield every imported subclass of ``base`` that can be built."""
     for cls in base.__subclasses__():
         if not getattr(cls, "__abstractmethods__", None):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def landmark_methods() -> dict[str, type[Finder]]:
     """Give the methods that find landmarks by the names that model files have for them, without their training."""
     import_finders()
-    finished = [each for each in subclasses(Finder) if not getattr(each.variants, "__isabstractmethod__", False)]
+    finders: Iterable[type[Finder]] = subclasses(Finder)
+    finished = [each for each in finders if not getattr(each.variants, "__isabstractmethod__", False)]
     # a finder goes before the LightningModule of its name, which is there where something has imported it
     return {each.class_name(): each for each in reversed(finished)}
 
