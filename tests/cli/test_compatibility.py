@@ -97,7 +97,8 @@ def test_every_classified_option_exists() -> None:
 
     methods = (DiffusionHeatmapModule, PositionDiffusionModule, DDPMPretrainModule, HeatmapFinetuneModule)
     classes = (TrainedModule, LandmarkModule, *methods)
-    known = {name for each in classes for name in inspect.signature(each).parameters}
+    makers = {base.__init__ for each in classes for base in each.__mro__ if "__init__" in vars(base)}
+    known = {name for maker in makers for name in inspect.signature(maker).parameters}
     listed = [*FREE, *LOSS, *OPTIMISER]
     assert set(listed) <= known
     assert len(set(listed)) == len(listed)
