@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
 from landmark_diffusion.cli.progress_lines import ProgressLines
+from landmark_diffusion.cli.terminal import protect_streams
 from landmark_diffusion.files import atomic_write_text
 from landmark_diffusion.runs.model_file import FACTS_KEY
 
@@ -43,6 +44,14 @@ class CheckpointFacts(Callback):
         """Add the facts to the checkpoint."""
         names = getattr(getattr(trainer, "datamodule", None), "landmark_names", ())
         checkpoint[FACTS_KEY] = {"landmark_names": [str(name) for name in names], "data": self.data}
+
+
+class KeepPrinting(Callback):
+    """Make the streams safe in processes that Lightning starts by itself (``ddp_spawn``), which know no ``main``."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Do it once a process."""
+        protect_streams()
 
 
 def progress_bar() -> ProgressBar:

@@ -18,7 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from landmark_diffusion.cli.callbacks import CheckpointFacts, RunConfigCallback, progress_bar
+from landmark_diffusion.cli.callbacks import CheckpointFacts, KeepPrinting, RunConfigCallback, progress_bar
 from landmark_diffusion.cli.checkpoint_choice import choose_checkpoint, default_run_folder
 from landmark_diffusion.cli.compatibility import CheckpointContent, check_compatible, read_content
 from landmark_diffusion.cli.config_checks import check_configs, check_linked_options
@@ -253,7 +253,9 @@ class LdxCLI(LightningCLI):
             self.run.discard()
 
     def _callbacks(self, given: Any) -> list[Callback]:
-        callbacks: list[Callback] = [] if given.get("enable_progress_bar") is False else [progress_bar()]
+        callbacks: list[Callback] = [KeepPrinting()]
+        if given.get("enable_progress_bar") is not False:
+            callbacks.append(progress_bar())
         options = self.config[self.subcommand]
         if self.subcommand != "fit":
             return [*callbacks, ResultsWriter(self.run.path, self._facts(), options.protocols, options.pictures)]

@@ -1,4 +1,4 @@
-"""Stopping a run so that it can go on: SIGTERM and Ctrl-C save a checkpoint and say how to continue."""
+"""Stopping a run so that it can go on: SIGTERM, Ctrl-C and a closed terminal save a checkpoint and say how to go on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from landmark_diffusion.runs.slurm import mark_job, requeue, requeue_signal
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
-_EXIT_BASE = 128  # the shell's convention: 128 + signal number, so 130 for Ctrl-C and 143 for SIGTERM
+_EXIT_BASE = 128  # the shell's convention: 128 + signal number, so 129 for SIGHUP, 130 for Ctrl-C, 143 for SIGTERM
 
 
 class StopRequested(SystemExit):
@@ -37,7 +37,7 @@ class StopRequested(SystemExit):
 
 
 class GracefulStop(Checkpoint):
-    """On SIGTERM or Ctrl-C finish the optimiser step (and a validation that has begun), save ``last.ckpt`` and stop.
+    """On SIGTERM, SIGHUP or Ctrl-C finish the step (and a validation that has begun), save ``last.ckpt`` and stop.
 
     A second signal stops at once, without saving. All processes of a distributed run agree on the step at which they
     stop, whichever of them got the signal. Lightning's own SIGTERM handling stands back meanwhile, since it stops in
@@ -82,7 +82,7 @@ class GracefulStop(Checkpoint):
         writes = trainer.is_global_zero and not trainer.fast_dev_run  # type: ignore[attr-defined]
         if self._requeue_signal is not None and writes:
             mark_job(self.checkpoint.folder)
-        self._take(signal.SIGINT, signal.SIGTERM)
+        self._take(signal.SIGINT, signal.SIGTERM, *_hang_up())
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the signals back."""
@@ -168,6 +168,12 @@ def resume_command(argv: Sequence[str]) -> str:
             if following is not None and following.startswith("-"):  # `--overwrite` alone means true
                 kept.append(following)
     return shlex.join([*kept, "--ckpt_path", "last"])
+
+
+def _hang_up() -> list[int]:
+    """SIGHUP, by which a closing terminal ends its programs, unless it is ignored (nohup) or not known (Windows)."""
+    number = getattr(signal, "SIGHUP", None)
+    return [] if number is None or signal.getsignal(number) == signal.SIG_IGN else [number]
 
 
 def _agree(number: int, trainer: Trainer) -> int:
