@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
+from landmark_diffusion.cli.progress_bar import RunBar
 from landmark_diffusion.cli.progress_lines import ProgressLines
 from landmark_diffusion.cli.terminal import protect_streams
 from landmark_diffusion.files import atomic_write_text
@@ -56,4 +57,4 @@ class KeepPrinting(Callback):
 
 def progress_bar() -> ProgressBar:
     """Return rich's bar on a terminal, plain lines into a file or pipe (rich would print nothing till the end)."""
-    return RichProgressBar() if sys.stdout.isatty() else ProgressLines()
+    return RunBar() if sys.stdout.isatty() else ProgressLines()
