@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from landmark_diffusion.cli.repeated import tell_repeated
 from landmark_diffusion.cli.safe_configs import allowed_classes
 from landmark_diffusion.cli.suggestions import did_you_mean
 from landmark_diffusion.cli.terminal import Output, hang_up_interrupts, safe_output
@@ -94,8 +95,9 @@ def _status(arguments: list[str], hung_up: Callable[[], bool]) -> int:
 
 def _leaves_files(arguments: list[str]) -> bool:
     """Tell whether the command works on where nobody reads what it prints."""
-    only_printed = {"-h", "--help", "--help=all", "--version", "--print_config", "--list", "configs"}
-    return bool(arguments) and only_printed.isdisjoint(arguments) and "LOCAL_RANK" not in os.environ
+    only_printed = {"-h", "--help", "--help=all", "--version", "--print_config", "--list"}
+    first = "LOCAL_RANK" not in os.environ  # and none of the processes that Lightning starts beside it
+    return bool(arguments) and arguments[0] != "configs" and only_printed.isdisjoint(arguments) and first
 
 
 def _told_of_lost_output(output: Output) -> int:
@@ -125,6 +127,7 @@ def _dispatch(arguments: list[str]) -> int:
         print(f"landmark_diffusion {__version__}")
         return 0
     verb, rest = arguments[0], arguments[1:]
+    tell_repeated(rest)
     if verb in RUN_VERBS:
         return _run(verb, rest)
     if verb in OTHER_VERBS:
@@ -142,7 +145,12 @@ def help_text() -> str:
 def _run(verb: str, rest: list[str]) -> int:
     from landmark_diffusion.cli.config_files import resolve_config_arguments
     from landmark_diffusion.cli.model_file_arguments import expanded_model_file
+    from landmark_diffusion.cli.run_help import asks_for_help, run_help
 
+    if asks_for_help(rest):
+        print(run_help(verb), end="")
+        return 0
+    rest = ["--help" if argument == "--help=all" else argument for argument in rest]
     with expanded_model_file(verb, rest) as expanded:
         resolved = resolve_config_arguments(expanded)  # before the heavy import: a misspelt config is told at once
         with _arguments_of_process([verb, *resolved]):

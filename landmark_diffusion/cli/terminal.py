@@ -134,7 +134,7 @@ def hang_up_interrupts() -> Iterator[Callable[[], bool]]:
 
 def _or_null(stream: TextIO | None) -> TextIO:
     """Python has None where a descriptor was closed when it started."""
-    return open(os.devnull, "w", encoding="utf-8") if stream is None else stream  # noqa: SIM115 - lives as the process
+    return open(os.devnull, "w", encoding="utf-8") if stream is None else stream
 
 
 def _open_standard_descriptors() -> None:

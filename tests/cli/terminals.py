@@ -17,7 +17,7 @@ def closed_pipe() -> TextIO:
 
 def full_disk() -> TextIO:
     """A log file on a full disk."""
-    return open("/dev/full", "w", buffering=1, encoding="utf-8")  # noqa: SIM115 - the test's process ends soon
+    return open("/dev/full", "w", buffering=1, encoding="utf-8")
 
 
 def ascii_console() -> TextIO:

@@ -71,7 +71,12 @@ def test_lines_of_a_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str], inte
     ],
 )
 def test_time_left_of_runs_with_any_bound(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], clock: list[float], bounds: dict[str, Any], of: str, left: list[str]
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    clock: list[float],
+    bounds: dict[str, Any],
+    of: str,
+    left: list[str],
 ) -> None:
     """100 s for the first of six steps leave 500 s; from the second on a step is known to take 10 s."""
     fit(tmp_path, StepsTakeTime(clock), ProgressLines(0.0), **bounds)

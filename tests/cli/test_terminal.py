@@ -34,7 +34,9 @@ def test_fit_trains_on(
     assert ("what was printed is not whole (No space left on device)" in told) == (kind == "full disk")
 
 
-def test_what_is_only_printed_ends_with_its_reader(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_what_is_only_printed_ends_with_its_reader(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     """`ldx configs | head -1` has nothing to finish and nothing to say; on a full disk its output is missing."""
     for make, status, told in ((closed_pipe, 0, ""), (full_disk, 1, "error: what was printed is not whole")):
         for command in (["configs"], ["--help"], ["configs", "ddp.yaml"]):
