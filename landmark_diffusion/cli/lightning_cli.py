@@ -175,7 +175,7 @@ class LdxCLI(LightningCLI):
         verb = str(self.subcommand)
         options = self.config[verb]
         check_trainer(options.trainer, verb)
-        refuse_contradictions(options)
+        refuse_contradictions(verb, options)
         for line in unused_options(verb, options, sys.argv[2:]):
             warn_user(line)
         if options.run_folder is None:
@@ -223,7 +223,10 @@ class LdxCLI(LightningCLI):
         try:
             return super().instantiate_trainer(**kwargs)
         except Exception as error:
-            raise explain_lightning(error) or error from error
+            told = UserError(f"trainer: {error}") if isinstance(error, ValueError) else None
+            if (told := explain_lightning(error) or told) is None:
+                raise
+            raise told from error
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run the verb; only here, with everything built, is an old run discarded and the folder written to."""

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import lightning
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import StrategyRegistry
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from landmark_diffusion.cli.parser_errors import find_key
 from landmark_diffusion.cli.suggestions import did_you_mean
@@ -55,6 +56,7 @@ NEEDED = {
 }
 """Without these batches a verb has nothing to do."""
 
+_OF_OPTIONS = (MisconfigurationException, ValueError, RuntimeError, TypeError, ModuleNotFoundError)
 _CLIPS = ("norm", "value")
 _EXPECTED_SHARE = "a number of batches, or a share between 0.0 and 1.0"
 
@@ -62,9 +64,8 @@ _EXPECTED_SHARE = "a number of batches, or a share between 0.0 and 1.0"
 def check_trainer(options: Mapping[str, Any], verb: str) -> None:
     """Refuse values of ``trainer`` that Lightning would take or fail on later; raises UserError with place and cure."""
     for name, bound in BOUNDS.items():
-        value = options.get(name)
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if number and value < bound.least and value not in bound.also:
+        value = _number(options.get(name))
+        if value is not None and value < bound.least and value not in bound.also:
             raise _refusal(name, value, bound.cure)
     for name in (*NEEDED.values(), "overfit_batches"):
         _check_share(name, options.get(name))
@@ -106,7 +107,7 @@ def explain_lightning(error: BaseException) -> UserError | None:
     """
     frames = traceback.extract_tb(error.__traceback__)
     own = Path(lightning.__file__).parent
-    if not frames or own not in Path(frames[-1].filename).parents:
+    if not isinstance(error, _OF_OPTIONS) or not frames or own not in Path(frames[-1].filename).parents:
         return None
     message = " ".join(str(error).split())
     if found := re.search(r"`val_check_interval` \((\d+)\) must be less than .*?batches \((\d+)\)", message):
@@ -137,15 +138,19 @@ def trainer_options() -> list[str]:
     return [name for name in inspect.signature(Trainer.__init__).parameters if name != "self"]
 
 
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
 def _check_share(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if _number(value) is None:
         return
     if value < 0 or (isinstance(value, float) and value > 1):
         raise _refusal(name, value, _EXPECTED_SHARE)
 
 
 def _check_interval(value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if _number(value) is None:
         return
     if value <= 0 or (isinstance(value, float) and value > 1):
         cure = "a number of batches of at least 1, or a share of an epoch above 0.0 and up to 1.0"

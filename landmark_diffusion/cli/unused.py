@@ -7,6 +7,7 @@ there as the default is no loss.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -100,15 +101,15 @@ _DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def refuse_contradictions(options: Mapping[str, Any]) -> None:
-    """Refuse what cannot both be meant; ``options`` are the parsed ones of a verb."""
+def refuse_contradictions(verb: str, options: Mapping[str, Any]) -> None:
+    """Refuse what cannot both be meant; ``options`` are the parsed ones of ``verb``."""
     trainer, data = options["trainer"], options.get("data") or {}
     if options["wandb"] != "disabled" and trainer.get("logger") is not None:
         raise UserError(
             f"{find_key('trainer.logger')}--wandb {options['wandb']} and trainer.logger: give one of the two; --wandb "
             "adds Weights & Biases to the curves, trainer.logger takes the place of both"
         )
-    if options.get("ckpt_path") and (trainer.get("fast_dev_run") or trainer.get("barebones")):
+    if verb == "fit" and options.get("ckpt_path") and (trainer.get("fast_dev_run") or trainer.get("barebones")):
         raise UserError("--ckpt_path and trainer.fast_dev_run (or barebones), which begins afresh: give one of the two")
     if data.get("split") is not None:
         _check_split(data)
@@ -122,6 +123,8 @@ def unused_options(verb: str, options: Mapping[str, Any], arguments: Sequence[st
     trainer = {f"trainer.{name}": value for name, value in dict(options["trainer"]).items()}
     given = {name: trainer.get(name, options.get(name, default)) for name, default in _DEFAULTS.items()}
     lines += _told(RUN, given, _DEFAULTS)
+    if options["wandb"] != "disabled" and os.environ.get("WANDB_MODE") == "disabled":
+        lines.append("wandb: not used, since the environment's WANDB_MODE is disabled")
     steps = options["trainer"].get("max_steps", -1)
     if late := [step for step in options.get("snapshots") or [] if 0 < steps < step]:
         lines.append(f"snapshots {late} come after the run's end (trainer.max_steps {steps}) and are not kept")
@@ -177,7 +180,7 @@ def _defaults(cls: type) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         if "__init__" in vars(base) and base.__module__.startswith("landmark_diffusion."):
-            parameters = inspect.signature(base.__init__).parameters.values()
+            parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
             found |= {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
     return found
 

@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from landmark_diffusion.runs.checkpoint import RunCheckpoint
 from landmark_diffusion.runs.progress import at_optimizer_step, is_final_step, planned_steps, validation_follows
+from landmark_diffusion.runs.signals import hang_up
 from landmark_diffusion.runs.slurm import mark_job, requeue, requeue_signal
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class GracefulStop(Checkpoint):
         writes = trainer.is_global_zero and not trainer.fast_dev_run  # type: ignore[attr-defined]
         if self._requeue_signal is not None and writes:
             mark_job(self.checkpoint.folder)
-        self._take(signal.SIGINT, signal.SIGTERM, *_hang_up())
+        self._take(signal.SIGINT, signal.SIGTERM, *hang_up())
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the signals back."""
@@ -168,12 +169,6 @@ def resume_command(argv: Sequence[str]) -> str:
             if following is not None and following.startswith("-"):  # `--overwrite` alone means true
                 kept.append(following)
     return shlex.join([*kept, "--ckpt_path", "last"])
-
-
-def _hang_up() -> list[int]:
-    """SIGHUP, by which a closing terminal ends its programs, unless it is ignored (nohup) or not known (Windows)."""
-    number = getattr(signal, "SIGHUP", None)
-    return [] if number is None or signal.getsignal(number) == signal.SIG_IGN else [number]
 
 
 def _agree(number: int, trainer: Trainer) -> int:

@@ -144,7 +144,10 @@ def test_a_key_twice_is_refused_by_fit(folder: Path, ldx: Callable[[str], int], 
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
 )
-def test_what_has_no_effect_beside_another_choice(given: dict[str, Any], told: str) -> None:
+def test_what_has_no_effect_beside_another_choice(
+    given: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_MODE", raising=False)
     lines = unused_options("fit", given, [])
     assert len(lines) == 1 and lines[0].startswith(told), lines
     assert unused_options("test", given, []) == []
@@ -190,8 +193,20 @@ def test_options_of_other_verbs() -> None:
 )
 def test_what_cannot_both_be_meant(given: dict[str, Any], told: str) -> None:
     with pytest.raises(UserError) as refused:
-        refuse_contradictions(given)
+        refuse_contradictions("fit", given)
     assert str(refused.value).startswith(told)
+
+
+def test_the_environment_goes_before_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    told = unused_options("fit", options(wandb="online"), [])
+    assert told == ["wandb: not used, since the environment's WANDB_MODE is disabled"]
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert unused_options("fit", options(wandb="online"), []) == []
+
+
+def test_a_checkpoint_is_tested_in_a_trial_run_too() -> None:
+    refuse_contradictions("test", options(ckpt_path="x.ldx", trainer={"fast_dev_run": True}))
 
 
 def test_rules_name_options_that_exist() -> None:
@@ -221,7 +236,7 @@ def test_shipped_configs_raise_no_alarm(path: Path) -> None:
     model = config.get("model") or {}
     if model:
         given["model"] = {**model, "class_path": f"landmark_diffusion.{model['class_path']}"}
-    refuse_contradictions(given)
+    refuse_contradictions("fit", given)
     assert unused_options("fit", given, []) == []
     assert yaml.safe_load(path.read_text()) == config
 
