@@ -58,6 +58,7 @@ NEEDED = {
 
 _OF_OPTIONS = (MisconfigurationException, ValueError, RuntimeError, TypeError, ModuleNotFoundError)
 _CLIPS = ("norm", "value")
+_CLASSES = {"trainer.callbacks": "callbacks.callback.Callback", "trainer.logger": "loggers.logger.Logger"}
 _EXPECTED_SHARE = "a number of batches, or a share between 0.0 and 1.0"
 
 
@@ -126,8 +127,10 @@ def explain_instantiation(error: BaseException) -> UserError | None:
     cause = error.__cause__
     if isinstance(cause, UserError):
         return cause
-    if found := re.search(r"Errors:\s*\n\s*- (.+)", str(error)):  # of jsonargparse, which tries several types in turn
-        return UserError(f"{find_key('trainer.callbacks')}trainer.callbacks: {found[1].strip()}")
+    types, _, told = str(error).partition("Errors:")  # of jsonargparse, which tries several types in turn
+    option = next((name for name, kind in _CLASSES.items() if kind in types), None)
+    if option is not None and (found := re.match(r"\s*- (.+)", told)):
+        return UserError(f"{find_key(option)}{option}: {found[1].strip()}")
     if isinstance(cause, ValueError):  # such as torch's about a dropout of 3
         return UserError(f"model: {cause}")
     return explain_lightning(error)
