@@ -111,6 +111,23 @@ def test_links_lead_to_a_file_and_to_a_heading_in_it(page: Path) -> None:
     assert not broken
 
 
+@pytest.mark.parametrize("path", [*PAGES, *installed_configs()], ids=lambda path: path.name)
+def test_a_paper_is_introduced_where_it_first_stands(path: Path) -> None:
+    """Who reads "paper A" on a page has not read the README."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for name, said in (("A", "Salt & Pepper Heatmaps"), ("B", "Di Via")):
+        first = next((place for place, line in enumerate(lines) if re.search(rf"[Pp]aper {name}\b", line)), None)
+        if first is not None:
+            assert said in " ".join(lines[max(0, first - 3) : first + 3])
+
+
+def test_the_reference_lists_the_common_options_of_the_trainer() -> None:
+    from landmark_diffusion.cli.run_help import TRAINER
+
+    for name, text in TRAINER.items():
+        assert f"| `--trainer.{name}` | {text} |" in section("Trainer")
+
+
 @pages
 def test_commands_have_verbs_and_options_that_exist(page: Path) -> None:
     wrong = []

@@ -91,6 +91,10 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         raise UserError(f"--folds: found {moved}; what decides which images there are belongs into the config")
     if options.folds is not None and not options.config:
         raise UserError("--folds: the trainings need the model's config; name it with --config")
+    if options.folds is None:
+        for name, option in (("folds_folder", "--folds-folder"), ("seed_everything", "--seed_everything")):
+            if getattr(options, name) is not None:
+                raise UserError(f"{option}: only with --folds K, whose trainings it is for")
     if options.folds is not None and options.part is not None:
         raise UserError("--part and --folds: give one of the two")
     return options, further

@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
 from landmark_diffusion.cli.compute import Compute
+from landmark_diffusion.cli.progress_bar import RunBar
 from landmark_diffusion.cli.progress_lines import ProgressLines
+from landmark_diffusion.cli.terminal import protect_streams
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.files import atomic_write_text
 from landmark_diffusion.hardware.precision import FULL
@@ -68,6 +70,14 @@ class CheckpointFacts(Callback):
         }
 
 
+class KeepPrinting(Callback):
+    """Make the streams safe in processes that Lightning starts by itself (``ddp_spawn``), which know no ``main``."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Do it once a process."""
+        protect_streams()
+
+
 def progress_bar() -> ProgressBar:
     """Return rich's bar on a terminal, plain lines into a file or pipe (rich would print nothing till the end)."""
-    return RichProgressBar() if sys.stdout.isatty() else ProgressLines()
+    return RunBar() if sys.stdout.isatty() else ProgressLines()

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from landmark_diffusion.cli.config_files import SUFFIXES, config_paths
+from landmark_diffusion.cli.repeated import check_repeated_keys
 from landmark_diffusion.cli.suggestions import did_you_mean
 from landmark_diffusion.errors import UserError
 
@@ -79,9 +80,10 @@ def line_of(path: Path, keys: list[str]) -> int | None:
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """Read one config; raises UserError with file and line where it is no yaml mapping."""
+    """Read one config; raises UserError with file and line where it is no yaml mapping, or holds a key twice."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content, node = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = "" if error.problem_mark is None else f"{error.problem_mark.line + 1}: "
         raise UserError(f"{path}:{line}not valid yaml: {error.problem}") from error
@@ -91,6 +93,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise UserError(f"{path}: found {type(content).__name__}, expected sections such as `data:` and `model:`")
+    check_repeated_keys(path, node)
     return content
 
 

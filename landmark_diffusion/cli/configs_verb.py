@@ -34,6 +34,10 @@ def _list_configs() -> int:
     width = max(len(path.name) for path in paths)
     for path in paths:
         print(f"{path.name:<{width}}  {describe(path)}")
+    print(
+        "\npaper A: Salt & Pepper Heatmaps (Wyatt and Voiculescu); paper B: Self-supervised pre-training with diffusion"
+    )
+    print("model for few-shot landmark detection (Di Via, Odone and Pastore)")
     name = paths[0].name
     print(f"\nin {installed_folder()}\nuse one: ldx fit --config {name}\nread it: ldx configs {name}")
     print(f"copy it to the current folder: ldx configs --copy {name}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from landmark_diffusion.cli.arguments import VerbParser, spacing_option, words
 from landmark_diffusion.cli.progress import progress
+from landmark_diffusion.cli.repeated import warn_user
 from landmark_diffusion.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ Nothing is overwritten without --overwrite. A file that cannot be used is named 
 and the exit status is 1 then.
 """
 OUTPUT = "detections"
+LEVEL = 0.9
 
 
 def run_detect(arguments: list[str]) -> int:
@@ -106,7 +108,7 @@ def add_detector_options(parser: argparse.ArgumentParser, required: bool = True)
     parser.add_argument("--samples", type=int, metavar="K", help="sampled chains an image; by default the model's")
     parser.add_argument("--decoder", help="how maps become points; by default the model's")
     parser.add_argument("--spread", default="both", help="the spread is read from: heatmap, samples or both (default)")
-    parser.add_argument("--level", type=float, default=0.9, help="stated coverage of the regions (default 0.9)")
+    parser.add_argument("--level", type=float, default=LEVEL, help="stated coverage of the regions (default 0.9)")
     parser.add_argument("--seed", type=int, help="of sampled chains; by default the model's")
     parser.add_argument("--device", help="cpu, cuda or cuda:1; by default a GPU where there is one")
     parser.add_argument("--batch-size", type=int, default=4, metavar="B", help="images at once (default 4)")
@@ -119,7 +121,12 @@ def load_detector(options: argparse.Namespace) -> Detector:
     if options.batch_size < 1:
         raise UserError(f"--batch-size: found {options.batch_size}, expected at least 1")
     names = ("fast", "steps", "samples", "decoder", "spread", "level", "seed", "device")
-    return Detector.load(options.model, **{name: getattr(options, name) for name in names})
+    detector = Detector.load(options.model, **{name: getattr(options, name) for name in names})
+    if options.fast and options.steps is not None:
+        warn_user("--fast gives way to --steps")
+    if options.level != LEVEL and detector.calibration is None:
+        warn_user("--level is not used: without a calibration there are no regions (`ldx calibrate` makes one)")
+    return detector
 
 
 def describe(detector: Detector) -> str:

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from landmark_diffusion.cli.first_line import say_first
+from landmark_diffusion.cli.repeated import tell_repeated
 from landmark_diffusion.cli.safe_configs import allowed_classes
 from landmark_diffusion.cli.suggestions import did_you_mean
+from landmark_diffusion.cli.terminal import Output, hang_up_interrupts, safe_output
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.hardware.waiting import wait_briefly
 
@@ -57,7 +59,9 @@ A config may name classes of landmark_diffusion, Lightning and torchmetrics; --a
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run ``ldx`` and return its exit status: 0, 1 after a message for the user, 130 when interrupted.
+    """Run ``ldx`` and return its exit status: 0, 1 after a message for the user, 129 or 130 when interrupted.
+
+    Whatever becomes of the terminal meanwhile, the work is finished (``cli.terminal``).
 
     ``argv`` are the arguments after the program's name, by default those of the process.
     """
@@ -66,6 +70,17 @@ def main(argv: list[str] | None = None) -> int:
     if "--debug" in arguments:
         arguments = [argument for argument in arguments if argument != "--debug"]
         os.environ[DEBUG_VARIABLE] = "1"  # in the environment, so that processes started by Lightning know it too
+    with safe_output(tell=_leaves_files(arguments)) as output, hang_up_interrupts() as hung_up:
+        try:
+            status = _status(arguments, hung_up)
+        except SystemExit as stop:  # of --help, or a run that was stopped
+            if stop.code or output.lost is None:
+                raise
+            status = 0
+        return status or _told_of_lost_output(output)
+
+
+def _status(arguments: list[str], hung_up: Callable[[], bool]) -> int:
     try:
         with allowed_classes(arguments) as rest:
             return _dispatch(rest)
@@ -78,10 +93,22 @@ def main(argv: list[str] | None = None) -> int:
         if _debug():
             raise
         print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # `ldx configs | head`: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 129 if hung_up() else 130  # as the shell numbers them: 128 + signal
+
+
+def _leaves_files(arguments: list[str]) -> bool:
+    """Tell whether the command works on where nobody reads what it prints."""
+    only_printed = {"-h", "--help", "--help=all", "--version", "--print_config", "--list"}
+    first = "LOCAL_RANK" not in os.environ  # and none of the processes that Lightning starts beside it
+    return bool(arguments) and arguments[0] != "configs" and only_printed.isdisjoint(arguments) and first
+
+
+def _told_of_lost_output(output: Output) -> int:
+    if output.lost is None:
         return 0
+    why = getattr(output.lost, "strerror", None) or output.lost
+    print(f"error: what was printed is not whole ({why}); all files were written", file=sys.stderr)
+    return 1
 
 
 def print_error(error: UserError) -> None:
@@ -104,6 +131,7 @@ def _dispatch(arguments: list[str]) -> int:
         return 0
     verb, rest = arguments[0], arguments[1:]
     say_first(verb, rest)
+    tell_repeated(rest)
     if verb in RUN_VERBS:
         return _run(verb, rest)
     if verb in OTHER_VERBS:
@@ -121,7 +149,12 @@ def help_text() -> str:
 def _run(verb: str, rest: list[str]) -> int:
     from landmark_diffusion.cli.config_files import resolve_config_arguments
     from landmark_diffusion.cli.model_file_arguments import expanded_model_file
+    from landmark_diffusion.cli.run_help import asks_for_help, run_help
 
+    if asks_for_help(rest):
+        print(run_help(verb), end="")
+        return 0
+    rest = ["--help" if argument == "--help=all" else argument for argument in rest]
     with expanded_model_file(verb, rest) as expanded:
         resolved = resolve_config_arguments(expanded)  # before the heavy import: a misspelt config is told at once
         with _arguments_of_process([verb, *resolved]):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def run_fewshot(argv: Sequence[str]) -> int:
     """Run the grid; return 0, or 1 when a cell failed. ``argv`` are the arguments behind ``ldx fewshot``.
 
-    Raises UserError for what cannot be run, and SystemExit 130 or 143 after a signal.
+    Raises UserError for what cannot be run, and SystemExit 129, 130 or 143 after a signal.
     """
     arguments, cell_options, changes = parse_arguments(argv)
     from landmark_diffusion.fewshot.plan import read_plan

@@ -15,11 +15,12 @@ from typing import Any, Literal
 
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from landmark_diffusion.cli.callbacks import CheckpointFacts, RunConfigCallback, progress_bar
+from landmark_diffusion.cli.callbacks import CheckpointFacts, KeepPrinting, RunConfigCallback, progress_bar
 from landmark_diffusion.cli.checkpoint_choice import choose_checkpoint, default_run_folder
 from landmark_diffusion.cli.compatibility import CheckpointContent, check_compatible, read_content
 from landmark_diffusion.cli.compute import Compute, forget_choice, settle
@@ -27,9 +28,19 @@ from landmark_diffusion.cli.config_checks import check_configs, check_linked_opt
 from landmark_diffusion.cli.config_files import config_paths
 from landmark_diffusion.cli.entry import RUN_VERBS
 from landmark_diffusion.cli.model_file_arguments import as_typed
+from landmark_diffusion.cli.monitor_checks import check_monitors
 from landmark_diffusion.cli.parser_errors import explain, option_names
+from landmark_diffusion.cli.repeated import warn_user
 from landmark_diffusion.cli.safe_configs import refused_class, restrict_classes
 from landmark_diffusion.cli.trainer import LdxTrainer
+from landmark_diffusion.cli.trainer_checks import (
+    check_counts,
+    check_epoch_length,
+    check_trainer,
+    explain_instantiation,
+    explain_lightning,
+)
+from landmark_diffusion.cli.unused import refuse_contradictions, unused_options
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.hardware.threads import threads
 from landmark_diffusion.methods import import_methods
@@ -168,11 +179,16 @@ class LdxCLI(LightningCLI):
         """Parse after a look at the yaml files themselves."""
         check_configs(config_paths(sys.argv[1:]), option_names(parser))
         super().parse_arguments(parser, args)
+        check_counts(self.config[self.config.subcommand])
 
     def before_instantiate_classes(self) -> None:
         """Settle the run folder and the checkpoint before anything is built, so that refusals come at once."""
         verb = str(self.subcommand)
         options = self.config[verb]
+        check_trainer(options.trainer, verb)
+        refuse_contradictions(verb, options)
+        for line in unused_options(verb, options, sys.argv[2:]):
+            warn_user(line)
         if options.run_folder is None:
             configs = [str(path) for path in options.get("config") or []]
             options.run_folder = default_run_folder(configs, options.model.class_path)
@@ -186,26 +202,26 @@ class LdxCLI(LightningCLI):
         options.trainer.precision = self.compute.precision
         if self.compute.threads is not None:
             options.threads = self.compute.threads
-        if self.subcommand != "fit":
+        if self.subcommand != "fit" or options.trainer.barebones:
             self.save_config_callback = None
 
     def instantiate_classes(self) -> None:
         """Build data, model and trainer; what a class says against its options comes out of jsonargparse's wrapping."""
         try:
             super().instantiate_classes()
-        except (ValueError, TypeError) as error:
-            cause = error.__cause__
-            if isinstance(cause, UserError):
-                raise cause from None
-            if isinstance(cause, ValueError):  # such as torch's about a dropout of 3
-                raise UserError(f"model: {cause}") from error
-            raise
+        except Exception as error:
+            if isinstance(error, UserError) or (told := explain_instantiation(error)) is None:
+                raise
+            raise told from (None if told is error.__cause__ else error)
 
     def after_instantiate_classes(self) -> None:
         """Compare the checkpoint with the model that was built, or take the start of a new run.
 
         Both here, so that a refusal comes before an old run is discarded.
         """
+        if self.subcommand == "fit":
+            callbacks = _as_list(self._get(self.config_init, "trainer").get("callbacks"))
+            check_monitors(callbacks, self.model, self._validates)
         if self.content is not None:
             check_compatible(self.content, self.model, self.datamodule, resume=self.subcommand == "fit")
         elif self.subcommand == "fit" and isinstance(self.model, HeatmapFinetuneModule):
@@ -221,8 +237,11 @@ class LdxCLI(LightningCLI):
             kwargs["logger"] = False  # Lightning's own would write elsewhere; the run's are set in _run_subcommand
         try:
             return super().instantiate_trainer(**kwargs)
-        except (MisconfigurationException, ValueError) as error:
-            raise UserError(f"trainer: {error}") from error
+        except Exception as error:
+            told = UserError(f"trainer: {error}") if isinstance(error, ValueError) else None
+            if (told := explain_lightning(error) or told) is None:
+                raise
+            raise told from error
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run the verb; only here, with everything built, is an old run discarded and the folder written to."""
@@ -241,6 +260,10 @@ class LdxCLI(LightningCLI):
                 threads(self.compute.threads),
             ):
                 super()._run_subcommand(subcommand)
+        except Exception as error:
+            if isinstance(error, UserError) or (told := explain_lightning(error)) is None:
+                raise
+            raise told from error
         except SystemExit as stop:
             if stop.code == 1 and self.trainer.interrupted:  # Lightning's status for Ctrl-C; the shell's is 130
                 raise SystemExit(130) from None
@@ -253,6 +276,11 @@ class LdxCLI(LightningCLI):
             # the results table says more than Lightning's list of logged values
             kwargs["verbose"] = not hasattr(self.model, "results")
         return kwargs
+
+    def _validates(self) -> bool:
+        source = getattr(self.datamodule, "source", None)
+        images = source is None or self.datamodule.evaluate_on_train or bool(source.samples("val"))
+        return images and self._get(self.config_init, "trainer").get("limit_val_batches") != 0
 
     def _make_run_folder(self) -> None:
         try:
@@ -268,14 +296,20 @@ class LdxCLI(LightningCLI):
     def _discard_old_run(self) -> None:
         if self.subcommand == "fit" and self.run.has_checkpoint():
             self.datamodule.setup("fit")  # faults in the data show before anything is lost
+            batches = getattr(self.datamodule, "batches_per_epoch", None)
+            if batches is not None:
+                check_epoch_length(self._get(self.config_init, "trainer"), batches(self.trainer.world_size))
             self.run.discard()
 
     def _callbacks(self, given: Any) -> list[Callback]:
-        callbacks: list[Callback] = [] if given.get("enable_progress_bar") is False else [progress_bar()]
+        callbacks: list[Callback] = [KeepPrinting()]
+        own_bar = any(isinstance(each, ProgressBar) for each in _as_list(given.get("callbacks")))
+        if given.get("enable_progress_bar") is not False and not own_bar and not given.get("barebones"):
+            callbacks.append(progress_bar())
         options = self.config[self.subcommand]
         if self.subcommand != "fit":
             return [*callbacks, ResultsWriter(self.run.path, self._facts(), options.protocols, options.pictures)]
-        if given.get("enable_checkpointing") is False:
+        if given.get("enable_checkpointing") is False or given.get("barebones"):
             return [*callbacks, SkipBadSteps(options.max_bad_steps)]
         facts = CheckpointFacts(self.config_dump.get("data") or {}, self.compute)
         return [

@@ -18,6 +18,7 @@ from landmark_diffusion.methods import subclasses
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _NOT_ACCEPTED = re.compile(r"(?:Option|does not accept option|accept option) '([^']+)'")
 _CLASS = re.compile(r"Problem with given class_path '([^']+)'")
+_LACKING = re.compile(r"Problem with given class_path '([^']+)':\s+the following arguments are required: (.+)")
 _IMPORT = re.compile(r"Expected a dot import path string: (\S+)")
 _GIVEN_VALUE = re.compile(r"(?:Given value|Got value): (.*)")
 _NESTED = re.compile(r"NestedArg\(key='([^']*)', val=(.*)\)")
@@ -31,6 +32,9 @@ def explain(message: str, parser: ArgumentParser, base_class: type = LightningMo
     """
     if message.startswith("unrecognized arguments: "):
         return _unrecognized(message.split(": ", 1)[1].split(" "), parser)
+    if lacking := _LACKING.search(message):
+        key = found[1] if (found := _KEY.search(message)) else "trainer.callbacks"
+        return f"{find_key(key)}{key}: {lacking[1].rsplit('.', 1)[-1]} needs a value for {lacking[2].strip()}"
     if "arguments are required" in message:
         missing = re.sub(r"\b(fit|validate|test|predict)\.", "", message.split(": ", 1)[1])
         return f"{missing}: not given; name a config with --config NAME (`ldx configs` lists them)"

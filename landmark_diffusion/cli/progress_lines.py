@@ -8,6 +8,9 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
+from landmark_diffusion.cli.pace import Pace, describe_batches, describe_fit
+from landmark_diffusion.runs.progress import planned_steps
+
 SECONDS_BETWEEN_LINES = 15.0
 
 
@@ -22,8 +25,8 @@ class ProgressLines(ProgressBar):
         super().__init__()
         self.interval = interval
         self._enabled = True
-        self._started = self._last = time.monotonic()
-        self._first_step = 0
+        self._last = time.monotonic()
+        self._pace = Pace()
 
     def disable(self) -> None:
         """Print nothing (Lightning calls it on all processes but the first)."""
@@ -40,22 +43,19 @@ class ProgressLines(ProgressBar):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
-        self._started = self._last = time.monotonic()
-        self._first_step = trainer.global_step
+        self._begin(trainer.global_step)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Print step, speed and losses when it is time."""
-        now = time.monotonic()
-        if now - self._last < self.interval:
+        """Print step, speed, time left and losses when it is time."""
+        if not self._is_time():
             return
-        self._last = now
-        planned = trainer.estimated_stepping_batches
-        of = f"/{int(planned)}" if planned not in (-1, float("inf")) else ""
-        speed = (trainer.global_step - self._first_step) / (now - self._started)
+        planned = planned_steps(trainer)
+        step = f"step {trainer.global_step}" + (f"/{planned}" if planned is not None else "")
+        pace = describe_fit(trainer, self._pace)
         metrics = self._metrics(trainer, pl_module)
-        self.print(f"fit: epoch {trainer.current_epoch}, step {trainer.global_step}{of}, {speed:.2f} steps/s{metrics}")
+        self.print(f"fit: epoch {trainer.current_epoch}, {step}{', ' + pace if pace else ''}{metrics}")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the metrics of a validation within training."""
@@ -64,18 +64,48 @@ class ProgressLines(ProgressBar):
             metrics = "".join(f", {name} {value:.4g}" for name, value in sorted(errors.items()))
             self.print(f"fit: validated after epoch {trainer.current_epoch}, step {trainer.global_step}{metrics}")
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock of `ldx validate`."""
+        if trainer.state.fn == "validate":
+            self._begin()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._begin()
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._begin()
+
+    def on_validation_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """Print how many batches of `ldx validate` are done when it is time."""
+        if trainer.state.fn == "validate":
+            self._evaluated("validate", trainer.num_val_batches, args[3])
+
     def on_test_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """Print how many batches are done when it is time."""
-        self._evaluated("test", trainer, trainer.num_test_batches, args[3])
+        self._evaluated("test", trainer.num_test_batches, args[3])
 
     def on_predict_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """Print how many batches are done when it is time."""
-        self._evaluated("predict", trainer, trainer.num_predict_batches, args[3])
+        self._evaluated("predict", trainer.num_predict_batches, args[3])
 
-    def _evaluated(self, verb: str, trainer: Trainer, batches: Any, batch_idx: int) -> None:
-        if time.monotonic() - self._last >= self.interval:
-            self._last = time.monotonic()
-            self.print(f"{verb}: batch {batch_idx + 1}/{sum(batches)}")
+    def _begin(self, done: int = 0) -> None:
+        self._last = time.monotonic()
+        self._pace = Pace(done)
+
+    def _is_time(self) -> bool:
+        now = time.monotonic()
+        if now - self._last < self.interval:
+            return False
+        self._last = now
+        return True
+
+    def _evaluated(self, verb: str, batches: Any, batch_idx: int) -> None:
+        if self._is_time():
+            done, total = batch_idx + 1, sum(batches)
+            pace = describe_batches(done, total, self._pace)
+            self.print(f"{verb}: batch {done}/{total}{', ' + pace if pace else ''}")
 
     def _metrics(self, trainer: Trainer, pl_module: LightningModule) -> str:
         values = self.get_metrics(trainer, pl_module)

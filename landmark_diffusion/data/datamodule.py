@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 from itertools import chain
 from pathlib import Path
@@ -187,6 +188,11 @@ class LandmarkDataModule(LightningDataModule):
             persistent_workers=self.num_workers > 0,
             drop_last=False,
         )
+
+    def batches_per_epoch(self, processes: int) -> int:
+        """Return the training batches of one of ``processes`` in a whole epoch."""
+        images = self.samples_per_epoch or len(self.stage_dataset("train"))
+        return math.ceil(math.ceil(images / processes) / self.batch_size)
 
     def val_dataloader(self) -> DataLoader | list:
         """Validation images in order, each counted once; an empty list where the split has none."""

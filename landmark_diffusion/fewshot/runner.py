@@ -25,6 +25,7 @@ from landmark_diffusion.fewshot.options import arguments, over
 from landmark_diffusion.fewshot.plan import PRETRAINED, Cell, Plan
 from landmark_diffusion.fewshot.results import cell_folder, is_finished
 from landmark_diffusion.files import writing
+from landmark_diffusion.runs.signals import hang_up
 
 CHILD = (sys.executable, "-m", "landmark_diffusion.fewshot.cell")
 LOG = "log.txt"
@@ -118,7 +119,7 @@ class Runner:
     def run(self, cells: Sequence[Cell], wait: bool = False) -> Outcome:
         """Run all open cells; with ``wait`` also stay until other processes have finished theirs, or died.
 
-        Raises Stopped after SIGINT or SIGTERM, once the current cell's process has saved its checkpoint and ended.
+        Raises Stopped after SIGINT, SIGTERM or SIGHUP, once the cell's process has saved its checkpoint and ended.
         """
         outcome = Outcome()
         with self._handling_signals():
@@ -200,7 +201,8 @@ class Runner:
         if threading.current_thread() is not threading.main_thread():
             yield  # Python allows handlers in the main thread only
             return
-        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = (signal.SIGINT, signal.SIGTERM, *hang_up())
+        before = {number: signal.signal(number, self._on_signal) for number in numbers}
         try:
             yield
         finally:

@@ -85,12 +85,15 @@ class ResultsWriter(Callback):
         variants = dict(sorted(module.results.items(), key=lambda item: (item[0] == main, item[0])))
         table: Any = None
         pictures: list[Path] = []
+        shown: list[Any] = []  # printed when all is written: a terminal that fails must not cost the results
         with draft_of(folder) as draft:
             for variant, predictions in variants.items():
                 suffix = "" if variant == main else f"_{variant.replace('-', '_')}"
                 write_predictions_csv(draft / f"predictions{suffix}.csv", predictions, data.landmark_names)
             if stage != "predict":
-                table, pictures = self._write_figures(trainer, module, variants, main, draft, stage, console)
+                table, pictures = self._write_figures(trainer, module, variants, main, draft, stage, shown)
+        for each in shown:
+            console.print(each)
         if pictures:
             console.print(f"Pictures and per-landmark errors: {folder / 'report' / 'README.md'}")
         if table is not None:
@@ -99,14 +102,14 @@ class ResultsWriter(Callback):
 
     def _write_figures(
         self, trainer: Trainer, module: Any, variants: dict[str, list[Prediction]], main: str, folder: Path,
-        stage: Stage, console: Console,
+        stage: Stage, shown: list[Any],
     ) -> tuple[Any, list[Path]]:  # fmt: skip
         source = trainer.datamodule.source  # type: ignore[attr-defined]
         title = f"{type(module).__name__} on {source.name}, {stage} images"
         table = results_table(variants, source.annotator_names, source.radii, None, title=title)
-        console.print(table)
+        shown.append(table)
         for protocol in self.other_protocols:
-            console.print(other_table(variants, protocol, source.radii))
+            shown.append(other_table(variants, protocol, source.radii))
         examples = trainer.datamodule.stage_dataset(stage)  # type: ignore[attr-defined]
         spreads = tested_spreads(self.facts.get("checkpoint"), module, variants[main], examples.frames)
         spread = spread_view(variants[main], source.landmark_names, spreads, table.unit, source.radii[0])
@@ -116,14 +119,14 @@ class ResultsWriter(Callback):
             extra={**extra, **self.facts}, other_protocols=self.other_protocols, spread=spread,
         )  # fmt: skip
         if spread is not None:
-            console.print(spread)
+            shown.append(spread)
             write_spread_csv(folder / "spread.csv", spread)
         view = annotator_view(variants, source.landmark_names, source.annotator_names, table.unit, main=main)
         if view is not None:
             write_annotators_csv(folder / "annotators.csv", view)
         pictures: list[Path] = []
         if stage == "test" and self.pictures:
-            with console.status("drawing the report"):
+            with Console().status("drawing the report"):
                 pictures = self._report(trainer, module, variants, main, folder, title, spread)
         return table, pictures
 

@@ -1,4 +1,4 @@
-"""Stopping a run so that it can go on: SIGTERM and Ctrl-C save a checkpoint and say how to continue."""
+"""Stopping a run so that it can go on: SIGTERM, Ctrl-C and a closed terminal save a checkpoint and say how to go on."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from landmark_diffusion.runs.checkpoint import RunCheckpoint
 from landmark_diffusion.runs.progress import at_optimizer_step, is_final_step, planned_steps, validation_follows
+from landmark_diffusion.runs.signals import hang_up
 from landmark_diffusion.runs.slurm import mark_job, requeue, requeue_signal
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
-_EXIT_BASE = 128  # the shell's convention: 128 + signal number, so 130 for Ctrl-C and 143 for SIGTERM
+_EXIT_BASE = 128  # the shell's convention: 128 + signal number, so 129 for SIGHUP, 130 for Ctrl-C, 143 for SIGTERM
 
 
 class StopRequested(SystemExit):
@@ -37,7 +38,7 @@ class StopRequested(SystemExit):
 
 
 class GracefulStop(Checkpoint):
-    """On SIGTERM or Ctrl-C finish the optimiser step (and a validation that has begun), save ``last.ckpt`` and stop.
+    """On SIGTERM, SIGHUP or Ctrl-C finish the step (and a validation that has begun), save ``last.ckpt`` and stop.
 
     A second signal stops at once, without saving. All processes of a distributed run agree on the step at which they
     stop, whichever of them got the signal. Lightning's own SIGTERM handling stands back meanwhile, since it stops in
@@ -82,7 +83,7 @@ class GracefulStop(Checkpoint):
         writes = trainer.is_global_zero and not trainer.fast_dev_run  # type: ignore[attr-defined]
         if self._requeue_signal is not None and writes:
             mark_job(self.checkpoint.folder)
-        self._take(signal.SIGINT, signal.SIGTERM)
+        self._take(signal.SIGINT, signal.SIGTERM, *hang_up())
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the signals back."""

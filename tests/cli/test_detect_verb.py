@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from landmark_diffusion.cli import main
 from landmark_diffusion.cli.progress import progress
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
 from landmark_diffusion.prediction.detector import Detector
 from landmark_diffusion.prediction.writers import WRITERS
 from landmark_diffusion.prediction.writers.points_json_reader import read_points_json
+from tests.cli.terminals import FAILING
 from tests.end_to_end.console import Outcome, column, ldx, read_rows
 from tests.methods.tiny_positions import N
 from tests.prediction.bad_inputs import write_dicom
@@ -364,3 +367,15 @@ def test_progress_leaves_no_rubbish_in_a_file(capfd: pytest.CaptureFixture[str])
     with progress(1, "detect") as advance:
         advance("1.png")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kind", FAILING)
+def test_results_are_whole_whatever_becomes_of_the_terminal(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ldx detect ... --to csv,json,html | head -1` left points.csv alone, with status 0."""
+    make, status = FAILING[kind]
+    monkeypatch.setattr(sys, "stdout", make())
+    found = main(["detect", "x", "--model", "calibrated.ldx", "--to", "csv,json,html", "--output", "found"])
+    assert found == status
+    assert sorted(path.name for path in Path("found").iterdir()) == ["detections.html", "points.csv", "points.json"]
+    assert images() == [f"x/{number}.png" for number in range(5)]
+    assert len(read_points_json("found/points.json")) == 5

@@ -112,9 +112,10 @@ def test_printed_config_is_a_config(ldx: Ldx, folder: Path, capsys: pytest.Captu
     assert capsys.readouterr().out == printed
 
 
-def test_help_of_a_verb_lists_own_options(ldx: Ldx, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ldx("fit --help") == 0
+def test_all_options_of_a_verb(ldx: Ldx, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ldx("fit --help=all") == 0
     shown = capsys.readouterr().out
     for option in ("--run_folder", "--overwrite", "--wandb", "--ckpt_path", "--data.size", "--trainer.max_epochs"):
         assert option in shown
+    assert "--trainer.reload_dataloaders_every_n_epochs" in shown
     assert "--weights_only" not in shown

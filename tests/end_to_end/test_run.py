@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import matplotlib.image
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from landmark_diffusion.cli import main
 from landmark_diffusion.data.datasets.phantom import LANDMARK_NAMES, PhantomDataset
+from tests.cli.terminals import FAILING
 from tests.end_to_end.console import COUNT, PHANTOM, Outcome, column, ldx, read_rows
 from tests.end_to_end.folders import make_folder
 
@@ -58,6 +61,20 @@ def test_test_says_which_checkpoint_it_took_and_prints_every_row(tested: tuple[P
     plain = re.sub(r"\s+", " ", outcome.out)
     for row in ("single-step", "multi-step", "annotator_1 to the mean", "annotator_1 to annotator_2", "MRE ± SD"):
         assert row in plain
+
+
+@pytest.mark.parametrize(("verb", "kind"), [("test", "closed pipe"), ("test", "ascii"), ("predict", "full disk")])
+def test_results_are_whole_whatever_becomes_of_the_terminal(
+    fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, kind: str
+) -> None:
+    """`ldx test | head` left no results."""
+    shutil.copytree(fitted / "checkpoints", tmp_path / "checkpoints")
+    make, status = FAILING[kind]
+    monkeypatch.setattr(sys, "stdout", make())
+    assert main([verb, *PHANTOM, "--run_folder", str(tmp_path)]) == status
+    written = {path.name for path in (tmp_path / verb).iterdir()}
+    expected = {"predictions.csv", "predictions_single_step.csv"}
+    assert written == expected if verb == "predict" else expected | {"metrics.json", "spread.csv", "report"} <= written
 
 
 @pytest.mark.parametrize("name", ["predictions.csv", "predictions_single_step.csv"])

@@ -123,7 +123,11 @@ def test_a_kill_ends_the_cells_process_too(config: Path, grid: Path) -> None:
     wait_until(lambda: not os.path.exists(f"/proc/{child}"), 5)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=["Ctrl-C", "SIGTERM", "terminal closed"],
+)
 def test_a_signal_ends_the_cell_and_leaves_it_to_the_next_start(
     config: Path, grid: Path, undisturbed: list, number: signal.Signals, status: int
 ) -> None:

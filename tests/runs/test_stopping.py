@@ -25,7 +25,7 @@ def stop(folder: Path, kill_at: int, kill_with: int, **options: Any) -> StopRequ
     return caught.value
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_saves_and_says_how_to_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, number: int, code: int
 ) -> None:
@@ -47,6 +47,18 @@ def test_handlers_are_given_back(tmp_path: Path) -> None:
         assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
         stop(tmp_path, kill_at=1, kill_with=signal.SIGTERM)
         assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_nohup_holds(tmp_path: Path) -> None:
+    """A run under nohup goes on when the terminal closes."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        tiny_trainer(tmp_path, max_epochs=1).fit(TinyModule(2, signal.SIGHUP), datamodule=TinyData())
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    last = RunFolder(tmp_path).last()
+    assert last is not None and read_checkpoint(last)["global_step"] == 5
 
 
 def test_an_accumulation_is_finished_first(tmp_path: Path) -> None:

@@ -1,0 +1,198 @@
+"""Options that have no effect beside another one: told in one line, or refused where the two contradict each other.
+
+A value counts as given where it differs from the default: a run's own config.yaml holds all options, and what stands
+there as the default is no loss.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from landmark_diffusion.cli.parser_errors import find_key
+from landmark_diffusion.errors import UserError
+
+
+class Rule(NamedTuple):
+    """Where ``when`` holds, ``why`` says it, and ``options`` are not used."""
+
+    when: Callable[[Mapping[str, Any]], bool]
+    why: str
+    options: tuple[str, ...]
+
+
+OF_VERBS = {
+    **dict.fromkeys(("overwrite", "snapshots", "snapshot_every", "keep_snapshots", "max_bad_steps"), ("fit",)),
+    "protocols": ("validate", "test"),
+    "pictures": ("test",),
+}
+"""The run's own options that only some verbs use."""
+
+_WITHOUT_SIGMA = ("one_hot", "subpixel")
+_COMMON = (
+    Rule(lambda o: o["lr_schedule"] != "plateau", "lr_schedule is not plateau", ("plateau_factor", "plateau_patience")),
+)
+_DECODED = (
+    Rule(lambda o: o["decoder"] != "local_centroid", "decoder is not local_centroid", ("decoder_radius",)),
+    Rule(lambda o: o["decoder"] != "top_k", "decoder is not top_k", ("decoder_top_k",)),
+)
+_HEADS = Rule(
+    lambda o: o["attention_head_channels"] is not None, "attention_head_channels is given", ("attention_heads",)
+)
+_COSINE = Rule(lambda o: o["schedule"] == "cosine", "schedule is cosine", ("beta_start", "beta_end"))
+_OF_THE_CHAIN = (
+    "schedule", "diffusion_steps", "beta_start", "beta_end", "zero_terminal_snr", "parameterisation", "x0_target",
+    "x0_sigma", "nll_weight", "mse_weight", "channel_dropout", "sampler", "eta", "sampling_steps",
+    "validation_steps", "num_samples", "x0_from", "blur_sigma_max", "blur_sigma_min", "blur_kernel",
+    "renormalise", "aggregate",
+)  # fmt: skip
+MODELS = {
+    "DiffusionHeatmapModule": (
+        Rule(lambda o: not o["diffusion"], "diffusion is false", _OF_THE_CHAIN),
+        Rule(lambda o: o["diffusion"] and o["sampler"] == "ddpm", "sampler is ddpm", ("eta",)),
+        Rule(lambda o: o["parameterisation"] != "x0", "parameterisation is not x0",
+             ("x0_from", "nll_weight", "mse_weight")),
+        Rule(lambda o: o["x0_target"] in _WITHOUT_SIGMA, "x0_target is one point", ("x0_sigma",)),
+        Rule(lambda o: o["nll_target"] in _WITHOUT_SIGMA, "nll_target is one point", ("nll_sigma",)),
+        Rule(lambda o: not o["blur_sigma_max"], "blur_sigma_max is 0",
+             ("blur_sigma_min", "blur_kernel", "renormalise")),
+        _COSINE, *_DECODED, *_COMMON,
+    ),
+    "PositionDiffusionModule": (
+        Rule(lambda o: not o["start_noise"] and not o["eta"], "start_noise and eta are 0, so that all chains are alike",
+             ("num_samples",)),
+        *_DECODED, *_COMMON,
+    ),
+    "HeatmapFinetuneModule": (
+        Rule(lambda o: o["pretrained"] is None, "pretrained is not given", ("weights", "keep_head")),
+        Rule(lambda o: o["target"] in _WITHOUT_SIGMA, "target is one point", ("target_sigma",)),
+        _HEADS,
+        *_DECODED, *_COMMON,
+    ),
+    "DDPMPretrainModule": (
+        Rule(lambda o: o["sample_every"] <= 0, "sample_every is 0", ("sample_count", "statistics_count")),
+        _HEADS,
+        _COSINE, *_COMMON,
+    ),
+}  # fmt: skip
+"""Options of the methods, by the name of the class."""
+
+RUN = (
+    Rule(lambda o: o["trainer.fast_dev_run"] or o["trainer.barebones"], "fast_dev_run and barebones keep nothing",
+         ("snapshots", "snapshot_every", "overwrite", "wandb")),
+    Rule(lambda o: o["trainer.enable_checkpointing"] is False, "trainer.enable_checkpointing is false",
+         ("snapshots", "snapshot_every")),
+    Rule(lambda o: o["snapshot_every"] == 0, "snapshot_every is 0", ("keep_snapshots",)),
+    Rule(lambda o: o["trainer.gradient_clip_val"] is None, "trainer.gradient_clip_val is not given",
+         ("trainer.gradient_clip_algorithm",)),
+    Rule(lambda o: bool(o["trainer.overfit_batches"]), "trainer.overfit_batches goes before them",
+         ("trainer.limit_train_batches", "trainer.limit_val_batches")),
+)  # fmt: skip
+"""Options of the run and the trainer."""
+
+_DEFAULTS: dict[str, Any] = {
+    "snapshots": [], "snapshot_every": 0, "overwrite": False, "wandb": "disabled", "keep_snapshots": 5,
+    "trainer.fast_dev_run": False, "trainer.barebones": False, "trainer.enable_checkpointing": None,
+    "trainer.gradient_clip_val": None, "trainer.gradient_clip_algorithm": None, "trainer.overfit_batches": 0.0,
+    "trainer.limit_train_batches": None, "trainer.limit_val_batches": None,
+}  # fmt: skip
+
+
+def refuse_contradictions(verb: str, options: Mapping[str, Any]) -> None:
+    """Refuse what cannot both be meant; ``options`` are the parsed ones of ``verb``."""
+    trainer, data = options["trainer"], options.get("data") or {}
+    if options["wandb"] != "disabled" and trainer.get("logger") is not None:
+        raise UserError(
+            f"{find_key('trainer.logger')}--wandb {options['wandb']} and trainer.logger: give one of the two; --wandb "
+            "adds Weights & Biases to the curves, trainer.logger takes the place of both"
+        )
+    if verb == "fit" and options.get("ckpt_path") and (trainer.get("fast_dev_run") or trainer.get("barebones")):
+        raise UserError("--ckpt_path and trainer.fast_dev_run (or barebones), which begins afresh: give one of the two")
+    if data.get("split") is not None:
+        _check_split(data)
+
+
+def unused_options(verb: str, options: Mapping[str, Any], arguments: Sequence[str]) -> list[str]:
+    """Return one line for each reason why options of a verb are not used; ``arguments`` are the command line's."""
+    lines = _of_other_verbs(verb, arguments)
+    if verb != "fit":
+        return lines
+    trainer = {f"trainer.{name}": value for name, value in dict(options["trainer"]).items()}
+    given = {name: trainer.get(name, options.get(name, default)) for name, default in _DEFAULTS.items()}
+    lines += _told(RUN, given, _DEFAULTS)
+    if options["wandb"] != "disabled" and os.environ.get("WANDB_MODE") == "disabled":
+        lines.append("wandb: not used, since the environment's WANDB_MODE is disabled")
+    steps = options["trainer"].get("max_steps", -1)
+    if late := [step for step in options.get("snapshots") or [] if 0 < steps < step]:
+        lines.append(f"snapshots {late} come after the run's end (trainer.max_steps {steps}) and are not kept")
+    return [*lines, *_of_data(options.get("data") or {}), *_of_model(options.get("model") or {})]
+
+
+def _of_model(model: Mapping[str, Any]) -> list[str]:
+    module, _, name = str(model.get("class_path", "")).rpartition(".")
+    if name not in MODELS or module.partition(".")[0] != "landmark_diffusion":
+        return []
+    given = dict(model.get("init_args") or {}) | dict(model.get("dict_kwargs") or {})
+    defaults = _defaults(getattr(import_module(module), name))
+    return _told(MODELS[name], defaults | given, defaults, "model.")
+
+
+def _of_data(data: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if data.get("dataset") == "phantom" and data.get("root") is not None:
+        lines.append("data.root is not used: the phantom makes its images itself; for others give data.dataset")
+    if data.get("split") is not None and "split" in (data.get("dataset_options") or {}):
+        lines.append("data.dataset_options.split is not used: data.split goes before it")
+    if data.get("labels") is False and data.get("target_points", "mean") != "mean":
+        lines.append("data.target_points is not used: data.labels is false")
+    return lines
+
+
+def _of_other_verbs(verb: str, arguments: Sequence[str]) -> list[str]:
+    """The command line alone: a config serves all verbs."""
+    named = [argument.partition("=")[0].removeprefix("--") for argument in arguments if argument.startswith("--")]
+    return [
+        f"--{name} is not used: it concerns {' and '.join(OF_VERBS[name])}, not {verb}"
+        for name in dict.fromkeys(named)
+        if verb not in OF_VERBS.get(name, (verb,))
+    ]
+
+
+def _told(rules: Sequence[Rule], given: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = "") -> list[str]:
+    lines = []
+    for rule in rules:
+        if not rule.when(given):
+            continue
+        if idle := [name for name in rule.options if _plain(given[name]) != _plain(defaults[name])]:
+            lines.append(f"{', '.join(prefix + name for name in idle)}: not used, since {prefix}{rule.why}")
+    return lines
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _defaults(cls: type) -> dict[str, Any]:
+    """Defaults of a class's options, those of its base classes included."""
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        if "__init__" in vars(base) and base.__module__.startswith("landmark_diffusion."):
+            parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+            found |= {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
+    return found
+
+
+def _check_split(data: Mapping[str, Any]) -> None:
+    from landmark_diffusion.data.datasets import DATASETS
+
+    name = data.get("dataset", "phantom")
+    if name in DATASETS:
+        module, class_name = DATASETS[name].split(":")
+        if "split" not in inspect.signature(getattr(import_module(module), class_name)).parameters:
+            raise UserError(
+                f"{find_key('data.split')}data.split: found {data['split']!r}, but the dataset {name} has no splits to "
+                "choose from; leave it out"
+            )
