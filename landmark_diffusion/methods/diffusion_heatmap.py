@@ -26,7 +26,7 @@ from landmark_diffusion.methods.base import Found, LandmarkModule, samples_covar
 from landmark_diffusion.methods.losses import masked_mse, spatial_nll, spatial_softmax
 from landmark_diffusion.methods.training import Batch
 from landmark_diffusion.models.unet import UNet
-from landmark_diffusion.runs.keys import noise_seed
+from landmark_diffusion.runs.keys import evaluation_seed
 
 X0From = Literal["softmax_peak", "clamp", "tanh"]
 REFERENCE_WIDTH = 640
@@ -279,7 +279,7 @@ class DiffusionHeatmapModule(LandmarkModule):
 
     def _noise_source(self, batch: Batch, sample: int) -> Noise:
         shape = (self.num_landmarks, *batch["image"].shape[-2:])
-        seeds = [noise_seed(self.seed, sample, int(index), 0) for index in batch["index"]]
+        seeds = [evaluation_seed(self.seed, int(index), sample) for index in batch["index"]]
         return keyed_noise(seeds, shape, batch["image"].device)
 
     def _x0_map(self, raw: torch.Tensor) -> torch.Tensor:
