@@ -113,7 +113,7 @@ class ResultsWriter(Callback):
         extra = {"command": " ".join(["ldx", *sys.argv[1:]]), "seed": module.seed, "updates": module.trained_updates}
         write_metrics(
             folder / "metrics.json", variants, source.landmark_names, source.annotator_names, source.radii,
-            extra={**extra, **self.facts}, other_protocols=self.other_protocols, spread=spread,
+            extra={**extra, **self.facts}, other_protocols=self.other_protocols, spread=spread, main=main,
         )  # fmt: skip
         if spread is not None:
             console.print(spread)
