@@ -268,6 +268,7 @@ class LdxCLI(LightningCLI):
                 ema_decay=getattr(self.model, "ema_decay", 0.0),
                 monitor=getattr(self.model, "monitor", "val/mre"),
                 early_stopping_patience=getattr(self.model, "early_stopping_patience", 0),
+                given=_as_list(given.get("callbacks")),
                 **{name: options[name] for name in ("snapshots", "snapshot_every", "keep_snapshots", "max_bad_steps")},
             ),
             *self._sample_writers(),  # behind the moving average, which has to have seen the update
