@@ -45,7 +45,8 @@ def run_calibrate(arguments: list[str]) -> int:
     """
     options, further = _parse(arguments)
     from landmark_diffusion.calibration.model_calibration import Calibration
-    from landmark_diffusion.runs.model_file import check_target, read_model_file, write_model_file
+    from landmark_diffusion.prediction.card import write_model_and_card
+    from landmark_diffusion.runs.model_file import check_target, read_model_file
 
     path = Path(options.checkpoint)
     target = Path(options.output) if options.output else path
@@ -62,8 +63,7 @@ def run_calibrate(arguments: list[str]) -> int:
         source, fitted = _out_of_fold(options, further, content.facts, section, settings)
     calibration = Calibration(source, int(fitted[0].figures["images"]), tuple(fitted))
     facts = replace(content.facts, calibration=calibration.to_dict())
-    write_model_file(target, facts, content.weights, overwrite=True)
-    _write_card(target)
+    write_model_and_card(target, target.with_suffix(".md"), facts, content.weights, overwrite=True)
     _report(calibration, target)
     return 0
 
@@ -190,14 +190,6 @@ def _out_of_fold(
 
 def _where(section: dict[str, Any]) -> str:
     return " ".join(str(section[key]) for key in ("dataset", "split") if key in section)
-
-
-def _write_card(target: Path) -> None:
-    from landmark_diffusion.files import atomic_write_text
-    from landmark_diffusion.prediction.card import model_card
-    from landmark_diffusion.runs.model_file import read_facts
-
-    atomic_write_text(target.with_suffix(".md"), model_card(read_facts(target), target.name))
 
 
 def _report(calibration: Calibration, target: Path) -> None:

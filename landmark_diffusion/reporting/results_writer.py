@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
@@ -89,7 +90,9 @@ class ResultsWriter(Callback):
             for variant, predictions in variants.items():
                 suffix = "" if variant == main else f"_{variant.replace('-', '_')}"
                 write_predictions_csv(draft / f"predictions{suffix}.csv", predictions, data.landmark_names)
-            if stage != "predict":
+            if stage != "predict" and not any(np.isfinite(each.truth).any() for each in variants[main]):
+                console.print(f"No landmark of the {stage} images is marked: the points are written, nothing measured")
+            elif stage != "predict":
                 table, pictures = self._write_figures(trainer, module, variants, main, draft, stage, console)
         if pictures:
             console.print(f"Pictures and per-landmark errors: {folder / 'report' / 'README.md'}")
