@@ -15,6 +15,7 @@ from landmark_diffusion.cephalometry.facing import Facing, find_facing
 from landmark_diffusion.cephalometry.measures import MEASURES, measure_points
 from landmark_diffusion.data.datasets.base import Stage
 from landmark_diffusion.data.datasets.isbi2015 import Isbi2015Dataset
+from landmark_diffusion.data.landmark_names import respelled
 from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.prediction.detection import Detection
@@ -134,7 +135,8 @@ def _belonging(sample: LandmarkSample, own: Sequence[Detection]) -> Detection:
 
 def _ordered(detection: Detection, names: Sequence[str]) -> np.ndarray:
     """Points (N, 2) in the order of ``names``, NaN for those that were not detected."""
-    known: Mapping[str, np.ndarray] = dict(zip(detection.landmark_names, detection.points, strict=True))
+    found = respelled(detection.landmark_names, names)
+    known: Mapping[str, np.ndarray] = dict(zip(found, detection.points, strict=True))
     return np.stack([known.get(name, np.full(2, np.nan)) for name in names])
 
 

@@ -33,7 +33,10 @@ whole; a calibration that is there already needs --overwrite, and --output FILE.
 PARTS = ("val", "test", "train")
 LISTING = tuple(
     f"--data.{name}"
-    for name in ("dataset", "split", "size", "resize", "dataset_options", "labels", "train_images", "evaluate_on_train")
+    for name in (
+        *("dataset", "split", "size", "resize", "dataset_options", "labels", "train_images", "evaluate_on_train"),
+        "landmark_names",
+    )
 )
 """Options of ``ldx fit`` that also decide which images are judged, and how they are seen."""
 
@@ -114,7 +117,7 @@ def _data_section(options: argparse.Namespace, facts: ModelFacts) -> dict[str, A
     section = {**facts.data, **config_section(options.config)}
     if options.root is not None:
         section["root"] = options.root
-    names = ("dataset", "root", "split", "dataset_options")
+    names = ("dataset", "root", "split", "dataset_options", "landmark_names")
     return {name: section[name] for name in names if section.get(name) is not None} | {
         "size": facts.data["size"], "resize": facts.data.get("resize") or "stretch"
     }  # fmt: skip
@@ -130,7 +133,7 @@ def _held_out(
     from landmark_diffusion.prediction.detector import Detector
 
     part = part or "val"
-    images = labelled_images(section, part)
+    images = labelled_images(section, part, landmarks=facts.landmark_names)
     _refuse_seen(path, facts, section, images, part)
     detectors = make_detectors(lambda **chosen: Detector.load(path, **chosen), settings)
     with progress(len(images), "calibrate") as advance:

@@ -194,7 +194,7 @@ class LdxCLI(LightningCLI):
         if self.content is not None:
             check_compatible(self.content, self.model, self.datamodule, resume=self.subcommand == "fit")
         elif self.subcommand == "fit" and isinstance(self.model, HeatmapFinetuneModule):
-            self.model.take_start()
+            self.model.take_start(self.datamodule)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer with the run's callbacks and loggers; the user's own callbacks come first."""

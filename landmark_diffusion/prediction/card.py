@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from landmark_diffusion.data.landmark_names import have_names
 from landmark_diffusion.data.splits import ISBI2015_SPLITS
 from landmark_diffusion.files import atomic_path
 from landmark_diffusion.metrics.records import unit_words
@@ -76,7 +77,11 @@ def write_model_and_card(
 
 def _landmarks(facts: ModelFacts) -> str:
     count = f"{facts.model['num_landmarks']} landmarks"
-    return f"{count} ({escape(', '.join(facts.landmark_names))})" if facts.landmark_names else count
+    if not facts.landmark_names:
+        return count
+    if not have_names(facts.landmark_names):
+        return f"{count} that have no names (data are matched with them by position: 1 to {len(facts.landmark_names)})"
+    return f"{count} ({escape(', '.join(facts.landmark_names))})"
 
 
 def _data(facts: ModelFacts) -> list[str]:

@@ -105,7 +105,7 @@ def test_a_calibration_on_too_few_images_is_refused(images: int) -> None:
 def test_a_calibration_on_few_images_can_be_written_and_read(images: int, alike: bool) -> None:
     """Also where every point is told to be as sure as any other, so that no order can be compared."""
     fitted = fit_setting(SETTINGS, calibration_material(images, alike))
-    assert not alike or "spearman_pooled" not in fitted.figures
+    assert not alike or "spearman_within" not in fitted.figures
     content = replace(facts(), calibration=Calibration("made up", images, (fitted,)).to_dict())
     read = facts_from_json(content.to_json(), "x.ldx")
     assert read.calibration == content.calibration
