@@ -5,7 +5,7 @@ Wyatt and Voiculescu, "Salt & Pepper Heatmaps: Diffusion-informed Landmark Detec
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -206,14 +206,19 @@ class DiffusionHeatmapModule(LandmarkModule):
         count = self.validation_steps if quick else self.sampling_steps
         return ("single-step", "multi-step") if count > 1 else ("single-step",)
 
-    def predict_maps(self, batch: Batch, quick: bool = False) -> dict[str, torch.Tensor]:
-        """Maps for "baseline", or for "single-step" and, with more than one evaluation, "multi-step"."""
+    def predict_maps(
+        self, batch: Batch, quick: bool = False, watch: Callable[[ReverseStep], None] | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Maps for "baseline", or for "single-step" and, with more than one evaluation, "multi-step".
+
+        ``watch`` is shown each step of the first sample's chain.
+        """
         if not self.diffusion:
             return {"baseline": spatial_softmax(self(batch["image"]))}
         count = self.validation_steps if quick else self.sampling_steps
         total: dict[str, torch.Tensor] = {}
         for sample in range(self.num_samples):
-            for name, maps in self._chain_maps(batch, count, sample).items():
+            for name, maps in self._chain_maps(batch, count, sample, None if sample else watch).items():
                 total[name] = maps if name not in total else total[name] + maps
         return {name: maps / self.num_samples for name, maps in total.items()}
 
@@ -241,9 +246,13 @@ class DiffusionHeatmapModule(LandmarkModule):
                 each.setdefault(name, []).append(self.read(maps))
         return {name: Found(self.decode(maps), *_spreads(each[name])) for name, maps in total.items()}
 
-    def _chain_maps(self, batch: Batch, count: int, sample: int) -> dict[str, torch.Tensor]:
+    def _chain_maps(
+        self, batch: Batch, count: int, sample: int, watch: Callable[[ReverseStep], None] | None = None
+    ) -> dict[str, torch.Tensor]:
         maps: dict[str, torch.Tensor] = {}
         for step in self.reverse_process(batch, count, sample):
+            if watch is not None:
+                watch(step)
             maps.setdefault("single-step", step.probability)
             if count > 1 and self.aggregate == "last":
                 maps["multi-step"] = step.x0

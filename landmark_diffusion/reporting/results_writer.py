@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,7 @@ def remove_drafts(folder: Path) -> None:
 
 @torch.no_grad()
 def case_details(module: Any, examples: Any, index: int) -> CaseDetails:
-    """Run one image again for its maps and its reverse process; the noise is keyed by the image, so it is the same."""
+    """Run one image again, once, for maps and reverse process; the noise is keyed by the image, so it is the same."""
     item = examples[index]
     batch = {
         key: value.unsqueeze(0).to(module.device) if isinstance(value, torch.Tensor) else [value]
@@ -200,8 +201,7 @@ def case_details(module: Any, examples: Any, index: int) -> CaseDetails:
     }
     batch["index"] = torch.tensor(batch["index"])
     with module.trainer.precision_plugin.forward_context():
-        maps = module.predict_maps(batch)
-        trajectory = drawn_steps(module, batch) if getattr(module, "diffusion", False) else []
+        maps, trajectory = maps_and_steps(module, batch)
     return CaseDetails(
         image=examples.image(index),
         frame=examples.frames[index],
@@ -210,14 +210,20 @@ def case_details(module: Any, examples: Any, index: int) -> CaseDetails:
     )
 
 
-def drawn_steps(module: Any, batch: dict[str, Any]) -> list[Step]:
-    """Run the reverse process and keep the steps that are drawn: all 200 of a large image would fill the memory."""
-    wanted = set(choose_steps(module.sampling_steps))
-    return [
-        (step.t, step.x_t[0].float().cpu().numpy(), step.x0[0].float().cpu().numpy())
-        for number, step in enumerate(module.reverse_process(batch))
-        if number in wanted
-    ]
+def maps_and_steps(module: Any, batch: dict[str, Any]) -> tuple[dict[str, torch.Tensor], list[Step]]:
+    """Run the method once: its maps, and the steps of the reverse process that are drawn.
+
+    Only those are kept: all 200 of a large image would fill the memory.
+    """
+    if not getattr(module, "diffusion", False):
+        return module.predict_maps(batch), []
+    wanted, number, kept = set(choose_steps(module.sampling_steps)), count(), []
+
+    def watch(step: Any) -> None:
+        if next(number) in wanted:
+            kept.append((step.t, step.x_t[0].float().cpu().numpy(), step.x0[0].float().cpu().numpy()))
+
+    return module.predict_maps(batch, watch=watch), kept
 
 
 def log_to_wandb(trainer: Trainer, stage: str, table: Any, pictures: list[Path]) -> None:
