@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from landmark_diffusion.annotations import mean_of_annotators
 from landmark_diffusion.cephalometry.agreement import Agreement, agreement
 from landmark_diffusion.cephalometry.facing import Facing, find_facing
 from landmark_diffusion.cephalometry.measures import MEASURES, measure_points
@@ -45,7 +46,7 @@ class Observers:
 
     def compare(self, pairs: Sequence[tuple[str, str]]) -> list[Agreement]:
         """Compare pairs of observers: one row a measure and one for all, for each pair."""
-        facings = [find_facing(np.nanmean(each, 0), self.names) or "right" for each in self._by_image()]
+        facings = [find_facing(mean_of_annotators(each), self.names) or "right" for each in self._by_image()]
         values = {name: self._measure(points, facings) for name, points in self.points.items()}
         return [row for a, b in pairs for row in agreement((a, values[a]), (b, values[b]))]
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
+from landmark_diffusion.annotations import mean_of_annotators
 from landmark_diffusion.data.geometry import frames_to_original
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.heatmaps.decoders import DECODERS, DecoderKind, decode
@@ -193,7 +194,8 @@ class LandmarkModule(TrainedModule):
 
 def mean_annotation(annotations: torch.Tensor) -> torch.Tensor:
     """Mean over the annotators who marked a point: (B, A, N, 2) to (B, N, 2); NaN where nobody did."""
-    return torch.nanmean(annotations, 1)
+    mean = mean_of_annotators(annotations.detach().cpu().numpy())
+    return torch.from_numpy(mean).to(annotations)
 
 
 def samples_covariance(points: torch.Tensor) -> torch.Tensor | None:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from landmark_diffusion.annotations import mean_of_annotators
 from landmark_diffusion.metrics.bootstrap import Interval
 from landmark_diffusion.metrics.functional import MetricError
-from landmark_diffusion.metrics.records import Prediction, Unit, in_dataset_order, mean_of_annotators
+from landmark_diffusion.metrics.records import Prediction, Unit, in_dataset_order
 
 Spacing = np.ndarray | tuple[float, float] | None
 
@@ -177,7 +178,7 @@ def offset_shift(
 def _drawn_means(values: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Means (n, N, 2) of values (I, N, 2) over ``n`` draws of I images; a draw is how often each image comes in it."""
     weights = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), n).astype(np.float64)
-    there = ~np.isnan(values)
+    there = np.broadcast_to(~np.isnan(values).any(-1, keepdims=True), values.shape)
     total = np.einsum("ki,inc->knc", weights, np.where(there, values, 0.0), optimize=True)
     return _divide(total, np.einsum("ki,inc->knc", weights, there.astype(np.float64), optimize=True))
 

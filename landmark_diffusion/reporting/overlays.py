@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from landmark_diffusion.metrics.records import mean_of_annotators
+from landmark_diffusion.annotations import mean_of_annotators
 from landmark_diffusion.reporting.figures import (
     ABSENT,
     ANNOTATORS,
