@@ -38,7 +38,7 @@ class _Place(NamedTuple):
 
 
 class LandmarkDataModule(LightningDataModule):
-    """Radiographs and landmarks as batches (design.md section 3), for every dataset, split and recipe.
+    """Radiographs and landmarks as batches (docs/conventions.md, "Batches"), for every dataset, split and recipe.
 
     Args:
         dataset: "isbi2015", "hand", "chest", "folder" or "phantom".

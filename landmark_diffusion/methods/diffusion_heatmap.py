@@ -30,7 +30,7 @@ from landmark_diffusion.runs.keys import evaluation_seed
 
 X0From = Literal["softmax_peak", "clamp", "tanh"]
 REFERENCE_WIDTH = 640
-"""Paper A states blur and kernel in pixels of a network 640 wide; they scale with the width (design.md section 4)."""
+"""Paper A states blur and kernel in pixels of a network 640 wide; they scale with the width (docs/conventions.md)."""
 
 
 class ReverseStep(NamedTuple):
@@ -292,7 +292,7 @@ class DiffusionHeatmapModule(LandmarkModule):
         return keyed_noise(seeds, shape, batch["image"].device)
 
     def _x0_map(self, raw: torch.Tensor) -> torch.Tensor:
-        """What turns the network's output into x0 in [0, 1] (design.md section 4, "Sampler")."""
+        """What turns the network's output into x0 in [0, 1] (docs/conventions.md)."""
         if self.parameterisation != "x0" or self.x0_from == "clamp":
             return to_unit(raw)
         if self.x0_from == "tanh":

@@ -1,4 +1,4 @@
-"""What two doctors' annotations say: the human rows, and errors that know there are two truths (design 6).
+"""What two doctors' annotations say: the human rows, and errors that know there are two truths (docs/conventions.md).
 
 Letters: I images, A annotators, N landmarks. Points are original pixels (x, y); a missing one is NaN, and so is every
 result that needs it. ``spacing`` is mm (or px256) per pixel, (2,) or (I, 2); None measures in pixels.
@@ -64,7 +64,7 @@ def between_annotators(annotations: np.ndarray, spacing: Spacing = None, first: 
 def split_disagreement(
     annotations: np.ndarray, spacing: Spacing = None, first: int = 0, second: int = 1
 ) -> Disagreement:
-    """Split two annotators' differences at each landmark into a constant offset and the rest (design 6)."""
+    """Split two annotators' differences at each landmark into a constant offset and the rest (docs/conventions.md)."""
     difference = _scaled(_difference(annotations, first, second), spacing)
     both = ~np.isnan(difference).any(-1)
     offset = _mean(difference, both[..., None])
