@@ -184,3 +184,18 @@ def test_the_reference_states_the_class_limits_that_are_used() -> None:
         lowest, *_, highest = scheme.classes
         for words in (f"{low:g} to {high:g}", f"{lowest.number}: below", f"{highest.number}: above"):
             assert words in rows[name], name
+
+
+def test_pages_that_the_code_names_are_there() -> None:
+    """A docstring that points to a page of somebody's own notes helps nobody."""
+    folders = ("landmark_diffusion", "tools", "benchmarks")
+    sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    texts = {path: path.read_text(encoding="utf-8") for path in sources}
+    named = {page for text in texts.values() for page in re.findall(r"docs/[\w/]+\.md", text)}
+    assert named and all((ROOT / page).is_file() for page in named)
+    assert not [path for path, text in texts.items() if "design.md" in text]
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    """Without the mark a user's type checker takes everything here for Any (PEP 561); hatchling packs all files."""
+    assert (ROOT / "landmark_diffusion" / "py.typed").is_file()

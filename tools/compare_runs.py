@@ -3,7 +3,7 @@
     python tools/compare_runs.py --a runs/x_s*/test/predictions.csv --b runs/y_s*/test/predictions.csv
 
 Each side takes the predictions.csv of one or several seeds. Printed: MRE and SDR of each side (mean and spread of the
-seeds), and a - b with its interval (design.md section 6: an image is averaged over seeds, then images are drawn).
+seeds), and a - b with its interval (docs/conventions.md: an image is averaged over seeds, then images are drawn).
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from landmark_diffusion.prediction.detector import Detector
 from landmark_diffusion.prediction.model import build_module
 from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
 from landmark_diffusion.runs.model_facts import ModelFacts
+from landmark_diffusion.runs.say import say
 
 Setting = tuple[int | None, int | None]
 """Network evaluations and samples; None is the model's own number."""
@@ -37,13 +38,18 @@ def make_detectors(make: Callable[..., Detector], settings: Sequence[Setting]) -
     return found
 
 
-def labelled_images(section: dict[str, Any], part: str, wanted: Sequence[str] | None = None) -> LandmarkTorchDataset:
+def labelled_images(
+    section: dict[str, Any], part: str, wanted: Sequence[str] | None = None, landmarks: Sequence[str] = ()
+) -> LandmarkTorchDataset:
     """Give the images of a part (train, val, test) without augmentation; ``wanted`` names some of the training images.
 
-    ``section`` are options of the data module.
+    ``section`` are options of the data module; ``landmarks`` the names of a model's outputs, in whose order the points
+    are put. Raises UserError where the data's landmarks are other ones.
     """
     names = None if wanted is None else list(wanted)
     data = LandmarkDataModule(**section, evaluate_on_train=part == "train", train_images=names)
+    if note := data.arrange(landmarks, "the model"):
+        say(note)
     return data.stage_dataset("test" if part == "test" else "val")
 
 
@@ -58,7 +64,8 @@ def judge_out_of_fold(
     parts: list[list[Collected]] = []
     for fold in folds:
         detectors = make_detectors(fold_detector(fold, facts), settings)
-        parts.append(collect(detectors, labelled_images(section, "train", fold.held_out), advance))
+        images = labelled_images(section, "train", fold.held_out, facts.landmark_names)
+        parts.append(collect(detectors, images, advance))
     joined = [Collected.join([part[place] for part in parts]) for place in range(len(parts[0]))]
     return [detector.settings for detector in detectors], joined
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from landmark_diffusion.cephalometry.classes import SCHEMES
 from landmark_diffusion.cephalometry.facing import Facing, find_facing
-from landmark_diffusion.cephalometry.measures import MEASURES, Measure, measure_points, missing
+from landmark_diffusion.cephalometry.measures import LANDMARKS, MEASURES, Measure, measure_points, missing
+from landmark_diffusion.data.landmark_names import respelled
 from landmark_diffusion.errors import UserError
 
 DRAWS = 2000
@@ -84,7 +85,8 @@ def analyse(
 
     Args:
         points: (N, 2) original pixels, NaN where missing.
-        names: N landmark names, as in data.datasets.isbi2015.LANDMARK_NAMES; others are ignored.
+        names: N landmark names, as in data.datasets.isbi2015.LANDMARK_NAMES (case, blanks and underscores do not
+            count); others are ignored.
         spacing: mm per pixel (x, y); without it MW is in pixels and has no class.
         covariance: (N, 2, 2) squared original pixels, the spread of the true points around ``points``. Points are
             drawn from normal distributions, each landmark by itself: errors that landmarks share are not in it.
@@ -93,6 +95,7 @@ def analyse(
 
     Raises UserError where the facing is not clear or a covariance is none.
     """
+    names = respelled(names, LANDMARKS)
     side = find_facing(points, names, facing)
     values = measure_points(points, names, side or "right", spacing)
     drawn = None

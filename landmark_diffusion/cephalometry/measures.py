@@ -28,6 +28,7 @@ S, N, OR, PO = "sella", "nasion", "orbitale", "porion"
 A, B, POG, ME, GN, GO = "subspinale", "supramentale", "pogonion", "menton", "gnathion", "gonion"
 LOWER_INCISOR, UPPER_INCISOR = "lower incisal incision", "upper incisal incision"
 PNS, ANS = "posterior nasal spine", "anterior nasal spine"
+LANDMARKS = (S, N, OR, PO, A, B, POG, ME, GN, GO, LOWER_INCISOR, UPPER_INCISOR, PNS, ANS)
 
 
 @dataclass(frozen=True)

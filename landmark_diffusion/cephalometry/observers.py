@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from landmark_diffusion.annotations import mean_of_annotators
 from landmark_diffusion.cephalometry.agreement import Agreement, agreement
 from landmark_diffusion.cephalometry.facing import Facing, find_facing
 from landmark_diffusion.cephalometry.measures import MEASURES, measure_points
 from landmark_diffusion.data.datasets.base import Stage
 from landmark_diffusion.data.datasets.isbi2015 import Isbi2015Dataset
+from landmark_diffusion.data.landmark_names import respelled
 from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.prediction.detection import Detection
@@ -44,7 +46,7 @@ class Observers:
 
     def compare(self, pairs: Sequence[tuple[str, str]]) -> list[Agreement]:
         """Compare pairs of observers: one row a measure and one for all, for each pair."""
-        facings = [find_facing(np.nanmean(each, 0), self.names) or "right" for each in self._by_image()]
+        facings = [find_facing(mean_of_annotators(each), self.names) or "right" for each in self._by_image()]
         values = {name: self._measure(points, facings) for name, points in self.points.items()}
         return [row for a, b in pairs for row in agreement((a, values[a]), (b, values[b]))]
 
@@ -134,7 +136,8 @@ def _belonging(sample: LandmarkSample, own: Sequence[Detection]) -> Detection:
 
 def _ordered(detection: Detection, names: Sequence[str]) -> np.ndarray:
     """Points (N, 2) in the order of ``names``, NaN for those that were not detected."""
-    known: Mapping[str, np.ndarray] = dict(zip(detection.landmark_names, detection.points, strict=True))
+    found = respelled(detection.landmark_names, names)
+    known: Mapping[str, np.ndarray] = dict(zip(found, detection.points, strict=True))
     return np.stack([known.get(name, np.full(2, np.nan)) for name in names])
 
 

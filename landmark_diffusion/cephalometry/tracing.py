@@ -11,12 +11,25 @@ import numpy as np
 
 from landmark_diffusion.cephalometry.analysis import Analysis, Finding
 from landmark_diffusion.cephalometry.classes import SCHEMES
-from landmark_diffusion.cephalometry.measures import ANS, GN, GO, LOWER_INCISOR, ME, OR, PNS, PO, POG, UPPER_INCISOR
+from landmark_diffusion.cephalometry.measures import (
+    ANS,
+    GN,
+    GO,
+    LANDMARKS,
+    LOWER_INCISOR,
+    ME,
+    OR,
+    PNS,
+    PO,
+    POG,
+    UPPER_INCISOR,
+)
 from landmark_diffusion.cephalometry.measures import A as A_POINT
 from landmark_diffusion.cephalometry.measures import B as B_POINT
 from landmark_diffusion.cephalometry.measures import N as NASION
 from landmark_diffusion.cephalometry.measures import S as SELLA
 from landmark_diffusion.cephalometry.tables import SYMBOLS, class_words, interval_words, legible, value_words
+from landmark_diffusion.data.landmark_names import respelled
 from landmark_diffusion.prediction.detection import Detection, ellipse_axes
 from landmark_diffusion.reporting.figures import (
     BAD,
@@ -83,7 +96,7 @@ def tracing_picture(path: Path, detection: Detection, analysis: Analysis) -> Pat
     _draw_image(axes, detection, (width, height))
     found = {
         name: point
-        for name, point in zip(detection.landmark_names, detection.points, strict=True)
+        for name, point in zip(respelled(detection.landmark_names, LANDMARKS), detection.points, strict=True)
         if np.isfinite(point).all()
     }
     _draw_lines(axes, found, detection.size)

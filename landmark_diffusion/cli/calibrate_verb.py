@@ -33,7 +33,10 @@ whole; a calibration that is there already needs --overwrite, and --output FILE.
 PARTS = ("val", "test", "train")
 LISTING = tuple(
     f"--data.{name}"
-    for name in ("dataset", "split", "size", "resize", "dataset_options", "labels", "train_images", "evaluate_on_train")
+    for name in (
+        *("dataset", "split", "size", "resize", "dataset_options", "labels", "train_images", "evaluate_on_train"),
+        "landmark_names",
+    )
 )
 """Options of ``ldx fit`` that also decide which images are judged, and how they are seen."""
 
@@ -45,7 +48,8 @@ def run_calibrate(arguments: list[str]) -> int:
     """
     options, further = _parse(arguments)
     from landmark_diffusion.calibration.model_calibration import Calibration
-    from landmark_diffusion.runs.model_file import check_target, read_model_file, write_model_file
+    from landmark_diffusion.prediction.card import write_model_and_card
+    from landmark_diffusion.runs.model_file import check_target, read_model_file
 
     path = Path(options.checkpoint)
     target = Path(options.output) if options.output else path
@@ -62,8 +66,7 @@ def run_calibrate(arguments: list[str]) -> int:
         source, fitted = _out_of_fold(options, further, content.facts, section, settings)
     calibration = Calibration(source, int(fitted[0].figures["images"]), tuple(fitted))
     facts = replace(content.facts, calibration=calibration.to_dict())
-    write_model_file(target, facts, content.weights, overwrite=True)
-    _write_card(target)
+    write_model_and_card(target, target.with_suffix(".md"), facts, content.weights, overwrite=True)
     _report(calibration, target)
     return 0
 
@@ -118,7 +121,7 @@ def _data_section(options: argparse.Namespace, facts: ModelFacts) -> dict[str, A
     section = {**facts.data, **config_section(options.config)}
     if options.root is not None:
         section["root"] = options.root
-    names = ("dataset", "root", "split", "dataset_options")
+    names = ("dataset", "root", "split", "dataset_options", "landmark_names")
     return {name: section[name] for name in names if section.get(name) is not None} | {
         "size": facts.data["size"], "resize": facts.data.get("resize") or "stretch"
     }  # fmt: skip
@@ -134,7 +137,7 @@ def _held_out(
     from landmark_diffusion.prediction.detector import Detector
 
     part = part or "val"
-    images = labelled_images(section, part)
+    images = labelled_images(section, part, landmarks=facts.landmark_names)
     _refuse_seen(path, facts, section, images, part)
     detectors = make_detectors(lambda **chosen: Detector.load(path, **chosen), settings)
     with progress(len(images), "calibrate") as advance:
@@ -194,14 +197,6 @@ def _out_of_fold(
 
 def _where(section: dict[str, Any]) -> str:
     return " ".join(str(section[key]) for key in ("dataset", "split") if key in section)
-
-
-def _write_card(target: Path) -> None:
-    from landmark_diffusion.files import atomic_write_text
-    from landmark_diffusion.prediction.card import model_card
-    from landmark_diffusion.runs.model_file import read_facts
-
-    atomic_write_text(target.with_suffix(".md"), model_card(read_facts(target), target.name))
 
 
 def _report(calibration: Calibration, target: Path) -> None:

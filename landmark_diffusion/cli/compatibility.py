@@ -14,6 +14,7 @@ from landmark_diffusion.hardware.precision import AUTO, FULL
 from landmark_diffusion.methods.pretrained import as_lists
 from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
 from landmark_diffusion.runs.model_file import FACTS_KEY
+from landmark_diffusion.runs.say import say
 
 CONFIG = "config.yaml"
 """A run's config, in its folder."""
@@ -110,7 +111,7 @@ def check_compatible(
     ``resume`` also refuses other options of the optimiser. Options of sampling and decoding are the config's to choose.
     Differences that change nothing but may surprise are told as one warning.
     """
-    _check_landmarks(content, data)
+    _arrange_landmarks(content, data)
     differences = _differences(content, model)
     refused = {k: v for k, v in differences.items() if k not in (*FREE, *LOSS, *OPTIMISER)}
     if resume:
@@ -124,7 +125,8 @@ def check_compatible(
         rank_zero_warn(f"{content.path} was trained with other options than the config's:\n{_listed(told)}")
 
 
-def _check_landmarks(content: CheckpointContent, data: LightningDataModule | None) -> None:
+def _arrange_landmarks(content: CheckpointContent, data: LightningDataModule | None) -> None:
+    """Put the data's landmarks in the checkpoint's order by name, or refuse them."""
     count, names = getattr(data, "num_landmarks", None), tuple(getattr(data, "landmark_names", ()))
     trained = content.hparams.get("num_landmarks", len(content.landmark_names) or None)
     if trained is not None and count is not None and trained != count:
@@ -132,10 +134,9 @@ def _check_landmarks(content: CheckpointContent, data: LightningDataModule | Non
             f"{content.path} finds {trained} landmarks{_named(content.landmark_names)}; "
             f"the data has {count}{_named(names)}. Take the checkpoint of this data, or the data of that checkpoint."
         )
-    if content.landmark_names and names and content.landmark_names != names:
-        pairs = zip(content.landmark_names, names, strict=False)
-        first = next(f"{i}: {a!r} against {b!r}" for i, (a, b) in enumerate(pairs, 1) if a != b)
-        rank_zero_warn(f"{content.path}: the data names its landmarks otherwise than in training (number {first})")
+    arrange = getattr(data, "arrange", None)
+    if arrange is not None and (note := arrange(content.landmark_names, str(content.path))):
+        say(note)
 
 
 def _differences(content: CheckpointContent, model: LightningModule) -> dict[str, tuple[Any, Any]]:

@@ -49,20 +49,14 @@ def _export_model(options: argparse.Namespace) -> int:
             f"{checkpoint} is an exported model already; copy it, name a checkpoint (.ckpt), or, for its networks as "
             f"ONNX, a target such as {onnx}"
         )
-    from landmark_diffusion.files import atomic_write_text
-    from landmark_diffusion.prediction.card import model_card
+    from landmark_diffusion.prediction.card import write_model_and_card
     from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
-    from landmark_diffusion.runs.model_file import read_facts, write_model_file
 
     content = read_checkpoint(checkpoint)
     facts, module = _gather(checkpoint, content, options.metrics, options.note)
     if options.onnx:  # first, since it is what may be refused
         _write_networks(target.with_suffix(ONNX_SUFFIX), module, content["state_dict"], facts, options)
-    write_model_file(target, facts, content["state_dict"], options.overwrite)
-    try:
-        atomic_write_text(card, model_card(read_facts(target), target.name))
-    except OSError as error:
-        raise UserError(f"{card}: the card could not be written ({error.strerror or error}); {target} is") from error
+    write_model_and_card(target, card, facts, content["state_dict"], options.overwrite)
     count = sum(value.numel() for value in content["state_dict"].values())
     print(f"wrote {target} ({target.stat().st_size / 2**20:.1f} MiB, {count} parameters) and its card {card}")
     print(f"measure it: ldx test {target}" + _root_hint(facts.data["dataset"]))

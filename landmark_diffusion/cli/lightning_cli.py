@@ -225,7 +225,7 @@ class LdxCLI(LightningCLI):
         if self.content is not None:
             check_compatible(self.content, self.model, self.datamodule, resume=self.subcommand == "fit")
         elif self.subcommand == "fit" and isinstance(self.model, HeatmapFinetuneModule):
-            self.model.take_start()
+            self.model.take_start(self.datamodule)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer with the run's callbacks and loggers; the user's own callbacks come first."""
@@ -320,6 +320,7 @@ class LdxCLI(LightningCLI):
                 ema_decay=getattr(self.model, "ema_decay", 0.0),
                 monitor=getattr(self.model, "monitor", "val/mre"),
                 early_stopping_patience=getattr(self.model, "early_stopping_patience", 0),
+                given=_as_list(given.get("callbacks")),
                 **{name: options[name] for name in ("snapshots", "snapshot_every", "keep_snapshots", "max_bad_steps")},
             ),
             *self._sample_writers(),  # behind the moving average, which has to have seen the update

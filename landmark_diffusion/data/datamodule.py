@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import os
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from landmark_diffusion.data.dataset import LandmarkTorchDataset, check_target_p
 from landmark_diffusion.data.datasets import build_dataset
 from landmark_diffusion.data.datasets.base import Stage
 from landmark_diffusion.data.geometry import ResizeMode
+from landmark_diffusion.data.landmark_names import arranged, renamed
 from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.data.sampler import EpochKeyedSampler, EvalSampler, move_to_other_processes, resume_position
 from landmark_diffusion.errors import UserError
@@ -37,7 +39,7 @@ class _Place(NamedTuple):
 
 
 class LandmarkDataModule(LightningDataModule):
-    """Radiographs and landmarks as batches (design.md section 3), for every dataset, split and recipe.
+    """Radiographs and landmarks as batches (docs/conventions.md, "Batches"), for every dataset, split and recipe.
 
     Args:
         dataset: "isbi2015", "hand", "chest", "folder" or "phantom".
@@ -59,6 +61,8 @@ class LandmarkDataModule(LightningDataModule):
         labels: False reads the images alone: no annotation file or table is needed, N is 0 (pre-training).
         train_images: ids of the training images to keep, in any order (a few-shot draw); None keeps all.
         samples_per_epoch: training images that make an epoch, repeated (augmented anew) or cut; None takes each once.
+        landmark_names: names for landmarks that have none in the table (x1,y1,...), in its order; or {the table's
+            name: another}, to rename some.
 
     Raises UserError (DataError with file and line) for options and data that cannot be used.
     """
@@ -83,6 +87,7 @@ class LandmarkDataModule(LightningDataModule):
         labels: bool = True,
         train_images: list[str] | None = None,
         samples_per_epoch: int | None = None,
+        landmark_names: list[str] | dict[str, str] | None = None,
     ) -> None:
         super().__init__()
         options = dict(dataset_options or {})
@@ -90,7 +95,7 @@ class LandmarkDataModule(LightningDataModule):
             options["split"] = split
         if not labels:
             options["labels"] = False
-        self.source = build_dataset(dataset, root, **options)
+        self.source = renamed(build_dataset(dataset, root, **options), landmark_names)
         self.size: tuple[int, int] = (int(size[0]), int(size[1]))
         if min(self.size) < 1:
             raise UserError(f"data.size: found {list(self.size)}, expected (width, height) of at least 1 pixel")
@@ -118,6 +123,17 @@ class LandmarkDataModule(LightningDataModule):
     def landmark_names(self) -> tuple[str, ...]:
         """The N landmarks' names, in the order of every (N, 2) array."""
         return self.source.landmark_names
+
+    def arrange(self, wanted: Sequence[str], whose: str) -> str:
+        """Put the landmarks in a model's order, by name, and return what to tell of it; empty where all was so already.
+
+        Raises UserError where they are not the model's.
+        """
+        source, note = arranged(self.source, wanted, whose)
+        if source is not self.source:
+            self.source = source
+            self._datasets.clear()
+        return note
 
     @property
     def seed(self) -> int:

@@ -24,7 +24,7 @@ MEMORY_LIMIT = 512 * 2**20
 
 
 class LandmarkTorchDataset(Dataset):
-    """Examples of one stage, as design.md section 3 lists them.
+    """Examples of one stage, as docs/conventions.md, "Batches", lists them.
 
     An item is asked for by its index, or in training by (epoch, index): augmentation draws from
     (seed, epoch, index) alone, so that a resumed or re-sharded run sees the same pictures. An index beyond the last

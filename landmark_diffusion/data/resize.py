@@ -13,7 +13,7 @@ def resize_image(image: np.ndarray, frame: Frame) -> np.ndarray:
     """Resize (H, W) uint8 original pixels to the network's (H, W) uint8, padded with 0 at the right and bottom.
 
     An axis that shrinks is averaged over areas, one that grows is interpolated linearly; both keep pixel centres where
-    ``Frame`` puts them (design.md section 2). Raises UserError if the image is not of the frame's original size.
+    ``Frame`` puts them (docs/conventions.md). Raises UserError if the image is not of the frame's original size.
     """
     height, width = image.shape
     if (width, height) != frame.original_size:

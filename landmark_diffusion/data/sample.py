@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from landmark_diffusion.annotations import mean_of_annotators
+
 
 @dataclass(frozen=True, slots=True)
 class LandmarkSample:
@@ -31,7 +33,4 @@ class LandmarkSample:
     @property
     def mean_points(self) -> np.ndarray:
         """Mean of the annotators, (N, 2) original pixels; NaN only where no annotator marked the point."""
-        known = ~np.isnan(self.annotations).any(-1, keepdims=True)
-        total = np.where(known, self.annotations, 0.0).sum(0)
-        count = known.sum(0)
-        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        return mean_of_annotators(self.annotations)

@@ -1,4 +1,4 @@
-"""What paper B prints in its tables 1, 2, 3 and 5, and what makes it comparable with ours or not (design.md 5).
+"""What paper B prints in its tables 1, 2, 3 and 5, and what makes it comparable with ours or not (docs/conventions.md).
 
 Nothing here is ours, and nothing of ours is mixed into it: the images, the rules and the network all differ.
 """

@@ -68,8 +68,9 @@ def is_finished(folder: Path, name: str) -> bool:
 
 
 def measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Take what a cell keeps out of a run's metrics.json: the main variant's figures, which stand first there."""
-    variant, figures = next(iter(metrics["variants"].items()))
+    """Take what a cell keeps out of a run's metrics.json: the main variant's figures, those of its prediction."""
+    variant = main_variant(metrics)
+    figures = metrics["variants"][variant]
     kept = ("images", "mre", "std", "median", "sdr", "beyond_10mm", "points", "missing")
     return {
         "variant": variant,
@@ -82,6 +83,11 @@ def measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
             for name, other in (metrics.get("other_protocols") or {}).items()
         },
     }
+
+
+def main_variant(metrics: Mapping[str, Any]) -> str:
+    """Name the variant in a metrics.json whose points are the prediction; files from before ``main`` have it last."""
+    return str(metrics.get("main") or list(metrics["variants"])[-1])
 
 
 def write_result(cell: Path, content: Mapping[str, Any]) -> None:

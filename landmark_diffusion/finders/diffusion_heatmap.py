@@ -5,7 +5,7 @@ Wyatt and Voiculescu, "Salt & Pepper Heatmaps: Diffusion-informed Landmark Detec
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from inspect import currentframe
 from typing import Any, Literal, NamedTuple
 
@@ -25,11 +25,11 @@ from landmark_diffusion.finders.method import Batch
 from landmark_diffusion.heatmaps.losses import spatial_softmax
 from landmark_diffusion.heatmaps.targets import TargetKind
 from landmark_diffusion.models.unet import UNet
-from landmark_diffusion.runs.keys import noise_seed
+from landmark_diffusion.runs.keys import evaluation_seed
 
 X0From = Literal["softmax_peak", "clamp", "tanh"]
 REFERENCE_WIDTH = 640
-"""Paper A states blur and kernel in pixels of a network 640 wide; they scale with the width (design.md section 4)."""
+"""Paper A states blur and kernel in pixels of a network 640 wide; they scale with the width (docs/conventions.md)."""
 
 
 class ReverseStep(NamedTuple):
@@ -168,14 +168,19 @@ class DiffusionHeatmap(Finder):
         count = self.validation_steps if quick else self.sampling_steps
         return ("single-step", "multi-step") if count > 1 else ("single-step",)
 
-    def predict_maps(self, batch: Batch, quick: bool = False) -> dict[str, torch.Tensor]:
-        """Maps for "baseline", or for "single-step" and, with more than one evaluation, "multi-step"."""
+    def predict_maps(
+        self, batch: Batch, quick: bool = False, watch: Callable[[ReverseStep], None] | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Maps for "baseline", or for "single-step" and, with more than one evaluation, "multi-step".
+
+        ``watch`` is shown each step of the first sample's chain.
+        """
         if not self.diffusion:
             return {"baseline": spatial_softmax(self(batch["image"]))}
         count = self.validation_steps if quick else self.sampling_steps
         total: dict[str, torch.Tensor] = {}
         for sample in range(self.num_samples):
-            for name, maps in self._chain_maps(batch, count, sample).items():
+            for name, maps in self._chain_maps(batch, count, sample, None if sample else watch).items():
                 total[name] = maps if name not in total else total[name] + maps
         return {name: maps / self.num_samples for name, maps in total.items()}
 
@@ -203,9 +208,13 @@ class DiffusionHeatmap(Finder):
                 each.setdefault(name, []).append(self.read(maps))
         return {name: Found(self.decode(maps), *_spreads(each[name])) for name, maps in total.items()}
 
-    def _chain_maps(self, batch: Batch, count: int, sample: int) -> dict[str, torch.Tensor]:
+    def _chain_maps(
+        self, batch: Batch, count: int, sample: int, watch: Callable[[ReverseStep], None] | None = None
+    ) -> dict[str, torch.Tensor]:
         maps: dict[str, torch.Tensor] = {}
         for step in self.reverse_process(batch, count, sample):
+            if watch is not None:
+                watch(step)
             maps.setdefault("single-step", step.probability)
             if count > 1 and self.aggregate == "last":
                 maps["multi-step"] = step.x0
@@ -241,11 +250,11 @@ class DiffusionHeatmap(Finder):
 
     def _noise_source(self, batch: Batch, sample: int) -> Noise:
         shape = (self.num_landmarks, *batch["image"].shape[-2:])
-        seeds = [noise_seed(self.seed, sample, int(index), 0) for index in batch["index"]]
+        seeds = [evaluation_seed(self.seed, int(index), sample) for index in batch["index"]]
         return keyed_noise(seeds, shape, batch["image"].device)
 
     def _x0_map(self, raw: torch.Tensor) -> torch.Tensor:
-        """What turns the network's output into x0 in [0, 1] (design.md section 4, "Sampler")."""
+        """What turns the network's output into x0 in [0, 1] (docs/conventions.md)."""
         if self.parameterisation != "x0" or self.x0_from == "clamp":
             return to_unit(raw)
         if self.x0_from == "tanh":

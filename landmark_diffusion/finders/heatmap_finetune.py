@@ -31,7 +31,7 @@ LossKind = Literal["spatial_ce", "bce", "landmark_ce"]
 NullTime = Literal["zero", "first_step", "removed"]
 LOSSES = {"spatial_ce": spatial_nll, "bce": pixel_bce, "landmark_ce": landmark_cross_entropy}
 REFERENCE_WIDTH = 256
-"""Paper B states the target's sigma in pixels of a network 256 wide; it scales with the width (design.md section 4)."""
+"""Paper B states the target's sigma in pixels of a network 256 wide; it scales with the width (docs/conventions.md)."""
 
 
 class HeatmapFinetune(Finder):

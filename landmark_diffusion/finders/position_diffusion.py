@@ -9,7 +9,7 @@ the noise; and the chain starts from a first guess, the informed prior that the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from inspect import currentframe
 from typing import Any, Literal, NamedTuple
 
@@ -299,8 +299,19 @@ class PositionDiffusion(Finder):
         return Found(points.mean(0), within if among is None else within + among)
 
     @torch.no_grad()
-    def predict_maps(self, batch: Batch, quick: bool = False) -> dict[str, torch.Tensor]:
-        """Maps (B,N,H,W) of p(y_0): the first evaluation's, repeated to the network's size, and the chain's last."""
+    def predict_maps(
+        self, batch: Batch, quick: bool = False, watch: Callable[[ReverseStep], None] | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Maps (B,N,H,W) of p(y_0): the first evaluation's, repeated to the network's size, and the chain's last.
+
+        ``watch`` is shown each step of the chain.
+        """
+        if watch is not None:
+            found: dict[str, torch.Tensor] = {}
+            for number, step in enumerate(self.reverse_process(batch, self._evaluations(quick))):
+                watch(step)
+                found["multi-step" if number else "single-step"] = step.x0
+            return found
         view = self._look(batch["image"])
         height, width = batch["image"].shape[-2:]
         maps = {"single-step": self._enlarged(view.maps, height, width)}

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
+from landmark_diffusion.annotations import mean_of_annotators
 from landmark_diffusion.data.geometry import frames_to_original
 from landmark_diffusion.finders.finder import Finder, Found
 from landmark_diffusion.finders.method import Batch
@@ -112,7 +113,8 @@ class LandmarkModule(TrainedModule, Finder):
 
 def mean_annotation(annotations: torch.Tensor) -> torch.Tensor:
     """Mean over the annotators who marked a point: (B, A, N, 2) to (B, N, 2); NaN where nobody did."""
-    return torch.nanmean(annotations, 1)
+    mean = mean_of_annotators(annotations.detach().cpu().numpy())
+    return torch.from_numpy(mean).to(annotations)
 
 
 def covariances_to_original(covariance: torch.Tensor | None, frames: torch.Tensor) -> torch.Tensor | None:

@@ -30,17 +30,24 @@ class HeatmapFinetuneModule(LandmarkModule, HeatmapFinetune):
         """Take the pre-trained weights when training begins."""
         super().on_fit_start()
         if not self._has_weights:
-            self.take_start()
+            self.take_start(self.trainer.datamodule)  # type: ignore[attr-defined]
 
-    def take_start(self) -> None:
+    def take_start(self, data: Any = None) -> None:
         """Put the pre-trained weights into the network, once, and tell what became of each.
 
-        Raises UserError for a checkpoint that does not fit.
+        A head that is kept finds its landmarks in its own order: those of ``data``, a LandmarkDataModule, are put in
+        it, by name. Raises UserError for a checkpoint or landmarks that do not fit.
         """
         if self.pretrained is None or self.transfer is not None:
             return
         self.transfer = load_pretrained(self.network, self.pretrained, self.weights, dict(self.hparams), self.keep_head)
         say(self.transfer.describe())
+        if data is not None and self.transfer.keeps_head:
+            names = self.transfer.landmark_names
+            note = data.arrange(names, f"{self.pretrained} (model.keep_head)")
+            if names and not note:
+                note = "the data's landmarks are those of the kept head, in its order"
+            say(f"  {note or 'the checkpoint does not name its landmarks: the kept head takes them by position'}")
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """All parameters at one rate, or the encoder's in a group of their own."""

@@ -13,7 +13,7 @@ from landmark_diffusion.errors import UserError
 from landmark_diffusion.finders.heatmap_finetune import Weights
 from landmark_diffusion.models.unet import UNet
 from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
-from landmark_diffusion.runs.model_file import is_model_file
+from landmark_diffusion.runs.model_file import FACTS_KEY, is_model_file
 
 PREFIX = "network."
 HEAD, INPUT = "conv_out.", "conv_in.weight"
@@ -36,6 +36,7 @@ class Transfer:
         new: names of the weights that keep their fresh values, and why.
         changed: names of the weights that were taken in part, and how.
         left: names of the checkpoint's weights that have no place here.
+        landmark_names: what the checkpoint's outputs find, in its order; empty where it does not say.
     """
 
     path: Path
@@ -45,6 +46,12 @@ class Transfer:
     new: dict[str, str] = field(default_factory=dict)
     changed: dict[str, str] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
+    landmark_names: tuple[str, ...] = ()
+
+    @property
+    def keeps_head(self) -> bool:
+        """Whether the last convolution was taken, and with it the order of the landmarks."""
+        return any(name.startswith(HEAD) for name in self.taken)
 
     def describe(self) -> str:
         """Say it in a few lines for people."""
@@ -76,7 +83,8 @@ def load_pretrained(
     content = read_checkpoint(path)
     source = _network_weights(content, path, weights)
     _check_options(dict(content.get("hyper_parameters") or {}), options, path)
-    transfer = Transfer(path, weights, int(content.get("global_step", 0)))
+    names = (content.get(FACTS_KEY) or {}).get("landmark_names", ())
+    transfer = Transfer(path, weights, int(content.get("global_step", 0)), landmark_names=tuple(names))
     wanted = network.state_dict()
     values = {name: _match(name, wanted[name], source, transfer, keep_head) for name in wanted}
     transfer.left = sorted(source.keys() - wanted.keys())

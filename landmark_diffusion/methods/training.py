@@ -8,13 +8,14 @@ from types import FrameType
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.finders.method import Batch, Method
+from landmark_diffusion.runs import module_callbacks
 from landmark_diffusion.runs.keys import noise_seed
 from landmark_diffusion.runs.processes import gather_objects
 
@@ -86,12 +87,28 @@ class TrainedModule(Method, LightningModule):
             plateau.load_state_dict(self._plateau_state)
         return plateau
 
+    def configure_callbacks(self) -> list[Callback]:
+        """Give the trainer what the options ask for, in training, unless it has such callbacks already.
+
+        ``ldx fit`` sets them itself, in front of those that have to see the average; Lightning would append these.
+        """
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            return []
+        given = self.trainer.callbacks  # type: ignore[attr-defined]
+        average, early_stop = module_callbacks(self.ema_decay, self.early_stopping_patience, given)
+        return [*average, *early_stop]
+
     def on_fit_start(self) -> None:
-        """Refuse options that need a validation loss where there are no validation images."""
+        """Refuse options that need a validation loss where there is none."""
         wanted = [name for name, on in (
             ("lr_schedule: plateau", self.lr_schedule == "plateau"),
             ("early_stopping_patience", self.early_stopping_patience > 0),
         ) if on]  # fmt: skip
+        if wanted and type(self).image_losses is TrainedModule.image_losses:
+            raise UserError(
+                f"model.{wanted[0]} follows the validation loss, and a {type(self).__name__} has none (it validates by "
+                f"{self.monitor}): leave it out; lr_schedule: cosine needs no validation"
+            )
         if wanted and not self.trainer.datamodule.val_dataloader():  # type: ignore[attr-defined]
             raise UserError(f"model.{wanted[0]} needs validation images, and data.split gives none: choose another")
 

@@ -1,4 +1,4 @@
-"""What two doctors' annotations say: the human rows, and errors that know there are two truths (design 6).
+"""What two doctors' annotations say: the human rows, and errors that know there are two truths (docs/conventions.md).
 
 Letters: I images, A annotators, N landmarks. Points are original pixels (x, y); a missing one is NaN, and so is every
 result that needs it. ``spacing`` is mm (or px256) per pixel, (2,) or (I, 2); None measures in pixels.
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from landmark_diffusion.annotations import mean_of_annotators
 from landmark_diffusion.metrics.bootstrap import Interval
 from landmark_diffusion.metrics.functional import MetricError
-from landmark_diffusion.metrics.records import Prediction, Unit, in_dataset_order, mean_of_annotators
+from landmark_diffusion.metrics.records import Prediction, Unit, in_dataset_order
 
 Spacing = np.ndarray | tuple[float, float] | None
 
@@ -63,7 +64,7 @@ def between_annotators(annotations: np.ndarray, spacing: Spacing = None, first: 
 def split_disagreement(
     annotations: np.ndarray, spacing: Spacing = None, first: int = 0, second: int = 1
 ) -> Disagreement:
-    """Split two annotators' differences at each landmark into a constant offset and the rest (design 6)."""
+    """Split two annotators' differences at each landmark into a constant offset and the rest (docs/conventions.md)."""
     difference = _scaled(_difference(annotations, first, second), spacing)
     both = ~np.isnan(difference).any(-1)
     offset = _mean(difference, both[..., None])
@@ -177,7 +178,7 @@ def offset_shift(
 def _drawn_means(values: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Means (n, N, 2) of values (I, N, 2) over ``n`` draws of I images; a draw is how often each image comes in it."""
     weights = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), n).astype(np.float64)
-    there = ~np.isnan(values)
+    there = np.broadcast_to(~np.isnan(values).any(-1, keepdims=True), values.shape)
     total = np.einsum("ki,inc->knc", weights, np.where(there, values, 0.0), optimize=True)
     return _divide(total, np.einsum("ki,inc->knc", weights, there.astype(np.float64), optimize=True))
 

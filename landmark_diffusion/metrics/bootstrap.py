@@ -1,4 +1,4 @@
-"""How sure a mean is: bootstrap over images, paired between two methods (design 6, Evidence).
+"""How sure a mean is: bootstrap over images, paired between two methods (docs/conventions.md).
 
 Images are what is drawn again, since the landmarks of one image err together and the seeds saw the same images.
 """

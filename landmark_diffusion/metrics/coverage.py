@@ -61,13 +61,16 @@ def coverage_interval(inside: np.ndarray, n: int = 10_000, seed: int = 0, level:
 
     Over all it is the percentile bootstrap of ``n`` draws of images; for one landmark, of which each image has one
     point, Wilson's score interval, which is right also near 100 %, where drawing again a few misses, or none, is not.
-    Neither knows that the calibration has an error of its own: see ``bootstrap_coverage``.
+    Of one image alone there is nothing to draw, and the ends of the interval over all are NaN. Neither knows that the
+    calibration has an error of its own: see ``bootstrap_coverage``.
     """
     known = ~np.isnan(inside)
     hits = np.where(known, inside, 0.0)
     shares, share = coverage(inside)
     drawn = draw_counts(len(inside), n, np.random.default_rng(seed))
     low, high = interval_ends(ratio_of(drawn @ hits.sum(1), drawn @ known.sum(1)), level)
+    if known.any(1).sum() < 2:
+        low = high = np.nan
     landmarks = [
         Interval(float(each), *_wilson(float(each), int(count), level), level, int(count))
         for each, count in zip(shares, known.sum(0), strict=True)

@@ -1,4 +1,4 @@
-"""Errors on the 256x256 grid, as the released code of paper B measures them (design 5 and 6).
+"""Errors on the 256x256 grid, as the released code of paper B measures them (docs/conventions.md).
 
 Read from downstream_task of github.com/Malga-Vision/DiffusionXray-FewShot-LandmarkDetection; what it does, and so this:
 

@@ -1,4 +1,4 @@
-"""Protocols: how a number was measured. Evaluation takes one by name and prints it beside every table (design 6)."""
+"""Protocols: how a number was measured. A table says which one it is of (docs/conventions.md)."""
 
 from __future__ import annotations
 

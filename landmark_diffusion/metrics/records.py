@@ -10,6 +10,7 @@ from typing import Literal, cast, get_args
 
 import numpy as np
 
+from landmark_diffusion.annotations import mean_of_annotators
 from landmark_diffusion.errors import DataError
 from landmark_diffusion.files import atomic_write_text
 from landmark_diffusion.metrics.functional import MetricError
@@ -71,14 +72,6 @@ class Prediction:
 def unit_words(unit: str) -> str:
     """Say a unit as people read it: "mm", "px", "px of 256x256"."""
     return UNIT_WORDS.get(unit, unit)
-
-
-def mean_of_annotators(annotations: np.ndarray) -> np.ndarray:
-    """Average (..., A, N, 2) annotations to (..., N, 2) over those annotators who marked the point; else NaN."""
-    known = ~np.isnan(annotations).any(-1, keepdims=True)
-    count = known.sum(-3)
-    total = np.where(known, annotations, 0.0).sum(-3)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def errors(prediction: Prediction, unit: Unit | None = None, truth: np.ndarray | None = None) -> np.ndarray:

@@ -230,7 +230,7 @@ class UNet(nn.Module):
     def _head(self, features: torch.Tensor) -> torch.Tensor:
         """Run the last convolution, in float32 or better under any precision.
 
-        Neighbouring logits of a sharp map tie in bfloat16 (design.md section 6, "Numbers inside").
+        Neighbouring logits of a sharp map tie in bfloat16 (docs/conventions.md).
         """
         wide = torch.promote_types(features.dtype, torch.float32)
         wide = torch.promote_types(wide, self.conv_out.weight.dtype)

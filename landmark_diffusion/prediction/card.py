@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from landmark_diffusion.data.landmark_names import have_names
 from landmark_diffusion.data.splits import ISBI2015_SPLITS
+from landmark_diffusion.files import atomic_path
 from landmark_diffusion.metrics.records import unit_words
 from landmark_diffusion.reporting.grid import escape
 from landmark_diffusion.reporting.metrics_file import interval_lines
 from landmark_diffusion.reporting.tables import Row, Table
-from landmark_diffusion.runs.model_facts import ModelFacts
+from landmark_diffusion.runs.model_facts import ModelFacts, facts_from_json
+from landmark_diffusion.runs.model_file import check_target, model_content, write_content
 
 LIMITS = (
     "Not a medical device: for research, not for diagnosis or treatment.",
@@ -59,9 +63,25 @@ def model_card(facts: ModelFacts, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def write_model_and_card(
+    target: Path, card: Path, facts: ModelFacts, weights: Mapping[str, Any], overwrite: bool = False
+) -> None:
+    """Write a model file and its card: both, or on any fault neither; raises UserError as ``write_model_file``."""
+    check_target(target, overwrite)
+    facts, content = model_content(facts, weights)
+    text = model_card(facts_from_json(facts.to_json(), target), target.name)
+    with atomic_path(card) as draft:
+        draft.write_bytes(text.encode("utf-8"))
+        write_content(target, content)
+
+
 def _landmarks(facts: ModelFacts) -> str:
     count = f"{facts.model['num_landmarks']} landmarks"
-    return f"{count} ({escape(', '.join(facts.landmark_names))})" if facts.landmark_names else count
+    if not facts.landmark_names:
+        return count
+    if not have_names(facts.landmark_names):
+        return f"{count} that have no names (data are matched with them by position: 1 to {len(facts.landmark_names)})"
+    return f"{count} ({escape(', '.join(facts.landmark_names))})"
 
 
 def _data(facts: ModelFacts) -> list[str]:
@@ -109,16 +129,23 @@ def _spread_lines(found: Mapping[str, Any] | None) -> list[str]:
     if found is None:
         return []
     line, ranks, unit = found["overall"], found["spearman"], unit_words(found["unit"])
+    expected, actual, pooled, within = (
+        _rounded(value) for value in (line["expected"], line["actual"], ranks["pooled"], ranks["within"])
+    )
     told = [
-        f"radial error: {line['expected']:.2f} {unit} expected, {line['actual']:.2f} found; rank correlation of both "
-        f"{ranks['pooled']:.2f} over all points, {ranks['within']:.2f} within landmarks"
-        + ("" if found["level"] is not None else " (not calibrated)")
+        f"radial error: {expected} {unit} expected, {actual} found; rank correlation of both {pooled} over all points, "
+        f"{within} within landmarks" + ("" if found["level"] is not None else " (not calibrated)")
     ]
     if found["level"] is None:
         return told
-    share, low, high = (100 * line[key] for key in ("coverage", "low", "high"))
-    inside = f"{share:.1f} % of the points lie in their {100 * found['level']:g} % regions (95 % interval {low:.1f} to "
-    return [f"{inside}{high:.1f}, over images)", *told]
+    share, low, high = (_rounded(line[key], ".1f", 100) for key in ("coverage", "low", "high"))
+    inside = f"{share} % of the points lie in their {100 * found['level']:g} % regions (95 % interval {low} to "
+    return [f"{inside}{high}, over images)", *told]
+
+
+def _rounded(value: float | None, form: str = ".2f", times: float = 1) -> str:
+    """Round a number of metrics.json, where null stands for what cannot be known (of too few images, for one)."""
+    return "unknown" if value is None else format(times * value, form)
 
 
 def _calibration(facts: ModelFacts) -> list[str]:

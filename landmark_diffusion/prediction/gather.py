@@ -18,7 +18,9 @@ from landmark_diffusion.untrusted import check_harmless
 
 Options = Mapping[str, Any]
 
-_FIGURES = ("protocol", "unit", "radii", "annotator_names", "variants", "intervals", "table", "other_protocols")
+_FIGURES = (
+    "protocol", "unit", "radii", "annotator_names", "main", "variants", "intervals", "table", "other_protocols",
+)  # fmt: skip
 _NEEDED = {"protocol": str, "variants": dict, "table": list, "extra": dict}
 _TRAINING = ("dataset", "split", "recipe", "recipe_options", "target_points", "batch_size")
 _LOCAL = ("pretrained",)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landmark_diffusion.metrics.records import Unit, mean_of_annotators
+from landmark_diffusion.annotations import mean_of_annotators
+from landmark_diffusion.metrics.records import Unit
 from landmark_diffusion.reporting.figures import (
     ABSENT,
     BAD,

@@ -1,6 +1,6 @@
 """Generated radiographs against the training images: grey levels, sharpness, and whether any is a copy.
 
-A diffusion model of some hundred images can reproduce one (design.md section 6, "Evidence"), so each generated image is
+A diffusion model of some hundred images can reproduce one (docs/conventions.md), so each generated image is
 compared with its nearest training image. All images are rounded to 8 bits first, as those on disk are: rounding noise
 alone would else tell the two apart, and in whole grey levels the distances come out exact.
 """

@@ -1,6 +1,6 @@
 """Pictures of generated radiographs: each beside its nearest training image, and the curves of both sets.
 
-They show training images, and so belong in the git-ignored run folder (design.md section 6, "Evidence").
+They show training images, and so belong in the git-ignored run folder (docs/conventions.md).
 """
 
 from __future__ import annotations

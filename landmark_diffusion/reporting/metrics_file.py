@@ -31,14 +31,15 @@ def write_metrics(
     extra: Mapping[str, Any] | None = None,
     other_protocols: Sequence[Protocol | str] = (),
     spread: SpreadView | None = None,
+    main: str | None = None,
 ) -> Path:
     """Write metrics.json, whole or not at all; returns its path. A number that cannot be known is null, never NaN.
 
-    ``extra`` (command, seed, checkpoint, versions ...) is written under its own key, what :func:`other_metrics` finds
-    under ``other_protocols``, ``spread`` under its own. Raises what ``evaluate`` raises,
-    and TypeError when ``extra`` holds what JSON cannot.
+    ``main`` is the variant whose points are the prediction (by default the last). ``extra`` (command, seed, checkpoint,
+    versions ...) is written under its own key, what :func:`other_metrics` finds under ``other_protocols``, ``spread``
+    under its own. Raises what ``evaluate`` raises, and TypeError when ``extra`` holds what JSON cannot.
     """
-    content = metrics_dict(variants, landmark_names, annotator_names, radii, unit, protocol)
+    content = metrics_dict(variants, landmark_names, annotator_names, radii, unit, protocol, main)
     content["other_protocols"] = plain(other_metrics(variants, other_protocols, radii))
     content["spread"] = None if spread is None else plain(spread.to_dict())
     content["extra"] = plain(dict(extra or {}))
@@ -53,13 +54,15 @@ def metrics_dict(
     radii: Sequence[float] | None = None,
     unit: Unit | None = None,
     protocol: Protocol | str = "default",
+    main: str | None = None,
 ) -> dict[str, Any]:
-    """Gather what ``write_metrics`` writes as plain values: ``protocol``, ``unit``, ``radii``, ``variants``, ``table``,
-    ``landmarks``, ``annotator_view`` (of the last variant; null without two annotators), ``intervals``.
+    """Gather what ``write_metrics`` writes as plain values: ``protocol``, ``unit``, ``radii``, ``main``, ``variants``,
+    ``table``, ``landmarks``, ``annotator_view`` (of ``main``; null without two annotators), ``intervals``.
     """
+    main = main or list(variants)[-1]
     table = results_table(variants, annotator_names, radii, unit, protocol)
     summaries = {name: _summary(predictions, protocol, radii, unit) for name, predictions in variants.items()}
-    view = annotator_view(variants, landmark_names, annotator_names, table.unit, protocol)
+    view = annotator_view(variants, landmark_names, annotator_names, table.unit, protocol, main)
     return plain(
         {
             "protocol": table.protocol,
@@ -67,6 +70,7 @@ def metrics_dict(
             "radii": table.radii,
             "landmark_names": landmark_names,
             "annotator_names": annotator_names,
+            "main": main,
             "variants": summaries,
             "intervals": intervals(variants, table.unit, protocol),
             "table": table.to_dict()["rows"],

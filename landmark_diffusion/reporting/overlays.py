@@ -1,6 +1,6 @@
 """A radiograph with the prediction, every annotator and optionally the heatmap drawn over it.
 
-Data coordinates are the original image's pixels, centres at integers (design.md section 2), so a marker at (x, y) falls
+Data coordinates are the original image's pixels, centres at integers (docs/conventions.md), so a marker at (x, y) falls
 on the centre of pixel (x, y).
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from landmark_diffusion.metrics.records import mean_of_annotators
+from landmark_diffusion.annotations import mean_of_annotators
 from landmark_diffusion.reporting.figures import (
     ABSENT,
     ANNOTATORS,

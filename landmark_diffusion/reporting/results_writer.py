@@ -7,9 +7,11 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
@@ -90,7 +92,9 @@ class ResultsWriter(Callback):
             for variant, predictions in variants.items():
                 suffix = "" if variant == main else f"_{variant.replace('-', '_')}"
                 write_predictions_csv(draft / f"predictions{suffix}.csv", predictions, data.landmark_names)
-            if stage != "predict":
+            if stage != "predict" and not any(np.isfinite(each.truth).any() for each in variants[main]):
+                shown.append(f"No landmark of the {stage} images is marked: the points are written, nothing measured")
+            elif stage != "predict":
                 table, pictures = self._write_figures(trainer, module, variants, main, draft, stage, shown)
         for each in shown:
             console.print(each)
@@ -116,7 +120,7 @@ class ResultsWriter(Callback):
         extra = {"command": " ".join(["ldx", *sys.argv[1:]]), "seed": module.seed, "updates": module.trained_updates}
         write_metrics(
             folder / "metrics.json", variants, source.landmark_names, source.annotator_names, source.radii,
-            extra={**extra, **self.facts}, other_protocols=self.other_protocols, spread=spread,
+            extra={**extra, **self.facts}, other_protocols=self.other_protocols, spread=spread, main=main,
         )  # fmt: skip
         if spread is not None:
             shown.append(spread)
@@ -192,7 +196,7 @@ def remove_drafts(folder: Path) -> None:
 
 @torch.no_grad()
 def case_details(module: Any, examples: Any, index: int) -> CaseDetails:
-    """Run one image again for its maps and its reverse process; the noise is keyed by the image, so it is the same."""
+    """Run one image again, once, for maps and reverse process; the noise is keyed by the image, so it is the same."""
     item = examples[index]
     batch = {
         key: value.unsqueeze(0).to(module.device) if isinstance(value, torch.Tensor) else [value]
@@ -200,8 +204,7 @@ def case_details(module: Any, examples: Any, index: int) -> CaseDetails:
     }
     batch["index"] = torch.tensor(batch["index"])
     with module.trainer.precision_plugin.forward_context():
-        maps = module.predict_maps(batch)
-        trajectory = drawn_steps(module, batch) if getattr(module, "diffusion", False) else []
+        maps, trajectory = maps_and_steps(module, batch)
     return CaseDetails(
         image=examples.image(index),
         frame=examples.frames[index],
@@ -210,14 +213,20 @@ def case_details(module: Any, examples: Any, index: int) -> CaseDetails:
     )
 
 
-def drawn_steps(module: Any, batch: dict[str, Any]) -> list[Step]:
-    """Run the reverse process and keep the steps that are drawn: all 200 of a large image would fill the memory."""
-    wanted = set(choose_steps(module.sampling_steps))
-    return [
-        (step.t, step.x_t[0].float().cpu().numpy(), step.x0[0].float().cpu().numpy())
-        for number, step in enumerate(module.reverse_process(batch))
-        if number in wanted
-    ]
+def maps_and_steps(module: Any, batch: dict[str, Any]) -> tuple[dict[str, torch.Tensor], list[Step]]:
+    """Run the method once: its maps, and the steps of the reverse process that are drawn.
+
+    Only those are kept: all 200 of a large image would fill the memory.
+    """
+    if not getattr(module, "diffusion", False):
+        return module.predict_maps(batch), []
+    wanted, number, kept = set(choose_steps(module.sampling_steps)), count(), []
+
+    def watch(step: Any) -> None:
+        if next(number) in wanted:
+            kept.append((step.t, step.x_t[0].float().cpu().numpy(), step.x0[0].float().cpu().numpy()))
+
+    return module.predict_maps(batch, watch=watch), kept
 
 
 def log_to_wandb(trainer: Trainer, stage: str, table: Any, pictures: list[Path]) -> None:

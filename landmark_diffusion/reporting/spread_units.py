@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from landmark_diffusion.annotations import mean_of_annotators
 from landmark_diffusion.metrics.annotators import Spacing, stack_predictions
 from landmark_diffusion.metrics.functional import MetricError
-from landmark_diffusion.metrics.records import Prediction, Unit, check_finite, mean_of_annotators
+from landmark_diffusion.metrics.records import Prediction, Unit, check_finite
 from landmark_diffusion.metrics.spread import expected_radial_error
 
 

@@ -1,4 +1,4 @@
-"""The table of results: each variant, the people beside it, and the protocol it was measured by (design.md 6)."""
+"""The table of results: each variant, the people beside it, and the protocol of the figures (docs/conventions.md)."""
 
 from __future__ import annotations
 

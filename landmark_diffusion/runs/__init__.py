@@ -14,7 +14,27 @@ from landmark_diffusion.runs.folder import RunFolder
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
 
-__all__ = ["RunFolder", "default_callbacks"]
+__all__ = ["RunFolder", "default_callbacks", "module_callbacks"]
+
+
+def module_callbacks(
+    ema_decay: float, early_stopping_patience: int, given: Sequence[Callback] = ()
+) -> tuple[list[Callback], list[Callback]]:
+    """Return what a module's options ask of its trainer: the moving average, and the early stop; each none or one.
+
+    Whoever gave a callback of such a kind (``given``) has said how it is to be, and gets no second one.
+    """
+    from lightning.pytorch.callbacks import EarlyStopping
+    from lightning.pytorch.callbacks.weight_averaging import WeightAveraging
+
+    from landmark_diffusion.runs.ema import EMA
+
+    averages = ema_decay and not any(isinstance(each, WeightAveraging) for each in given)
+    stops = early_stopping_patience and not any(isinstance(each, EarlyStopping) for each in given)
+    return (
+        [EMA(ema_decay)] if averages else [],
+        [EarlyStopping("val/loss", patience=early_stopping_patience, check_on_train_epoch_end=False)] if stops else [],
+    )
 
 
 def default_callbacks(
@@ -29,6 +49,7 @@ def default_callbacks(
     snapshot_every: int = 0,
     keep_snapshots: int = 5,
     max_bad_steps: int = 10,
+    given: Sequence[Callback] = (),
 ) -> list[Callback]:
     """Return the callbacks of a run: NaN skipped, moving average (if ``ema_decay``), checkpoints, the graceful stop.
 
@@ -43,11 +64,9 @@ def default_callbacks(
         snapshot_every: optimiser steps between two more such checkpoints, of which the newest are kept; 0: none.
         keep_snapshots: how many of those are kept; 0: all.
         max_bad_steps: steps in a row, skipped for NaN or infinity, that end the run.
+        given: the trainer's other callbacks; a moving average or an early stop among them stands in place of ours.
     """
-    from lightning.pytorch.callbacks import EarlyStopping
-
     from landmark_diffusion.runs.checkpoint import RunCheckpoint
-    from landmark_diffusion.runs.ema import EMA
     from landmark_diffusion.runs.finite import SkipBadSteps
     from landmark_diffusion.runs.stopping import GracefulStop
 
@@ -60,7 +79,5 @@ def default_callbacks(
         snapshot_every=snapshot_every,
         keep_snapshots=keep_snapshots,
     )
-    before: list[Callback] = [*([EMA(ema_decay)] if ema_decay else []), SkipBadSteps(max_bad_steps)]
-    if early_stopping_patience:
-        before.append(EarlyStopping("val/loss", patience=early_stopping_patience, check_on_train_epoch_end=False))
-    return [*before, checkpoint, GracefulStop(checkpoint, command)]
+    average, early_stop = module_callbacks(ema_decay, early_stopping_patience, given)
+    return [*average, SkipBadSteps(max_bad_steps), *early_stop, checkpoint, GracefulStop(checkpoint, command)]

@@ -51,24 +51,34 @@ def write_model_file(
     Raises UserError for another suffix, a file that is there (unless ``overwrite``), weights that are not finite, and a
     place that cannot be written to.
     """
+    path = Path(path)
+    check_target(path, overwrite)
+    write_content(path, model_content(facts, weights)[1])
+    return path
+
+
+def model_content(facts: ModelFacts, weights: Mapping[str, torch.Tensor]) -> tuple[ModelFacts, bytes]:
+    """Give the facts as a file will hold them, and the file's bytes; raises UserError as ``write_model_file``."""
     from safetensors.torch import save
 
     from landmark_diffusion import __version__
 
-    path = Path(path)
-    check_target(path, overwrite)
     stored = {name: _to_store(name, value) for name, value in weights.items()}
     shapes = {name: list(value.shape) for name, value in stored.items()}
     digest = hashlib.sha256(_behind_header(save(stored))).hexdigest()  # the metadata do not move what is behind it
     facts = replace(facts, tensors=shapes, weights_sha256=digest, package_version=__version__)
+    return facts, save(stored, metadata={FACTS_KEY: facts.to_json()})
+
+
+def write_content(path: Path, content: bytes) -> None:
+    """Write the bytes of a model file, whole or not at all; raises UserError where that cannot be done."""
     try:
-        atomic_write_bytes(path, save(stored, metadata={FACTS_KEY: facts.to_json()}))
+        atomic_write_bytes(path, content)
     except OSError as error:
         raise UserError(
             f"{path}: the model could not be written ({error.strerror or error}); an earlier file there is as it was. "
             "Make room, or name another place"
         ) from error
-    return path
 
 
 def check_target(path: Path, overwrite: bool) -> None:

@@ -184,3 +184,11 @@ def test_classes_of_many_images_are_counted_with_the_measure_s_name_in_a_narrow_
     for name in MEASURE_NAMES:
         counts = [int(line.split()[-2]) for line in text.splitlines() if line.startswith(f"{name}: ")]
         assert sum(counts) == 4, name
+
+
+def test_the_spelling_of_names_makes_no_difference() -> None:
+    """A model made of one's own table may call them Anterior_Nasal_Spine: its measures must not be empty."""
+    points = in_image(make_face())
+    written = [name.title().replace(" ", "_") for name in LANDMARK_NAMES]
+    ours, theirs = (analyse(points, names, (0.1, 0.1)) for names in (LANDMARK_NAMES, written))
+    assert theirs == ours and all(np.isfinite(each.value) for each in theirs.findings)

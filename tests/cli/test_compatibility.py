@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from landmark_diffusion.cli.compatibility import FREE, LOSS, OPTIMISER, check_compatible, read_content
+from landmark_diffusion.data.datamodule import LandmarkDataModule
+from landmark_diffusion.data.landmark_names import ArrangedDataset
 from landmark_diffusion.errors import UserError
 from tests.cli.fakes import TinyData, TinyModel
 
@@ -65,11 +68,26 @@ def test_other_input_size_is_told_when_measuring(trained: Ldx) -> None:
         check_compatible(content, _model(content), TinyData(size=(16, 8)), resume=False)
 
 
-def test_renamed_landmarks_are_told(trained: Ldx) -> None:
-    content, data = read_content(LAST), TinyData()
-    data.landmark_names = ("point_0", "sella", "point_2", "point_3")
-    with pytest.warns(UserWarning, match=r"number 2: 'point_1' against 'sella'"):
-        check_compatible(content, _model(content), data, resume=False)
+@pytest.mark.parametrize("resume", [False, True])
+def test_other_landmarks_are_refused_by_name(trained: Ldx, resume: bool) -> None:
+    content = replace(read_content(LAST), landmark_names=tuple("ABCD"))
+    data = phantom("A", "sella", "C", "D")
+    with pytest.raises(UserError, match=r"it has 'B', the data 'sella' instead.*--data\.landmark_names"):
+        check_compatible(content, _model(content), data, resume)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_landmarks_are_put_in_the_order_of_the_checkpoint(
+    trained: Ldx, resume: bool, capfd: pytest.CaptureFixture
+) -> None:
+    """By position, landmark B's errors would be measured against the truth of C, and training would mix them."""
+    content = replace(read_content(LAST), landmark_names=tuple("ABCD"))
+    data = phantom("d", "B", "a", "C")
+    by_name = dict(zip("DBAC", data.source.samples("test")[0].mean_points.tolist(), strict=True))
+    check_compatible(content, _model(content), data, resume)
+    assert data.landmark_names == tuple("ABCD")
+    assert data.stage_dataset("test").samples[0].mean_points.tolist() == [by_name[name] for name in "ABCD"]
+    assert "were put in the order of" in capfd.readouterr().out
 
 
 def test_the_same_config_is_silent(trained: Ldx) -> None:
@@ -102,6 +120,13 @@ def test_every_classified_option_exists() -> None:
     listed = [*FREE, *LOSS, *OPTIMISER]
     assert set(listed) <= known
     assert len(set(listed)) == len(listed)
+
+
+def phantom(*names: str) -> LandmarkDataModule:
+    """A phantom of four landmarks."""
+    data = LandmarkDataModule("phantom", size=(16, 20), dataset_options={"count": (1, 1, 1), "image_size": (64, 80)})
+    data.source = ArrangedDataset(data.source, range(4), names)
+    return data
 
 
 def _model(content) -> TinyModel:

@@ -1,4 +1,4 @@
-"""LandmarkDataModule: batches as design.md section 3 lists them."""
+"""LandmarkDataModule: batches as docs/conventions.md lists them."""
 
 from __future__ import annotations
 

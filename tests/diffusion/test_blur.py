@@ -43,7 +43,7 @@ def test_mass_and_centroid_of_a_spot_inside_stay() -> None:
     assert blurred.sum().item() == pytest.approx(1, abs=1e-12)
     assert (blurred * x).sum().item() == pytest.approx(30, abs=1e-10)
     assert (blurred * y).sum().item() == pytest.approx(21, abs=1e-10)
-    # a 13-pixel kernel at sigma 14 is nearly a box, of standard deviation 3.7 (design.md section 4)
+    # a 13-pixel kernel at sigma 14 is nearly a box, of standard deviation 3.7 (docs/conventions.md)
     assert (blurred * (x - 30) ** 2).sum().sqrt().item() == pytest.approx(3.7, abs=0.05)
 
 

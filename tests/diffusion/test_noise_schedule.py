@@ -26,7 +26,7 @@ def test_the_paper_s_linear_schedule_leaves_signal_at_the_last_step() -> None:
     assert schedule.betas[0].item() == 1e-4
     assert schedule.betas[-1].item() == pytest.approx(0.02, rel=1e-15)
     assert torch.diff(schedule.betas).tolist() == pytest.approx([(0.02 - 1e-4) / 199] * 199, abs=1e-15)
-    assert schedule.alphas_bar[-1].item() == pytest.approx(0.13, abs=0.005)  # design.md section 4
+    assert schedule.alphas_bar[-1].item() == pytest.approx(0.13, abs=0.005)  # docs/conventions.md
 
 
 def test_scaled_linear_at_1000_steps_is_linear() -> None:

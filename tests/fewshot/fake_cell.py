@@ -12,7 +12,7 @@ from pathlib import Path
 
 from landmark_diffusion.fewshot.cell import Job, end_with_parent
 from landmark_diffusion.fewshot.locks import exclusive
-from landmark_diffusion.fewshot.results import RESULT, write_result
+from landmark_diffusion.fewshot.results import RESULT, measured, write_result
 from landmark_diffusion.files import atomic_write_text
 
 STEPS = 5
@@ -27,14 +27,18 @@ def note(job: Job, word: str) -> None:
 def content(job: Job, steps: int) -> dict:
     """A result whose error depends on the job and on each step taken once."""
     figure = job.cell["n"] + 0.1 * job.cell["draw"] + 0.01 * len(job.cell["start"]) + 0.001 * steps
-    found = {"unit": "mm", "images": 7, "mre": figure, "median": figure / 2, "sdr": {"2": 50.0}, "beyond_10mm": 1.0}
+    main = {"images": 7, "mre": figure, "median": figure / 2, "sdr": {"2": 50.0}, "beyond_10mm": 1.0}
+    metrics = {
+        "protocol": "default", "unit": "mm", "main": "multi-step", "extra": {"updates": steps},
+        "variants": {"single-step": {**main, "mre": 99.0}, "multi-step": main},
+    }  # fmt: skip
     return {
         "cell": {"name": job.name, **job.cell},
         "seed": job.seed,
         "train_images": job.train_images,
         "pretrain_updates": None,
         "train_minutes": 0.0,
-        "checkpoints": {name: {**found, "updates": steps} for name in job.checkpoints},
+        "checkpoints": {name: measured(metrics) for name in job.checkpoints},
     }
 
 

@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from lightning.pytorch.trainer.states import TrainerFn
 
 from landmark_diffusion.errors import DataError, UserError
 from landmark_diffusion.fewshot.cell import Job, check_options, run_job
-from landmark_diffusion.fewshot.results import RESULT, read_results
+from landmark_diffusion.fewshot.results import RESULT, measured, read_results
+from landmark_diffusion.metrics.records import Prediction
+from landmark_diffusion.reporting.results_writer import ResultsWriter
 
-SUMMARY = {"images": 7, "mre": 3.5, "std": 1.0, "median": 2.0, "sdr": {"2": 40.0, "2.5": 50.0}, "beyond_10mm": 1.5}
+MILLIMETRES = (1.0, 2.0, 3.0, 4.0, 12.5)
+"""Radial errors of the main variant, an image each: mean 4.5, median 3, 20 % below 2 mm, 40 % below 2.5, 20 % > 10."""
+
+
+GRID = {"image_size": (256, 256)}
+
+
+def write_results(folder: Path, updates: int, main: str = "multi-step", other: str = "single-step") -> None:
+    """Write what ``ldx test`` writes: the writer itself, on images of 1 mm a pixel; the other variant is 50 mm off."""
+    truth = np.zeros((1, 1, 2))
+
+    def predictions(errors: Sequence[float]) -> list[Prediction]:
+        return [Prediction(f"{i}", i, np.array([[0.0, e]]), truth, (1.0, 1.0), **GRID) for i, e in enumerate(errors)]
+
+    source = SimpleNamespace(name="made up", landmark_names=("sella",), annotator_names=(), radii=(2.0, 2.5))
+    data = SimpleNamespace(
+        source=source, landmark_names=source.landmark_names, stage_dataset=lambda _: SimpleNamespace(frames=[])
+    )
+    results = {name: predictions(MILLIMETRES if name == main else [50.0] * 5) for name in sorted((main, other))}
+    module = SimpleNamespace(main_variant=main, results=results, seed=0, trained_updates=updates)
+    verb = {"test": TrainerFn.TESTING, "validate": TrainerFn.VALIDATING}[folder.name]
+    trainer = SimpleNamespace(state=SimpleNamespace(fn=verb), is_global_zero=True, datamodule=data, loggers=[])
+    ResultsWriter(folder.parent, other_protocols=("paper_b",), pictures=0)._write(trainer, module)
 
 
 class FakeLdx:
@@ -35,15 +63,7 @@ class FakeLdx:
         if line[0] == self.fail:
             return 1
         if line[0] != "fit":
-            metrics = {
-                "protocol": "mean, <", "unit": "mm", "variants": {"heatmap": SUMMARY, "second": {}},
-                "other_protocols": {"paper_b": {"protocol": "<=", "unit": "mm", "variants": {"heatmap": SUMMARY}}},
-                "extra": {"updates": 40 if "best" in line else 60},
-            }  # fmt: skip
-            part = self.folder / line[0]
-            part.mkdir(exist_ok=True)
-            (part / "metrics.json").write_text(json.dumps(metrics))
-            (part / "predictions.csv").write_text(line[-1])
+            write_results(self.folder / line[0], updates=40 if "best" in line else 60)
         return 0
 
     @property
@@ -68,15 +88,30 @@ def test_a_cell_is_recorded_in_full_and_its_weights_are_removed(job: Job, tmp_pa
     best, last = read_results(tmp_path)
     assert (best.checkpoint, last.checkpoint, best.updates, last.updates) == ("best", "last", 40, 60)
     assert (best.start, best.target, best.n, best.draw, best.seed) == ("a", "default", 2, 1, 1)
-    assert (best.mre, best.median, best.sdr, best.beyond_10mm) == (3.5, 2.0, {2.0: 40.0, 2.5: 50.0}, 1.5)
-    assert (best.unit, best.images, best.train_images, best.pretrain_updates) == ("mm", 7, ("007", "003"), None)
-    assert best.other["paper_b"]["mre"] == 3.5 and best.other["paper_b"]["protocol"] == "<="
-    assert (Path(job.folder) / "predictions_best.csv").read_text() == "best"
-    assert (Path(job.folder) / "predictions_last.csv").read_text() == "last"
+    assert (best.mre, best.median, best.sdr, best.beyond_10mm) == (4.5, 3.0, {2.0: 20.0, 2.5: 40.0}, 20.0)
+    assert (best.unit, best.images, best.train_images, best.pretrain_updates) == ("mm", 5, ("007", "003"), None)
+    assert best.other["paper_b"]["mre"] < 10 and "<=" in best.other["paper_b"]["protocol"]
+    for name in ("best", "last"):
+        with (Path(job.folder) / f"predictions_{name}.csv").open() as file:
+            assert [float(row["error"]) for row in csv.DictReader(file)] == list(MILLIMETRES)
     assert not (Path(job.folder) / "checkpoints").exists()
     content = json.loads((Path(job.folder) / RESULT).read_text())
     assert content["commands"][0] == "ldx fit --config c.yaml --overwrite true"
     assert run_job(job, ldx) == 0 and len(ldx.calls) == 3  # finished: nothing is done again
+
+
+@pytest.mark.parametrize(("main", "other"), [("multi-step", "single-step"), ("a", "b"), ("b", "a")])
+def test_a_cell_takes_the_variant_whose_points_are_the_prediction(tmp_path: Path, main: str, other: str) -> None:
+    """Whatever the order in metrics.json; files from before it named the main variant have that one last."""
+    write_results(tmp_path / "test", 60, main, other)
+    metrics = json.loads((tmp_path / "test" / "metrics.json").read_text())
+    assert metrics["main"] == main
+    turned = {**metrics, "variants": dict(reversed(metrics["variants"].items()))}
+    old = {key: value for key, value in metrics.items() if key != "main"}
+    for content in (metrics, turned, old):
+        found = measured(content)
+        assert (found["variant"], found["mre"], found["median"]) == (main, 4.5, 3.0)
+        assert found["other_protocols"]["paper_b"]["mre"] < 10  # of the other variant: 48
 
 
 def test_a_stopped_fit_goes_on_from_its_checkpoint(job: Job) -> None:

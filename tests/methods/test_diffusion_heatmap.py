@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from landmark_diffusion import DiffusionHeatmapModule
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.heatmaps.losses import masked_mse, spatial_nll, spatial_softmax
+from landmark_diffusion.runs.keys import evaluation_seed, noise_seed
 
 N, H, W = 3, 20, 16
 TINY = {"encoder_channels": (8, 16), "decoder_channels": (16, 8), "blocks_per_level": 1, "attention_factors": ()}
@@ -118,6 +120,18 @@ def test_noise_of_an_image_depends_neither_on_its_batch_nor_on_its_neighbours() 
         alone = made.predict_maps(batch((index,)))["multi-step"]
         assert torch.allclose(alone[0], together[index], atol=1e-5)
     assert not torch.allclose(together[0], together[1], atol=1e-3)
+
+
+def test_evaluation_draws_from_a_key_of_its_own_and_never_from_a_training_batchs() -> None:
+    """With the training key, image i would be measured with the very noise that batch 0 of epoch i was trained with."""
+    made = module(sampling_steps=3)
+    for index, sample in ((0, 0), (2, 0), (1, 1)):
+        x_t = next(iter(made.reverse_process(batch((index,)), sample=sample))).x_t[0]
+        own = torch.Generator().manual_seed(evaluation_seed(made.seed, index, sample))
+        assert torch.equal(x_t, torch.randn(x_t.shape, generator=own))
+        for rank, epoch, step in itertools.product(range(3), repeat=3):
+            training = torch.Generator().manual_seed(noise_seed(made.seed, rank, epoch, step))
+            assert not torch.equal(x_t, torch.randn(x_t.shape, generator=training))
 
 
 def test_samples_differ_and_are_averaged() -> None:

@@ -135,6 +135,41 @@ def test_an_exported_model_is_a_start_by_the_weights_that_predictions_use(tmp_pa
     module = finetune(path, keep_head=True, image_range=(0.0, 1.0))
     assert load(module).updates == 7
     assert torch.equal(module.network.conv_out.weight, source.network.conv_out.weight)
+
+
+def exported(path: Path, names: tuple[str, ...]) -> Path:
+    """A model of the phantom's landmarks in the order of ``names``."""
+    options = {"num_landmarks": 12, "diffusion": False, **TINY}
+    weights = DiffusionHeatmapModule(12, diffusion=False, **TINY).state_dict()
+    return write_model_file(path, ModelFacts("DiffusionHeatmapModule", options, names, {}, updates=7), weights)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_kept_head_takes_the_landmarks_in_its_own_order(tmp_path: Path, keep: bool, capsys) -> None:
+    """By position the head would find the sella where the data has the menton."""
+    source = data()
+    names = source.landmark_names
+    truth = dict(zip(names, source.stage_dataset("train").samples[0].mean_points.tolist(), strict=True))
+    path = exported(tmp_path / "x.ldx", names[::-1])
+    finetune(path, keep_head=keep, image_range=(0.0, 1.0)).take_start(source)
+    wanted = names[::-1] if keep else names
+    assert source.landmark_names == wanted
+    assert source.stage_dataset("train").samples[0].mean_points.tolist() == [truth[name] for name in wanted]
+    assert ("by name" in capsys.readouterr().out) == keep
+
+
+@pytest.mark.parametrize("names", [(), tuple(f"landmark {i}" for i in range(12))])
+def test_a_kept_head_without_names_is_told(tmp_path: Path, names: tuple[str, ...], capsys) -> None:
+    path = exported(tmp_path / "x.ldx", names)
+    finetune(path, keep_head=True, image_range=(0.0, 1.0)).take_start(data())
+    assert "by position" in capsys.readouterr().out
+
+
+def test_a_kept_head_of_other_landmarks_is_refused(tmp_path: Path) -> None:
+    names = data().landmark_names
+    path = exported(tmp_path / "x.ldx", ("tragus", *names[1:]))
+    with pytest.raises(UserError, match=rf"x\.ldx \(model\.keep_head\): it has 'tragus', the data '{names[0]}'"):
+        finetune(path, keep_head=True, image_range=(0.0, 1.0)).take_start(data())
     with pytest.raises(UserError, match="weights: ema"):
         load(finetune(path, weights="raw", image_range=(0.0, 1.0)))
 

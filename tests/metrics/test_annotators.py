@@ -157,5 +157,5 @@ def test_isbi_doctors_on_training_and_their_constant_offset() -> None:
     assert moved[9] > 2.0  # and on Test 1 another habit: what training says about landmark 10 does not carry over
     assert test.constant_share[9] < 0.1
     shift = offset_shift(isbi(1, 150), isbi(151, 300), SPACING)
-    for landmark in (16, 10):  # design 6
+    for landmark in (16, 10):  # docs/conventions.md, "Protocols"
         assert all(abs(axis.mean) > 1.0 and axis.low * axis.high > 0 for axis in shift[landmark - 1])

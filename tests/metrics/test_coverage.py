@@ -117,3 +117,13 @@ def test_resplits_use_every_image_on_one_side_and_average_to_the_stated_level() 
     assert found.std == pytest.approx(np.std(found.overall, ddof=1))
     with pytest.raises(MetricError, match="found 200 calibration images of 200"):
         resplit_coverage(evaluate, 200, 200)
+
+
+def test_one_image_has_no_interval_over_images() -> None:
+    """Drawing one image again and again gives itself: an interval of no width would look like certainty."""
+    inside = np.array([[1.0, 0.0, 1.0], [np.nan] * 3])
+    for table in (inside, inside[:1]):
+        found = coverage_interval(table).overall
+        assert found.mean == pytest.approx(2 / 3) and found.images == 1
+        assert np.isnan([found.low, found.high]).all()
+    assert np.isfinite(coverage_interval(np.array([[1.0, 0.0], [1.0, 1.0]])).overall.low)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from landmark_diffusion.runs.keys import derive_seed, noise_seed, order_seed, sample_seed
+from landmark_diffusion.runs.keys import derive_seed, evaluation_seed, noise_seed, order_seed, sample_seed
 
 
 def test_keys_are_the_same_in_another_process() -> None:
@@ -24,7 +24,8 @@ def test_no_two_places_of_a_run_share_a_seed() -> None:
     assert len({noise_seed(*place) for place in places}) == len(places)
     # Sums or products of the parts would give (1, 2, 3) and (3, 2, 1) the same stream.
     assert sample_seed(1, 2, 3) != sample_seed(3, 2, 1)
-    assert len({sample_seed(0, 0, 1), noise_seed(0, 0, 0, 1), order_seed(0, 1), derive_seed(0, 0, 1)}) == 4
+    kinds = {sample_seed(0, 0, 1), noise_seed(0, 0, 0, 1), order_seed(0, 1), evaluation_seed(0, 0, 1)}
+    assert len(kinds | {derive_seed(0, 0, 1)}) == 5
 
 
 def test_neighbouring_keys_give_unrelated_noise() -> None:
