@@ -55,6 +55,8 @@ def check_dataset(dataset: LandmarkDataset, decode: bool = True) -> int:
     for finding in findings:
         style = "bold red" if finding.level == "error" else "yellow"
         console.print(Text.assemble((f"{finding.level}: ", style), finding.message), soft_wrap=True)
+    for note in dataset.notes():
+        console.print(Text(f"note: {note}"), soft_wrap=True)
     errors = sum(finding.level == "error" for finding in findings)
     console.print(_summary(dataset, errors, len(findings) - errors))
     return 1 if errors else 0

@@ -105,7 +105,8 @@ def test_images_are_found_beside_the_table_in_root_and_in_images(tmp_path: Path,
 
 def test_image_in_a_subfolder_and_the_csv_by_full_path(tmp_path: Path) -> None:
     _images(tmp_path / "own" / "p1", ["a.png"])
-    _images(tmp_path / "own" / "p2", ["a.png"])
+    _images(tmp_path / "own" / "p2", ["a.png", "b.png"])
+    (tmp_path / "own" / "p2" / "b.png").replace(tmp_path / "own" / "p2" / "a.png")  # another picture than p1's
     table = tmp_path / "elsewhere.csv"
     table.write_text("image,x1,y1\np1/a.png,1,2\np2/a,3,4\n")
     dataset = FolderDataset(tmp_path / "own", csv=table, fractions=(1, 0, 0))
@@ -172,7 +173,7 @@ def test_seeded_split_divides_and_repeats(tmp_path: Path) -> None:
 
 BAD_TABLES = {
     "word": (WIDE.replace("9,10", "9,ten"), 4, "landmark '1': found 'ten', expected a number"),
-    "nan": (WIDE.replace("9,10", "nan,10"), 4, "found 'nan', expected a finite number"),
+    "half nan": (WIDE.replace("9,10", "nan,10"), 4, "found only one of x and y"),
     "inf": (WIDE.replace("9,10", "9,Infinity"), 4, "found 'Infinity', expected a finite number"),
     "half a point": (WIDE.replace("9,10", "9,"), 4, "found only one of x and y"),
     "too few cells": (WIDE.replace("9,10,", "9,"), 4, "found 4 cells, expected 5"),
