@@ -52,9 +52,12 @@ def _grouped(ids: Iterable[str], paths: Mapping[str, Path], key: Callable[[Path]
 
 def _block(path: Path) -> bytes:
     """A block from the middle: the beginning is a header that very many files share."""
-    with path.open("rb", buffering=0) as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size // 2 - _BLOCK // 2))
-        return hashlib.blake2b(file.read(_BLOCK), digest_size=16).digest()
+    file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        os.lseek(file, max(0, os.fstat(file).st_size // 2 - _BLOCK // 2), os.SEEK_SET)
+        return hashlib.blake2b(os.read(file, _BLOCK), digest_size=16).digest()
+    finally:
+        os.close(file)
 
 
 def _digest(path: Path) -> bytes:

@@ -218,5 +218,5 @@ def _closest(name: str, index: FileIndex) -> str | None:
         elsewhere = next((file for file in index.by_name if loose(file) == loose(last)), None)
         if elsewhere is not None:
             return f"{elsewhere}, in another folder than the name says"
-    close = get_close_matches(last[:100], islice(index.by_name, 2000), n=1, cutoff=0.8)
-    return close[0] if close else None
+    close = get_close_matches(_without_ending(last)[:100], islice(index.by_stem, 2000), n=1, cutoff=0.8)
+    return index.by_stem[close[0]][0].name if close else None

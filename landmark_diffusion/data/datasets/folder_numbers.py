@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from landmark_diffusion.data.annotations_text import parse_number
+from landmark_diffusion.data.datasets.folder_text import Record
 from landmark_diffusion.errors import DataError
 
 MISSING = frozenset(("na", "n/a", "#n/a", "nan", "none", "null", "-", "--", "\u2013", "\u2014"))
@@ -36,18 +37,19 @@ def looks_like_number(text: str) -> bool:
     return True
 
 
-def number_parser(cells: Iterable[tuple[int, str]], path: Path) -> tuple[Parse, list[str]]:
-    """Return how the numbers of a table, given as (line, cell), are read, and a note where that is no plain number.
+def number_parser(records: Sequence[Record], places: Sequence[int], path: Path) -> tuple[Parse, list[str]]:
+    """Return how the numbers in these columns of a table are read, and a note where they are no plain ones.
 
     A decimal comma is read where no cell has a decimal point and one at least can be nothing else (``12,5``), and then
     in all cells. Raises DataError with the count where a comma can be a decimal or a thousands mark (``1,234``), or
     stands beside decimal points.
     """
-    odd = [(line, text) for line, text in cells if "," in text or "." in text]
-    commas = [(line, text) for line, text in odd if _COMMA.fullmatch(text) or _POINT_THOUSANDS.fullmatch(text)]
+    commas = [(line, cells[place]) for line, cells in records for place in places if "," in cells[place]]
+    commas = [(line, text) for line, text in commas if _COMMA.fullmatch(text) or _POINT_THOUSANDS.fullmatch(text)]
     if not commas:
         return _parse_point, []
-    points = [(line, text) for line, text in odd if _POINT.fullmatch(text) or _COMMA_THOUSANDS.fullmatch(text)]
+    all_cells = ((line, cells[place]) for line, cells in records for place in places)
+    points = [(line, text) for line, text in all_cells if _POINT.fullmatch(text) or _COMMA_THOUSANDS.fullmatch(text)]
     line, text = commas[0]
     if points:
         raise DataError(

@@ -30,11 +30,12 @@ def find_split(
     split, or of which half of the cells are such words, only looks like one: an error, as are two that disagree.
     """
     used = columns.used()
-    values = {
-        place: [cells[place].lower() for _, cells in records]
-        for place, name in enumerate(columns.header) if name and place not in used
-    }  # fmt: skip
-    several = {place: column for place, column in values.items() if len(set(column) - {""}) > 1}
+    free = [place for place, name in enumerate(columns.header) if name and place not in used]
+    several: dict[int, list[str]] = {}
+    for place in free:
+        kinds = {cells[place].lower() for _, cells in records} - {""}
+        if len(kinds) > 1 and (kinds & STAGE_NAMES.keys() or _named_like_split(columns.header[place])):
+            several[place] = [cells[place].lower() for _, cells in records]
     whole = [place for place, column in several.items() if _is_split(column)]
     names = columns.header
     if len(whole) > 1 and any(_parts(several[place]) != _parts(several[whole[0]]) for place in whole[1:]):
@@ -67,14 +68,14 @@ def _is_split(column: Sequence[str]) -> bool:
     return all(value in STAGE_NAMES for value in column) and len(set(_parts(column))) > 1
 
 
-def _looks_like_split(name: str, column: Sequence[str]) -> bool:
+def _named_like_split(name: str) -> bool:
     words = set(re.split(r"[\s_\-.]+", name.lower()))
+    return bool(words & _WORDS or _PART.fullmatch(name))
+
+
+def _looks_like_split(name: str, column: Sequence[str]) -> bool:
     filled = [value for value in column if value]
-    return bool(
-        words & _WORDS
-        or _PART.fullmatch(name)
-        or 2 * sum(value in STAGE_NAMES for value in filled) >= len(filled)
-    )
+    return _named_like_split(name) or 2 * sum(value in STAGE_NAMES for value in filled) >= len(filled)
 
 
 def torn_patients(parts: Mapping[str, Sequence[str]], patients: Mapping[str, str]) -> str | None:

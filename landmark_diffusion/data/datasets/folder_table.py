@@ -105,8 +105,7 @@ def read_table(path: Path, split_column: str, patient_column: str | None = None)
     doubt = None
     if columns.part is None and split_column == "split":
         columns.part, doubt = find_split(columns, records, path, cells.header_line)
-    numbers = columns.numbers()
-    parse, notes = number_parser(((line, row[place]) for line, row in records for place in numbers), path)
+    parse, notes = number_parser(records, columns.numbers(), path)
     filling = _Filling(columns, parse, path, faults)
     fill = filling.long if columns.long else filling.wide
     rows, names, annotators = fill(records)
@@ -126,7 +125,8 @@ def _of_full_length(
     records: list[Record], length: int, separator: str, path: Path, faults: list[DataError]
 ) -> list[Record]:
     """Rows with as many cells as the header, empty ones at the end left out; each other one is a fault."""
-    records = [(line, _cut(cells, length)) for line, cells in records]
+    if any(len(cells) > length for _, cells in records):
+        records = [(line, _cut(cells, length)) for line, cells in records]
     wrong = [(line, cells) for line, cells in records if len(cells) != length]
     if len(wrong) == len(records) > 1 and separator == "," and all(len(cells) > length for _, cells in wrong):
         counts = sorted({len(cells) for _, cells in wrong})
@@ -140,7 +140,7 @@ def _of_full_length(
     faults += [
         DataError(f"found {len(cells)} cells, expected {length} as in the header", path, line) for line, cells in wrong
     ]
-    return [(line, cells) for line, cells in records if len(cells) == length]
+    return [(line, cells) for line, cells in records if len(cells) == length] if wrong else records
 
 
 def _cut(cells: list[str], length: int) -> list[str]:
