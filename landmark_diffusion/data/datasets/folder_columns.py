@@ -355,13 +355,17 @@ def unused_columns(columns: Columns, records: Iterable[tuple[int, list[str]]]) -
     nameless = {place for place, name in enumerate(columns.header) if not name}
     filled = {place for _, cells in records for place in nameless if cells[place]} if nameless else set()
     places = sorted({*named, *filled})
-    return [columns.header[place] or f"(column {place + 1}, without a name)" for place in places]
+    return [_printable(columns.header[place]) or f"(column {place + 1}, without a name)" for place in places]
 
 
 def shown(names: Sequence[str]) -> str:
     """The first names of a header."""
-    texts = [name if name.isprintable() else repr(name) for name in names[:8]]
+    texts = [_printable(name) for name in names[:8]]
     return ", ".join(texts) + (f", ... ({len(names)} columns)" if len(names) > 8 else "")
+
+
+def _printable(name: str) -> str:
+    return name if name.isprintable() else repr(name)
 
 
 def nearest_column(name: str, columns: Iterable[str]) -> str:

@@ -22,7 +22,6 @@ _NOT_TEXT = (
 )
 _MARKUP = re.compile(r"\s*(<!doctype|<html|<\?xml|<table|<head|<meta|<style)", re.IGNORECASE)
 _SEP_LINE = re.compile(r'"?sep=(.)"?\1*', re.IGNORECASE)
-_UTF8_SEQUENCE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 SAVE_AS = "save it as CSV (in Excel: File, Save As, CSV UTF-8) and name that file"
 
 
@@ -81,13 +80,14 @@ def _decoded(data: bytes, path: Path) -> tuple[str, list[str]]:
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        if encoding != "utf-8-sig":
+        if encoding != "utf-8":
             raise DataError(f"the file is damaged UTF-16 text (byte {error.start}); save it anew", path) from None
         text = _windows_1252(data, error.start, path)
         notes = ["the file is not UTF-8; it was read as Windows-1252 (Western European)"]
+    text = text.removeprefix("\ufeff")
     if _MARKUP.match(text):
         raise DataError(f"the file is a web page or XML and no CSV; {SAVE_AS}", path)
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n"), notes
+    return text.replace("\r\n", "\n").replace("\r", "\n"), notes
 
 
 def _encoding(data: bytes) -> str:
@@ -99,12 +99,12 @@ def _encoding(data: bytes) -> str:
             return "utf-16-le"
         if data[1] and not data[0] and not data[2]:
             return "utf-16-be"
-    return "utf-8-sig"
+    return "utf-8"
 
 
 def _windows_1252(data: bytes, place: int, path: Path) -> str:
     """Decode what is not UTF-8; a file with letters in UTF-8 as well is damaged rather than of another encoding."""
-    if not _UTF8_SEQUENCE.search(data):
+    if data.decode("utf-8", errors="ignore").isascii():
         try:
             return data.decode("cp1252")
         except UnicodeDecodeError:
