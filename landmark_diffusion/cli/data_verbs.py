@@ -37,6 +37,7 @@ def run_data_check(argv: list[str]) -> int:
     parser.add_argument("--split", "--data.split", help="split by name, as in data.split")
     parser.add_argument("--csv", help="folder dataset: the table")
     parser.add_argument("--split-column", help="folder dataset: name of the column with train, val, test")
+    parser.add_argument("--patient-column", help="folder dataset: name of the column with the patient")
     parser.add_argument("--no-decode", action="store_true", help="do not decode the images, only read their headers")
     arguments = _parse(parser, argv)
     return check_dataset(_build(arguments), decode=not arguments.no_decode)
@@ -104,6 +105,8 @@ def _build(arguments: argparse.Namespace) -> LandmarkDataset:
     options |= {key: value for key, value in given.items() if value is not None}
     if arguments.split_column is not None:
         options["split_column"] = arguments.split_column
+    if arguments.patient_column is not None:
+        options["patient_column"] = arguments.patient_column
     if section.get("labels") is False:
         options["labels"] = False
     return build_dataset(name, arguments.root or section.get("root"), **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -306,6 +307,42 @@ def test_chest15_works_as_it_is() -> None:
     assert {finding.level for finding in findings} == {"warning"} and len(findings) <= 3
     (outlier,) = [finding.message for finding in findings if "viral-pneumonia-595" in finding.message]
     assert "landmarks.csv:59: " in outlier and "landmark 14 (94 px" in outlier
+
+
+def test_chest15_is_divided_as_its_authors_did_without_an_option() -> None:
+    """Its column is ``author_split``: a random division into 102, 22 and 22 took its place without a word."""
+    if not CHEST15.is_dir():
+        pytest.skip(f"the chest radiographs are not here ({CHEST15})")
+    dataset = FolderDataset(CHEST15)
+    assert [len(dataset.samples(stage)) for stage in ("train", "val", "test")] == [100, 23, 23]
+    assert dataset.notes() == [
+        f"{CHEST15 / 'landmarks.csv'}: split by the column 'author_split': train 100, val 23, test 23"
+    ]
+
+
+def test_what_only_looks_like_a_split_is_refused_unless_another_is_asked_for(root: Path) -> None:
+    (root / "points.csv").write_text(_with_parts(PARTS | {"c.jpg": "hold-out"}, "set"))
+    with pytest.raises(DataError, match=r"csv:1: the column 'set' looks like a split, .* by --data\.split seeded"):
+        FolderDataset(root)
+    dataset = FolderDataset(root, split="seeded")
+    assert [note.partition("csv: ")[2] for note in dataset.notes()] == [
+        "not used: the column set",
+        "split at random (no split column; 0.7/0.15/0.15, seed 0): train 2, val 1, test 1",
+    ]
+
+
+def test_a_split_column_that_the_option_passes_over_is_told(root: Path) -> None:
+    (root / "points.csv").write_text(_with_parts(PARTS))
+    (note,) = FolderDataset(root, split="seeded", seed=3).notes()
+    said = "split at random (and not by the column 'split'; 0.7/0.15/0.15, seed 3): train 2, val 1, test 1"
+    assert note.endswith(said)
+
+
+def test_a_workbook_that_is_newer_than_the_table_is_told(root: Path) -> None:
+    (root / "points.csv").write_text(WIDE)
+    os.utime(root / "points.csv", (1, 1))
+    (root / "points.xlsx").write_bytes(b"PK")
+    assert "not used: points.xlsx, which is newer than this table" in FolderDataset(root).notes()[0]
 
 
 ODD_TABLES = {

@@ -238,6 +238,7 @@ class FolderDataset(LandmarkDataset):
         elif not self.by_column:
             shares = "/".join(f"{share:g}" for share in self.fractions)
             why = f"and not by the column {self.table.split_column!r}" if self.table.split_column else "no split column"
+            why = why if self.bare is None else "no table is read"
             how = f"at random ({why}; {shares}, seed {self.seed})"
         else:
             how = f"by the column {self.table.split_column!r}"
