@@ -15,7 +15,7 @@ from landmark_diffusion.calibration.folds import make_folds
 from landmark_diffusion.data.datasets.folder import FolderDataset
 from landmark_diffusion.data.duplicates import SeenPixels, same_files
 from landmark_diffusion.data.splits import few_shot_order, seeded_split
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.errors import DataError, UserError
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +90,18 @@ def test_an_automatic_split_keeps_patients_together_and_says_so(tmp_path: Path) 
         f"{len(parts['train'])}, val {len(parts['val'])}, test {len(parts['test'])}, 10 patients kept together "
         "(column 'patient')"
     )
+
+
+def test_a_group_that_is_no_patient_is_refused_or_warned_of(tmp_path: Path) -> None:
+    """``group`` can be the arm of a study: its two values would make train and test, and no val."""
+    arms = {f"{number:02d}.png": "case" if number % 2 else "control" for number in range(12)}
+    with pytest.raises(DataError, match=r"csv:1: the column 'group' has 2 values for 12 images; .* 3 parts cannot be"):
+        folder(tmp_path / "arms", "group", arms).samples("train")
+    sites = {f"{number:02d}.png": "abc"[number % 3] for number in range(30)}
+    dataset = folder(tmp_path / "sites", "group", sites)
+    said = r"the split is uneven \(train 10, val 10, test 10\), since all images with one value of the column 'group'"
+    with pytest.warns(UserWarning, match=said):
+        dataset.samples("train")
 
 
 def test_a_split_that_tears_a_patient_apart_is_warned_of(tmp_path: Path) -> None:

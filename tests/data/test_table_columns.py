@@ -108,9 +108,11 @@ def test_two_spacings_are_refused(tmp_path: Path, names: str) -> None:
 
 
 def test_unused_columns_are_named_in_one_line(tmp_path: Path) -> None:
-    columns = "age,x-ray date,nasion_z,Unnamed: 0,,"
-    found = table(tmp_path, columns, "3,2019,0,0,,", "4,2020,0,1,,", "5,2021,0,2,7,")
-    assert found.notes == ["not used: the columns age, x-ray date, nasion_z, Unnamed: 0, (column 10, without a name)"]
+    columns = "age,x-ray date,nasion_z,x_min,y_min,Unnamed: 0,,"
+    found = table(tmp_path, columns, "3,2019,0,1,1,0,,", "4,2020,0,1,1,1,,", "5,2021,0,1,1,2,7,")
+    assert found.landmark_names == ("nasion", "sella") and found.notes == [
+        "not used: the columns age, x-ray date, nasion_z, x_min, y_min, Unnamed: 0, (column 12, without a name)"
+    ]
 
 
 def test_the_words_of_the_long_form(tmp_path: Path) -> None:

@@ -247,6 +247,8 @@ def _axis(name: str) -> tuple[str, str, bool] | None:
     ):  # fmt: skip
         if match := re.fullmatch(pattern, name):
             landmark = match["n"].strip(" _-.:/")
+            if landmark.lower() in ("min", "max") and match["a"] == name[0]:
+                return None
             return (landmark, match["a"].lower(), False) if landmark else None
     return None
 

@@ -15,7 +15,7 @@ from landmark_diffusion.data.checks import check_samples, root_folder
 from landmark_diffusion.data.datasets.base import NO_ANNOTATION, Finding, LandmarkDataset, Stage
 from landmark_diffusion.data.datasets.folder_columns import nearest_column
 from landmark_diffusion.data.datasets.folder_images import FileIndex, bare_images, find_images, images_of, loose
-from landmark_diffusion.data.datasets.folder_splits import STAGE_NAMES, torn_patients
+from landmark_diffusion.data.datasets.folder_splits import STAGE_NAMES, too_few_patients, torn_patients, uneven_parts
 from landmark_diffusion.data.datasets.folder_table import Row, Table, read_table
 from landmark_diffusion.data.datasets.folder_text import SAVE_AS
 from landmark_diffusion.data.duplicates import SeenPixels, same_files
@@ -199,7 +199,10 @@ class FolderDataset(LandmarkDataset):
 
     def _column_faults(self) -> list[DataError]:
         if not self.by_column:
-            return []
+            patients, images = self.patients(), self.table.rows
+            count = len(set(patients.values())) + len(images) - len(patients)  # one without is a patient of its own
+            few = too_few_patients(count, len(images), self.fractions, self.table.patient_column) if patients else None
+            return [] if few is None else [DataError(few, self.table.path, 1)]
         return [
             DataError(
                 f"{self.table.split_column}: found {row.part!r} for {row.image!r}, expected train, val (valid, "
@@ -222,6 +225,9 @@ class FolderDataset(LandmarkDataset):
             return []
         parts = self._parts()
         torn = torn_patients(parts, self.patients())
+        if self.patients() and not self.by_column:
+            shares = dict(zip(("train", "val", "test"), self.fractions, strict=True))
+            torn = uneven_parts({part: parts[part] for part in shares}, shares, self.table.patient_column)
         part_of = {image: part for part, images in parts.items() for image in images}
         return [*([torn] if torn else []), *_same_image_doubts(same, part_of, self.table)]
 

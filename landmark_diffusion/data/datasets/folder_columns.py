@@ -268,6 +268,8 @@ def _named(name: str) -> tuple[str, str] | None:
         landmark, axis = (match[1], match[2]) if match[1] else (match[3], match[4])
     elif match := _PREFIX.fullmatch(name):
         landmark, axis = (match[2], match[1]) if match[2] else (match[4], match[3])
+        if landmark.lower() in ("min", "max"):  # the corners of a box
+            return None
     elif match := _CAPITAL.fullmatch(name):
         landmark, axis = match[1], match[2]
     else:
