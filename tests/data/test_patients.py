@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -26,6 +26,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 IDS = [f"{number:02d}" for number in range(40)]
 
 
+@settings(deadline=None)
 @given(sizes=st.lists(st.integers(1, 6), min_size=3, max_size=30), seed=st.integers(0, 5))
 def test_no_patient_is_in_two_parts_and_parts_are_near_their_shares(sizes: list[int], seed: int) -> None:
     patients = {f"{who:02d}_{number}": f"P{who}" for who, size in enumerate(sizes) for number in range(size)}
