@@ -54,7 +54,7 @@ def test_a_table_is_read_whatever_wrote_it(tmp_path: Path, content: str | bytes,
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"PK\x03\x04\x14\x00\x06\x00", "the file is an Excel workbook"),
+        (b"PK\x03\x04\x14\x00\x06\x00", "the file is no whole Excel workbook"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", r"the file is an Excel workbook \(\.xls\)"),
         ("<html><body><table>", "the file is a web page or XML and no CSV"),
         ("\n <!DOCTYPE html>", "the file is a web page or XML and no CSV"),
@@ -128,8 +128,8 @@ def test_which_file_of_a_folder_is_the_table(tmp_path: Path) -> None:
     (tmp_path / "points.txt").write_text(TEXT)
     with pytest.raises(DataError, match=r"if it is points\.txt, name it by the option csv"):
         FolderDataset(tmp_path)
-    (tmp_path / "points.xlsx").write_bytes(b"PK\x03\x04")
-    with pytest.raises(DataError, match=r"no CSV file in this folder, but the workbook points\.xlsx; save it as CSV"):
+    (tmp_path / "points.xls").write_bytes(b"\xd0\xcf\x11\xe0")
+    with pytest.raises(DataError, match=r"no CSV file in this folder, but the workbook points\.xls; save it as CSV"):
         FolderDataset(tmp_path)
     (tmp_path / "POINTS.CSV").write_text(TEXT)
     assert FolderDataset(tmp_path).table.path.name == "POINTS.CSV"

@@ -365,9 +365,11 @@ def _find_csv(root: Path, csv: str | Path | None) -> Path:
     if found:
         count = len(found)
         raise DataError(f"{count} CSV files in this folder ({names}); name the one to read by the option csv", root)
-    book = next((path.name for path in files if path.suffix.lower() in _WORKBOOKS), None)
-    if book is not None:
-        raise DataError(f"no CSV file in this folder, but the workbook {book}; {SAVE_AS}", root)
+    books = [path for path in files if path.suffix.lower() in _WORKBOOKS]
+    if len(books) == 1 and books[0].suffix.lower() in (".xlsx", ".xlsm"):
+        return books[0]
+    if books:
+        raise DataError(f"no CSV file in this folder, but the workbook {books[0].name}; {SAVE_AS}", root)
     text = next((path.name for path in files if path.suffix.lower() in (".txt", ".dat")), None)
     hint = f"; if it is {text}, name it by the option csv" if text else ", or its name as csv"
     raise DataError(f"no CSV file in this folder; expected the one with the landmarks{hint}", root)
@@ -375,8 +377,8 @@ def _find_csv(root: Path, csv: str | Path | None) -> Path:
 
 def _newer_workbook(csv: Path) -> list[str]:
     """Say that a workbook of the table's name was changed after it: what was changed there may be missing here."""
-    books = [path for path in (csv.with_suffix(suffix) for suffix in _WORKBOOKS) if path.is_file()]
-    newer = [path.name for path in books if path.stat().st_mtime > csv.stat().st_mtime]
+    books = [csv.with_suffix(suffix) for suffix in _WORKBOOKS if csv.suffix.lower() not in _WORKBOOKS]
+    newer = [path.name for path in books if path.is_file() and path.stat().st_mtime > csv.stat().st_mtime]
     return [f"not used: {name}, which is newer than this table; export it again if it was edited" for name in newer]
 
 

@@ -163,7 +163,7 @@ class _Filling:
         """What was read as a missing value."""
         if not self.missing:
             return []
-        words = ", ".join(f"{word!r} in {count} cells" for word, count in self.missing.items())
+        words = ", ".join(f"{word!r} in {count} cell{'s' * (count > 1)}" for word, count in self.missing.items())
         return [f"read as missing: {words}"]
 
     def wide(self, records: list[Record]) -> _Filled:

@@ -8,14 +8,15 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from landmark_diffusion.data.datasets.folder_workbook import read_workbook
 from landmark_diffusion.errors import DataError
 
 Record = tuple[int, list[str]]
 """Line and cells."""
 
+_ZIP = b"PK\x03\x04"
 SEPARATORS = ",;\t|"
 _NOT_TEXT = (
-    (b"PK\x03\x04", "an Excel workbook (.xlsx) or another archive"),
     (b"\xd0\xcf\x11\xe0", "an Excel workbook (.xls) or another Office file"),
     (b"%PDF", "a PDF"),
     (b"\x1f\x8b", "a compressed file (gzip)"),
@@ -40,10 +41,15 @@ def read_cells(path: Path) -> Cells:
     """Split a file into its header and the rows that are not empty; cells without blanks at their ends.
 
     UTF-8 and UTF-16 with or without byte order mark, and Windows-1252 where the file is no UTF-8 at all. Separated by
-    commas, semicolons, tabs or ``|``, whichever the header has most of, or by what a first line ``sep=;`` names.
+    commas, semicolons, tabs or ``|``, whichever the header has most of, or by what a first line ``sep=;`` names. Also
+    an Excel workbook (.xlsx) with one filled sheet.
     Raises DataError for a file that is no such text, is empty, or has a quote that is never closed.
     """
-    text, notes = _decoded(_bytes(path), path)
+    data = _bytes(path)
+    if data.startswith(_ZIP):
+        (header_line, header), *records = read_workbook(path)
+        return Cells(header, records, header_line, "")
+    text, notes = _decoded(data, path)
     lines = text.split("\n")
     at = next((number for number, line in enumerate(lines) if line.strip()), None)
     if at is None:
