@@ -10,13 +10,13 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landmark_diffusion.data.splits import few_shot_order
+from landmark_diffusion.data.splits import by_patient, few_shot_order
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.files import atomic_write_text
 from landmark_diffusion.runs.folder import RunFolder
@@ -96,17 +96,26 @@ class Fold:
         return content if isinstance(content, dict) else {}
 
 
-def make_folds(images: Sequence[str], count: int, folder: Path, seed: int = 0) -> list[Fold]:
+def make_folds(
+    images: Sequence[str], count: int, folder: Path, seed: int = 0, patients: Mapping[str, str] | None = None
+) -> list[Fold]:
     """Divide images at random, keyed by ``seed``, into ``count`` parts, each held out by one fold.
 
-    Raises UserError unless there are at least two folds and as many images.
+    ``patients`` gives the patient of an image; a patient's images are held out together. Raises UserError unless there
+    are at least two folds, and as many images and patients.
     """
     if not 2 <= count <= len(images):
         raise UserError(f"--folds: found {count}, expected 2 to {len(images)}, the number of training images")
     order = few_shot_order(images, 0, seed)
+    groups = by_patient(order, patients or {})
+    if count > len(groups):
+        raise UserError(f"--folds: found {count}, expected 2 to {len(groups)}, the number of patients")
+    parts: list[list[str]] = [[] for _ in range(count)]
+    for group in groups:
+        min(parts, key=len).extend(group)  # images alone are dealt in turn
     folds = []
     for number in range(count):
-        held_out = set(order[number::count])
+        held_out = set(parts[number])
         kept = tuple(image for image in images if image not in held_out)
         name = f"{number + 1}_of_{count}"
         folds.append(Fold(name, folder / name, kept, tuple(sorted(held_out))))

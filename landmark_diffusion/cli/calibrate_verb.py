@@ -179,8 +179,9 @@ def _out_of_fold(
     from landmark_diffusion.cli.progress import progress
 
     folder = Path(options.folds_folder or Path(default_run_folder(options.config, "")) / "folds")
-    ids = [sample.image_id for sample in labelled_images(section, "train").samples]
-    folds = make_folds(ids, options.folds, folder, options.seed_everything or 0)
+    images = labelled_images(section, "train")
+    ids = [sample.image_id for sample in images.samples]
+    folds = make_folds(ids, options.folds, folder, options.seed_everything or 0, images.source.patients())
     given = [argument for config in options.config for argument in ("--config", config)]
     given += [f"--data.root={options.root}"] if options.root is not None else []
     given += [f"--seed_everything={options.seed_everything}"] if options.seed_everything is not None else []

@@ -37,6 +37,7 @@ def run_data_check(argv: list[str]) -> int:
     parser.add_argument("--split", "--data.split", help="split by name, as in data.split")
     parser.add_argument("--csv", help="folder dataset: the table")
     parser.add_argument("--split-column", help="folder dataset: name of the column with train, val, test")
+    parser.add_argument("--patient-column", help="folder dataset: name of the column with the patient")
     parser.add_argument("--no-decode", action="store_true", help="do not decode the images, only read their headers")
     arguments = _parse(parser, argv)
     return check_dataset(_build(arguments), decode=not arguments.no_decode)
@@ -55,6 +56,8 @@ def check_dataset(dataset: LandmarkDataset, decode: bool = True) -> int:
     for finding in findings:
         style = "bold red" if finding.level == "error" else "yellow"
         console.print(Text.assemble((f"{finding.level}: ", style), finding.message), soft_wrap=True)
+    for note in dataset.notes():
+        console.print(Text(f"note: {note}"), soft_wrap=True)
     errors = sum(finding.level == "error" for finding in findings)
     console.print(_summary(dataset, errors, len(findings) - errors))
     return 1 if errors else 0
@@ -102,6 +105,8 @@ def _build(arguments: argparse.Namespace) -> LandmarkDataset:
     options |= {key: value for key, value in given.items() if value is not None}
     if arguments.split_column is not None:
         options["split_column"] = arguments.split_column
+    if arguments.patient_column is not None:
+        options["patient_column"] = arguments.patient_column
     if section.get("labels") is False:
         options["labels"] = False
     return build_dataset(name, arguments.root or section.get("root"), **options)

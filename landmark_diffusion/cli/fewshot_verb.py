@@ -113,6 +113,8 @@ def _propose(plan: Plan) -> Manifest:
         parts: dict[str, list[str]] = {stage: [each.image_id for each in dataset.samples(stage)] for stage in stages}
     for doubt in doubts:
         print(f"warning: {doubt.message}", file=sys.stderr, flush=True)
+    for note in dataset.notes():
+        print(note, flush=True)
     checkpoints = list(plan.checkpoints)
     if not parts["val"] and "best" in checkpoints:
         checkpoints.remove("best")
@@ -122,7 +124,8 @@ def _propose(plan: Plan) -> Manifest:
             f"the {plan.stage if checkpoints else 'val'} part of {dataset.name} is empty in this split; choose another "
             "data.split, or change fewshot.stage or fewshot.checkpoints"
         )
-    return propose(plan, parts["train"], {stage: len(ids) for stage, ids in parts.items()}, checkpoints)
+    counts = {stage: len(ids) for stage, ids in parts.items()}
+    return propose(plan, parts["train"], counts, checkpoints, dataset.patients())
 
 
 def _only_summary(plan: Plan) -> int:

@@ -113,6 +113,7 @@ class LandmarkDataModule(LightningDataModule):
         self._seed = seed
         self._datasets: dict[str, LandmarkTorchDataset] = {}
         self._begun = _Place()
+        self._told = False
 
     @property
     def num_landmarks(self) -> int:
@@ -175,6 +176,10 @@ class LandmarkDataModule(LightningDataModule):
                     f"data: the {name} part of {self.source.name} is empty in this split; choose another data.split "
                     "or check data.root"
                 )
+        if not self._told:
+            self._told = True
+            for note in self.source.notes():
+                say(note)
         datasets = [self.stage_dataset(name) for name in wanted[stage]]
         frames = [frame for dataset in datasets for frame in dataset.frames]
         self.cache.check_room(self.source, chain.from_iterable(dataset.samples for dataset in datasets), frames)

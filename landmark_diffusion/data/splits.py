@@ -34,37 +34,72 @@ def split_by_name(names: Sequence[str], counts: tuple[int, int, int]) -> dict[st
 
 
 def seeded_split(
-    ids: Sequence[str], fractions: Sequence[float] = (0.7, 0.15, 0.15), seed: int = 0
+    ids: Sequence[str],
+    fractions: Sequence[float] = (0.7, 0.15, 0.15),
+    seed: int = 0,
+    patients: Mapping[str, str] | None = None,
 ) -> dict[str, list[str]]:
     """Divide ids into train, val and test at random: the same ids, fractions and seed give the same parts.
 
     ``fractions`` of train, val and test add up to 1; val and test are rounded, but not to 0 while their fraction is
-    above 0 and an image is left. Raises UserError on fractions that are no division.
+    above 0 and an image is left. All images of a patient go to one part, so that parts come out a little larger or
+    smaller than asked for; ``patients`` gives the patient of an image, one that it lacks is a patient of its own.
+    Raises UserError on fractions that are no division.
     """
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
         raise UserError(f"fractions: found {tuple(fractions)}, expected train, val, test of at least 0 with sum 1")
     if fractions[0] == 0 or len(ids) == 0:
         raise UserError("fractions: the train part would be empty, expected a fraction above 0 and at least one image")
     order = [str(image) for image in np.random.default_rng(seed).permutation(sorted(ids))]
-    room = len(order) - 1
-    n_test = min(_share(len(order), fractions[2]), room)
-    n_val = min(_share(len(order), fractions[1]), room - n_test)
-    parts = {"test": order[:n_test], "val": order[n_test : n_test + n_val], "train": order[n_test + n_val :]}
+    groups = by_patient(order, patients or {})
+    keep = 2 if patients and fractions[1] > 0 and len(groups) > 2 else 1  # a patient each for val and train
+    parts = {}
+    for stage, fraction, rest in (("test", fractions[2], keep), ("val", fractions[1], 1)):
+        parts[stage], groups = _take(groups, _share(len(order), fraction), rest)
+    parts["train"] = [image for group in groups for image in group]
     return {stage: sorted(part) for stage, part in parts.items()}
+
+
+def by_patient(order: Sequence[str], patients: Mapping[str, str]) -> list[list[str]]:
+    """Gather each patient's images, in the order in which they and the patients come up in ``order``."""
+    groups: dict[tuple[bool, str], list[str]] = {}
+    for image in order:
+        groups.setdefault((image in patients, patients.get(image, image)), []).append(image)
+    return list(groups.values())
+
+
+def _take(groups: list[list[str]], wanted: int, keep: int) -> tuple[list[str], list[list[str]]]:
+    """Take whole groups, in order, as near to ``wanted`` images as they come, one at least; ``keep`` are left over."""
+    taken: list[str] = []
+    left: list[list[str]] = []
+    for place, group in enumerate(groups):
+        nearer = abs(len(taken) + len(group) - wanted) < abs(len(taken) - wanted)
+        if nearer and len(left) + len(groups) - place - 1 >= keep:
+            taken += group
+        else:
+            left.append(group)
+    if wanted > 0 and not taken and len(left) > keep:
+        taken = min(left, key=len)
+        left.remove(taken)
+    return taken, left
 
 
 def _share(count: int, fraction: float) -> int:
     return max(1, round(count * fraction)) if fraction > 0 else 0
 
 
-def few_shot_order(ids: Sequence[str], draw: int, seed: int = 0) -> list[str]:
+def few_shot_order(
+    ids: Sequence[str], draw: int, seed: int = 0, patients: Mapping[str, str] | None = None
+) -> list[str]:
     """Order images at random, keyed by (seed, draw): the first n are the draw's n labelled images.
 
     So the images of a smaller n are among those of a larger one. The ids are sorted first: the order in which a folder
-    lists them does not matter. Raises UserError without ids.
+    lists them does not matter. A patient's images (``patients`` gives the patient of an image) follow each other, so
+    that of the first n images the last patient alone can be there in part. Raises UserError without ids.
     """
     if not ids:
         raise UserError("few-shot draws: found no training image to draw from")
     order = np.random.default_rng(np.random.SeedSequence([seed, draw])).permutation(len(ids))
     known = sorted(ids)
-    return [str(known[place]) for place in order]
+    drawn = [str(known[place]) for place in order]
+    return [image for group in by_patient(drawn, patients or {}) for image in group]

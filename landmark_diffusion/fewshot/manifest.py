@@ -21,10 +21,17 @@ _FIXED = ("dataset", "images", "seed", "stage", "checkpoints", "options")
 """What may not change once a cell may have been run; axes (starts, targets, n, draws) may grow."""
 
 
-def propose(plan: Plan, pool: Sequence[str], counts: Mapping[str, int], checkpoints: Sequence[str]) -> Manifest:
+def propose(
+    plan: Plan,
+    pool: Sequence[str],
+    counts: Mapping[str, int],
+    checkpoints: Sequence[str],
+    patients: Mapping[str, str] | None = None,
+) -> Manifest:
     """Build the manifest of a plan whose training part holds the images ``pool``.
 
-    ``counts`` are the images of each part. Raises UserError when there are fewer training images than the largest n,
+    ``counts`` are the images of each part; ``patients`` gives the patient of an image, whose images are drawn one after
+    the other. Raises UserError when there are fewer training images than the largest n,
     or a pre-training checkpoint is absent.
     """
     from landmark_diffusion.data.splits import few_shot_order
@@ -44,7 +51,7 @@ def propose(plan: Plan, pool: Sequence[str], counts: Mapping[str, int], checkpoi
         "starts": {name: _start(name, {PRETRAINED: base.get(PRETRAINED), **own}) for name, own in plan.starts.items()},
         "targets": {name: {"options": dict(sorted(own.items()))} for name, own in plan.targets.items()},
         "n": list(plan.n),
-        "draws": [list(few_shot_order(pool, draw, plan.seed)[:most]) for draw in range(plan.draws)],
+        "draws": [list(few_shot_order(pool, draw, plan.seed, patients)[:most]) for draw in range(plan.draws)],
     }
 
 

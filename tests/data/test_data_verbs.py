@@ -45,6 +45,19 @@ def test_all_faults_at_once_each_on_one_line(root: Path, capsys: pytest.CaptureF
     assert f"{root}/b.png: " not in capsys.readouterr().out
 
 
+def test_how_the_table_was_read_and_divided_is_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = root / "points.csv"
+    table.write_bytes("image;x1;y1;set;Größe\na;1,5;2;train;3\nb;3;4;val;3\nc;5;6;test;3\n".encode("cp1252"))
+    assert run_data_check(["--dataset", "folder", "--root", str(root)]) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert notes == [
+        f"note: {table}: the file is not UTF-8; it was read as Windows-1252 (Western European)",
+        f"note: {table}: decimal comma in 1 cell, such as 1,5 in line 2",
+        f"note: {table}: not used: the column Größe",
+        f"note: {table}: split by the column 'set': train 1, val 1, test 1",
+    ]
+
+
 def test_config_tells_the_dataset_and_options_come_over_it(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.yaml").write_text(
         f"data:\n  dataset: folder\n  root: {root}\n  dataset_options:\n    split_column: part\n"

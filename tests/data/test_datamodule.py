@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from landmark_diffusion import LandmarkDataModule
 from landmark_diffusion.data.geometry import frames_to_original
@@ -35,6 +38,22 @@ def test_batch_has_the_promised_shapes_and_types() -> None:
     assert batch["frame"].shape == (2, 2, 2) and batch["frame"].dtype == torch.float64
     assert batch["spacing"].shape == (2, 2)
     assert len(batch["image_id"]) == 2
+
+
+def test_where_the_split_comes_from_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LDX_CACHE", str(tmp_path / "cache"))
+    for grey, name in enumerate("abc"):
+        Image.fromarray(np.full((8, 10), grey, np.uint8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "points.csv").write_text("image,x1,y1,age,set\na,1,2,3,train\nb,1,2,3,val\nc,1,2,3,test\n")
+    data = module(dataset="folder", root=str(tmp_path), dataset_options={})
+    data.setup("fit")
+    data.setup("test")
+    assert capsys.readouterr().out.splitlines() == [
+        f"{tmp_path / 'points.csv'}: not used: the column age",
+        f"{tmp_path / 'points.csv'}: split by the column 'set': train 1, val 1, test 1",
+    ]
 
 
 @pytest.mark.parametrize("resize", ["stretch", "pad"])

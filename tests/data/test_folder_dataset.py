@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +106,8 @@ def test_images_are_found_beside_the_table_in_root_and_in_images(tmp_path: Path,
 
 def test_image_in_a_subfolder_and_the_csv_by_full_path(tmp_path: Path) -> None:
     _images(tmp_path / "own" / "p1", ["a.png"])
-    _images(tmp_path / "own" / "p2", ["a.png"])
+    _images(tmp_path / "own" / "p2", ["a.png", "b.png"])
+    (tmp_path / "own" / "p2" / "b.png").replace(tmp_path / "own" / "p2" / "a.png")  # another picture than p1's
     table = tmp_path / "elsewhere.csv"
     table.write_text("image,x1,y1\np1/a.png,1,2\np2/a,3,4\n")
     dataset = FolderDataset(tmp_path / "own", csv=table, fractions=(1, 0, 0))
@@ -172,7 +174,7 @@ def test_seeded_split_divides_and_repeats(tmp_path: Path) -> None:
 
 BAD_TABLES = {
     "word": (WIDE.replace("9,10", "9,ten"), 4, "landmark '1': found 'ten', expected a number"),
-    "nan": (WIDE.replace("9,10", "nan,10"), 4, "found 'nan', expected a finite number"),
+    "half nan": (WIDE.replace("9,10", "nan,10"), 4, "found only one of x and y"),
     "inf": (WIDE.replace("9,10", "9,Infinity"), 4, "found 'Infinity', expected a finite number"),
     "half a point": (WIDE.replace("9,10", "9,"), 4, "found only one of x and y"),
     "too few cells": (WIDE.replace("9,10,", "9,"), 4, "found 4 cells, expected 5"),
@@ -305,6 +307,42 @@ def test_chest15_works_as_it_is() -> None:
     assert {finding.level for finding in findings} == {"warning"} and len(findings) <= 3
     (outlier,) = [finding.message for finding in findings if "viral-pneumonia-595" in finding.message]
     assert "landmarks.csv:59: " in outlier and "landmark 14 (94 px" in outlier
+
+
+def test_chest15_is_divided_as_its_authors_did_without_an_option() -> None:
+    """Its column is ``author_split``: a random division into 102, 22 and 22 took its place without a word."""
+    if not CHEST15.is_dir():
+        pytest.skip(f"the chest radiographs are not here ({CHEST15})")
+    dataset = FolderDataset(CHEST15)
+    assert [len(dataset.samples(stage)) for stage in ("train", "val", "test")] == [100, 23, 23]
+    assert dataset.notes() == [
+        f"{CHEST15 / 'landmarks.csv'}: split by the column 'author_split': train 100, val 23, test 23"
+    ]
+
+
+def test_what_only_looks_like_a_split_is_refused_unless_another_is_asked_for(root: Path) -> None:
+    (root / "points.csv").write_text(_with_parts(PARTS | {"c.jpg": "hold-out"}, "set"))
+    with pytest.raises(DataError, match=r"csv:1: the column 'set' looks like a split, .* by --data\.split seeded"):
+        FolderDataset(root)
+    dataset = FolderDataset(root, split="seeded")
+    assert [note.partition("csv: ")[2] for note in dataset.notes()] == [
+        "not used: the column set",
+        "split at random (no split column; 0.7/0.15/0.15, seed 0): train 2, val 1, test 1",
+    ]
+
+
+def test_a_split_column_that_the_option_passes_over_is_told(root: Path) -> None:
+    (root / "points.csv").write_text(_with_parts(PARTS))
+    (note,) = FolderDataset(root, split="seeded", seed=3).notes()
+    said = "split at random (and not by the column 'split'; 0.7/0.15/0.15, seed 3): train 2, val 1, test 1"
+    assert note.endswith(said)
+
+
+def test_a_workbook_that_is_newer_than_the_table_is_told(root: Path) -> None:
+    (root / "points.csv").write_text(WIDE)
+    os.utime(root / "points.csv", (1, 1))
+    (root / "points.xlsx").write_bytes(b"PK")
+    assert "not used: points.xlsx, which is newer than this table" in FolderDataset(root).notes()[0]
 
 
 ODD_TABLES = {

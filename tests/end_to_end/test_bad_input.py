@@ -81,7 +81,7 @@ def test_an_annotation_without_image_is_told_by_fit(tmp_path: Path) -> None:
 
 FOLDER_FAULTS = {
     "two rows": (False, append_row(3), "points.csv:8: the image 'i1.png' is there twice, first in line 3"),
-    "nan": (False, csv_line(3, "i1.png,3,4,5,nan"), "points.csv:3: landmark '2': found 'nan', expected a finite"),
+    "nan": (False, csv_line(3, "i1.png,3,4,5,nan"), "points.csv:3: landmark '2': found only one of x and y"),
     "inf": (False, csv_line(3, "i1.png,3,4,inf,5"), "points.csv:3: landmark '2': found 'inf', expected a finite"),
     "no number": (False, csv_line(3, "i1.png,3,4,5,abc"), "points.csv:3: landmark '2': found 'abc', expected a num"),
     "outside": (False, csv_line(3, "i1.png,3,4,5,55"), "points.csv:3: landmark '2' of 'i1.png' lies at (5, 55)"),
@@ -90,7 +90,7 @@ FOLDER_FAULTS = {
     "no row": (False, extra_image, "images/zz.png: the image has no row"),
     "cut PNG": (False, lambda root: cut_in_half(root / "images/i2.png"), "images/i2.png: the image cannot be decoded"),
     "two rows, long": (True, append_row(3), "points.csv:14: landmark '2' of 'i0.png' is there twice, first in line 3"),
-    "nan, long": (True, csv_line(3, "i0.png,2,3,nan"), "points.csv:3: landmark '2': found 'nan', expected a finite"),
+    "nan, long": (True, csv_line(3, "i0.png,2,3,nan"), "points.csv:3: landmark '2': found only one of x and y"),
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from landmark_diffusion.errors import DataError, UserError
-from landmark_diffusion.fewshot.manifest import MANIFEST, agree, is_news, read_manifest
+from landmark_diffusion.fewshot.manifest import MANIFEST, agree, is_news, propose, read_manifest
 from landmark_diffusion.fewshot.plan import Plan, read_plan
 from tests.fewshot.grid import POOL, manifest_of, start_process, write_config
 
@@ -28,6 +28,15 @@ def test_draws_are_nested_in_n_and_stay_when_larger_ones_are_added(tmp_path: Pat
     assert [len(set(draw)) for draw in second["draws"]] == [10, 10, 10]
     assert second["n"] == [1, 5, 10] and list(second["starts"]) == ["scratch", "b"]
     assert set(second["draws"][2]) <= set(POOL)
+
+
+def test_images_of_a_patient_are_drawn_one_after_the_other(tmp_path: Path) -> None:
+    """So that no patient but the last of a draw is there in part."""
+    plan = plan_with(tmp_path, n=[6], draws=3)
+    pool = [f"{patient}_{number}" for patient in "abcdefg" for number in range(3)]
+    draws = propose(plan, pool, {"train": len(pool)}, ["last"], {image: image[0] for image in pool})["draws"]
+    assert [len(draw) for draw in draws] == [6, 6, 6]
+    assert all(len({image[0] for image in draw[at : at + 3]}) == 1 for draw in draws for at in (0, 3))
 
 
 def test_a_smaller_plan_leaves_the_manifest_as_it_is(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,10 @@ BAD = (
     *BAD_CELLS, "image", "id", "x1", "y1", "x01", "X_1", "x_1", "y_1", "x\u0661", "x" + "9" * 5000, "x0", "y0", "tip_x",
     "tip_y", "Tip_Y", "base_x", "x", "y", "landmark", "annotator", "split", "spacing", "width", "height", "a", "a.png",
     "b", "c.jpg", "train", "dev", "hold-out", "0.1", "0", "64", "80", "anna", "01", "\u0661", "/", ".", "./a.png",
-    "images/a.png", "x" * 300 + ".png", '"a.png"', '"b', "a\x00.png", "A.PNG", "note\n", '"two\nlines"', '""', '"a""b"',
+    "images/a.png", "x" * 300 + ".png", "nasion x", "x_tip", "tipX", "tipx", "tipy", "tip-y", "tip (x)", "tip_x_mm",
+    "x (px)", "spacing(mm)", "spacing_mm", "pixel_spacing", "dpi", "set", "fold", "is_train", "patient", "Subject ID",
+    "point", "reader", "NA", "-", "1,5", "1.234,5", "1,234", "1 234", "12,5", "a.PNG", "A", "001", "a.tif", "C.JPEG",
+    "c.jpeg", "a\\b", "sep=;", "2", '"a.png"', '"b', "a\x00.png", "A.PNG", "note\n", '"two\nlines"', '""', '"a""b"',
 )  # fmt: skip
 
 
@@ -35,27 +39,37 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @st.composite
 def tables(draw: st.DrawFn) -> bytes:
     points = {name: valid_pairs(draw(st.integers(0, 99)), 4, size) for name, size in SIZES.items()}
-    shown = {name: name if draw(st.booleans()) else name[0] for name in SIZES}
+    shown = {name: draw(mostly(name, name[0], name.upper(), name[0].upper(), name + " ", "c.jpeg")) for name in SIZES}
     form = draw(st.sampled_from(("numbered", "numbered", "named", "long", "annotators")))
     if form in ("numbered", "named"):
         names = draw(st.sampled_from((["1", "2"], ["2", "1"], ["0", "10"]))) if form == "numbered" else ["tip", "base"]
-        pattern = draw(st.sampled_from(("{0}{1}", "{0}_{1}", "{0}0{1}"))) if form == "numbered" else "{1}_{0}"
+        patterns = ("{0}{1}", "{0}_{1}", "{0}0{1}", "{0} {1}") if form == "numbered" else _NAMES
+        pattern = draw(st.sampled_from(patterns))
         rows: Rows = [["image", *(pattern.format(axis, name) for name in names for axis in "xy")]]
         rows += [[shown[name], *points[name][0], *points[name][1]] for name in SIZES]
     else:
         who = ["anna", "bo"] if form == "annotators" else [""]
-        rows = [["image", *(["annotator"] if who[0] else []), "landmark", "x", "y"]]
+        rows = [["image", *([draw(mostly("annotator", "Observer"))] if who[0] else []), "landmark", "x", "y"]]
+        rows[0][-3:] = draw(mostly("landmark,x,y", "Point,X (px),y_px", "landmark name,x,y")).split(",")
         rows += [
             [shown[name], *([each] if each else []), mark, *points[name][2 * i + j]]
             for name in SIZES for i, each in enumerate(who) for j, mark in enumerate(("1", "2"))
         ]  # fmt: skip
     for column in draw(st.lists(st.sampled_from(sorted(_MORE)), max_size=2, unique=True)):
         for row in rows:
-            row += _MORE[column](next((file for file in SIZES if row[0] in (file, file[0])), None))
+            row += _MORE[column](next((file for file in SIZES if row[0] == shown[file]), None))
     if draw(st.integers(0, 5)) == 5:
         rows = [[f'"{cell}"' for cell in row] for row in rows]
     rows = draw(spoilt_rows(rows, BAD))
-    return draw(text_files(rows, draw(mostly(",", ";", "\t", ", ", ",,"))))
+    separator = draw(mostly(",", ";", "\t", "|", ", ", ",,"))
+    if separator in ";\t" and draw(st.booleans()):
+        rows = [[re.sub(r"^(\d+)\.(\d+)$", r"\1,\2", cell) for cell in row] for row in rows]
+    if separator in ",;\t|" and draw(st.integers(0, 9)) == 9:
+        rows = [[f"sep={separator}"], *rows]
+    return draw(text_files(rows, separator))
+
+
+_NAMES = ("{1}_{0}", "{1}_{0}", "{1} {0}", "{0}_{1}", "{1}-{0}", "{1} ({0})", "{1}{0}", "{1}_{0}_px", "{1}_{0} (mm)")
 
 
 _MORE = {
@@ -63,6 +77,11 @@ _MORE = {
     "both": lambda file: ["0.2", "0.3"] if file else ["spacing_x", "spacing_y"],
     "size": lambda file: [*map(str, SIZES[file])] if file else ["width", "height"],
     "split": lambda file: [{"a": "train", "b": "Valid", "c": "TEST"}[file[0]]] if file else ["split"],
+    "spelt": lambda file: ["0.25"] if file else ["Pixel Spacing (mm)"],
+    "dpi": lambda file: ["100"] if file else ["dpi"],
+    "set": lambda file: [{"a": "train", "b": "dev", "c": "test"}[file[0]]] if file else ["author_set"],
+    "fold": lambda file: [("abc".index(file[0]) and "1") or "0"] if file else ["fold"],
+    "patient": lambda file: ["P1" if file[0] < "c" else "P2"] if file else ["Patient ID"],
     "note": lambda file: [f'"a note, on {file}"'] if file else ["note"],
 }
 
@@ -83,15 +102,18 @@ def test_no_table_gives_other_points_than_it_says(root: Path, data: bytes) -> No
 
     found = judge("folder: CSV", read, root, lines=lines_of(data))
     try:
-        expected = table_oracle.read(data, SIZES)
+        expected, unused = table_oracle.read(data, SIZES)
     except table_oracle.Wrong:
         assert found is None
         return
     assert found is not None and found.keys() == expected.keys()
+    _, dataset, _ = next(iter(found.values()))
+    assert all((name if name.isprintable() else repr(name)) in "".join(dataset.table.notes) for name in unused)
     for name, said in expected.items():
         stage, dataset, sample = found[name]
         assert sample.spacing == said.spacing and sample.size == SIZES[name]
-        assert dataset.table.split_column is None or stage == said.part
+        assert (dataset.table.split_column is None) == (said.part is None) and said.part in (None, stage)
+        assert dataset.patients().get(sample.image_id, "") == said.patient
         known = np.isfinite(sample.annotations).all(-1)
         assert np.isnan(sample.annotations[~known]).all()
         points = {

@@ -57,6 +57,14 @@ class LandmarkDataset(ABC):
     def check(self, decode: bool = True) -> list[Finding]:
         """All faults and doubts at once, never raising for bad data; ``decode`` also decodes each image in full."""
 
+    def notes(self) -> list[str]:
+        """How the data were read and divided, a line each, where it is not plain; said once at the start of a run."""
+        return []
+
+    def patients(self) -> dict[str, str]:
+        """The patient of each image of which it is known, by image id: images of one are no independent ones."""
+        return {}
+
     def cache_key(self, sample: LandmarkSample) -> str:
         """What identifies the sample's pixels (path, size, mtime; a generated image: its parameters)."""
         if sample.image_path is None:

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from landmark_diffusion.data.annotations_text import inside, outside_fault
 from landmark_diffusion.data.checks import check_samples, root_folder
 from landmark_diffusion.data.datasets.base import NO_ANNOTATION, Finding, LandmarkDataset, Stage
-from landmark_diffusion.data.datasets.folder_images import FileIndex, bare_images, find_images, images_of
-from landmark_diffusion.data.datasets.folder_table import Row, Table, nearest_column, read_table
+from landmark_diffusion.data.datasets.folder_columns import nearest_column
+from landmark_diffusion.data.datasets.folder_images import FileIndex, bare_images, find_images, images_of, loose
+from landmark_diffusion.data.datasets.folder_splits import STAGE_NAMES, too_few_patients, torn_patients, uneven_parts
+from landmark_diffusion.data.datasets.folder_table import Row, Table, read_table
+from landmark_diffusion.data.datasets.folder_text import SAVE_AS
+from landmark_diffusion.data.duplicates import SeenPixels, same_files
 from landmark_diffusion.data.headers import read_headers
 from landmark_diffusion.data.image_io import read_grey
 from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.data.splits import seeded_split
 from landmark_diffusion.errors import DataError, UserError
-
-STAGE_NAMES: Mapping[str, Literal["train", "val", "test"]] = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
-"""Values that a split column may have, in lower case."""
 
 RADII_MM = (2.0, 2.5, 3.0, 4.0)
 RADII_PERCENT = (1.0, 2.0, 3.0, 5.0)
@@ -32,16 +31,17 @@ RADII_PERCENT = (1.0, 2.0, 3.0, 5.0)
 
 
 class FolderDataset(LandmarkDataset):
-    """Images and one CSV with their landmarks, wide or long (``folder_table.read_table`` tells the columns).
+    """Images and one CSV with their landmarks, wide or long (docs/csv.md tells all columns and forms).
 
     Images are looked up beside the CSV, in ``root`` and in ``root/images``, with or without their suffix in the table.
-    With a spacing for every image the unit is mm, with none it is px of the original image.
+    With a spacing for every image the unit is mm, with none it is px of the original image. A column with the patient
+    keeps the images of one together wherever images are divided at random.
 
     Args:
         root: the folder with the images and the CSV.
         csv: the table, relative to ``root`` or a path; None takes the one CSV that ``root`` holds.
         split: "column" (by ``split_column``), "seeded" (by ``fractions`` and ``seed``), or "auto": by the column where
-            the table has it.
+            the table has it, or the one other column that holds train, val and test, else seeded.
         split_column: name of the column with train, val (valid, validation) or test.
         fractions: share of train, val and test in a seeded split.
         seed: of a seeded split and of the validation share.
@@ -51,6 +51,7 @@ class FolderDataset(LandmarkDataset):
         labels: False gives the images alone and needs no CSV: those in ``root``, else in ``root/images``, else in any
             folder within. All of them train, or by ``fractions`` with split "seeded"; only a split by column (split
             "column", or a ``split_column`` other than "split") reads the CSV, for its images and their parts.
+        patient_column: name of the column with the patient; None takes ``patient``, ``subject``, ``group`` and alike.
 
     Raises UserError on options that cannot be used, DataError on a missing root or CSV or an unusable header.
     """
@@ -68,6 +69,7 @@ class FolderDataset(LandmarkDataset):
         val_fraction: float = 0.15,
         radii: tuple[float, ...] | None = None,
         labels: bool = True,
+        patient_column: str | None = None,
     ) -> None:
         if split not in ("auto", "column", "seeded"):
             raise UserError(f"split: found {split!r}, expected auto, column or seeded for the dataset folder")
@@ -82,7 +84,7 @@ class FolderDataset(LandmarkDataset):
         if self.bare is not None:
             self.table = _bare_table(self.root, self.bare)
         else:
-            self.table = read_table(_find_csv(self.root, csv), split_column)
+            self.table = read_table(_find_csv(self.root, csv), split_column, patient_column)
         self.landmark_names = self.table.landmark_names if labels else ()
         self.annotator_names = self.table.annotator_names if labels else ()
         self.by_column = self.bare is None and _by_column(self.table, split, split_column)
@@ -91,6 +93,9 @@ class FolderDataset(LandmarkDataset):
         self.unit = "mm" if known and all(known) else "px"
         self._radii = tuple(map(float, radii)) if radii is not None else None
         self._known: tuple[list[LandmarkSample], list[DataError]] | None = None
+        self._matched: list[str] = []  # notes of names that differ from their files'
+        self._warned = False
+        self._pixels: SeenPixels | None = None  # of the check that goes on
 
     @property
     def radii(self) -> tuple[float, ...]:  # type: ignore[override]
@@ -104,19 +109,39 @@ class FolderDataset(LandmarkDataset):
         samples, faults = self._read()
         for fault in faults:
             raise fault
+        if not self._warned:
+            self._warned = True
+            for message in self._split_doubts(self._same_files):
+                warnings.warn(message, stacklevel=2)
         wanted = set(self._parts()["test" if stage == "predict" else stage])
         return [sample for sample in samples if sample.image_id in wanted]
 
     def load_image(self, sample: LandmarkSample) -> np.ndarray:
         """Decode one image, (H, W) uint8."""
         assert sample.image_path is not None
-        return read_grey(sample.image_path)
+        image = read_grey(sample.image_path)
+        if self._pixels is not None:
+            self._pixels.add(sample.image_id, image)
+        return image
 
     def check(self, decode: bool = True) -> list[Finding]:
         """All faults and doubts in the table and the images, whatever the split."""
         samples, faults = self._read()
+        self._pixels = SeenPixels()
         findings = check_samples(self, samples, faults, decode, self._locate)
-        return findings + [Finding("warning", f"{self.table.path}: {message}") for message in self._doubts()]
+        same, self._pixels = self._pixels.same() if decode else [], None
+        doubts = [*self._doubts(), *self._split_doubts(_joined(self._same_files, same))]
+        return findings + [Finding("warning", f"{self.table.path}: {message}") for message in doubts]
+
+    def notes(self) -> list[str]:
+        """How the table was read where that is not plain, and where the split comes from; a line each."""
+        self._read()
+        found = (*self.table.notes, *_newer_workbook(self.table.path), *self._matched, *self._split_note())
+        return [f"{self.table.path}: {note}" for note in found]
+
+    def patients(self) -> dict[str, str]:
+        """The patient of each image whose row names one."""
+        return {name: row.patient for name, row in self.table.rows.items() if row.patient}
 
     def _read(self) -> tuple[list[LandmarkSample], list[DataError]]:
         """Each image that can be used, sorted by name, and what is wrong with the table and the others; read once."""
@@ -135,7 +160,8 @@ class FolderDataset(LandmarkDataset):
     def _read_table_images(self) -> tuple[list[LandmarkSample], list[DataError]]:
         table = self.table
         places = list(dict.fromkeys((table.path.parent, self.root, self.root / "images")))
-        images, faults = find_images(table, FileIndex(places))
+        match = find_images(table, FileIndex(places))
+        images, faults, self._matched = match.images, match.faults, match.notes
         sizes, header_faults = read_headers(images.values(), self.root)
         samples = []
         for name, path in sorted(images.items()):
@@ -149,7 +175,7 @@ class FolderDataset(LandmarkDataset):
         faults = [*table.faults, *header_faults, *faults, *self._column_faults(), *_spacing_faults(table)]
         if not images and not images_of(places):
             faults.insert(0, DataError(f"no image found here or in images/; the table is {table.path}", self.root))
-        return samples, [*faults, *_unannotated(table, images)]
+        return samples, [*faults, *_unannotated(table, images, match.near)]
 
     def _locate(self, sample: LandmarkSample, annotator: int, landmark: int) -> str:
         mark = self.table.rows[sample.image_id].marks[self.annotator_names[annotator], self.landmark_names[landmark]]
@@ -161,18 +187,22 @@ class FolderDataset(LandmarkDataset):
         if self.bare is not None and self.split != "seeded":
             return {"train": ids, "val": [], "test": []}
         if not self.by_column:
-            return seeded_split(ids, self.fractions, self.seed)
+            return seeded_split(ids, self.fractions, self.seed, self.patients())
         parts: dict[str, list[str]] = {"train": [], "val": [], "test": []}
         for image in ids:
             parts[STAGE_NAMES[self.table.rows[image].part.lower()]].append(image)
         if not parts["val"] and self.val_fraction > 0 and len(parts["train"]) > 1:
-            shares = seeded_split(parts["train"], (1 - self.val_fraction, self.val_fraction, 0.0), self.seed)
+            fractions = (1 - self.val_fraction, self.val_fraction, 0.0)
+            shares = seeded_split(parts["train"], fractions, self.seed, self.patients())
             parts["train"], parts["val"] = shares["train"], shares["val"]
         return parts
 
     def _column_faults(self) -> list[DataError]:
         if not self.by_column:
-            return []
+            patients, images = self.patients(), self.table.rows
+            count = len(set(patients.values())) + len(images) - len(patients)  # one without is a patient of its own
+            few = too_few_patients(count, len(images), self.fractions, self.table.patient_column) if patients else None
+            return [] if few is None else [DataError(few, self.table.path, 1)]
         return [
             DataError(
                 f"{self.table.split_column}: found {row.part!r} for {row.image!r}, expected train, val (valid, "
@@ -183,6 +213,47 @@ class FolderDataset(LandmarkDataset):
             for row in self.table.rows.values()
             if row.part.lower() not in STAGE_NAMES
         ]
+
+    @cached_property
+    def _same_files(self) -> list[list[str]]:
+        """Ids of images whose files are the same, byte for byte."""
+        return same_files({each.image_id: each.image_path for each in self._read()[0] if each.image_path is not None})
+
+    def _split_doubts(self, same: list[list[str]]) -> list[str]:
+        """What makes results on the test part too good: patients in two parts, images in two parts."""
+        if self._column_faults() or not self.table.rows:
+            return []
+        parts = self._parts()
+        torn = torn_patients(parts, self.patients())
+        if self.patients() and not self.by_column:
+            shares = dict(zip(("train", "val", "test"), self.fractions, strict=True))
+            torn = uneven_parts({part: parts[part] for part in shares}, shares, self.table.patient_column)
+        part_of = {image: part for part, images in parts.items() for image in images}
+        return [*([torn] if torn else []), *_same_image_doubts(same, part_of, self.table)]
+
+    def _split_note(self) -> list[str]:
+        """Where the split comes from, with the counts."""
+        if self._column_faults() or not self.table.rows:
+            return []
+        parts = self._parts()
+        counts = ", ".join(f"{part} {len(parts[part])}" for part in ("train", "val", "test"))
+        patients, column = set(self.patients().values()), self.table.patient_column
+        together = f", {len(patients)} patients kept together (column {column!r})" if patients else ""
+        if self.bare is not None and self.split != "seeded":
+            how, together = "no table is read, all images train", ""
+        elif not self.by_column:
+            shares = "/".join(f"{share:g}" for share in self.fractions)
+            why = f"and not by the column {self.table.split_column!r}" if self.table.split_column else "no split column"
+            why = why if self.bare is None else "no table is read"
+            how = f"at random ({why}; {shares}, seed {self.seed})"
+        else:
+            how = f"by the column {self.table.split_column!r}"
+            known = {STAGE_NAMES[row.part.lower()] for row in self.table.rows.values()}
+            if parts["val"] and "val" not in known:
+                how += f", {self.val_fraction:g} of train as val"
+            else:
+                together = ""
+        return [f"split {how}: {counts}{together}"]
 
     def _doubts(self) -> list[str]:
         """Landmarks that hardly any image has: often a misspelt name in the long form, or an empty column."""
@@ -198,15 +269,41 @@ class FolderDataset(LandmarkDataset):
         ]
 
 
-def _unannotated(table: Table, images: Mapping[str, Path]) -> list[DataError]:
-    """Images without a row, in the folders where the rows' images lie."""
-    used = set(images.values())
-    places = sorted({path.parent for path in used})
-    return [
-        DataError(f"the image has no row in {table.path}", path)
-        for path in images_of(places)
-        if path not in used and not {path.name, path.stem} & table.mentioned
-    ]
+def _unannotated(table: Table, images: Mapping[str, Path], near: set[Path]) -> list[DataError]:
+    """One fault for the images without a row, in the folders where the rows' images lie."""
+    used = {*images.values(), *near}
+    dropped = {loose(name) for name in table.mentioned if name not in table.rows}
+    places = sorted({path.parent for path in images.values()})
+    left = [
+        path for path in images_of(places)
+        if path not in used and not {path.name, path.stem} & table.mentioned and loose(path.name) not in dropped
+    ]  # fmt: skip
+    if not left:
+        return []
+    others = ", ".join(path.name for path in left[1:4]) + (", ..." if len(left) > 4 else "")
+    more = f" (and {len(left) - 1} more: {others})" if len(left) > 1 else ""
+    return [DataError(f"the image has no row in {table.path}{more}", left[0])]
+
+
+def _same_image_doubts(same: list[list[str]], part_of: Mapping[str, str], table: Table) -> list[str]:
+    """One sentence for images that lie in different parts under other names, and one for the others."""
+    apart = [group for group in same if len({part_of.get(image) for image in group}) > 1]
+    together = [group for group in same if group not in apart]
+    messages = []
+    for groups, where in ((apart, " in different parts of the split"), (together, "")):
+        if groups:
+            lines = {image: f"line {table.rows[image].line}, " * (table.rows[image].line > 0) for image in groups[0]}
+            first = " and ".join(f"{image!r} ({lines[image]}{part_of.get(image)})" for image in groups[0][:4])
+            others = f", and {len(groups) - 1} more like it" if len(groups) > 1 else ""
+            messages.append(f"the same image under two names{where}: {first}{others}")
+    return messages
+
+
+def _joined(files: list[list[str]], pixels: list[list[str]]) -> list[list[str]]:
+    """Groups of the same files, and those of the same pixels that say more than they."""
+    known = [set(group) for group in files]
+    more = [group for group in pixels if not any(set(group) <= each for each in known)]
+    return [group for group in files if not any(set(group) <= set(each) for each in more)] + more
 
 
 def _row_faults(table: Table, row: Row, size: tuple[int, int]) -> list[DataError]:
@@ -250,19 +347,39 @@ def _bare_table(root: Path, images: Iterable[str]) -> Table:
     return Table(root, (), (), {name: Row(name, 0) for name in images}, [], (), None, set())
 
 
+_TABLES = (".csv", ".tsv")
+_WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
+
+
 def _find_csv(root: Path, csv: str | Path | None) -> Path:
     if csv is not None:
         for path in (root / Path(csv).expanduser(), Path(csv).expanduser()):
             if path.is_file():
                 return path
         raise DataError(f"csv: the file does not exist in {root} nor in {Path.cwd()}", csv)
-    found = sorted(path for path in root.glob("*.csv") if not path.name.startswith("."))
+    files = sorted(path for path in root.iterdir() if not path.name.startswith((".", "~")) and path.is_file())
+    found = [path for path in files if path.suffix.lower() in _TABLES]
     if len(found) == 1:
         return found[0]
-    if not found:
-        raise DataError("no CSV file in this folder; expected the one with the landmarks, or its name as csv", root)
     names = ", ".join(path.name for path in found[:5])
-    raise DataError(f"{len(found)} CSV files in this folder ({names}); name the one to read by the option csv", root)
+    if found:
+        count = len(found)
+        raise DataError(f"{count} CSV files in this folder ({names}); name the one to read by the option csv", root)
+    books = [path for path in files if path.suffix.lower() in _WORKBOOKS]
+    if len(books) == 1 and books[0].suffix.lower() in (".xlsx", ".xlsm"):
+        return books[0]
+    if books:
+        raise DataError(f"no CSV file in this folder, but the workbook {books[0].name}; {SAVE_AS}", root)
+    text = next((path.name for path in files if path.suffix.lower() in (".txt", ".dat")), None)
+    hint = f"; if it is {text}, name it by the option csv" if text else ", or its name as csv"
+    raise DataError(f"no CSV file in this folder; expected the one with the landmarks{hint}", root)
+
+
+def _newer_workbook(csv: Path) -> list[str]:
+    """Say that a workbook of the table's name was changed after it: what was changed there may be missing here."""
+    books = [csv.with_suffix(suffix) for suffix in _WORKBOOKS if csv.suffix.lower() not in _WORKBOOKS]
+    newer = [path.name for path in books if path.is_file() and path.stat().st_mtime > csv.stat().st_mtime]
+    return [f"not used: {name}, which is newer than this table; export it again if it was edited" for name in newer]
 
 
 def _asks_for_column(split: str, split_column: str) -> bool:
@@ -271,10 +388,13 @@ def _asks_for_column(split: str, split_column: str) -> bool:
 
 def _by_column(table: Table, split: str, split_column: str) -> bool:
     """Whether the split comes from the column; raises DataError where a column that was asked for is not there."""
-    if _asks_for_column(split, split_column) and table.split_column is None:
+    found = table.split_column
+    if _asks_for_column(split, split_column) and (found is None or found.lower() != split_column.lower()):
         raise DataError(
             f"split_column: no column {split_column!r}.{nearest_column(split_column, table.columns)}", table.path, 1
         )
+    if split == "auto" and table.split_doubt is not None:
+        raise table.split_doubt
     return split != "seeded" and table.split_column is not None
 
 
