@@ -131,7 +131,8 @@ def _from_points(options: argparse.Namespace, writer: MeasuresWriter) -> int:
 def _from_images(options: argparse.Namespace, writer: MeasuresWriter) -> tuple[int, int]:
     """Find the points of radiographs and analyse them; returns how many there are, and how many could not be read."""
     from landmark_diffusion.prediction.batch import make_folder, refuse_existing
-    from landmark_diffusion.prediction.inputs import find_images, short_names
+    from landmark_diffusion.prediction.inputs import find_images
+    from landmark_diffusion.prediction.names import short_names
 
     paths = find_images(options.input, results=writer.folder)
     names = short_names(paths)

@@ -38,7 +38,8 @@ def run_detect(arguments: list[str]) -> int:
     """
     options = _parse(arguments)
     from landmark_diffusion.prediction.batch import make_folder, refuse_existing
-    from landmark_diffusion.prediction.inputs import find_images, short_names
+    from landmark_diffusion.prediction.inputs import find_images
+    from landmark_diffusion.prediction.names import short_names
     from landmark_diffusion.prediction.writers import WRITERS, make_writers
 
     folder = Path(options.output)
