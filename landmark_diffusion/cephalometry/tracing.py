@@ -102,9 +102,8 @@ def _draw_warning(figure: Figure, left: float, detection: Detection) -> None:
     """Say in red, over the measures, that none of them should be used."""
     axes = pixel_axes(figure, left, 0, PANEL, TITLE, BAD)
     axes.set(xlim=(0, PANEL), ylim=(0, 1))
-    score = "" if detection.image_score is None else f" (p = {detection.image_score:.2g})"
-    text = f"Unlike the training images{score}: do not use"
-    axes.text(MARGIN, 0.5, text, color="white", fontsize=10, weight="bold", va="center")
+    text = shorten(f"U{detection.unlike_words[1:]}: do not use", 66)
+    axes.text(MARGIN, 0.5, text, color="white", fontsize=9, weight="bold", va="center")
 
 
 def _draw_image(axes: Axes, detection: Detection, size: tuple[int, int]) -> None:
