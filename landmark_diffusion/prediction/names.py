@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -45,9 +45,7 @@ def _apart(paths: Sequence[Path]) -> list[str]:
     depth, different = 0, len(set(folders))
     while len({_last(each, depth) for each in folders}) < different:
         depth += 1
-    in_folder = defaultdict(int)
-    for each in folders:
-        in_folder[each] += 1
+    in_folder = Counter(folders)
     names = []
     for path, parts in zip(paths, folders, strict=True):
         front = [part for part in _last(parts, depth) if part not in ("..", path.anchor)]

@@ -456,8 +456,12 @@ def test_reason_is_what_undoes_the_fault_and_the_points_stay_those_of_the_image_
     assert [each.unlike_reason for each in found] == ["", "negative", "mirrored", "turned left"]
     assert "mirror it left to right and detect again" in found[2].notes[-1]
     plain = detector.find([network_input(each.grey, Frame.fit(each.grey.shape[::-1], (W, H))) for each in batch])
-    expected = np.stack([Frame.fit(each.grey.shape[::-1], (W, H)).to_original(points) for each, points in
-                         zip(batch, detector.answers(plain).points, strict=True)])
+    expected = np.stack(
+        [
+            Frame.fit(each.grey.shape[::-1], (W, H)).to_original(points)
+            for each, points in zip(batch, detector.answers(plain).points, strict=True)
+        ]
+    )
     assert np.stack([each.points for each in found]) == pytest.approx(expected, abs=2e-3)
 
 
