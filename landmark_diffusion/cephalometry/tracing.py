@@ -76,7 +76,9 @@ def tracing_picture(path: Path, detection: Detection, analysis: Analysis) -> Pat
     figure = new_figure(width + PANEL, TITLE + body)
     draw_title(figure, f"{legible(detection.name)}: cephalometric tracing")
     if detection.unlike:
-        _draw_warning(figure, width, detection)
+        _draw_warning(figure, width, f"Do not use: {detection.unlike_words}")
+    elif analysis.doubts or analysis.impossible:
+        _draw_warning(figure, width, "; ".join(analysis.doubts) or "Measures that no head has: look at the points")
     axes = pixel_axes(figure, 0, TITLE, width, height, GROUND)
     _draw_image(axes, detection, (width, height))
     found = {
@@ -96,12 +98,12 @@ def tracing_picture(path: Path, detection: Detection, analysis: Analysis) -> Pat
     return save_figure(figure, path)
 
 
-def _draw_warning(figure: Figure, left: float, detection: Detection) -> None:
-    """Say in red, over the measures, that none of them should be used."""
+def _draw_warning(figure: Figure, left: float, words: str) -> None:
+    """Say in red, over the measures, why they should not be used."""
     axes = pixel_axes(figure, left, 0, PANEL, TITLE, BAD)
     axes.set(xlim=(0, PANEL), ylim=(0, 1))
-    text = shorten(f"U{detection.unlike_words[1:]}: do not use", 66)
-    axes.text(MARGIN, 0.5, text, color="white", fontsize=9, weight="bold", va="center")
+    text = shorten(words[0].upper() + words[1:], 60)
+    axes.text(MARGIN, 0.5, text, color="white", fontsize=8.5, weight="bold", va="center")
 
 
 def _draw_image(axes: Axes, detection: Detection, size: tuple[int, int]) -> None:

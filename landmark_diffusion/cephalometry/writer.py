@@ -94,9 +94,9 @@ class MeasuresWriter(Writer):
         except UserError as error:
             if not detection.unlike:
                 raise
-            return Analysis(no_findings(f"no class: {detection.unlike_words}; {error}"), None, "not known")
+            return Analysis(no_findings(f"no class, do not use: {detection.unlike_words}; {error}"), None, "not known")
         if detection.unlike:
-            note = f"no class: {detection.unlike_words}: do not use"
+            note = f"no class, do not use: {detection.unlike_words}"
             return replace(analysis, findings=unused(analysis.findings, note), doubts=())
         if detection.covariance is not None and calibrated is None:
             analysis = replace(analysis, notes=(*analysis.notes, NOT_CALIBRATED))

@@ -25,7 +25,7 @@ from landmark_diffusion.heatmaps.decoders import DECODERS, DecoderKind
 from landmark_diffusion.methods.base import SPREADS, Found, LandmarkModule, SpreadKind
 from landmark_diffusion.prediction.detection import Detection
 from landmark_diffusion.prediction.model import load_module, main_variant, prediction_settings
-from landmark_diffusion.prediction.reasons import find_reasons, reason_note
+from landmark_diffusion.prediction.reasons import exposure, find_reasons, reason_note
 from landmark_diffusion.prediction.spacing import OPTION_SPACING, Spacing, check_spacing
 from landmark_diffusion.runs.model_facts import ModelFacts
 
@@ -157,8 +157,8 @@ class Detector:
         """Say of those that are unlike why they are."""
         unlike = [place for place, each in enumerate(detections) if each.unlike]
         greys = [each.pixels for each in detections if each.unlike and each.pixels is not None]
-        for place, reason in zip(unlike, find_reasons(greys, self._scores), strict=True):
-            notes = (*detections[place].notes, reason_note(reason))
+        for place, grey, reason in zip(unlike, greys, find_reasons(greys, self._scores), strict=True):
+            notes = (*detections[place].notes, reason_note(reason, exposure(grey)))
             detections[place] = replace(detections[place], unlike_reason=reason, notes=notes)
         return detections
 

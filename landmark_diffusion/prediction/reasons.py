@@ -51,12 +51,13 @@ def find_reasons(greys: Sequence[np.ndarray], scores: Callable[[list[np.ndarray]
     return reasons
 
 
-def reason_note(reason: str) -> str:
-    """Say in a sentence what a reason rests on and what to do."""
+def reason_note(reason: str, seen: str = "") -> str:
+    """Say in a sentence what a reason rests on and what to do; ``seen`` is the image's ``exposure``."""
     if reason == UNKNOWN:
+        also = f" It is also {seen}, which evening out does not mend." if seen else ""
         return (
             "Why is not known: neither mirrored, turned, inverted nor at another brightness is it like them. It may "
-            "show another view or another part of the body."
+            f"show another view or another part of the body.{also}"
         )
     if reason in TURNS:
         return f"It is {reason}: undone, it is like them. To use it, {TURNS[reason][1]} and detect again."

@@ -53,6 +53,7 @@ def test_each_fault_is_named(reason: str) -> None:
 def test_every_reason_has_a_fault_here_and_a_note() -> None:
     assert set(FAULTS) == set(TURNS)
     assert all(reason_note(each).endswith(".") for each in REASONS)
+    assert "It is also dark" in reason_note("unknown", "dark")
 
 
 def test_what_nothing_undoes_is_unknown_and_costs_a_bounded_number_of_looks() -> None:

@@ -69,8 +69,8 @@ function fillCards() {
     const error = `~${text(mean, 2)} ${data.unit} error`;
     if (mean !== null) lines.push(make("span", { title: "mean expected error" }, error));
     if (image.unlike) {
-      const why = image.unlike_reason && image.unlike_reason !== "unknown" ? `unlike: ${image.unlike_reason}` : "unlike training";
-      lines.push(make("span", { class: "badge unlike" }, why));
+      const why = image.unlike_reason === "unknown" ? "" : image.unlike_reason;
+      lines.push(make("span", { class: "badge unlike" }, why ? `unlike: ${why}` : "unlike training"));
     }
     if (wide) lines.push(make("span", { class: "badge wide" }, `${wide} uncertain`));
     words.replaceChildren(...lines);
