@@ -52,7 +52,11 @@ class Grid:
         for number, heading in enumerate(self.headings):
             # Numbers must never be cut; in a narrow terminal the first column's labels fold instead.
             text = not number or number in self.words
-            table.add_column(heading, justify="left" if text else "right", no_wrap=not text, overflow="fold")
+            widest = max(len(row[number]) for row in (self.headings, *(row for each in self.sections for row in each)))
+            table.add_column(
+                heading, justify="left" if text else "right", no_wrap=not text, overflow="fold",
+                min_width=None if text else widest,
+            )  # fmt: skip
         for section in self.sections:
             for row in section:
                 table.add_row(*(Text(cell) for cell in row))
