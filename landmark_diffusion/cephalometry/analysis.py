@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from landmark_diffusion.cephalometry.classes import SCHEMES
 from landmark_diffusion.cephalometry.facing import Facing, find_facing
 from landmark_diffusion.cephalometry.measures import LANDMARKS, MEASURES, Measure, measure_points, missing
+from landmark_diffusion.cephalometry.plausible import HUMAN, doubts, out_of_range, size_doubt
 from landmark_diffusion.data.landmark_names import respelled
 from landmark_diffusion.errors import UserError
 
@@ -34,6 +35,7 @@ class Finding:
         probabilities: class number to the share of draws in it; empty without a covariance or a class.
         class_number: the most probable class; without a covariance that of the value; None without a class.
         note: what the reader has to know; may be empty.
+        impossible: whether no head has this value; it has no class then.
     """
 
     measure: Measure
@@ -45,6 +47,7 @@ class Finding:
     probabilities: dict[int, float] | None = None
     class_number: int | None = None
     note: str = ""
+    impossible: bool = False
 
     @property
     def class_name(self) -> str:
@@ -64,12 +67,21 @@ class Finding:
 
 @dataclass(frozen=True)
 class Analysis:
-    """All measures of one radiograph, in the challenge's order; ``facing`` is None where no point tells it."""
+    """All measures of one radiograph, in the challenge's order; ``facing`` is None where no point tells it.
+
+    ``doubts`` say what is wrong with the points, such as two that are exchanged: measures of these have no class.
+    """
 
     findings: tuple[Finding, ...]
     facing: Facing | None
     facing_source: str
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def impossible(self) -> tuple[Finding, ...]:
+        """The measures that no head has."""
+        return tuple(each for each in self.findings if each.impossible)
 
 
 def analyse(
@@ -103,12 +115,29 @@ def analyse(
         clouds = draw_points(points, covariance, draws, seed)
         drawn = measure_points(clouds, names, side or "right", spacing)
     there = [name for name, point in zip(names, points, strict=True) if np.isfinite(point).all()]
-    findings = tuple(
-        _finding(each, values[each.name], None if drawn is None else drawn[each.name], there, side, spacing)
-        for each in MEASURES
-    )
+    order, concerned = ("", frozenset()) if side is None else doubts(points, names, side, spacing)
+    size = size_doubt(points, list(names), spacing)
+    findings = []
+    for each in MEASURES:
+        clouds_of = None if drawn is None else drawn[each.name]
+        found = _possible(_finding(each, values[each.name], clouds_of, there, side, spacing))
+        wrong = concerned & set(each.landmarks) or (size and found.unit == "mm")
+        if wrong and not found.impossible:
+            found = _unclassed(found, "no class: see the warning on the points")
+        findings.append(found)
     source = "not known" if side is None else "option" if facing is not None else "points"
-    return Analysis(findings, side, source, () if spacing else (SQUARE_PIXELS,))
+    notes = () if spacing else (SQUARE_PIXELS,)
+    return Analysis(tuple(findings), side, source, notes, tuple(filter(None, (order, size))))
+
+
+def unused(findings: Sequence[Finding], note: str) -> tuple[Finding, ...]:
+    """Findings of points that should not be used: the values, with no word on classes and how sure they are."""
+    return tuple(_unclassed(each, note) for each in findings)
+
+
+def no_findings(reason: str) -> tuple[Finding, ...]:
+    """The eight measures without values, and why."""
+    return tuple(Finding(each, np.nan, each.unit, note=reason) for each in MEASURES)
 
 
 def draw_points(points: np.ndarray, covariance: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
@@ -153,6 +182,19 @@ def _finding(
     if best != found:
         note = f"the value itself lies in class {found}"
     return Finding(measure, float(value), unit, spread, low, high, shares, best, note)
+
+
+def _possible(finding: Finding) -> Finding:
+    """A finding as it is, or without its class where no head has the value."""
+    if finding.unit == "px" or not out_of_range(finding.measure.name, finding.value):
+        return finding
+    low, high = HUMAN[finding.measure.name]
+    return replace(_unclassed(finding, f"no class: no head has this, {low:g} to {high:g} at most"), impossible=True)
+
+
+def _unclassed(finding: Finding, note: str) -> Finding:
+    note = finding.note if np.isnan(finding.value) else note
+    return Finding(finding.measure, finding.value, finding.unit, note=note)
 
 
 def class_shares(measure: str, values: np.ndarray) -> dict[int, float]:

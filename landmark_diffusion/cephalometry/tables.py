@@ -26,6 +26,7 @@ MEASURES_CSV, MEASURES_JSON = "measures.csv", "measures.json"
 AGREEMENT_CSV, AGREEMENT_JSON = "agreement.csv", "agreement.json"
 MEASURE_COLUMNS = (
     "image", "measure", "value", "unit", "sd", "low", "high", "class", "class_name", "probability", "uncertain", "note",
+    "path",
 )  # fmt: skip
 AGREEMENT_COLUMNS = ("first", "second", "measure", "images", *(
     f"{column}{edge}" for column in ("same", "kappa", "difference", "shift") for edge in ("", "_low", "_high")
@@ -36,7 +37,11 @@ _MEASURE = {each.name: each for each in MEASURES}
 
 def write_measures(folder: Path, analyses: dict[str, Analysis], facts: dict[str, dict[str, Any]]) -> list[Path]:
     """Write measures.csv and measures.json of analyses by image name; ``facts`` are more of each image, for JSON."""
-    rows = [_measure_row(name, each) for name, analysis in analyses.items() for each in analysis.findings]
+    rows = [
+        [*_measure_row(name, each), spreadsheet_safe(str(facts.get(name, {}).get("path", "")))]
+        for name, analysis in analyses.items()
+        for each in analysis.findings
+    ]
     table, document = folder / MEASURES_CSV, folder / MEASURES_JSON
     _write_csv(table, MEASURE_COLUMNS, rows)
     _write_json(document, measures_document(analyses, facts))
@@ -52,6 +57,7 @@ def measures_document(analyses: dict[str, Analysis], facts: dict[str, dict[str, 
             "facing": analysis.facing,
             "facing_source": analysis.facing_source,
             "notes": [*facts.get(name, {}).get("notes", []), *analysis.notes],
+            "doubts": list(analysis.doubts),
             "measures": [_measure_dict(each) for each in analysis.findings],
         }
         for name, analysis in analyses.items()
@@ -86,6 +92,7 @@ def _measure_dict(finding: Finding) -> dict[str, Any]:
         "probability": finding.probability,
         "uncertain": finding.uncertain,
         "probabilities": {str(n): p for n, p in (finding.probabilities or {}).items()} or None,
+        "impossible": finding.impossible,
         "note": finding.note or None,
     }
 
@@ -135,12 +142,16 @@ def image_grid(name: str, analysis: Analysis) -> Grid:
     headings = ("", "value", "90 % interval", "normal", "class")
     facing = "" if analysis.facing is None else f"facing {analysis.facing} ({analysis.facing_source})"
     notes = tuple(each for each in (facing, *analysis.notes) if each)
-    return Grid(legible(name), (), headings, headings, (rows,), notes)
+    return Grid(legible(name), (), headings, headings, (rows,), notes, words=(4,))
 
 
 def counts_grid(analyses: dict[str, Analysis]) -> Grid:
-    """How many images are in each class, and how many of those uncertainly, to print after many images."""
+    """How many images are in each class, and how many of those uncertainly, to print after many images.
+
+    Where no image has a probability, how many are uncertain is not known and left out.
+    """
     sections = []
+    columns = 3 if any(each.probability is not None for one in analyses.values() for each in one.findings) else 2
     for place, measure in enumerate(MEASURES):
         findings = [each.findings[place] for each in analyses.values()]
         scheme = SCHEMES[measure.name]
@@ -150,9 +161,9 @@ def counts_grid(analyses: dict[str, Analysis]) -> Grid:
             found = [each for each in findings if each.class_number == number]
             if found or number is not None:
                 unsure = sum(bool(each.uncertain) for each in found)
-                rows.append((f"{measure.name}: {name}", str(len(found)), str(unsure)))
+                rows.append((f"{measure.name}: {name}", str(len(found)), str(unsure))[:columns])
         sections.append(tuple(rows))
-    headings = ("measure: class", "images", "uncertain")
+    headings = ("measure: class", "images", "uncertain")[:columns]
     return Grid(f"{len(analyses)} images", (), headings, headings, tuple(sections))
 
 

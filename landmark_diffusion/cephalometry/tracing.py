@@ -30,7 +30,7 @@ from landmark_diffusion.cephalometry.measures import N as NASION
 from landmark_diffusion.cephalometry.measures import S as SELLA
 from landmark_diffusion.cephalometry.tables import SYMBOLS, class_words, interval_words, legible, value_words
 from landmark_diffusion.data.landmark_names import respelled
-from landmark_diffusion.prediction.detection import Detection, ellipse_axes
+from landmark_diffusion.prediction.detection import Detection
 from landmark_diffusion.reporting.figures import (
     BAD,
     FAINT,
@@ -73,15 +73,13 @@ PLANES = (
 
 ANGLE_LINES = ((NASION, A_POINT), (NASION, B_POINT))
 SOFT_TISSUE = ("subnasale", "upper lip", "lower lip", "soft tissue pogonion")
-NORMAL_90 = float(-2 * np.log(1 - 0.9))
-"""Squared radius of the ellipse that holds 90 % of a normal distribution in the plane."""
 
 
 def tracing_picture(path: Path, detection: Detection, analysis: Analysis) -> Path:
     """Draw one image's tracing as PNG, the radiograph up to 1000 output pixels high; returns the path.
 
     The radiograph is ``detection.pixels``; without it the lines stand on a plain ground. Ellipses are the regions of
-    their stated level, else the 90 % ellipses of the covariance, where there is one.
+    their stated level; without a calibration, and for an image that is unlike, there are none.
     """
     scale = min(HEIGHT / detection.size[1], WIDTH / detection.size[0])
     width, height = (max(1, round(side * scale)) for side in detection.size)
@@ -91,7 +89,9 @@ def tracing_picture(path: Path, detection: Detection, analysis: Analysis) -> Pat
     figure = new_figure(width + PANEL, TITLE + body)
     draw_title(figure, f"{legible(detection.name)}: cephalometric tracing")
     if detection.unlike:
-        _draw_warning(figure, width, detection)
+        _draw_warning(figure, width, f"Do not use: {detection.unlike_words}")
+    elif analysis.doubts or analysis.impossible:
+        _draw_warning(figure, width, "; ".join(analysis.doubts) or "Measures that no head has: look at the points")
     axes = pixel_axes(figure, 0, TITLE, width, height, GROUND)
     _draw_image(axes, detection, (width, height))
     found = {
@@ -111,13 +111,12 @@ def tracing_picture(path: Path, detection: Detection, analysis: Analysis) -> Pat
     return save_figure(figure, path)
 
 
-def _draw_warning(figure: Figure, left: float, detection: Detection) -> None:
-    """Say in red, over the measures, that none of them should be used."""
+def _draw_warning(figure: Figure, left: float, words: str) -> None:
+    """Say in red, over the measures, why they should not be used."""
     axes = pixel_axes(figure, left, 0, PANEL, TITLE, BAD)
     axes.set(xlim=(0, PANEL), ylim=(0, 1))
-    score = "" if detection.image_score is None else f" (p = {detection.image_score:.2g})"
-    text = f"Unlike the training images{score}: do not use"
-    axes.text(MARGIN, 0.5, text, color="white", fontsize=10, weight="bold", va="center")
+    text = shorten(words[0].upper() + words[1:], 60)
+    axes.text(MARGIN, 0.5, text, color="white", fontsize=8.5, weight="bold", va="center")
 
 
 def _draw_image(axes: Axes, detection: Detection, size: tuple[int, int]) -> None:
@@ -162,8 +161,6 @@ def _draw_ellipses(axes: Axes, detection: Detection) -> None:
     from matplotlib.patches import Ellipse
 
     shapes = detection.ellipses()
-    if shapes is None and detection.covariance is not None:
-        shapes = ellipse_axes(detection.covariance * NORMAL_90)
     if shapes is None:
         return
     for point, (longer, shorter, angle) in zip(detection.points, shapes, strict=True):
@@ -176,9 +173,7 @@ def _draw_ellipses(axes: Axes, detection: Detection) -> None:
             )  # fmt: skip
 
 
-def _draw_landmarks(
-    axes: Axes, found: dict[str, np.ndarray], size: tuple[int, int], bounds: tuple[int, int]
-) -> None:
+def _draw_landmarks(axes: Axes, found: dict[str, np.ndarray], size: tuple[int, int], bounds: tuple[int, int]) -> None:
     """Draw a small ring and the usual abbreviation of every landmark; ``bounds`` is the picture in output pixels."""
     if not found:
         return
@@ -266,6 +261,7 @@ def _note_lines(detection: Detection, analysis: Analysis) -> list[str]:
     facts = [
         "Green band: normal range (class 1; Wang et al. 2016)." + _interval_note(analysis),
         ", ".join(each for each in (f"Facing {analysis.facing}" if analysis.facing else "", spacing) if each),
+        *(each[0].upper() + each[1:] + "." for each in analysis.doubts),
         *analysis.notes,
         *detection.notes,
         "Research use only: not a medical device." + (f" Model: {detection.model}" if detection.model else ""),

@@ -7,22 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from landmark_diffusion.cephalometry.analysis import Analysis, analyse
+from landmark_diffusion.cephalometry.analysis import Analysis, analyse, no_findings, unused
 from landmark_diffusion.cephalometry.facing import Facing
-from landmark_diffusion.cephalometry.tables import MEASURES_CSV, MEASURES_JSON, write_measures
+from landmark_diffusion.cephalometry.plausible import HUMAN
+from landmark_diffusion.cephalometry.tables import MEASURES_CSV, MEASURES_JSON, SYMBOLS, value_words, write_measures
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.files import writing
 from landmark_diffusion.prediction.detection import Detection
 from landmark_diffusion.prediction.writers.base import Writer
 
-NOT_CALIBRATED = "The spread of the points is not calibrated: intervals and probabilities may be too narrow or wide."
-UNLIKE = "unlike the training images: do not use"
+NOT_CALIBRATED = "The spread of the points is not calibrated: there are no intervals and no probabilities."
 
 
 class MeasuresWriter(Writer):
     """Write ``measures.csv``, ``measures.json`` and ``tracings/NAME.png``.
 
-    An image whose measures cannot be told, such as a face on its head, is left out and does not stop the others.
+    An image whose measures cannot be told, such as a face on its head, is left out and does not stop the others. One
+    that is unlike the training images has values and no classes.
 
     Args:
         folder: results' folder; it need not exist yet.
@@ -32,6 +33,8 @@ class MeasuresWriter(Writer):
     Attributes:
         analyses: image's name to what was found.
         failures: image's name to why it has no measures.
+        unlike: names of the images that are unlike the training images, with the reason.
+        doubtful: names of the other images with measures that no head has, or points in a wrong order.
         warnings: what else the reader has to know, one line each.
     """
 
@@ -42,6 +45,8 @@ class MeasuresWriter(Writer):
         self.facing, self.tracings = facing, tracings
         self.analyses: dict[str, Analysis] = {}
         self.failures: dict[str, UserError] = {}
+        self.unlike: dict[str, str] = {}
+        self.doubtful: list[str] = []
         self.warnings: list[str] = []
         self._facts: dict[str, dict[str, Any]] = {}
 
@@ -60,7 +65,10 @@ class MeasuresWriter(Writer):
         self.analyses[detection.name] = analysis
         self._facts[detection.name] = _facts(detection)
         if detection.unlike:
-            self.warnings.append(f"{detection.name} is {UNLIKE} its points")
+            self.unlike[detection.name] = detection.unlike_reason or "unknown"
+        elif doubt := doubt_words(analysis):
+            self.doubtful.append(detection.name)
+            self.warnings.append(f"{detection.name}: {doubt}")
         if self.tracings:
             from landmark_diffusion.cephalometry.tracing import tracing_picture
 
@@ -80,14 +88,18 @@ class MeasuresWriter(Writer):
         return self.folder / "tracings" / f"{name}.png"
 
     def _analyse(self, detection: Detection) -> Analysis:
-        analysis = analyse(
-            detection.points, detection.landmark_names, detection.spacing, detection.covariance, self.facing
-        )
-        if detection.covariance is not None and detection.level is None:
-            analysis = replace(analysis, notes=(*analysis.notes, NOT_CALIBRATED))
+        calibrated = detection.covariance if detection.level is not None else None
+        try:
+            analysis = analyse(detection.points, detection.landmark_names, detection.spacing, calibrated, self.facing)
+        except UserError as error:
+            if not detection.unlike:
+                raise
+            return Analysis(no_findings(f"no class, do not use: {detection.unlike_words}; {error}"), None, "not known")
         if detection.unlike:
-            marked = (replace(each, note="; ".join(filter(None, [UNLIKE, each.note]))) for each in analysis.findings)
-            analysis = replace(analysis, findings=tuple(marked))
+            note = f"no class, do not use: {detection.unlike_words}"
+            return replace(analysis, findings=unused(analysis.findings, note), doubts=())
+        if detection.covariance is not None and calibrated is None:
+            analysis = replace(analysis, notes=(*analysis.notes, NOT_CALIBRATED))
         return analysis
 
     def _with_pixels(self, detection: Detection) -> Detection:
@@ -111,6 +123,20 @@ class MeasuresWriter(Writer):
         return replace(detection, pixels=pixels)
 
 
+def doubt_words(analysis: Analysis) -> str:
+    """Say in a line which measures no head has, what is wrong with the points, and what to do; empty for none."""
+    odd = [
+        f"{each.measure.name} {value_words(each)} ({low:g} to {high:g}{SYMBOLS[each.unit]})"
+        for each in analysis.impossible
+        for low, high in [HUMAN[each.measure.name]]
+    ]
+    if not odd and not analysis.doubts:
+        return ""
+    ranges = f"no head has {', '.join(odd)}, in brackets the widest that is possible" if odd else ""
+    cause = "; ".join(analysis.doubts) or "points are far off, or the image is turned or mirrored"
+    return f"{'; '.join(filter(None, (ranges, cause)))}: no class for the measures concerned, look at the points"
+
+
 def _facts(detection: Detection) -> dict[str, Any]:
     """What measures.json says of an image beside its measures."""
     return {
@@ -119,5 +145,6 @@ def _facts(detection: Detection) -> dict[str, Any]:
         "spacing": None if detection.spacing is None else list(detection.spacing),
         "spacing_source": detection.spacing_source,
         "unlike": detection.unlike,
+        "unlike_reason": detection.unlike_reason or None,
         "notes": list(detection.notes),
     }

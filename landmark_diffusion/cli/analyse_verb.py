@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +35,11 @@ FOLDER holds measures.csv, measures.json and tracings/NAME.png, or agreement.csv
 For research: not a medical device.
 """
 
+
+FEW = 3
+"""Of so many images each has a table of its own; of more the classes are counted."""
+NAMED = 10
+"""Images that are unlike the training images and named on the terminal; measures.csv has all."""
 
 _OWN = ("input", "output", "overwrite")
 _OF_MEASURES = ("facing", "no_tracings", "spacing")
@@ -131,7 +136,8 @@ def _from_points(options: argparse.Namespace, writer: MeasuresWriter) -> int:
 def _from_images(options: argparse.Namespace, writer: MeasuresWriter) -> tuple[int, int]:
     """Find the points of radiographs and analyse them; returns how many there are, and how many could not be read."""
     from landmark_diffusion.prediction.batch import make_folder, refuse_existing
-    from landmark_diffusion.prediction.inputs import find_images, short_names
+    from landmark_diffusion.prediction.inputs import find_images
+    from landmark_diffusion.prediction.names import short_names
 
     paths = find_images(options.input, results=writer.folder)
     names = short_names(paths)
@@ -157,15 +163,38 @@ def _tell(writer: MeasuresWriter, total: int, unread: int) -> int:
     from landmark_diffusion.cephalometry.tables import counts_grid, image_grid, legible
 
     found = writer.analyses
-    _print([image_grid(*each) for each in found.items()] if len(found) <= 3 else [counts_grid(found)])
+    counted = {name: each for name, each in found.items() if name not in writer.unlike}
+    if len(found) <= FEW:
+        _print([image_grid(*each) for each in found.items()])
+    elif counted:
+        _print([counts_grid(counted)])
     lines = [f"warning: {each}" for each in writer.warnings]
     lines += [f"error: {name}: {error}" for name, error in writer.failures.items()]
-    failed = unread + len(writer.failures)
+    failed, doubtful = unread + len(writer.failures), len(writer.doubtful)
     if failed:
         lines.append(f"{failed} of {total} images have no measures")
+    if doubtful:
+        lines.append(f"{doubtful} of {total} images have measures or points that no head has")
+    if writer.unlike:
+        lines.append(_unlike_words(writer.unlike, total))
+    if len(counted) < total:
+        print(
+            f"analyse: {total} images: {len(counted) - doubtful} analysed, {doubtful} with warnings, "
+            f"{len(writer.unlike)} unlike the training images, {failed} without measures",
+            flush=True,
+        )  # fmt: skip
     for line in lines:
         print(legible(line), file=sys.stderr, flush=True)
-    return 1 if failed else 0
+    return 1 if failed or doubtful else 0
+
+
+def _unlike_words(unlike: Mapping[str, str], total: int) -> str:
+    named = [name if reason == "unknown" else f"{name} ({reason})" for name, reason in unlike.items()]
+    more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
+    return (
+        f"{len(unlike)} of {total} images are unlike those that the model was calibrated on: they have no classes and "
+        f"count nowhere: {', '.join(named[:NAMED])}{more}"
+    )
 
 
 def _agreement(options: argparse.Namespace, folder: Path) -> int:

@@ -27,7 +27,8 @@ EXAMPLES = """examples:
   ldx detect images/ --model ceph.ldx --fast
 
 Nothing is overwritten without --overwrite. A file that cannot be used is named and left out; the others are finished,
-and the exit status is 1 then.
+and the exit status is 1 then. Images that are unlike those of the model's calibration are told and counted at the end,
+and marked in the results; they do not change the exit status, since one ordinary image in a hundred is called so.
 """
 OUTPUT = "detections"
 LEVEL = 0.9
@@ -40,7 +41,9 @@ def run_detect(arguments: list[str]) -> int:
     """
     options = _parse(arguments)
     from landmark_diffusion.prediction.batch import make_folder, refuse_existing
-    from landmark_diffusion.prediction.inputs import find_images, short_names
+    from landmark_diffusion.prediction.inputs import find_images
+    from landmark_diffusion.prediction.names import short_names
+    from landmark_diffusion.prediction.tally import Tally
     from landmark_diffusion.prediction.writers import WRITERS, make_writers
 
     folder = Path(options.output)
@@ -54,9 +57,13 @@ def run_detect(arguments: list[str]) -> int:
     detector = load_detector(options)
     make_folder(folder)
     print(f"detect: {describe(detector)}", flush=True)
-    failed = detect_files(detector, paths, names, writers, options)
+    tally = Tally(folder)
+    failed = detect_files(detector, paths, names, [*writers, tally], options)
+    print(f"detect: {tally.summary(len(failed))}", flush=True)
     if failed:
         print(f"detect: {len(failed)} of {len(paths)} files could not be used", file=sys.stderr, flush=True)
+    if warning := tally.warning():
+        print(f"detect: {warning}", file=sys.stderr, flush=True)
     return 1 if failed else 0
 
 
@@ -135,4 +142,5 @@ def describe(detector: Detector) -> str:
     if detector.calibration is None:
         why = "for these settings" if detector.facts.calibration else "yet: `ldx calibrate` does it"
         return f"{detector.model} ({settings}); not calibrated {why}, so there are no regions"
-    return f"{detector.model} ({settings}); regions hold {100 * detector.level:g} % of the points"
+    share = f"regions hold {100 * detector.level:g} % of the points"
+    return f"{detector.model} ({settings}); {share} of images like the calibration's"

@@ -37,6 +37,8 @@ class Detection:
             a calibration.
         unlike: True where ``image_score`` is so small that no point should be used; None without a calibration, and
             with one of so few images that it cannot tell.
+        unlike_reason: why it is, one of ``prediction.reasons.REASONS`` such as "mirrored" or "unknown"; empty for an
+            image that is not called unlike, and where nobody looked.
         notes: what the reader has to know, one sentence each, such as a spacing that is not calibrated.
         model: name of the model file.
         settings: options that the points came from (steps, samples, decoder, spread, seed).
@@ -56,6 +58,7 @@ class Detection:
     spacing_source: str = UNKNOWN_SPACING
     image_score: float | None = None
     unlike: bool | None = None
+    unlike_reason: str = ""
     notes: tuple[str, ...] = ()
     model: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -70,6 +73,14 @@ class Detection:
             value = getattr(self, name)
             if value is not None and value.shape != shape:
                 raise UserError(f"{self.name}: found {name} of shape {value.shape}, expected {shape}")
+
+    @property
+    def unlike_words(self) -> str:
+        """Say that the image is unlike the training images, why, and how sure that is; for where it is called so."""
+        known = [f"reason {self.unlike_reason}" if self.unlike_reason == "unknown" else self.unlike_reason]
+        score = "" if self.image_score is None else f"p = {self.image_score:.2g}"
+        facts = ", ".join(filter(None, [*known, score]))
+        return "unlike the training images" + (f" ({facts})" if facts else "")
 
     @property
     def points_mm(self) -> np.ndarray | None:

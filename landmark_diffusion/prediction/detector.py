@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from landmark_diffusion.finders.finder import SPREADS, Finder, Found, SpreadKind
 from landmark_diffusion.heatmaps.decoders import DECODERS, DecoderKind
 from landmark_diffusion.prediction.detection import Detection
 from landmark_diffusion.prediction.model import load_module, main_variant, prediction_settings
+from landmark_diffusion.prediction.reasons import exposure, find_reasons, reason_note
 from landmark_diffusion.prediction.spacing import OPTION_SPACING, Spacing, check_spacing
 from landmark_diffusion.runs.model_facts import ModelFacts
 
@@ -132,15 +134,38 @@ class Detector:
         names: Sequence[str],
         spacing: float | Spacing | None = None,
     ) -> list[Detection]:
-        """Find the landmarks of one batch of radiographs."""
+        """Find the landmarks of one batch of radiographs.
+
+        Those that are unlike the calibration's are looked at again, up to ``reasons.MOST_LOOKS`` times, to say why.
+        """
         given = None if spacing is None else check_spacing(spacing)
-        frames = [Frame.fit(each.grey.shape[::-1], self.size, self.resize) for each in radiographs]
-        inputs = [network_input(each.grey, frame) for each, frame in zip(radiographs, frames, strict=True)]
-        answers = self.answers(self.find(inputs))
-        return [
-            self._detection(radiograph, frames[place], answers, place, paths[place], names[place], given)
-            for place, radiograph in enumerate(radiographs)
-        ]
+        frames, answers = self._look([each.grey for each in radiographs])
+        return self._explained(
+            [
+                self._detection(radiograph, frames[place], answers, place, paths[place], names[place], given)
+                for place, radiograph in enumerate(radiographs)
+            ]
+        )
+
+    def _look(self, greys: Sequence[np.ndarray]) -> tuple[list[Frame], Answers]:
+        """What the model says of images (H, W) uint8, in network pixels, and how these lie in the images."""
+        frames = [Frame.fit(each.shape[::-1], self.size, self.resize) for each in greys]
+        inputs = [network_input(each, frame) for each, frame in zip(greys, frames, strict=True)]
+        return frames, self.answers(self.find(inputs))
+
+    def _explained(self, detections: list[Detection]) -> list[Detection]:
+        """Say of those that are unlike why they are."""
+        unlike = [place for place, each in enumerate(detections) if each.unlike]
+        greys = [each.pixels for each in detections if each.unlike and each.pixels is not None]
+        for place, grey, reason in zip(unlike, greys, find_reasons(greys, self._scores), strict=True):
+            notes = (*detections[place].notes, reason_note(reason, exposure(grey)))
+            detections[place] = replace(detections[place], unlike_reason=reason, notes=notes)
+        return detections
+
+    def _scores(self, greys: Sequence[np.ndarray]) -> np.ndarray:
+        """P-values of images (H, W) uint8 as a whole."""
+        assert self.calibration is not None
+        return self.calibration.image.p_values(self._look(greys)[1])
 
     def find(self, images: Sequence[torch.Tensor]) -> dict[str, Found]:
         """Run the method on images (1, H, W) in [0, 1] of the network's size: its variants.

@@ -1,20 +1,13 @@
-"""Which files ``ldx detect`` looks at: files, folders and patterns, each once, with short names of their own."""
+"""Which files ``ldx detect`` looks at: files, folders and patterns, each once."""
 
 from __future__ import annotations
 
 import glob
 import os
-import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from landmark_diffusion.errors import UserError
-
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\s\ud800-\udfff]+')
-"""What some file system refuses, a shell takes apart, or is no text (the last: bytes of a name that are no UTF-8)."""
-
-_LONGEST = 80
 
 
 def find_images(asked: Sequence[str], recursive: bool = False, results: Path | None = None) -> list[Path]:
@@ -50,41 +43,5 @@ def find_images(asked: Sequence[str], recursive: bool = False, results: Path | N
     return list(once.values())
 
 
-def short_names(paths: Iterable[Path]) -> list[str]:
-    """Give each path a name that is safe in file names and not that of another: the stem, else with its folders.
-
-    001.png alone is 001; a/001.png and b/001.png are a_001 and b_001; what is still the same is numbered.
-    """
-    paths = list(paths)
-    names = [_safe(path.stem) for path in paths]
-    repeated = _repeated(names)
-    names = [
-        _safe("_".join([*path.parts[-2:-1], path.stem])) if name.lower() in repeated else name
-        for path, name in zip(paths, names, strict=True)
-    ]
-    taken: dict[str, int] = {}
-    return [_free(name, taken) for name in names]
-
-
 def _lies_in(folder: Path | None, path: Path) -> bool:
     return folder is not None and os.path.abspath(path).startswith(os.path.join(os.path.abspath(folder), ""))
-
-
-def _repeated(names: list[str]) -> set[str]:
-    counts = Counter(name.lower() for name in names)  # some file systems do not tell A from a
-    return {name for name, count in counts.items() if count > 1}
-
-
-def _free(name: str, taken: dict[str, int]) -> str:
-    """A name that is not taken; ``taken`` maps names to the number to try after, so that 100,000 alike take seconds."""
-    free, number = name, taken.get(name.lower(), 1)
-    while free.lower() in taken:
-        number += 1
-        free = f"{name}_{number}"
-    taken[name.lower()] = number
-    taken.setdefault(free.lower(), 1)
-    return free
-
-
-def _safe(text: str) -> str:
-    return _UNSAFE.sub("_", text).strip("._-")[:_LONGEST] or "image"

@@ -38,6 +38,21 @@ def test_an_option_against_all_points_is_refused() -> None:
         find_facing(in_image(make_face()), LANDMARK_NAMES, "left")
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_face_on_its_side_is_refused(turn: int) -> None:
+    points = in_image(make_face()) @ np.array([[0, turn], [-turn, 0]])
+    with pytest.raises(UserError, match=f"lies on its side: menton lies {'left' if turn == 1 else 'right'} of nasion"):
+        find_facing(points, LANDMARK_NAMES)
+
+
+def test_exchanged_landmarks_are_named_where_they_make_the_side_unclear() -> None:
+    points = in_image(make_face())
+    places = [LANDMARK_NAMES.index(name) for name in ("anterior nasal spine", "posterior nasal spine")]
+    points[places] = points[places[::-1]]
+    with pytest.raises(UserError, match="posterior nasal spine and anterior nasal spine are exchanged"):
+        find_facing(points, LANDMARK_NAMES)
+
+
 def test_a_face_upside_down_is_refused_since_its_angles_would_look_right() -> None:
     upside_down = np.array([1935.0, 2400.0]) - in_image(make_face())
     with pytest.raises(UserError, match="stands on its head"):

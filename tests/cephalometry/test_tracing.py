@@ -53,14 +53,15 @@ def test_a_detection_without_image_spacing_or_half_of_its_points_is_drawn(tmp_pa
     assert drawn(tmp_path, nothing).shape[0] >= HEIGHT
 
 
-def test_ellipses_of_the_spread_are_drawn_around_their_points(tmp_path: Path) -> None:
+def test_regions_are_drawn_around_their_points(tmp_path: Path) -> None:
     points = in_image(make_face())
     covariance = np.broadcast_to(np.eye(2) * 400.0, (len(points), 2, 2)).copy()
     black = np.zeros(SIZE[::-1], np.uint8)
-    without = drawn(tmp_path, detected(points, pixels=black))[TITLE : TITLE + HEIGHT, :800].astype(int)
-    with_it = drawn(tmp_path, detected(points, pixels=black, covariance=covariance))[TITLE : TITLE + HEIGHT, :800]
+    bare = detected(points, pixels=black, covariance=covariance)  # not calibrated: nothing is stated
+    without = drawn(tmp_path, bare)[TITLE : TITLE + HEIGHT, :800].astype(int)
+    with_it = drawn(tmp_path, replace(bare, level=0.9, regions=4 * covariance))[TITLE : TITLE + HEIGHT, :800]
     scale = HEIGHT / SIZE[1]
-    radius = 20 * np.sqrt(-2 * np.log(0.1)) * scale  # 90 % of a normal distribution in the plane
+    radius = 40 * scale
     x, y = (points[LANDMARK_NAMES.index("articulare")] + 0.5) * scale - 0.5
     edge = np.abs(with_it.astype(int) - without)[round(y - radius) - 1 : round(y - radius) + 2, round(x)]
     assert edge.max() > 60

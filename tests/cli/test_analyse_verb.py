@@ -26,8 +26,8 @@ COVARIANCE = np.broadcast_to(np.eye(2) * 25.0, (len(LANDMARK_NAMES), 2, 2)).copy
 
 def detection(name: str = "face", **changed: Any) -> Detection:
     plain = Detection(
-        name, f"{name}.png", SIZE, LANDMARK_NAMES, in_image(make_face()), covariance=COVARIANCE, spacing=(0.1, 0.1),
-        spacing_source="option", model="m.ldx",
+        name, f"{name}.png", SIZE, LANDMARK_NAMES, in_image(make_face()), covariance=COVARIANCE, level=0.9,
+        spacing=(0.1, 0.1), spacing_source="option", model="m.ldx",
     )  # fmt: skip
     return replace(plain, **changed)
 
@@ -135,9 +135,104 @@ def test_radiographs_are_detected_first_and_one_that_cannot_be_read_is_named(
 def test_points_that_should_not_be_used_are_marked_in_every_row(tmp_path: Path) -> None:
     points = points_json(tmp_path, detection(unlike=True, image_score=0.001))
     assert run_analyse([points, "--output", str(tmp_path / "out"), "--no-tracings"]) == 0
-    assert all("do not use" in row["note"] for row in table(tmp_path / "out" / "measures.csv"))
+    rows = table(tmp_path / "out" / "measures.csv")
+    assert all("do not use" in row["note"] for row in rows)
+    assert {row[key] for row in rows for key in ("class", "class_name", "probability", "sd", "low", "high")} == {""}
+    assert rows[1]["value"] == "79.0000"  # what the points as they are give
+
+
+def test_images_that_are_unlike_are_listed_apart_and_count_nowhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As when "open bite tendency, 100 %" was said of a hand."""
+    upside_down = np.array(SIZE) - in_image(make_face())
+    odd = [
+        detection("hand", unlike=True, unlike_reason="unknown", points=upside_down, level=None),
+        detection("turned", unlike=True, unlike_reason="mirrored", level=None),
+    ]
+    points = points_json(tmp_path, *odd, *(detection(f"good{n}") for n in range(3)))
+    assert run_analyse([points, "--output", str(tmp_path / "out"), "--no-tracings"]) == 0
+    said = capsys.readouterr()
+    assert "3 images" in said.out and "5 images: 3 analysed, 0 with warnings, 2 unlike" in said.out
+    counts = [int(line.split()[-2]) for line in said.out.splitlines() if line.startswith("ODI: ")]
+    assert sum(counts) == 3
+    assert "2 of 5 images are unlike" in said.err and "hand, turned (mirrored)" in said.err
+    document = json.loads((tmp_path / "out" / "measures.json").read_text())
+    assert [each["unlike_reason"] for each in document["images"][:2]] == ["unknown", "mirrored"]
+    assert all(each["class"] is None for image in document["images"][:2] for each in image["measures"])
+
+
+def test_a_spread_that_is_not_calibrated_gives_no_probability(tmp_path: Path) -> None:
+    points = points_json(tmp_path, detection(level=None))
+    assert run_analyse([points, "--output", str(tmp_path / "out"), "--no-tracings"]) == 0
+    rows = table(tmp_path / "out" / "measures.csv")
+    assert {row[key] for row in rows for key in ("probability", "sd", "low", "high", "uncertain")} == {""}
+    assert all(row["class"] for row in rows)
     notes = json.loads((tmp_path / "out" / "measures.json").read_text())["images"][0]["notes"]
-    assert any("not calibrated" in note for note in notes)  # a covariance without a level
+    assert any("not calibrated" in note for note in notes)
+
+
+def test_measures_that_no_head_has_are_named_with_their_range_and_have_no_class(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As when --facing left on an image turned round gave ANB 185 degrees, skeletal class II, and status 0."""
+    face = make_face()
+    face["subspinale"] = np.array([150.0, -40.0])  # far ahead of the nose: SNA is 153 degrees
+    points = points_json(tmp_path, detection(points=in_image(face)), detection("fine"))
+    assert run_analyse([points, "--output", str(tmp_path / "out"), "--no-tracings"]) == 1
+    rows = {row["measure"]: row for row in table(tmp_path / "out" / "measures.csv") if row["image"] == "face"}
+    assert float(rows["SNA"]["value"]) == pytest.approx(153.4, abs=0.1)
+    assert rows["SNA"]["class"] == "" and "45 to 125" in rows["SNA"]["note"]
+    assert rows["SNB"]["class"] == "3"  # not made of the point that is wrong
+    warning = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: face: no head"))
+    assert "SNA 153.4° (45 to 125°)" in warning and "look at the points" in warning
+
+
+def test_exchanged_points_are_named_and_their_measures_have_no_class(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    face = make_face()
+    face["orbitale"], face["subspinale"] = face["subspinale"], face["orbitale"]
+    points = points_json(tmp_path, detection(points=in_image(face)))
+    assert run_analyse([points, "--output", str(tmp_path / "out"), "--no-tracings"]) == 1
+    assert "face: orbitale and subspinale are exchanged" in capsys.readouterr().err
+    rows = {row["measure"]: row["class"] for row in table(tmp_path / "out" / "measures.csv")}
+    assert {name for name, found in rows.items() if found} == {"SNB", "FHI", "FHA", "MW"}
+
+
+def test_a_spacing_ten_times_too_large_is_told_and_modified_wits_has_no_class(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    points = points_json(tmp_path, detection(spacing=(1.0, 1.0)))
+    assert run_analyse([points, "--output", str(tmp_path / "out"), "--no-tracings"]) == 1
+    assert "nasion and menton are 1165 mm apart, in a face 50 to 200 mm" in capsys.readouterr().err
+    rows = {row["measure"]: row["class"] for row in table(tmp_path / "out" / "measures.csv")}
+    assert rows.pop("MW") == "" and all(rows.values())
+
+
+def test_the_table_carries_the_path_like_points_csv(tmp_path: Path) -> None:
+    points = points_json(tmp_path, detection(path="=b/1.dcm"))
+    assert run_analyse([points, "--output", str(tmp_path / "out"), "--no-tracings"]) == 0
+    assert {row["path"] for row in table(tmp_path / "out" / "measures.csv")} == {"'=b/1.dcm"}
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_the_table_of_an_image_is_read_in_a_narrow_terminal(
+    width: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No word is broken, no name has a letter a line, and nothing is wider than the terminal."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    face = make_face()
+    face["menton"] = np.full(2, np.nan)
+    points = points_json(tmp_path, detection(points=in_image(face)))
+    assert run_analyse([points, "--output", str(tmp_path / "out"), "--no-tracings"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    table_lines = lines[lines.index("face") + 1 :]
+    assert max(map(len, table_lines)) <= width
+    for name in ("ANB", "SNB", "SNA", "ODI", "APDI", "FHI", "FHA", "MW"):
+        assert sum(line.split()[:1] == [name] for line in table_lines) == 1, name
+    words = " ".join(table_lines).split()
+    assert {"prognathic", "mandible,", "menton:"} <= set(words)
 
 
 @pytest.mark.parametrize("spacing", [["0"], ["1", "2", "3"], ["nan"]])

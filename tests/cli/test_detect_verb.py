@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from PIL import Image
 from landmark_diffusion.cli import main
 from landmark_diffusion.cli.progress import progress
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
+from landmark_diffusion.prediction.detection import Detection
 from landmark_diffusion.prediction.detector import Detector
 from landmark_diffusion.prediction.writers import WRITERS
 from landmark_diffusion.prediction.writers.points_json_reader import read_points_json
@@ -89,7 +91,8 @@ def unrun(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_form_is_written_and_told_and_nothing_else_is_said() -> None:
     outcome = detect("x/0.png", "x/1.png", to="csv,json,overlay,slicer,html")
     assert (outcome.status, outcome.err) == (0, "")
-    first, *wrote = outcome.out.splitlines()
+    first, *wrote, last = outcome.out.splitlines()
+    assert last.startswith("detect: 2 files: 2 read, 0 refused; whether an image is unlike the others is not known")
     assert first.startswith("detect: tiny.ldx (steps 5, samples 1, decoder local_centroid, spread heatmap)")
     assert "not calibrated yet: `ldx calibrate` does it, so there are no regions" in first
     assert len(wrote) == 5 and all(Path(line.removeprefix("wrote ")).exists() for line in wrote)
@@ -190,6 +193,41 @@ def test_nothing_but_wrong_files_leaves_no_table() -> None:
     outcome = detect("x/0.png", to=",".join(WRITERS))
     assert outcome.status == 1 and "1 of 1 files" in outcome.err and "wrote" not in outcome.out
     assert not [path for path in Path("found").rglob("*") if path.is_file()]
+
+
+def test_the_end_says_how_many_were_read_refused_and_unlike_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when 144 of 150 images were unlike and the last that a user read was that regions hold 90 %."""
+    real = Detector.detect
+    reasons = {"0": "mirrored", "1": "unknown", "2": "mirrored"}
+
+    def detect_unlike(*arguments: Any) -> list[Detection]:
+        return [
+            replace(each, unlike=each.name in reasons, unlike_reason=reasons.get(each.name, ""))
+            for each in real(*arguments)
+        ]
+
+    monkeypatch.setattr(Detector, "detect", detect_unlike)
+    Path("x/3.png").write_text("no image")
+    outcome = detect("x", model="calibrated.ldx")
+    assert outcome.status == 1  # for the file that is no image; unlike images alone leave it at 0
+    assert outcome.out.splitlines()[-1] == (
+        "detect: 5 files: 4 read, 1 refused; 3 unlike those that the model was calibrated on"
+    )
+    last = outcome.err.splitlines()[-1]
+    assert last.startswith("detect: 3 of 4 images are unlike") and "(2 mirrored, 1 for unknown reasons)" in last
+    assert "use no point of these" in last and "detect again" in last
+    rows = read_rows(Path("found/points.csv"))[::N]
+    assert [(row["unlike"], row["unlike_reason"]) for row in rows] == [
+        ("true", "mirrored"), ("true", "unknown"), ("true", "mirrored"), ("false", "")
+    ]  # fmt: skip
+    Path("x/3.png").unlink()
+    assert detect("x", "--overwrite", model="calibrated.ldx").status == 0
+    monkeypatch.setattr(Detector, "detect", real)
+    alike = detect("x/4.png", "--overwrite", model="calibrated.ldx")
+    assert alike.out.splitlines()[-1] == (
+        "detect: 1 file: 1 read, 0 refused; none unlike those that the model was calibrated on"
+    )
+    assert alike.err == ""
 
 
 # ---- what is there stays --------------------------------------------------------------------------------------------

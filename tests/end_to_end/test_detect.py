@@ -70,7 +70,8 @@ def test_a_person_sees_what_was_written_and_what_was_wrong(home: Path) -> None:
     first, second = outcome.err.splitlines()
     assert first.startswith("error: x/bad.png: ") and "no known image format" in first
     assert second == "detect: 1 of 5 files could not be used"
-    told, *wrote = outcome.out.splitlines()
+    told, *wrote, last = outcome.out.splitlines()
+    assert last.startswith("detect: 5 files: 4 read, 1 refused")
     assert told.startswith("detect: tiny.ldx (steps 5, samples 2, decoder local_centroid, spread both); not calibrated")
     assert [line.split(" ", 1)[0] for line in wrote] == ["wrote"] * 5
     rows = read_rows(home / "found" / "points.csv")

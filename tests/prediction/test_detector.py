@@ -22,7 +22,8 @@ from landmark_diffusion.errors import UserError
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
 from landmark_diffusion.metrics.spread import covered, region_area
 from landmark_diffusion.prediction.detection import Detection
-from landmark_diffusion.prediction.detector import UNLIKE_NOTE, Detector, check_spacing
+from landmark_diffusion.prediction.detector import UNLIKE_NOTE, Detector, check_spacing, network_input
+from landmark_diffusion.prediction.reasons import reason_note
 from landmark_diffusion.runs.model_file import read_facts, write_model_file
 from tests.methods.tiny_positions import H, N, W, module
 from tests.prediction.bad_inputs import deep, write_dicom
@@ -434,12 +435,34 @@ def test_image_unlike_the_calibrations_is_flagged_and_others_are_not(calibrated:
     tiny = calibrated.with_name("tiny.ldx")
     detector = Detector.load(write_positions(tmp_path / "one.ldx", make_calibration(tiny, noisy(0, IMAGES))))
     alike, *others = (detector(each) for each in (*noisy(0, 1, seed=9), *pictures(5, first=1)))
-    assert alike.unlike is False and not alike.notes
+    assert alike.unlike is False and not alike.notes and alike.unlike_reason == ""
     for other in others:
         assert other.unlike is True and other.image_score == pytest.approx(1 / (1 + IMAGES))  # odder than all of them
-        assert other.notes == (UNLIKE_NOTE,)
+        assert other.notes == (UNLIKE_NOTE, reason_note("unknown")) and other.unlike_reason == "unknown"
         assert (other.level, other.regions, other.expected_error) == (None,) * 3  # they would not hold
         assert other.covariance is not None
+
+
+def test_reason_is_what_undoes_the_fault_and_the_points_stay_those_of_the_image_as_it_is(
+    calibrated: Path, tmp_path: Path
+) -> None:
+    tiny = calibrated.with_name("tiny.ldx")
+    detector = Detector.load(write_positions(tmp_path / "one.ldx", make_calibration(tiny, noisy(0, IMAGES))))
+    (upright,) = (each.grey for each in noisy(0, 1, seed=9))
+    wrong = [as_radiograph(np.ascontiguousarray(each)) for each in (255 - upright, upright[:, ::-1], np.rot90(upright))]
+    batch = [as_radiograph(upright), *wrong]
+    names = [str(number) for number in range(len(batch))]
+    found = detector.detect(batch, names, names)
+    assert [each.unlike_reason for each in found] == ["", "negative", "mirrored", "turned left"]
+    assert "mirror it left to right and detect again" in found[2].notes[-1]
+    plain = detector.find([network_input(each.grey, Frame.fit(each.grey.shape[::-1], (W, H))) for each in batch])
+    expected = np.stack(
+        [
+            Frame.fit(each.grey.shape[::-1], (W, H)).to_original(points)
+            for each, points in zip(batch, detector.answers(plain).points, strict=True)
+        ]
+    )
+    assert np.stack([each.points for each in found]) == pytest.approx(expected, abs=2e-3)
 
 
 def noisy(number: int, count: int, seed: int = 0) -> list[Radiograph]:

@@ -1,14 +1,13 @@
-"""Which files are looked at, and what their results are called: nothing twice, nothing lost, no name for two."""
+"""Which files are looked at: nothing twice, nothing lost."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.prediction.inputs import find_images, short_names
+from landmark_diffusion.prediction.inputs import find_images
 
 
 @pytest.fixture(autouse=True)
@@ -77,29 +76,6 @@ def test_folder_with_radiographs_below_alone_says_how_to_reach_them() -> None:
     Path("x/deep/3.tif").unlink()
     with pytest.raises(UserError, match="--recursive looks into its sub-folders"):
         find_images(["x/deep"])
-
-
-@pytest.mark.parametrize(
-    ("paths", "names"),
-    [
-        (["a/001.png", "a/002.dcm"], ["001", "002"]),
-        (["a/001.png", "b/001.png", "b/002.png"], ["a_001", "b_001", "002"]),
-        (["001.png", "001.dcm"], ["001", "001_2"]),
-        (["p/a/1.png", "q/a/1.png", "r/a/1.png"], ["a_1", "a_1_2", "a_1_3"]),
-        (["a/x.png", "b/X.png"], ["a_x", "b_X"]),  # one file on disks that do not tell them apart
-        (["a/1.png", "b/1.png", "a_1.png", "c/a_1.tif"], ["a_1", "b_1", "a_1_2", "c_a_1"]),
-        (["left knee: 'old'.png", "a\nb.png"], ["left_knee_'old'", "a_b"]),
-        (["...png", "\udcff\udcfe.png", "1.2.840.113619"], ["image", "image_2", "1.2.840"]),
-    ],
-)
-def test_each_image_has_a_name_of_its_own(paths: Sequence[str], names: Sequence[str]) -> None:
-    assert short_names(map(Path, paths)) == list(names)
-
-
-def test_names_stay_apart_and_short_enough_for_a_file_system() -> None:
-    names = short_names([Path(f"{'a' * 200}{number}.png") for number in range(12)])
-    assert len({name.lower() for name in names}) == 12
-    assert max(map(len, names)) <= 90
 
 
 def test_pictures_of_an_earlier_run_are_not_taken_for_radiographs(tmp_path: Path) -> None:

@@ -26,7 +26,9 @@ def with_gaps() -> Detection:
     for value in values.values():
         value[0] = np.nan
     path = b'r\xf6ntgen "1".png'.decode("utf-8", "surrogateescape")
-    return replace(full, path=path, notes=("Größe: \u2028 x\n",), unlike=True, image_score=1e-7, **values)
+    return replace(
+        full, path=path, notes=("Größe: \u2028 x\n",), unlike=True, unlike_reason="mirrored", image_score=1e-7, **values
+    )
 
 
 CASES = {

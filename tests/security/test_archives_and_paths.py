@@ -14,7 +14,7 @@ from landmark_diffusion.errors import UserError
 from landmark_diffusion.fewshot.plan import read_plan
 from landmark_diffusion.files import atomic_write_text
 from landmark_diffusion.metrics.records import read_predictions_csv
-from landmark_diffusion.prediction.inputs import short_names
+from landmark_diffusion.prediction.names import short_names
 from landmark_diffusion.prediction.writers.points_json import PointsJsonWriter
 from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
 from landmark_diffusion.runs.folder import RunFolder

@@ -98,6 +98,8 @@ def image_record(detection: Detection) -> dict[str, Any]:
         "level": detection.level,
         "score": None if detection.image_score is None else float(detection.image_score),
         "unlike": bool(detection.unlike),
+        "unlike_words": detection.unlike_words if detection.unlike else "",
+        "unlike_reason": detection.unlike_reason,
         "notes": list(detection.notes),
         "landmarks": [
             {"name": name, **{key: _number(values[index]) for key, values in columns.items()}}

@@ -192,8 +192,7 @@ def _draw_list(figure: Figure, left: float, top: float, height: float, detection
 def _draw_banner(figure: Figure, detection: Detection, width: float) -> None:
     axes = pixel_axes(figure, 0, TITLE, width, BANNER, BAD)
     axes.set(xlim=(0, width), ylim=(0, 1))
-    score = "" if detection.image_score is None else f" (p = {detection.image_score:.2g})"
-    text = f"Unlike the training images{score}: do not use these points"
+    text = f"U{detection.unlike_words[1:]}: do not use these points"
     axes.text(10, 0.5, text, color="white", fontsize=11, weight="bold", va="center")
 
 

@@ -68,7 +68,10 @@ function fillCards() {
     const lines = [words.firstChild];
     const error = `~${text(mean, 2)} ${data.unit} error`;
     if (mean !== null) lines.push(make("span", { title: "mean expected error" }, error));
-    if (image.unlike) lines.push(make("span", { class: "badge unlike" }, "unlike training"));
+    if (image.unlike) {
+      const why = image.unlike_reason === "unknown" ? "" : image.unlike_reason;
+      lines.push(make("span", { class: "badge unlike" }, why ? `unlike: ${why}` : "unlike training"));
+    }
     if (wide) lines.push(make("span", { class: "badge wide" }, `${wide} uncertain`));
     words.replaceChildren(...lines);
   });

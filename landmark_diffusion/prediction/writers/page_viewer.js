@@ -20,9 +20,8 @@ function show(index) {
   }
   byId("image-name").textContent = image.name;
   view.setAttribute("aria-label", `Radiograph with ${image.landmarks.length} landmarks, which the table lists`);
-  const score = image.score === null ? "" : ` (p = ${image.score.toPrecision(2)})`;
   byId("unlike").hidden = !image.unlike;
-  byId("unlike").textContent = `Unlike the training images${score}: do not use these points`;
+  byId("unlike").textContent = `U${image.unlike_words.slice(1)}: do not use these points`;
   showPlace();
   drawLandmarks(image);
   fillTable(image);

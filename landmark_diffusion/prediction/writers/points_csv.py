@@ -17,7 +17,7 @@ FILE_NAME = "points.csv"
 COLUMNS = (
     "image", "landmark", "x", "y", "x_mm", "y_mm", "spacing_source", "region_level", "region_semi_major",
     "region_semi_minor", "region_angle", "region_area_mm2", "expected_error_mm", "expected_error_px", "image_score",
-    "unlike",
+    "unlike", "unlike_reason", "name",
 )  # fmt: skip
 
 
@@ -77,10 +77,11 @@ def _rows(detection: Detection) -> Iterator[list[str]]:
     source = text_cell(detection.spacing_source)
     level, score = (_cell(value) for value in (detection.level, detection.image_score))
     unlike = "" if detection.unlike is None else str(detection.unlike).lower()
+    last = [unlike, text_cell(detection.unlike_reason), text_cell(detection.name)]
     for name, point, sizes in zip(detection.landmark_names, points, spread, strict=True):
         places = [number_cell(value) for value in point]
         yield [
-            text_cell(detection.path), text_cell(name), *places, source, level, *map(number_cell, sizes), score, unlike
+            text_cell(detection.path), text_cell(name), *places, source, level, *map(number_cell, sizes), score, *last
         ]  # fmt: skip
 
 

@@ -86,7 +86,8 @@ def _image_text(detection: Detection) -> str:
     image = {
         "name": found.name, "path": found.path, "size": found.size, "spacing": found.spacing,
         "spacing_source": found.spacing_source, "level": found.level, "image_score": found.image_score,
-        "unlike": found.unlike, "notes": found.notes, "settings": found.settings,
+        "unlike": found.unlike, "unlike_reason": found.unlike_reason or None, "notes": found.notes,
+        "settings": found.settings,
     }  # fmt: skip
     fields = [f"  {_dump(key)}: {_dump(value)}" for key, value in image.items()]
     lines = ",".join("\n   " + _dump(landmark) for landmark in _landmarks(found))

@@ -86,6 +86,8 @@ def _detection(image: Any, model: str, path: Path, where: str) -> Detection:
     if (twice := repeated(landmark["name"] for landmark in landmarks)) is not None:
         raise DataError(f"{where}.landmarks: found two landmarks of the name {twice!r:.60}", path)
     points = _column(landmarks, "point_px", (2,))
+    has_reason = "unlike_reason" in image  # files of earlier versions have none
+    reason = take("unlike_reason", f"null or {_LINE}", _or_null(_is_line)) if has_reason else None
     spacing = take("spacing", "null or two numbers above 0", _or_null(_is_spacing))
     return Detection(
         name=take("name", _LINE, _is_line),
@@ -101,6 +103,7 @@ def _detection(image: Any, model: str, path: Path, where: str) -> Detection:
         spacing_source=take("spacing_source", _LINE, _is_line),
         image_score=take("image_score", "null or a number in [0, 1]", _or_null(_is_share)),
         unlike=take("unlike", "null, true or false", _or_null(lambda v: isinstance(v, bool))),
+        unlike_reason=reason or "",
         notes=tuple(take("notes", f"a list, each {_TEXT}", lambda v: _is_list(v) and all(map(_is_text, v)))),
         model=model,
         settings=take("settings", "an object with fields", lambda v: isinstance(v, dict)),

@@ -137,7 +137,7 @@ def _descriptions(detection: Detection) -> list[str]:
 
 def _description(detection: Detection) -> str:
     units = UNITS_ARE_PIXELS if detection.spacing is None else f"spacing from {detection.spacing_source}"
-    warning = ["This image is unlike the training images: do not use its points."] if detection.unlike else []
+    warning = [f"This image is {detection.unlike_words}: do not use its points."] if detection.unlike else []
     return " ".join([f"{detection.path}: {units}.", *warning, *detection.notes, LIMITS[0]])
 
 
