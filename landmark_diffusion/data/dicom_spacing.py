@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 UNKNOWN_SPACING = "unknown"
+
+_DECIMAL = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
 
 
 class Spacing(NamedTuple):
@@ -52,24 +55,40 @@ def _stored_spacing(dataset: Dataset, keyword: str, notes: list[str]) -> tuple[f
 
 def _positive(dataset: Dataset, keyword: str, count: int, notes: list[str]) -> list[float] | None:
     """Read ``count`` positive numbers; None where they are absent, and with a note where they are anything else."""
-    found = numbers(dataset, keyword)
+    found = numbers(dataset, keyword, notes)
     if found is None or (len(found) == count and all(0 < number < np.inf for number in found)):
         return found
     notes.append(f"{keyword} in the file is not {count} positive number{'s' * (count > 1)}; it was passed over.")
     return None
 
 
-def numbers(dataset: Dataset, keyword: str) -> list[float] | None:
-    """Read an element's numbers: None where it is absent or empty, and NaN for what is no number."""
+def numbers(dataset: Dataset, keyword: str, notes: list[str]) -> list[float] | None:
+    """Read an element's numbers: None where it is absent or empty, and NaN for what is no number.
+
+    A decimal comma is read as a point, with a note, where it is the only mark in each of the numbers.
+    """
     if keyword not in dataset:
         return None
     try:
         value = dataset[keyword].value
     except Exception:  # whatever pydicom makes of bytes that are not of the element's kind
-        return [np.nan]
+        return _with_commas(dataset, keyword, notes)
     if value is None or value == "":
         return None
-    return [_number(part) for part in ([value] if isinstance(value, str | int | float) else value)]
+    found = [_number(part) for part in ([value] if isinstance(value, str | int | float) else value)]
+    return found if np.isfinite(found).all() else _with_commas(dataset, keyword, notes) or found
+
+
+def _with_commas(dataset: Dataset, keyword: str, notes: list[str]) -> list[float]:
+    """Read an element's own bytes as decimals with a comma; one NaN where they are none."""
+    raw = dataset.get_item(keyword)
+    text = raw.value.decode("ascii", "replace") if raw is not None and isinstance(raw.value, bytes) else ""
+    parts = [part.strip(" \0") for part in text.split("\\")]
+    if not any("," in part for part in parts) or not all(_DECIMAL.fullmatch(part) for part in parts):
+        return [np.nan]
+    found = [float(part.replace(",", ".")) for part in parts]
+    notes.append(f"{keyword} in the file is written with a decimal comma ({', '.join(parts)}); read as {found}.")
+    return found
 
 
 def _number(value: object) -> float:
