@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -173,14 +174,18 @@ def _check_image(dataset: Dataset, path: Path) -> None:
 
 def _read_grey(dataset: Dataset, path: Path, notes: list[str]) -> tuple[np.ndarray, int]:
     """Decode the pixels as grey (H, W) uint8, and tell the number of bits that they were read with."""
-    values, kind = _decode(dataset, path, notes)
-    bits = int(dataset.BitsStored)
-    if bits > 16:
-        raise DataError(f"found {bits} bits a pixel, expected at most 16", path)
+    from pydicom.uid import JPEGTransferSyntaxes
+
+    syntax, bits = _transfer_syntax(dataset), int(dataset.get("BitsStored") or 0)  # without it the decoder says what is missing
     depth = _stream_depth(dataset)
     if depth is not None and depth < bits:
         notes.append(f"The file says {bits} bits, its compressed pixels {depth}; they were read as {depth} bits.")
         bits = depth
+        if depth == 8 and syntax in JPEGTransferSyntaxes:  # pydicom expects as many bytes as the file says
+            dataset.BitsAllocated, dataset.BitsStored = 8, 8
+    values, kind = _decode(dataset, path, notes)
+    if bits > 16:
+        raise DataError(f"found {bits} bits a pixel, expected at most 16", path)
     values = _within(values, bits, dataset, path, notes)
     if kind == "PALETTE COLOR":
         (values, bits), kind = read_palette(dataset, values, notes), "RGB"
@@ -201,7 +206,10 @@ def _stream_depth(dataset: Dataset) -> int | None:
 
     if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         return None
-    return codestream_depth(get_frame(dataset.PixelData, 0, number_of_frames=1))
+    try:
+        return codestream_depth(get_frame(dataset.PixelData, 0, number_of_frames=1))
+    except (ValueError, TypeError, struct.error):  # what is damaged is told by who decodes it
+        return None
 
 
 def _within(values: np.ndarray, bits: int, dataset: Dataset, path: Path, notes: list[str]) -> np.ndarray:

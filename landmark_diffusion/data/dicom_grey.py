@@ -45,7 +45,7 @@ class View(NamedTuple):
 def to_grey(
     dataset: Dataset, values: np.ndarray, bits: int, inverted: bool, notes: list[str]
 ) -> tuple[np.ndarray, int]:
-    """Return the grey (H, W) uint8 of values stored in ``bits`` bits, and the number of bits that they were read with."""
+    """Return the grey (H, W) uint8 of values stored in ``bits`` bits, and the bits that they were read with."""
     lowest = -(2 ** (bits - 1)) if dataset.PixelRepresentation else 0
     index = values.astype(np.int32) - lowest
     counts = np.bincount(index.ravel(), minlength=2**bits)
@@ -59,7 +59,8 @@ def _shown(dataset: Dataset, stored: Stored, notes: list[str]) -> tuple[np.ndarr
     """Black 0 to white 1 for each level by the first view that shows something, and the number of bits."""
     values, depth = _modality(dataset, stored, notes)
     whole, bits = _whole(stored, values, depth)
-    seen, aside = _contrast(whole, stored), []
+    seen = _contrast(whole, stored)
+    aside: list[str] = []
     for view in _views(dataset, stored, values, notes):
         if _contrast(view.shown, stored) > min(_LEAST_CONTRAST, seen / 2):
             notes += [*aside, *filter(None, [view.note])]

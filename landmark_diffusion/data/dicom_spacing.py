@@ -72,22 +72,17 @@ def numbers(dataset: Dataset, keyword: str, notes: list[str]) -> list[float] | N
     try:
         value = dataset[keyword].value
     except Exception:  # whatever pydicom makes of bytes that are not of the element's kind
-        return _with_commas(dataset, keyword, notes)
+        return [np.nan]
     if value is None or value == "":
         return None
-    found = [_number(part) for part in ([value] if isinstance(value, str | int | float) else value)]
-    return found if np.isfinite(found).all() else _with_commas(dataset, keyword, notes) or found
-
-
-def _with_commas(dataset: Dataset, keyword: str, notes: list[str]) -> list[float]:
-    """Read an element's own bytes as decimals with a comma; one NaN where they are none."""
-    raw = dataset.get_item(keyword)
-    text = raw.value.decode("ascii", "replace") if raw is not None and isinstance(raw.value, bytes) else ""
-    parts = [part.strip(" \0") for part in text.split("\\")]
-    if not any("," in part for part in parts) or not all(_DECIMAL.fullmatch(part) for part in parts):
-        return [np.nan]
-    found = [float(part.replace(",", ".")) for part in parts]
-    notes.append(f"{keyword} in the file is written with a decimal comma ({', '.join(parts)}); read as {found}.")
+    parts = [value] if isinstance(value, str | int | float) else list(value)
+    found = [_number(part) for part in parts]
+    if all(np.isfinite(found)) or not all(_DECIMAL.fullmatch(str(part).strip()) for part in parts):
+        return found
+    texts = [str(part).strip() for part in parts]
+    found = [float(text.replace(",", ".")) for text in texts]
+    read = " and ".join(f"{number:g}" for number in found)
+    notes.append(f"{keyword} in the file is written with a decimal comma ({' and '.join(texts)}); read as {read}.")
     return found
 
 

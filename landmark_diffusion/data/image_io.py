@@ -100,13 +100,20 @@ def grey_range(counts: np.ndarray) -> tuple[int, int]:
     return int(low), int(high)
 
 
-def check_contrast(grey: np.ndarray, path: Path | str) -> None:
-    """Raise DataError that names ``path`` for a picture (H, W) uint8 of one grey, give or take ``LEAST_CONTRAST``."""
+def one_grey(grey: np.ndarray) -> str | None:
+    """Say which grey a picture (H, W) uint8 has all over, up to ``LEAST_CONTRAST``; None for one with contrast."""
     low, high = grey_range(np.bincount(grey.ravel(), minlength=256))
-    if high - low <= LEAST_CONTRAST:
-        which = f"the grey {low}" if low == high else f"a grey from {low} to {high}"
-        named = " (black)" if high <= LEAST_CONTRAST else " (white)" if low >= 255 - LEAST_CONTRAST else ""
-        raise DataError(f"99 % of the pixels or more have {which}{named} of 255, expected a radiograph", path)
+    if high - low > LEAST_CONTRAST:
+        return None
+    which = f"the grey {low}" if low == high else f"a grey from {low} to {high}"
+    named = " (black)" if high <= LEAST_CONTRAST else " (white)" if low >= 255 - LEAST_CONTRAST else ""
+    return f"99 % of the pixels or more have {which}{named} of 255"
+
+
+def check_contrast(grey: np.ndarray, path: Path | str) -> None:
+    """Raise DataError that names ``path`` for a picture of one grey."""
+    if (found := one_grey(grey)) is not None:
+        raise DataError(f"{found}, expected a radiograph; look at the image, and export or scan it again", path)
 
 
 def check_file(path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from _pytest.mark import ParameterSet
 
 from landmark_diffusion.data.radiograph import read_radiograph
 from landmark_diffusion.errors import DataError
@@ -14,12 +15,23 @@ from tests.data.layouts import Layout, bmp, dicom, jpeg, png, tiff
 pytest.importorskip("tifffile", reason="pip install -e '.[dev]'")
 pytest.importorskip("imagecodecs", reason="pip install -e '.[dev]'")
 
-LAYOUTS = [layout for module in (tiff, png, bmp, jpeg, dicom) for layout in module.layouts()]
+
+def cases() -> list[ParameterSet]:
+    return [
+        pytest.param(layout, id=layout.name, marks=pytest.mark.slow if layout.apart else ())
+        for module in (tiff, png, bmp, jpeg, dicom)
+        for layout in module.layouts()
+    ]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
-def test_layout_is_read_as_another_reader_does_or_refused_by_name(tmp_path: Path, layout: Layout) -> None:
-    path = tmp_path / "a.tif"  # what it is, is told by its content
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("layouts")
+
+
+@pytest.mark.parametrize("layout", cases())
+def test_layout_is_read_as_another_reader_does_or_refused_by_name(folder: Path, layout: Layout) -> None:
+    path = folder / "a.tif"  # what it is, is told by its content
     layout.write(path)
     if layout.grey is None:
         with pytest.raises(DataError) as refused:

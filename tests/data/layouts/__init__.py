@@ -21,8 +21,8 @@ ALPHA = LEVELS[:, ::-1].copy()
 class Layout:
     """One layout: how to write it, and how another reader or the samples themselves tell the grey.
 
-    ``write`` writes the file; ``grey`` takes its path and returns (H, W) uint8, None where the file must be refused with
-    ``says``.
+    ``write`` writes the file; ``grey`` takes its path and returns (H, W) uint8, None where the file must be refused
+    with ``says``.
     """
 
     name: str
@@ -31,6 +31,8 @@ class Layout:
     says: str = "of a kind that is not read"
     tolerance: int = 0
     """Grey levels, where two decoders of a lossy stream may round otherwise."""
+    apart: bool = False
+    """Decoded in a process of its own, which takes seconds."""
 
 
 def of_depth(levels: np.ndarray, bits: int) -> np.ndarray:

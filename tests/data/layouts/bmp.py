@@ -11,7 +11,9 @@ from tests.data.layouts import ALPHA, COLOUR, LEVELS, H, Layout, W, grey_of, of_
 RLE8, RLE4, BITFIELDS = 1, 2, 3
 
 
-def bmp(depth: int, rows: bytes, palette: bytes = b"", coding: int = 0, downward: bool = False, masks: bytes = b"") -> bytes:
+def bmp(
+    depth: int, rows: bytes, palette: bytes = b"", coding: int = 0, downward: bool = False, masks: bytes = b""
+) -> bytes:
     """A BMP with a header of 40 bytes."""
     height = -H if downward else H
     head = struct.pack("<IiiHHIIiiII", 40, W, height, 1, depth, coding, len(rows), 0, 0, 0, 0) + masks
@@ -59,7 +61,9 @@ def layouts() -> list[Layout]:
         made.append(_of_16(name, bits, coding))
     codes = {
         "RLE8": b"".join(b"".join(bytes([1, grey]) for grey in row.tolist()) + b"\0\0" for row in LEVELS[::-1]),
-        "RLE8 absolute": b"".join(b"\0" + bytes([W]) + row.tobytes() + b"\0" * (W % 2) + b"\0\0" for row in LEVELS[::-1]),
+        "RLE8 absolute": b"".join(
+            b"\0" + bytes([W]) + row.tobytes() + b"\0" * (W % 2) + b"\0\0" for row in LEVELS[::-1]
+        ),
     }
     for name, code in codes.items():
         add(name, bmp(8, code + b"\0\1", _palette(np.arange(256)), RLE8), LEVELS)
@@ -73,4 +77,6 @@ def _of_16(name: str, bits: tuple[int, int, int], coding: int) -> Layout:
     content = _padded([row.astype("<u2").tobytes() for row in words[::-1]])
     masks = struct.pack("<III", 0xF800, 0x7E0, 0x1F) if coding else b""
     shown = np.stack([np.rint(c * (255 / (2**n - 1))) for c, n in zip((red, green, blue), bits, strict=True)], -1)
-    return Layout(f"BMP {name}", written(bmp(16, content, b"", coding, False, masks)), lambda path: grey_of(shown, 8), tolerance=1)
+    return Layout(
+        f"BMP {name}", written(bmp(16, content, b"", coding, False, masks)), lambda path: grey_of(shown, 8), tolerance=1
+    )

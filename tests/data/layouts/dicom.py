@@ -61,8 +61,9 @@ def _plain() -> list[Layout]:
     made: list[Layout] = []
     shown = {
         f"{bits} of {8 if bits <= 8 else 16} bits": (of_depth(LEVELS, bits), {"BitsStored": bits}, _by_itk(bits))
-        for bits in (4, 8, 10, 12, 14, 16)
+        for bits in (8, 10, 12, 14, 16)
     }
+    shown["4 of 8 bits"] = (of_depth(LEVELS, 4), {"BitsStored": 4}, lambda path: grey_of(of_depth(LEVELS, 4), 4))
     for bits in (12, 16):
         lowest = -(2 ** (bits - 1))
         signed = (of_depth(LEVELS, bits).astype(int) + lowest).astype(np.int16)
@@ -106,7 +107,7 @@ def _compressed() -> list[Layout]:
             made.append(Layout(
                 f"DICOM {codec} {bits}",
                 lambda path, c=codec, v=values, b=bits: _coded(path, c, v, b, BitsStored=b),
-                _by_itk(bits),
+                _by_itk(bits), apart=codec != "JPEG 2000",
             ))  # fmt: skip
         for bits in (10, 12, 14):  # and dark, so that the values alone would say fewer
             if codec == "JPEG-LS":
@@ -115,7 +116,7 @@ def _compressed() -> list[Layout]:
             made.append(Layout(
                 f"DICOM {codec} {bits} called 16",
                 lambda path, c=codec, v=dark, b=bits: _coded(path, c, v, b),
-                lambda path, v=dark, b=bits: grey_of(v, b),
+                lambda path, v=dark, b=bits: grey_of(v, b), apart=codec != "JPEG 2000",
             ))  # fmt: skip
     made.append(Layout("DICOM RLE", _rle, _by_itk(12)))
     made.append(Layout("DICOM JPEG", _jpeg, _jpeg_grey, tolerance=1))

@@ -1,4 +1,4 @@
-"""JPEG and JPEG 2000 by Pillow and imagecodecs: imagecodecs' reading, or the samples of a lossless file, is the oracle."""
+"""JPEG and JPEG 2000 by Pillow and imagecodecs: its reading, or the samples of a lossless file, is the oracle."""
 
 from __future__ import annotations
 
@@ -28,10 +28,14 @@ def _inks(path: Path) -> np.ndarray:
     return grey_of(np.rint(inks[..., :3] * inks[..., 3:] / 255), 8)
 
 
-def _by_pillow(name: str, image: Image.Image, oracle: Callable[[Path], np.ndarray] = _decoded, **options: Any) -> Layout:
+def _by_pillow(
+    name: str, image: Image.Image, oracle: Callable[[Path], np.ndarray] = _decoded, **options: Any
+) -> Layout:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", **options)
-    return Layout(f"JPEG {name}", lambda path: path.write_bytes(buffer.getvalue()), oracle, tolerance=1 + (oracle is _inks))
+    return Layout(
+        f"JPEG {name}", lambda path: path.write_bytes(buffer.getvalue()), oracle, tolerance=1 + (oracle is _inks)
+    )
 
 
 def _by_imagecodecs(name: str, codec: str, values: np.ndarray, grey: Any = None, **options: Any) -> Layout:
@@ -52,12 +56,16 @@ def layouts() -> list[Layout]:
             options = {"quality": quality, "progressive": progressive}
             made.append(_by_pillow(f"grey {options}", Image.fromarray(LEVELS), **options))
             for sampling in (0, 1, 2):
-                made.append(_by_pillow(f"colour {options} {sampling}", Image.fromarray(COLOUR), subsampling=sampling, **options))
+                made.append(
+                    _by_pillow(f"colour {options} {sampling}", Image.fromarray(COLOUR), subsampling=sampling, **options)
+                )
     made.append(_by_pillow("CMYK", Image.fromarray(np.dstack([COLOUR, ALPHA // 2]), "CMYK"), _inks, quality=95))
     inks = np.dstack([255 - COLOUR, 255 - ALPHA // 2])
     ycck = _by_imagecodecs("JPEG YCCK", "jpeg8", inks, _inks, level=95, colorspace="cmyk", outcolorspace="ycck")
     made.append(Layout(ycck.name, ycck.write, ycck.grey, tolerance=2))
-    stored = _by_imagecodecs("JPEG stored as RGB", "jpeg8", COLOUR, _decoded, level=95, colorspace="rgb", outcolorspace="rgb")
+    stored = _by_imagecodecs(
+        "JPEG stored as RGB", "jpeg8", COLOUR, _decoded, level=95, colorspace="rgb", outcolorspace="rgb"
+    )
     made.append(Layout(stored.name, stored.write, stored.grey, tolerance=1))
     made += [
         _by_imagecodecs("JPEG of 12 bits", "jpeg8", of_depth(LEVELS, 12), level=95, bitspersample=12),
@@ -86,5 +94,7 @@ def _jpeg_2000() -> list[Layout]:
                 made.append(Layout(layout.name, layout.write, layout.grey, says=f"JPEG 2000 of {bits} bits"))
         signed = (of_depth(LEVELS, 16).astype(int) - 32768).astype(np.int16)
         made.append(_by_imagecodecs(f"{form} signed", "jpeg2k", signed, LEVELS, **options))
-        made.append(_by_imagecodecs(f"{form} alpha", "jpeg2k", np.dstack([COLOUR, ALPHA]), grey_of(COLOUR, 8), **options))
+        made.append(
+            _by_imagecodecs(f"{form} alpha", "jpeg2k", np.dstack([COLOUR, ALPHA]), grey_of(COLOUR, 8), **options)
+        )
     return made

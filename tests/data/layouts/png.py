@@ -53,7 +53,9 @@ def layouts() -> list[Layout]:
             values = of_depth(LEVELS, depth)
             see_through = chunk(b"tRNS", struct.pack(">H", int(values[3, 3])))
             add(f"PNG grey {depth}{how}", png(values, depth, GREY, interlaced), grey_of(values, depth))
-            add(f"PNG grey {depth} tRNS{how}", png(values, depth, GREY, interlaced, see_through), grey_of(values, depth))
+            add(
+                f"PNG grey {depth} tRNS{how}", png(values, depth, GREY, interlaced, see_through), grey_of(values, depth)
+            )
             if depth <= 8:
                 palette = np.random.default_rng(depth).integers(0, 256, (2**depth, 3)).astype(np.uint8)
                 for see_through in (b"", chunk(b"tRNS", bytes(range(2**depth))[:200])):

@@ -53,8 +53,8 @@ def _grey_layouts() -> list[Layout]:
     made = []
     kinds = {"8": LEVELS, "16": of_depth(LEVELS, 16), "12 in 16": of_depth(LEVELS, 12)}
     packings: list[dict[str, Any]] = [
-        {}, {"compression": "lzw"}, {"compression": "lzw", "predictor": True}, {"compression": "zlib", "tile": (16, 16)},
-        {"compression": "zlib", "predictor": True, "rowsperstrip": 7}, {"compression": "packbits"},
+        {}, {"compression": "lzw"}, {"compression": "lzw", "predictor": True},
+        {"compression": "zlib", "tile": (16, 16)}, {"compression": "zlib", "predictor": True, "rowsperstrip": 7}, {"compression": "packbits"},
         {"compression": "zstd"}, {"compression": "lzma"}, {"tile": (16, 32)}, {"bigtiff": True},
     ]  # fmt: skip
     for kind, values in kinds.items():
@@ -96,20 +96,30 @@ def _number_layouts() -> list[Layout]:
                 wide = values.dtype.itemsize > 1
                 swapped = order == ">" and wide and compression is not None
                 refused = name == "64" or swapped or (name == "32" and order == ">")
-                made.append(_layout(f"{name} bits {order} {compression}", values, refused, byteorder=order, compression=compression))
+                made.append(
+                    _layout(
+                        f"{name} bits {order} {compression}", values, refused, byteorder=order, compression=compression
+                    )
+                )
     for kind in (np.float16, np.float64):
         made.append(_layout(f"{np.dtype(kind)}", (LEVELS / 255).astype(kind), refused=True))
     below = {"8": LEVELS.astype(int) - 128, "16": of_depth(LEVELS, 16).astype(int) - 32768}
     for name, values in below.items():
         layout = _layout("signed", values.astype(f"int{name}"))
-        made.append(Layout(f"TIFF signed {name} bits below 0", layout.write, says="below 0" if name == "8" else "from -32768"))
+        made.append(
+            Layout(f"TIFF signed {name} bits below 0", layout.write, says="below 0" if name == "8" else "from -32768")
+        )
     single = _layout("", (LEVELS / 255).astype(np.float32))
     return [*made, Layout("TIFF float32", single.write, says="32-bit float")]
 
 
 def _colour_layouts() -> list[Layout]:
     made = []
-    packings: list[dict[str, Any]] = [{}, {"compression": "lzw", "predictor": True}, {"tile": (16, 16), "compression": "zlib"}]
+    packings: list[dict[str, Any]] = [
+        {},
+        {"compression": "lzw", "predictor": True},
+        {"tile": (16, 16), "compression": "zlib"},
+    ]
     for bits in (8, 12, 16):
         colour = of_depth(COLOUR, bits)
         alpha, full = of_depth(ALPHA, bits), np.full_like(colour[..., 0], 2 ** (8 * colour.itemsize) - 1)
@@ -125,7 +135,9 @@ def _colour_layouts() -> list[Layout]:
                     if bits != 12 or kind != "assocalpha":
                         made.append(_layout(f"{name} {kind}", both, **options))
                     refused = bits > 8 or kind != "unassalpha"
-                    made.append(_layout(f"{name} {kind} planes", _planes(both), refused, planarconfig="separate", **options))
+                    made.append(
+                        _layout(f"{name} {kind} planes", _planes(both), refused, planarconfig="separate", **options)
+                    )
     premultiplied = _layout("", np.dstack([COLOUR, ALPHA]), photometric="rgb", extrasamples=["assocalpha"])
     return [*made, Layout("TIFF premultiplied", premultiplied.write, says="premultiplied alpha")]
 
@@ -141,7 +153,9 @@ def _other_layouts() -> list[Layout]:
         made.append(_layout(f"grey of 16 bits with {kind}", deep, True, planarconfig="contig", **options))
     colormap = np.random.default_rng(0).integers(0, 65536, (3, 256)).astype(np.uint16)
     for compression in (None, "lzw"):
-        made.append(_layout(f"palette {compression}", LEVELS, photometric="palette", colormap=colormap, compression=compression))
+        made.append(
+            _layout(f"palette {compression}", LEVELS, photometric="palette", colormap=colormap, compression=compression)
+        )
     inks = np.dstack([COLOUR, ALPHA // 2])
     made.append(_layout("CMYK", inks, tolerance=1, photometric="separated"))
     made.append(_layout("CMYK planes", _planes(inks), True, photometric="separated", planarconfig="separate"))
@@ -152,9 +166,15 @@ def _other_layouts() -> list[Layout]:
         made.append(_layout(name, LEVELS, True, compression=name))
     for sampling in ((1, 1), (2, 2), (2, 1)):  # libjpeg's own tables differ by a level or two
         options = {"compression": "jpeg", "subsampling": sampling, "photometric": "rgb"}
-        made.append(_layout(f"JPEG {sampling}", COLOUR, False, 2, compressionargs={"outcolorspace": "ycbcr"}, **options))
+        made.append(
+            _layout(f"JPEG {sampling}", COLOUR, False, 2, compressionargs={"outcolorspace": "ycbcr"}, **options)
+        )
     made.append(_layout("JPEG grey", LEVELS, False, 2, compression="jpeg"))
-    made.append(_layout("JPEG grey tiles, white is 0", LEVELS, False, 2, compression="jpeg", photometric="miniswhite", tile=(16, 16)))
+    made.append(
+        _layout(
+            "JPEG grey tiles, white is 0", LEVELS, False, 2, compression="jpeg", photometric="miniswhite", tile=(16, 16)
+        )
+    )
     orientation = _layout("", LEVELS, extratags=[(274, 3, 1, 6, True)])
     made.append(Layout("TIFF turned", orientation.write, says="orientation 6"))
     pages = _layout("", np.stack([LEVELS, LEVELS]), photometric="minisblack")
@@ -191,10 +211,10 @@ def _bits_turned(bits: int) -> Layout:
         import tifffile
 
         values = LEVELS > 99 if bits == 1 else of_depth(LEVELS, bits)
-        tifffile.imwrite(path, values, metadata=None, photometric="minisblack", extratags=[(266, 3, 1, 2, True)])
+        tifffile.imwrite(path, values, metadata=None, photometric="minisblack", extratags=[(269, 3, 1, 2, True)])
         with tifffile.TiffFile(path) as file:
             start, length = file.pages[0].dataoffsets[0], file.pages[0].databytecounts[0]
-        content = bytearray(path.read_bytes())
+        content = bytearray(path.read_bytes().replace(b"\x0d\x01\x03\0\x01\0\0\0\x02", b"\x0a\x01\x03\0\x01\0\0\0\x02"))
         turned = np.packbits(np.unpackbits(np.frombuffer(content[start : start + length], np.uint8)), bitorder="little")
         content[start : start + length] = turned.tobytes()
         path.write_bytes(content)
