@@ -176,7 +176,7 @@ def _read_grey(dataset: Dataset, path: Path, notes: list[str]) -> tuple[np.ndarr
     """Decode the pixels as grey (H, W) uint8, and tell the number of bits that they were read with."""
     from pydicom.uid import JPEGTransferSyntaxes
 
-    syntax, bits = _transfer_syntax(dataset), int(dataset.get("BitsStored") or 0)  # without it the decoder says what is missing
+    syntax, bits = _transfer_syntax(dataset), int(dataset.get("BitsStored") or 0)  # 0: the decoder says it
     depth = _stream_depth(dataset)
     if depth is not None and depth < bits:
         notes.append(f"The file says {bits} bits, its compressed pixels {depth}; they were read as {depth} bits.")

@@ -17,7 +17,7 @@ SAVE_GREY = "save it as 8 or 16-bit grey without compression"
 
 _TAGS = {
     258: "bits", 259: "compression", 262: "photometric", 266: "fill_order", 277: "samples", 284: "planar",
-    338: "extra", 339: "formats",
+    317: "predictor", 338: "extra", 339: "formats",
 }  # fmt: skip
 """TIFF 6.0, section 8."""
 _WIDTHS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # types of whole numbers, 16 of BigTIFF
@@ -28,6 +28,7 @@ _COMPARED = {
     32946: "Deflate", 34925: "LZMA", 50000: "Zstandard",
 }  # fmt: skip
 """Compressions that were compared with another reader."""
+_PREDICTED = (5, 8, 32946, 34925, 50000)
 _PHOTOMETRIC = {0: "0 is white", 1: "", 2: "RGB", 3: "palette", 4: "mask", 5: "CMYK", 6: "YCbCr", 8: "CIELab"}
 _FORMATS = {1: "", 2: "signed", 3: "float", 4: "undefined", 5: "complex", 6: "complex"}
 
@@ -44,6 +45,7 @@ class TiffKind:
     fill_order: tuple[int, ...] = (1,)
     samples: tuple[int, ...] = (1,)
     planar: tuple[int, ...] = (1,)
+    predictor: tuple[int, ...] = (1,)
     extra: tuple[int, ...] = ()
     formats: tuple[int, ...] = (1,)
 
@@ -59,7 +61,9 @@ class TiffKind:
             # Pillow 13.0 takes libtiff's numbers, of the machine's order, for those of the file.
             or (self.big_endian and compression != _PLAIN and (bits == 32 or (bits == 16 and self.formats[0] == 2)))
             or (bits == 12 and compression != _PLAIN)
+            or (self.predictor[0] != 1 and compression not in _PREDICTED)  # libtiff passes it over, tifffile does not
             or (bits > 8 and self.fill_order[0] == 2)
+            or (bits > 8 and self.samples[0] > 1 and compression in (34925, 50000))  # which OpenCV has not
         )
 
     def __str__(self) -> str:
@@ -75,6 +79,7 @@ class TiffKind:
             "planar configuration 2" if self.planar[0] == 2 else "",
             "premultiplied alpha" if 1 in self.extra else "",
             "fill order 2" if self.fill_order[0] == 2 else "",
+            f"predictor {self.predictor[0]}" if self.predictor[0] != 1 else "",
             "big-endian" if self.big_endian else "",
             "BigTIFF" if self.big_tiff else "",
             _COMPARED.get(compression, f"compression {compression}"),

@@ -14,6 +14,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEG2000Los
 
 from landmark_diffusion.data.radiograph import Radiograph, read_radiograph
 from landmark_diffusion.errors import DataError
+from tests.data.layouts.dicom import coded
 from tests.prediction.bad_inputs import LEVELS, deep, encoded, with_text, write_dicom
 
 BITS = (8, 10, 12, 14)
@@ -73,16 +74,26 @@ def test_jpeg_2000_is_read_with_the_depth_of_its_stream(tmp_path: Path, bits: in
     assert found.bits == bits and f"The file says 16 bits, its compressed pixels {bits}" in found.notes[0]
 
 
-@pytest.mark.parametrize("coded", [False, True])
+@pytest.mark.parametrize("codec", ["JPEG 2000", pytest.param("lossless JPEG", marks=pytest.mark.slow)])
+def test_an_overlay_in_a_stream_of_16_bits_is_left_out(tmp_path: Path, codec: str) -> None:
+    pytest.importorskip("imagecodecs")
+    values = VALUES.copy()
+    values[20:40, 10:30] |= 1 << 12
+    found = read_radiograph(coded(tmp_path / "a.dcm", codec, values, 16, BitsStored=12))
+    np.testing.assert_array_equal(found.grey, SHOWN)
+    assert found.bits == 12 and "Bits above the 12" in found.notes[0]
+
+
+@pytest.mark.parametrize("rle", [False, True])
 @pytest.mark.parametrize("said", [False, True])
-def test_an_overlay_above_the_stored_bits_is_left_out(tmp_path: Path, coded: bool, said: bool) -> None:
+def test_an_overlay_above_the_stored_bits_is_left_out(tmp_path: Path, rle: bool, said: bool) -> None:
     values = VALUES.copy()
     values[20:40, 10:30] |= 1 << 12
     path = write_dicom(tmp_path / "a.dcm", values, BitsStored=12)
     dataset = dcmread(path)
     if said:
         dataset.add_new(0x60000102, "US", 12)  # OverlayBitPosition
-    if coded:
+    if rle:
         dataset.compress(RLELossless, encoding_plugin="pydicom")
     dataset.save_as(path)
     found = read_radiograph(path)

@@ -46,7 +46,8 @@ def _by_itk(bits: int, lowest: int = 0) -> Callable[[Path], np.ndarray]:
     return grey
 
 
-def _coded(path: Path, codec: str, values: np.ndarray, bits: int, **elements: Any) -> Path:
+def coded(path: Path, codec: str, values: np.ndarray, bits: int, **elements: Any) -> Path:
+    """Write values coded by imagecodecs with ``bits`` bits in the stream."""
     import imagecodecs
 
     syntax, name, options = CODECS[codec]
@@ -106,7 +107,7 @@ def _compressed() -> list[Layout]:
             values = of_depth(LEVELS, bits)
             made.append(Layout(
                 f"DICOM {codec} {bits}",
-                lambda path, c=codec, v=values, b=bits: _coded(path, c, v, b, BitsStored=b),
+                lambda path, c=codec, v=values, b=bits: coded(path, c, v, b, BitsStored=b),
                 _by_itk(bits), apart=codec != "JPEG 2000",
             ))  # fmt: skip
         for bits in (10, 12, 14):  # and dark, so that the values alone would say fewer
@@ -115,7 +116,7 @@ def _compressed() -> list[Layout]:
             dark = of_depth(LEVELS, bits) // 8
             made.append(Layout(
                 f"DICOM {codec} {bits} called 16",
-                lambda path, c=codec, v=dark, b=bits: _coded(path, c, v, b),
+                lambda path, c=codec, v=dark, b=bits: coded(path, c, v, b),
                 lambda path, v=dark, b=bits: grey_of(v, b), apart=codec != "JPEG 2000",
             ))  # fmt: skip
     made.append(Layout("DICOM RLE", _rle, _by_itk(12)))

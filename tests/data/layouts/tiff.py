@@ -54,7 +54,8 @@ def _grey_layouts() -> list[Layout]:
     kinds = {"8": LEVELS, "16": of_depth(LEVELS, 16), "12 in 16": of_depth(LEVELS, 12)}
     packings: list[dict[str, Any]] = [
         {}, {"compression": "lzw"}, {"compression": "lzw", "predictor": True},
-        {"compression": "zlib", "tile": (16, 16)}, {"compression": "zlib", "predictor": True, "rowsperstrip": 7}, {"compression": "packbits"},
+        {"compression": "zlib", "tile": (16, 16)}, {"compression": "packbits"},
+        {"compression": "zlib", "predictor": True, "rowsperstrip": 7},
         {"compression": "zstd"}, {"compression": "lzma"}, {"tile": (16, 32)}, {"bigtiff": True},
     ]  # fmt: skip
     for kind, values in kinds.items():
@@ -75,6 +76,7 @@ def _grey_layouts() -> list[Layout]:
                     f"{bits} bits packed {order}{' white is 0' * white}", of_depth(LEVELS, bits), refused,
                     bitspersample=bits, byteorder=order, photometric="miniswhite" if white else "minisblack",
                 ))  # fmt: skip
+    made.append(_layout("packbits with predictor", LEVELS, True, compression="packbits", predictor=True))
     for compression in (None, "lzw", "packbits"):
         for white in (False, True):
             kind = "miniswhite" if white else "minisblack"
@@ -139,6 +141,10 @@ def _colour_layouts() -> list[Layout]:
                         _layout(f"{name} {kind} planes", _planes(both), refused, planarconfig="separate", **options)
                     )
     premultiplied = _layout("", np.dstack([COLOUR, ALPHA]), photometric="rgb", extrasamples=["assocalpha"])
+    for name in ("zstd", "lzma"):
+        made.append(
+            _layout(f"colour of 16 bits {name}", of_depth(COLOUR, 16), True, photometric="rgb", compression=name)
+        )
     return [*made, Layout("TIFF premultiplied", premultiplied.write, says="premultiplied alpha")]
 
 
