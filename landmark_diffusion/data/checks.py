@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from landmark_diffusion.data.datasets.base import Finding, LandmarkDataset
+from landmark_diffusion.data.image_io import check_contrast
 from landmark_diffusion.data.outliers import Outlier, find_outliers
 from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.errors import DataError, UserError
@@ -34,7 +35,7 @@ def check_samples(
     decode: bool = True,
     locate: Locate | None = None,
 ) -> list[Finding]:
-    """Turn faults into findings, and add images that cannot be decoded and outlying points as warnings.
+    """Turn faults into findings; add images that cannot be decoded or are of one grey, and outlying points as warnings.
 
     ``locate`` tells where a point was read; without it a warning names the sample's ``source``.
     """
@@ -52,7 +53,7 @@ def _undecodable(dataset: LandmarkDataset, samples: Sequence[LandmarkSample]) ->
     messages = []
     for sample in _tracked(samples, f"decoding {dataset.name}"):
         try:
-            dataset.load_image(sample)
+            check_contrast(dataset.load_image(sample), sample.image_path or sample.source)
         except DataError as error:
             messages.append(str(error))
     return messages

@@ -2,13 +2,16 @@
 
 Stored values go the way that DICOM PS3.4 N.2 draws: modality LUT or rescale, then VOI LUT or window, then MONOCHROME1
 is turned, all in floats and rounded once. Without a window the full range of the stored bits is shown, never the range
-that the image happens to have. Presentation LUT Shape is passed over: for radiographs it repeats what MONOCHROME1 says.
+that the image happens to have; where the file says all 16 bits of a pixel, which most programs write whatever the
+detector has, as many as the values need by the rule of ``image_io``; and never more than the compressed pixels say.
+Presentation LUT Shape is passed over: for radiographs it repeats what MONOCHROME1 says.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -23,9 +26,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageFile
 
-from landmark_diffusion.data.dicom_grey import grey_table
+from landmark_diffusion.data.dicom_grey import to_grey
+from landmark_diffusion.data.dicom_luts import read_palette
 from landmark_diffusion.data.dicom_spacing import Spacing, numbers, read_spacing
-from landmark_diffusion.data.image_io import check_file, check_size, luminance_to_8_bit, one_line
+from landmark_diffusion.data.image_io import check_file, check_size, depth_of, luminance_to_8_bit, one_line
+from landmark_diffusion.data.image_kinds import codestream_depth
 from landmark_diffusion.errors import DataError
 
 if TYPE_CHECKING:
@@ -56,7 +61,7 @@ from pydicom.pixels import get_decoder
 warnings.simplefilter("ignore")
 dataset = dcmread(sys.argv[1], force=True)
 decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
-values, found = decoder.as_array(dataset, decoding_plugin="gdcm")
+values, found = decoder.as_array(dataset, decoding_plugin="gdcm", correct_unused_bits=False)
 numpy.savez(sys.argv[2], values=values, kind=found["photometric_interpretation"])
 """
 _APART_SECONDS = 120
@@ -151,7 +156,7 @@ def _inflate(content: bytes, wbits: int) -> bytes:
 
 def _check_image(dataset: Dataset, path: Path) -> None:
     """Raise DataError for what is no single image of a size that is read; what says too little is let through."""
-    frames = numbers(dataset, "NumberOfFrames") or [1]
+    frames = numbers(dataset, "NumberOfFrames", []) or [1]
     if frames != [1]:
         raise DataError(f"found {frames[0]:g} frames, expected one image", path)
     if "PixelData" not in dataset:
@@ -168,24 +173,74 @@ def _check_image(dataset: Dataset, path: Path) -> None:
 
 
 def _read_grey(dataset: Dataset, path: Path, notes: list[str]) -> tuple[np.ndarray, int]:
-    """Decode the pixels as grey (H, W) uint8, and tell the number of bits that they were stored with."""
-    from pydicom.pixels.processing import apply_color_lut
+    """Decode the pixels as grey (H, W) uint8, and tell the number of bits that they were read with."""
+    from pydicom.uid import JPEGTransferSyntaxes
 
+    syntax, bits = _transfer_syntax(dataset), int(dataset.get("BitsStored") or 0)  # 0: the decoder says it
+    depth = _stream_depth(dataset)
+    if depth is not None and depth < bits:
+        notes.append(f"The file says {bits} bits, its compressed pixels {depth}; they were read as {depth} bits.")
+        bits = depth
+        if depth == 8 and syntax in JPEGTransferSyntaxes:  # pydicom expects as many bytes as the file says
+            dataset.BitsAllocated, dataset.BitsStored = 8, 8
     values, kind = _decode(dataset, path, notes)
-    bits = int(dataset.BitsStored)
     if bits > 16:
         raise DataError(f"found {bits} bits a pixel, expected at most 16", path)
+    values = _within(values, bits, dataset, path, notes)
     if kind == "PALETTE COLOR":
-        values, kind = apply_color_lut(values, dataset), "RGB"
-        bits = 8 * values.dtype.itemsize
+        (values, bits), kind = read_palette(dataset, values, notes), "RGB"
+    elif kind == "RGB" and bits == 16:
+        bits = depth_of(int(values.max()))
     if values.ndim != 2 + (kind == "RGB"):
         raise DataError(f"found pixels of shape {values.shape}, expected one image", path)
     if kind == "RGB":
         return luminance_to_8_bit(values, bits), bits
     if kind not in ("MONOCHROME1", "MONOCHROME2"):
         raise DataError(f"found PhotometricInterpretation {one_line(kind)}, expected grey, RGB, YBR or palette", path)
-    lowest, table = grey_table(dataset, kind == "MONOCHROME1", notes)
-    return table[np.clip(values.astype(np.int32) - lowest, 0, len(table) - 1)], bits
+    return to_grey(dataset, values, bits, kind == "MONOCHROME1", notes)
+
+
+def _stream_depth(dataset: Dataset) -> int | None:
+    """The depth that the compressed pixels state themselves; None for those that state none."""
+    from pydicom.encaps import get_frame
+
+    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return None
+    try:
+        return codestream_depth(get_frame(dataset.PixelData, 0, number_of_frames=1))
+    except (ValueError, TypeError, struct.error):  # what is damaged is told by who decodes it
+        return None
+
+
+def _within(values: np.ndarray, bits: int, dataset: Dataset, path: Path, notes: list[str]) -> np.ndarray:
+    """Leave out the bits above those stored (PS3.5 8.1.1), which older files use for overlays.
+
+    They are noted where no overlay is said to be there. Raises DataError where the picture is smoother with them than
+    without: then they are its own, BitsStored is wrong, and values without them would start anew within the picture.
+    """
+    signed = bool(dataset.PixelRepresentation)
+    if -(2 ** (bits - 1)) * signed <= values.min() and values.max() < 2 ** (bits - signed):
+        return values
+    whole = values.astype(np.int32)
+    kept = (whole << (32 - bits)) >> (32 - bits) if signed else whole & (2**bits - 1)
+    above = (whole != kept) & ((whole >> bits) != 0)
+    if not above.any():
+        return kept
+    if _roughness(whole) < _roughness(kept):
+        raise DataError(
+            f"found values from {whole.min()} to {whole.max()} in pixels of BitsStored {bits}, expected {bits} bits; "
+            "export it again",
+            path,
+        )
+    if not any(tag >> 24 == 0x60 and tag & 0xFFFF == 0x0102 for tag in map(int, dataset.keys())):  # OverlayBitPosition
+        share = 100 * above.mean()
+        notes.append(f"Bits above the {bits} that the file says are set in {share:.2g} % of the pixels; left out.")
+    return kept
+
+
+def _roughness(values: np.ndarray) -> float:
+    """Mean difference of pixels that lie side by side."""
+    return float(np.abs(np.diff(values, axis=1)).mean()) if values.shape[1] > 1 else 0.0
 
 
 def _decode(dataset: Dataset, path: Path, notes: list[str]) -> tuple[np.ndarray, str]:
@@ -205,6 +260,7 @@ def _decode(dataset: Dataset, path: Path, notes: list[str]) -> tuple[np.ndarray,
         if plugin == "gdcm":
             return _decode_apart(path, _stated_bytes(dataset))
         options: Any = {"decoding_plugin": plugin, "allow_excess_frames": False}  # pydicom types them wrongly
+        options["correct_unused_bits"] = False  # it leaves them where the pixels are compressed: see _within
         values, found = decoder.as_array(dataset, **options)
     except (RuntimeError, subprocess.SubprocessError) as error:  # what decoders say speaks of their own code
         raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 UNKNOWN_SPACING = "unknown"
+
+_DECIMAL = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
 
 
 class Spacing(NamedTuple):
@@ -52,15 +55,18 @@ def _stored_spacing(dataset: Dataset, keyword: str, notes: list[str]) -> tuple[f
 
 def _positive(dataset: Dataset, keyword: str, count: int, notes: list[str]) -> list[float] | None:
     """Read ``count`` positive numbers; None where they are absent, and with a note where they are anything else."""
-    found = numbers(dataset, keyword)
+    found = numbers(dataset, keyword, notes)
     if found is None or (len(found) == count and all(0 < number < np.inf for number in found)):
         return found
     notes.append(f"{keyword} in the file is not {count} positive number{'s' * (count > 1)}; it was passed over.")
     return None
 
 
-def numbers(dataset: Dataset, keyword: str) -> list[float] | None:
-    """Read an element's numbers: None where it is absent or empty, and NaN for what is no number."""
+def numbers(dataset: Dataset, keyword: str, notes: list[str]) -> list[float] | None:
+    """Read an element's numbers: None where it is absent or empty, and NaN for what is no number.
+
+    A decimal comma is read as a point, with a note, where it is the only mark in each of the numbers.
+    """
     if keyword not in dataset:
         return None
     try:
@@ -69,7 +75,15 @@ def numbers(dataset: Dataset, keyword: str) -> list[float] | None:
         return [np.nan]
     if value is None or value == "":
         return None
-    return [_number(part) for part in ([value] if isinstance(value, str | int | float) else value)]
+    parts = [value] if isinstance(value, str | int | float) else list(value)
+    found = [_number(part) for part in parts]
+    if all(np.isfinite(found)) or not all(_DECIMAL.fullmatch(str(part).strip()) for part in parts):
+        return found
+    texts = [str(part).strip() for part in parts]
+    found = [float(text.replace(",", ".")) for text in texts]
+    read = " and ".join(f"{number:g}" for number in found)
+    notes.append(f"{keyword} in the file is written with a decimal comma ({' and '.join(texts)}); read as {read}.")
+    return found
 
 
 def _number(value: object) -> float:

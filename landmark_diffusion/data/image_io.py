@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from landmark_diffusion.data.image_kinds import codestream_depth, tiff_kind, unread_kind
 from landmark_diffusion.errors import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
@@ -33,10 +34,15 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 DEPTHS = (8, 10, 12, 14, 16)
 """Bits that detectors store in 16: what a file that does not say it can have."""
 
+LEAST_CONTRAST = 2
+"""Grey levels of 255 within which a picture counts as one of one grey: no anatomy can be seen in it."""
+
 # Told apart by their first bytes. Pillow also guesses at some that have no such mark, and would draw noise from a text.
 _FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _MPO = "MPO"  # a camera's JPEG with a preview behind the picture: the first picture is the image
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _MAX_SAMPLE_VALUE = 0x0102, 0x0106, 0x0112, 0x0119  # TIFF 6.0, section 8
+_EXTRA_SAMPLES, _SAMPLE_FORMAT = 0x0152, 0x0153
+_SIGNED, _PREMULTIPLIED = 2, 1  # values of the two
 _LUMINANCE = np.array([19595, 38470, 7471], np.uint32)  # of 65536: ITU-R 601-2, in the whole numbers that Pillow takes
 
 
@@ -64,6 +70,9 @@ def read_grey_and_bits(path: str | Path) -> tuple[np.ndarray, int]:
     with _opened(path) as image:
         deep = _has_deep_colour(image, path)
         image.load()
+        _refuse_premultiplied(image, path)
+        if image.format == "JPEG2000":
+            return _from_jpeg_2000(image, path)
         return _deep_colour_to_grey(image, path) if deep else _to_grey(image, path)
 
 
@@ -82,6 +91,29 @@ def luminance_to_8_bit(colour: np.ndarray, bits: int) -> np.ndarray:
 def depth_of(largest: int) -> int:
     """Return the smallest of ``DEPTHS`` that holds a value from 0 to 65535."""
     return next(bits for bits in DEPTHS if largest < 2**bits)
+
+
+def grey_range(counts: np.ndarray) -> tuple[int, int]:
+    """Return the darkest and the lightest grey of the middle 99 % of the pixels, from how many have each of 256."""
+    pixels = np.cumsum(counts)
+    low, high = np.searchsorted(pixels, [0.005 * pixels[-1], 0.995 * pixels[-1]])
+    return int(low), int(high)
+
+
+def one_grey(grey: np.ndarray) -> str | None:
+    """Say which grey a picture (H, W) uint8 has all over, up to ``LEAST_CONTRAST``; None for one with contrast."""
+    low, high = grey_range(np.bincount(grey.ravel(), minlength=256))
+    if high - low > LEAST_CONTRAST:
+        return None
+    which = f"the grey {low}" if low == high else f"a grey from {low} to {high}"
+    named = " (black)" if high <= LEAST_CONTRAST else " (white)" if low >= 255 - LEAST_CONTRAST else ""
+    return f"99 % of the pixels or more have {which}{named} of 255"
+
+
+def check_contrast(grey: np.ndarray, path: Path | str) -> None:
+    """Raise DataError that names ``path`` for a picture of one grey."""
+    if (found := one_grey(grey)) is not None:
+        raise DataError(f"{found}, expected a radiograph; look at the image, and export or scan it again", path)
 
 
 def check_file(path: Path) -> None:
@@ -160,6 +192,12 @@ def _check_header(image: Image.Image, path: Path) -> None:
             "expected 1: save the image upright without the tag",
             path,
         )
+    if image.format == "TIFF":
+        kind = tiff_kind(path)
+        if kind is not None and not kind.is_read():
+            raise DataError(kind.refusal(), path)
+    if image.format == "PPM" and image.mode == "RGB" and _ppm_largest(image) > 255:  # which Pillow rounds twice
+        raise DataError("found PPM colour of more than 8 bits a channel; save it as 8 or 16-bit grey", path)
     if image.format != _MPO and _has_more(image):
         raise DataError("found 2 pages or frames, or more, in the file, expected one image", path)
 
@@ -180,8 +218,12 @@ def _to_grey(image: Image.Image, path: Path) -> tuple[np.ndarray, int]:
         raise DataError("found 32-bit float pixels, whose range is not known; save it as 8 or 16-bit grey", path)
     if image.mode == "I" or image.mode.startswith("I;16"):
         return _from_16_bit(image, path)
+    if image.mode == "La":
+        return np.array(image.getchannel(0), dtype=np.uint8), 8
+    if _tiff_tag(image, _SAMPLE_FORMAT) == [_SIGNED] and np.asarray(image).max() > 127:
+        raise DataError("found signed 8-bit pixels below 0, expected 0 to 127; save it as 8 or 16-bit grey", path)
     if image.mode not in ("1", "L", "LA", "RGB", "RGBA"):
-        image = image.convert("RGB")  # palettes, CMYK, YCbCr, LAB
+        image = image.convert("RGB")  # palettes, CMYK, YCbCr
     return np.array(image.convert("L"), dtype=np.uint8), 8
 
 
@@ -189,11 +231,40 @@ def _from_16_bit(image: Image.Image, path: Path) -> tuple[np.ndarray, int]:
     values = np.asarray(image)
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
-        raise DataError(f"found 32-bit pixels from {low} to {high}, expected 0 to 65535; save it as 16-bit grey", path)
+        raise DataError(f"found pixels from {low} to {high}, expected 0 to 65535; save it as 16-bit grey", path)
     bits = _stated_bits(image) or depth_of(max(high, _stated_largest(image)))
     grey = to_8_bit(values, bits)
     white_is_zero = _tiff_tag(image, _PHOTOMETRIC) == [0]  # Pillow turns 8-bit pixels of this kind, and not 16-bit ones
     return 255 - grey if white_is_zero else grey, bits
+
+
+def _from_jpeg_2000(image: Image.Image, path: Path) -> tuple[np.ndarray, int]:
+    """Grey and bits of JPEG 2000, whose values Pillow has shifted to the top of 8 or 16 bits."""
+    depth = codestream_depth(path.read_bytes())
+    deep = image.mode.startswith("I")
+    if depth is None or depth > 16 or (depth > 8) != deep:
+        raise DataError(f"found {image.mode} in JPEG 2000 of {depth} bits a channel; save it as 8 or 16-bit grey", path)
+    if depth == 8:
+        return _to_grey(image, path)
+    values = np.asarray(image if deep or image.mode in ("L", "RGB") else image.convert("RGB"))
+    values = values >> ((16 if deep else 8) - depth)
+    bits = depth_of(int(values.max())) if depth == 16 else depth
+    return (to_8_bit if values.ndim == 2 else luminance_to_8_bit)(values, bits), bits
+
+
+def _refuse_premultiplied(image: Image.Image, path: Path) -> None:
+    """Refuse a TIFF whose colours were multiplied by an alpha that is not full all over: they are another picture's."""
+    if _PREMULTIPLIED not in _tiff_tag(image, _EXTRA_SAMPLES) or image.mode not in ("La", "RGBA"):
+        return
+    if np.asarray(image.getchannel(len(image.getbands()) - 1)).min() < 255:
+        raise DataError("found a TIFF with premultiplied alpha; save it as 8 or 16-bit grey, or without alpha", path)
+
+
+def _ppm_largest(image: Image.Image) -> int:
+    """The largest value that a PPM file states, where it is not 255: what Pillow's decoder is told."""
+    stated = image.tile[0][3] if image.tile else ()  # type: ignore[attr-defined]
+    numbers = [number for number in (stated if isinstance(stated, tuple) else (stated,)) if isinstance(number, int)]
+    return max(numbers, default=255)
 
 
 def _stated_bits(image: Image.Image) -> int | None:
@@ -244,6 +315,8 @@ def _too_large(what: str, path: Path) -> DataError:
 
 
 def _not_an_image(path: Path) -> str:
+    if (unread := unread_kind(path)) is not None:
+        return unread
     expected = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
     return (
         f"{path.stat().st_size} bytes that are no known image format, or the head of it is damaged; expected "

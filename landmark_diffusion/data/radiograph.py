@@ -10,7 +10,7 @@ import numpy as np
 
 from landmark_diffusion.data.dicom import DICOM_SUFFIXES, has_no_suffix, is_dicom, read_dicom
 from landmark_diffusion.data.dicom_spacing import UNKNOWN_SPACING
-from landmark_diffusion.data.image_io import IMAGE_SUFFIXES, read_grey_and_bits
+from landmark_diffusion.data.image_io import IMAGE_SUFFIXES, check_contrast, read_grey_and_bits
 from landmark_diffusion.errors import DataError
 
 RADIOGRAPH_SUFFIXES = (*IMAGE_SUFFIXES, *DICOM_SUFFIXES)
@@ -42,14 +42,16 @@ class Radiograph:
 def read_radiograph(path: str | Path) -> Radiograph:
     """Read a PNG, JPEG, BMP, TIFF or DICOM file; what it is, is told by its content.
 
-    Raises DataError that names the file if it is missing, no such image, damaged, turned by an EXIF tag, too large, or
-    holds several images.
+    Raises DataError that names the file if it is missing, no such image, damaged, turned by an EXIF tag, too large,
+    holds several images, or is of one grey all over.
     """
     path = Path(path)
     if is_dicom(path):
         grey, bits, spacing, notes = read_dicom(path)
+        check_contrast(grey, path)
         return Radiograph(grey, spacing.value, spacing.source, notes, bits)
     grey, bits = read_grey_and_bits(path)
+    check_contrast(grey, path)
     return Radiograph(grey, None, UNKNOWN_SPACING, (), bits)
 
 

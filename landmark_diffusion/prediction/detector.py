@@ -18,6 +18,7 @@ from landmark_diffusion.calibration.model_calibration import Calibration, Settin
 from landmark_diffusion.calibration.spread import LEVEL
 from landmark_diffusion.data.dicom_spacing import UNKNOWN_SPACING
 from landmark_diffusion.data.geometry import Frame, ResizeMode
+from landmark_diffusion.data.image_io import one_grey
 from landmark_diffusion.data.radiograph import Radiograph, read_radiograph
 from landmark_diffusion.data.resize import resize_image
 from landmark_diffusion.errors import UserError
@@ -252,7 +253,8 @@ def _read(image: str | Path | np.ndarray) -> Radiograph:
             "depths are read from files, where the rule for them is known"
         )
     grey = image if image.ndim == 2 else np.asarray(Image.fromarray(image).convert("L"))
-    return Radiograph(grey, None, UNKNOWN_SPACING, (), 8)
+    found = one_grey(grey)
+    return Radiograph(grey, None, UNKNOWN_SPACING, (f"{found}.",) if found else (), 8)
 
 
 def _to_original(covariance: np.ndarray, frame: Frame) -> np.ndarray:

@@ -46,7 +46,9 @@ def table(path: Path) -> list[dict[str, str]]:
 def test_points_become_a_table_a_document_and_a_tracing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     image = tmp_path / "face.png"
-    Image.fromarray(np.full(SIZE[::-1], 90, np.uint8)).save(image)
+    ground = np.full(SIZE[::-1], 90, np.uint8)
+    ground[-SIZE[1] // 20 :] = 200  # a picture of one grey would be refused
+    Image.fromarray(ground).save(image)
     assert run_analyse([points_json(tmp_path, detection(path=str(image))), "--output", str(out)]) == 0
     rows = table(out / "measures.csv")
     assert [row["measure"] for row in rows] == ["ANB", "SNB", "SNA", "ODI", "APDI", "FHI", "FHA", "MW"]
@@ -121,7 +123,7 @@ def test_radiographs_are_detected_first_and_one_that_cannot_be_read_is_named(
     images = [tmp_path / each for each in ("a/face.png", "b/face.png", "bad.png")]
     for image in images[:2]:
         image.parent.mkdir()
-        Image.new("L", (8, 10)).save(image)
+        Image.fromarray(np.add.outer(np.arange(10), np.arange(8)).astype(np.uint8)).save(image)
     images[2].write_text("text")
     options = ["--model", "m.ldx", "--output", str(tmp_path / "out"), "--spacing", "0.1,0.2", "--no-tracings"]
     assert run_analyse([*map(str, images), *options]) == 1

@@ -25,7 +25,8 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _image(root: Path, name: str, size: tuple[int, int] = (40, 20)) -> None:
     (root / "pngs").mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((size[1], size[0]), 90, np.uint8)).save(root / "pngs" / f"{name}.png")
+    ramp = np.add.outer(np.arange(size[1]), np.arange(size[0])).astype(np.uint8)
+    Image.fromarray(ramp).save(root / "pngs" / f"{name}.png")
 
 
 def _label(root: Path, name: str, lines: list[str] | None = None) -> Path:

@@ -22,7 +22,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "a folder with a rather long name that would be wrapped by an eighty column table"
     folder.mkdir()
     for name in ("a.png", "b.png", "c.png"):
-        Image.fromarray(np.zeros((30, 40), np.uint8)).save(folder / name)
+        Image.fromarray(np.add.outer(np.arange(30), np.arange(40)).astype(np.uint8)).save(folder / name)
     (folder / "points.csv").write_text("image,x1,y1,part\na.png,1,2,train\nb.png,3,4,val\nc.png,5,6,test\n")
     return folder
 

@@ -25,7 +25,8 @@ def _images(folder: Path, names: list[str] | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for index, name in enumerate(names if names is not None else list(SIZES)):
         width, height = SIZES.get(name, (64, 80))
-        Image.fromarray(np.full((height, width), 10 * index, np.uint8)).save(folder / name)
+        ramp = np.add.outer(np.arange(height), np.arange(width)) % 200 + 10 * index
+        Image.fromarray(ramp.astype(np.uint8)).save(folder / name)
 
 
 @pytest.fixture

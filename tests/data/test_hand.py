@@ -37,7 +37,7 @@ def _write(root: Path, rows: list[str], images: list[str]) -> Path:
     (root / "jpg").mkdir(parents=True)
     (root / "all.csv").write_text("\n".join(rows) + "\n")
     for name in images:
-        Image.fromarray(np.full((80, 60), 90, np.uint8)).save(root / "jpg" / f"{name}.jpg")
+        Image.fromarray(np.add.outer(np.arange(80), np.arange(60)).astype(np.uint8)).save(root / "jpg" / f"{name}.jpg")
     return root
 
 

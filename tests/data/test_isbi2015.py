@@ -30,7 +30,8 @@ def _points(number: int, annotator: str) -> np.ndarray:
 def _write_case(root: Path, number: int, image: str = "cepha400/{:03d}.png", marks: str = "", types: int = 0) -> None:
     path = root / image.format(number)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((80, 64), number % 256, np.uint8)).save(path)
+    ramp = np.add.outer(np.arange(80), np.arange(64)) // 10 + number % 200
+    Image.fromarray(ramp.astype(np.uint8)).save(path)
     for annotator in ("senior", "junior"):
         target = root / marks / f"400_{annotator}" / f"{path.stem}.txt"
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def _images(folder: Path, *names: str) -> Path:
     for index, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full((20, 30), 10 * index, np.uint8)).save(folder / name)
+        Image.fromarray((np.add.outer(np.arange(20), np.arange(30)) + 10 * index).astype(np.uint8)).save(folder / name)
     return folder
 
 

@@ -157,7 +157,6 @@ def _images(folder: Path) -> list[Input]:
         saved("LZW TIFF", "lzw.tiff", LEVELS, "TIFF", compression="tiff_lzw"),
         saved("PNG named .jpg", "is_png.jpg", LEVELS, "PNG"),
         saved("PNG named .dcm", "is_png.dcm", LEVELS, "PNG"),
-        saved("one pixel", "one_pixel.png", LEVELS[:1, 1:2], "PNG"),
         saved("one column", "one_column.png", LEVELS[:, :1], "PNG"),
         saved("one row", "one_row.tif", LEVELS[:1], "TIFF"),
         saved("30000 px wide", "wide.png", np.tile(LEVELS[:3], (1, 625)), "PNG"),
@@ -165,6 +164,9 @@ def _images(folder: Path) -> list[Input]:
         saved("EXIF orientation 1", "exif_1.png", LEVELS, "PNG", exif=_orientation(1)),
         saved("EXIF orientation 0", "exif_0.png", LEVELS, "PNG", exif=_orientation(0)),
     ]
+    for name, levels in (("pixel", LEVELS[:1, 1:2]), ("black", LEVELS * 0), ("white", LEVELS * 0 + 254)):
+        (folder / f"one_{name}.png").write_bytes(encoded(levels, "PNG"))
+        made.append(Input(f"one grey: {name}", folder / f"one_{name}.png", says="99 % of the pixels or more have"))
     (folder / "plain.jpg").write_bytes(encoded(LEVELS, "JPEG", quality=95))
     made.append(Input("JPEG", folder / "plain.jpg", LEVELS, tolerance=6))
     for turned in range(2, 9):
@@ -376,7 +378,6 @@ def _dicom(folder: Path) -> list[Input]:
             {"PhotometricInterpretation": "YBR_FULL"},
         ),
         "palette": (255 - LEVELS, _palette()),
-        "one pixel": (LEVELS[:1, 1:2], {}),
     }
     made = []
     for number, (what, (values, elements)) in enumerate(kinds.items()):
@@ -384,7 +385,6 @@ def _dicom(folder: Path) -> list[Input]:
         expected = {
             "12 bits, all dark": np.rint((deep(12) // 16) * (255 / 4095)).astype(np.uint8),
             "VOI LUT of 8 bits": np.asarray(lut.LUTData, np.uint8)[deep(12)],
-            "one pixel": LEVELS[:1, 1:2],
         }.get(what, LEVELS)
         made.append(Input(f"DICOM {what}", path, expected))
     return made
@@ -522,6 +522,7 @@ def _dicom_bad(folder: Path) -> list[Input]:
         "32 bits": ({"BitsAllocated": 32, "BitsStored": 32, "Columns": W // 4}, "found 32 bits"),
         "an unknown photometric interpretation": ({"PhotometricInterpretation": "HSV"}, "HSV"),
         "text as photometric interpretation": ({"PhotometricInterpretation": None}, "Photometric Interpretation"),
+        "one pixel": ({"Rows": 1, "Columns": 1, "PixelData": b"\x07\0"}, "have the grey 7"),
         "a LUT that is too short": ({"VOILUTSequence": [_short_lut()]}, "lookup table"),
         "JPEG that is not said to be one": ({"PixelData": jpeg}, "pixel data"),
     }
