@@ -17,7 +17,7 @@ from landmark_diffusion.data.datasets.folder_table import Row, Table, nearest_co
 from landmark_diffusion.data.headers import read_headers
 from landmark_diffusion.data.image_io import read_grey
 from landmark_diffusion.data.sample import LandmarkSample
-from landmark_diffusion.data.splits import seeded_split
+from landmark_diffusion.data.splits import fold_split, parse_folds, seeded_split
 from landmark_diffusion.errors import DataError, UserError
 
 STAGE_NAMES: Mapping[str, Literal["train", "val", "test"]] = {
@@ -40,12 +40,14 @@ class FolderDataset(LandmarkDataset):
     Args:
         root: the folder with the images and the CSV.
         csv: the table, relative to ``root`` or a path; None takes the one CSV that ``root`` holds.
-        split: "column" (by ``split_column``), "seeded" (by ``fractions`` and ``seed``), or "auto": by the column where
-            the table has it.
+        split: "column" (by ``split_column``), "seeded" (by ``fractions`` and ``seed``), "auto": by the column where
+            the table has it, or "folds:5/2": all images in 5 folds by ``seed``, the 2nd is the test part and
+            ``val_fraction`` of the rest validates.
         split_column: name of the column with train, val (valid, validation) or test.
         fractions: share of train, val and test in a seeded split.
-        seed: of a seeded split and of the validation share.
-        val_fraction: share of the train rows that becomes val where the split column names no val; 0 for none.
+        seed: of a seeded split, of folds and of the validation share.
+        val_fraction: share of the train rows that becomes val where the split column names no val, and of the rows
+            outside the test fold; 0 for none.
         radii: of the success detection rate, in mm or px; None is 2, 2.5, 3, 4 mm, or without spacing 1, 2, 3, 5 %
             of the images' median diagonal in whole px.
         labels: False gives the images alone and needs no CSV: those in ``root``, else in ``root/images``, else in any
@@ -69,8 +71,11 @@ class FolderDataset(LandmarkDataset):
         radii: tuple[float, ...] | None = None,
         labels: bool = True,
     ) -> None:
-        if split not in ("auto", "column", "seeded"):
-            raise UserError(f"split: found {split!r}, expected auto, column or seeded for the dataset folder")
+        self.folds = parse_folds(split)
+        if self.folds is None and split not in ("auto", "column", "seeded"):
+            raise UserError(
+                f"split: found {split!r}, expected auto, column, seeded or folds:5/1 for the dataset folder"
+            )
         if not 0 <= val_fraction < 1:
             raise UserError(f"val_fraction: found {val_fraction}, expected at least 0 and below 1")
         if radii is not None and (not len(radii) or min(radii) <= 0):
@@ -87,6 +92,8 @@ class FolderDataset(LandmarkDataset):
         self.annotator_names = self.table.annotator_names if labels else ()
         self.by_column = self.bare is None and _by_column(self.table, split, split_column)
         self.fractions, self.seed, self.val_fraction = fractions, seed, val_fraction
+        if self.folds and self.table.rows:
+            self._parts()  # tells too many folds at once
         known = [row.spacing is not None for row in self.table.rows.values()]
         self.unit = "mm" if known and all(known) else "px"
         self._radii = tuple(map(float, radii)) if radii is not None else None
@@ -158,6 +165,8 @@ class FolderDataset(LandmarkDataset):
     def _parts(self) -> dict[str, list[str]]:
         """Image ids of train, val and test."""
         ids = sorted(self.table.rows)
+        if self.folds is not None:
+            return fold_split(ids, *self.folds, self.val_fraction, self.seed, self._groups())
         if self.bare is not None and self.split != "seeded":
             return {"train": ids, "val": [], "test": []}
         if not self.by_column:
@@ -169,6 +178,10 @@ class FolderDataset(LandmarkDataset):
             shares = seeded_split(parts["train"], (1 - self.val_fraction, self.val_fraction, 0.0), self.seed)
             parts["train"], parts["val"] = shares["train"], shares["val"]
         return parts
+
+    def _groups(self) -> dict[str, str] | None:
+        """Image id -> what keeps images together in one part of a split; None where the table has no such column."""
+        return None
 
     def _column_faults(self) -> list[DataError]:
         if not self.by_column:
@@ -275,7 +288,7 @@ def _by_column(table: Table, split: str, split_column: str) -> bool:
         raise DataError(
             f"split_column: no column {split_column!r}.{nearest_column(split_column, table.columns)}", table.path, 1
         )
-    return split != "seeded" and table.split_column is not None
+    return split in ("auto", "column") and table.split_column is not None
 
 
 def _radii_px(sizes: list[tuple[int, int]]) -> tuple[float, ...]:
