@@ -41,7 +41,7 @@ examples:
   ldx fit --config phantom_diffusion.yaml
   ldx fit --config ceph_diffusion.yaml --data.root ~/isbi2015 --trainer.max_epochs 20
   ldx fit --config ceph_diffusion.yaml --ckpt_path last      continue a run that was stopped
-  ldx test --config ceph_diffusion.yaml                      tests the best checkpoint of that config's run folder
+  ldx test runs/ceph_diffusion                               tests the best checkpoint of that run, with its config
   ldx export runs/ceph_diffusion/checkpoints/best.ckpt ceph.ldx      one file with weights, config and figures
   ldx test ceph.ldx --data.root ~/isbi2015                   measures it; its config is in the file
   ldx detect images/ --model ceph.ldx --to csv,html          landmarks of any radiographs: tables, pictures, a page
@@ -117,9 +117,11 @@ def help_text() -> str:
 def _run(verb: str, rest: list[str]) -> int:
     from landmark_diffusion.cli.config_files import resolve_config_arguments
     from landmark_diffusion.cli.model_file_arguments import expanded_model_file
+    from landmark_diffusion.cli.run_folder_arguments import expanded_run_folder
 
     with expanded_model_file(verb, rest) as expanded:
-        resolved = resolve_config_arguments(expanded)  # before the heavy import: a misspelt config is told at once
+        # before the heavy import: a misspelt config or folder is told at once
+        resolved = resolve_config_arguments(expanded_run_folder(verb, expanded))
         with _arguments_of_process([verb, *resolved]):
             from landmark_diffusion.cli.lightning_cli import run_cli
 

@@ -101,8 +101,10 @@ def _propose(plan: Plan) -> Manifest:
     from landmark_diffusion.data.datasets import build_dataset
     from landmark_diffusion.data.datasets.base import Stage
     from landmark_diffusion.fewshot.manifest import propose
-    from landmark_diffusion.fewshot.options import data_section
+    from landmark_diffusion.fewshot.options import data_section, own_options
 
+    for line in own_options(plan.fit, plan.options)[1]:
+        print(line, flush=True)
     section = data_section(plan.base())
     stages: tuple[Stage, ...] = ("train", "val", "test")
     with warnings.catch_warnings(record=True) as doubts:

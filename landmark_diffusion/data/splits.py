@@ -72,8 +72,8 @@ def parse_folds(split: str) -> tuple[int, int] | None:
     count, number = (int(match[1]), int(match[2])) if match else (0, 0)
     if count < 2 or not 1 <= number <= count:
         raise UserError(
-            f"split: found {split!r}, expected folds:K/N such as folds:5/2: K folds, 2 or more, of which the N-th, from "
-            "1 to K, is the test part"
+            f"split: found {split!r}, expected folds:K/N such as folds:5/2: K folds, 2 or more, of which the N-th, "
+            "from 1 to K, is the test part"
         )
     return count, number
 
