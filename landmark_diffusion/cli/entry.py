@@ -26,6 +26,8 @@ OTHER_VERBS = {
     "calibrate": "make a model file's regions hold what they state: `ldx calibrate --config C --checkpoint FILE.ldx`",
     "fewshot": "fine-tune and test on few labelled images: a grid of starts, images and draws, with its table",
     "export": "write a checkpoint as one file to hand over, without pickle: `ldx export CHECKPOINT FILE.ldx`, or .onnx",
+    "crossval": "train and test on each fold of a small set of your own images: one table with intervals",
+    "compare": "any number of tested runs in one table, with paired intervals: `ldx compare runs/a runs/b`",
     "configs": "list the installed configs; `ldx configs NAME` prints one, `ldx configs --copy NAME` copies it here",
     "data": "`ldx data check` reads all annotations and images and lists every fault at once",
     "cache": "`ldx cache clear` removes the resized images that were kept",
@@ -154,6 +156,18 @@ def _fewshot(rest: list[str]) -> int:
     return run_fewshot(rest)
 
 
+def _crossval(rest: list[str]) -> int:
+    from landmark_diffusion.cli.crossval_verb import run_crossval
+
+    return run_crossval(rest)
+
+
+def _compare(rest: list[str]) -> int:
+    from landmark_diffusion.cli.compare_verb import run_compare
+
+    return run_compare(rest)
+
+
 def _export(rest: list[str]) -> int:
     from landmark_diffusion.cli.export_verb import run_export
 
@@ -180,7 +194,7 @@ def _calibrate(rest: list[str]) -> int:
 
 _OTHERS: dict[str, Callable[[list[str]], int]] = {
     "detect": _detect, "analyse": _analyse, "calibrate": _calibrate, "fewshot": _fewshot, "export": _export,
-    "configs": _configs, "data": _data, "cache": _cache,
+    "crossval": _crossval, "compare": _compare, "configs": _configs, "data": _data, "cache": _cache,
 }  # fmt: skip
 
 
