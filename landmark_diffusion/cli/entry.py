@@ -47,6 +47,8 @@ examples:
   ldx export runs/ceph_diffusion/checkpoints/best.ckpt ceph.ldx      one file with weights, config and figures
   ldx test ceph.ldx --data.root ~/isbi2015                   measures it; its config is in the file
   ldx detect images/ --model ceph.ldx --to csv,html          landmarks of any radiographs: tables, pictures, a page
+  ldx crossval --config folder_diffusion_small.yaml --data.root my_xrays      five folds of your own images, one table
+  ldx compare runs/baseline runs/diffusion                   paired intervals over the images of both tests
   ldx fewshot --config ceph_fewshot.yaml                     a whole grid; `ldx fewshot --help` shows its config
   ldx fit --config ceph_diffusion.yaml --config ddp.yaml     several configs add up, the last one wins
 
