@@ -118,7 +118,7 @@ def compare(runs: Sequence[Run], radii: Sequence[float]) -> Comparison:
     images = tuple(image for image in first.images if all(image in run.images for run in runs))
     if len(images) < 2:
         shown = "; ".join(f"{run.name}: {', '.join(run.images[:3])}, ..." for run in runs)
-        raise UserError(f"ldx compare: {len(images)} images are in all runs, expected 2 or more ({shown})")
+        raise UserError(f"ldx compare: images in all runs: {len(images)}, expected 2 or more ({shown})")
     landmarks = first.tables[0].landmark_names
     _refuse_other_truth(runs, images, landmarks)
     errors = {run.name: run.errors(images, landmarks) for run in runs}

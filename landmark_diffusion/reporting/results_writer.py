@@ -71,7 +71,7 @@ class ResultsWriter(Callback):
             faults = {name: misfit(found, name) for name in self.other_protocols}
             for name, fault in faults.items():
                 if fault:
-                    say(f"{stage}: the protocol {name} does not fit this data and is left out: {fault}")
+                    say(f"{TrainerFn(stage).value}: the protocol {name} does not fit this data and is left out: {fault}")
             self.other_protocols = tuple(name for name, fault in faults.items() if not fault)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -82,7 +82,7 @@ def test_seeds_of_a_run_are_averaged_an_image(tmp_path: Path) -> None:
         ({"spacing": None}, "is in px, .* in mm; runs of one unit"),
         ({"names": ("a", "b", "d")}, "other landmarks: only one of them has c, d"),
         ({"truth": TRUTH + np.array([0, 0.01])}, "6 of 6 images have another truth in .*, the first is i0"),
-        ({"images": range(1)}, "1 images are in all runs, expected 2 or more"),
+        ({"images": range(1)}, "images in all runs: 1, expected 2 or more"),
     ],
 )
 def test_what_cannot_be_compared(tmp_path: Path, change: dict, said: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 
 from landmark_diffusion.data.datamodule import LandmarkDataModule
@@ -35,7 +36,7 @@ def test_what_does_not_fit_is_left_out_with_a_word(
 ) -> None:
     writer = ResultsWriter(tmp_path, {}, ["paper_b", "paper_a"])
     trainer: Any = SimpleNamespace(datamodule=make_own(tmp_path / "own", spacing))
-    writer.setup(trainer, None, stage)  # type: ignore[arg-type]
+    writer.setup(trainer, None, TrainerFn(stage))  # type: ignore[arg-type]  # as Lightning calls it
     assert writer.other_protocols == tuple(kept)
     out = capsys.readouterr().out
     if kept:
