@@ -69,9 +69,10 @@ class ResultsWriter(Callback):
         if self.other_protocols and stage in ("validate", "test"):
             found = unmeasured(trainer.datamodule, "val" if stage == "validate" else "test")  # type: ignore[attr-defined]
             faults = {name: misfit(found, name) for name in self.other_protocols}
+            verb = TrainerFn(stage).value
             for name, fault in faults.items():
                 if fault:
-                    say(f"{TrainerFn(stage).value}: the protocol {name} does not fit this data and is left out: {fault}")
+                    say(f"{verb}: the protocol {name} does not fit this data and is left out: {fault}")
             self.other_protocols = tuple(name for name, fault in faults.items() if not fault)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
