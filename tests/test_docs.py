@@ -25,7 +25,7 @@ from landmark_diffusion.reporting.spread_view import COLUMNS as SPREAD_COLUMNS
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-PARSED = ("detect", "calibrate", "analyse", "export")
+PARSED = ("detect", "calibrate", "analyse", "export", "crossval", "compare")
 """Verbs whose options are all argparse's; those of fit, test, validate and predict are the classes' own."""
 
 EVERYWHERE = {"-h", "--help", "--debug"}
@@ -138,6 +138,8 @@ def test_commands_have_verbs_and_options_that_exist(page: Path) -> None:
         if verb not in PARSED or "--folds" in rest:  # with folds, further options are those of fit
             continue
         options = [word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)]
+        if verb == "crossval":  # options of the sections go to `ldx fit`
+            options = [option for option in options if not re.match(r"--(data|model|trainer)\.", option)]
         wrong += [f"{verb} {option}" for option in options if option not in known_options(verb) | EVERYWHERE]
     assert not wrong
 

@@ -15,8 +15,13 @@ from landmark_diffusion.runs.slurm import restarted_job
 RUNS = Path("runs")
 
 
-def default_run_folder(configs: list[str], class_path: str) -> str:
-    """Return ``runs/NAME``, with the stem of the first config, or without a config the model's class."""
+def default_run_folder(configs: list[str], class_path: str, checkpoint: str | None = None) -> str:
+    """Return ``runs/NAME``, with the stem of the first config, or without a config the model's class.
+
+    An exported model as ``checkpoint`` has a folder of its own, ``runs/NAME.ldx``: a run of its name keeps its results.
+    """
+    if checkpoint is not None and is_model_file(checkpoint):
+        return str(RUNS / Path(checkpoint).name)
     name = Path(configs[0]).stem if configs else class_path.rsplit(".", 1)[-1]
     return str(RUNS / name)
 

@@ -97,6 +97,8 @@ def _build(arguments: argparse.Namespace) -> LandmarkDataset:
     from landmark_diffusion.data.datasets import build_dataset
 
     section = config_section(arguments.config)
+    if arguments.dataset not in (None, section.get("dataset")):  # the config's split is another dataset's
+        section = {key: value for key, value in section.items() if key not in ("split", "dataset_options")}
     options = dict(section.get("dataset_options") or {})
     name = arguments.dataset or section.get("dataset") or ("folder" if arguments.csv else None)
     if name is None:

@@ -30,6 +30,8 @@ OTHER_VERBS = {
     "calibrate": "make a model file's regions hold what they state: `ldx calibrate --config C --checkpoint FILE.ldx`",
     "fewshot": "fine-tune and test on few labelled images: a grid of starts, images and draws, with its table",
     "export": "write a checkpoint as one file to hand over, without pickle: `ldx export CHECKPOINT FILE.ldx`, or .onnx",
+    "crossval": "train and test on each fold of a small set of your own images: one table with intervals",
+    "compare": "any number of tested runs in one table, with paired intervals: `ldx compare runs/a runs/b`",
     "configs": "list the installed configs; `ldx configs NAME` prints one, `ldx configs --copy NAME` copies it here",
     "data": "`ldx data check` reads all annotations and images and lists every fault at once",
     "cache": "`ldx cache clear` removes the resized images that were kept",
@@ -45,10 +47,12 @@ examples:
   ldx fit --config phantom_diffusion.yaml
   ldx fit --config ceph_diffusion.yaml --data.root ~/isbi2015 --trainer.max_epochs 20
   ldx fit --config ceph_diffusion.yaml --ckpt_path last      continue a run that was stopped
-  ldx test --config ceph_diffusion.yaml                      tests the best checkpoint of that config's run folder
+  ldx test runs/ceph_diffusion                               tests the best checkpoint of that run, with its config
   ldx export runs/ceph_diffusion/checkpoints/best.ckpt ceph.ldx      one file with weights, config and figures
   ldx test ceph.ldx --data.root ~/isbi2015                   measures it; its config is in the file
   ldx detect images/ --model ceph.ldx --to csv,html          landmarks of any radiographs: tables, pictures, a page
+  ldx crossval --config folder_diffusion_small.yaml --data.root my_xrays      five folds of your own images, one table
+  ldx compare runs/baseline runs/diffusion                   paired intervals over the images of both tests
   ldx fewshot --config ceph_fewshot.yaml                     a whole grid; `ldx fewshot --help` shows its config
   ldx fit --config ceph_diffusion.yaml --config ddp.yaml     several configs add up, the last one wins
 
@@ -149,6 +153,7 @@ def help_text() -> str:
 def _run(verb: str, rest: list[str]) -> int:
     from landmark_diffusion.cli.config_files import resolve_config_arguments
     from landmark_diffusion.cli.model_file_arguments import expanded_model_file
+    from landmark_diffusion.cli.run_folder_arguments import expanded_run_folder
     from landmark_diffusion.cli.run_help import asks_for_help, run_help
 
     if asks_for_help(rest):
@@ -156,7 +161,8 @@ def _run(verb: str, rest: list[str]) -> int:
         return 0
     rest = ["--help" if argument == "--help=all" else argument for argument in rest]
     with expanded_model_file(verb, rest) as expanded:
-        resolved = resolve_config_arguments(expanded)  # before the heavy import: a misspelt config is told at once
+        # before the heavy import: a misspelt config or folder is told at once
+        resolved = resolve_config_arguments(expanded_run_folder(verb, expanded))
         with _arguments_of_process([verb, *resolved]):
             from landmark_diffusion.cli.lightning_cli import run_cli
 
@@ -189,6 +195,18 @@ def _fewshot(rest: list[str]) -> int:
     return run_fewshot(rest)
 
 
+def _crossval(rest: list[str]) -> int:
+    from landmark_diffusion.cli.crossval_verb import run_crossval
+
+    return run_crossval(rest)
+
+
+def _compare(rest: list[str]) -> int:
+    from landmark_diffusion.cli.compare_verb import run_compare
+
+    return run_compare(rest)
+
+
 def _export(rest: list[str]) -> int:
     from landmark_diffusion.cli.export_verb import run_export
 
@@ -215,7 +233,7 @@ def _calibrate(rest: list[str]) -> int:
 
 _OTHERS: dict[str, Callable[[list[str]], int]] = {
     "detect": _detect, "analyse": _analyse, "calibrate": _calibrate, "fewshot": _fewshot, "export": _export,
-    "configs": _configs, "data": _data, "cache": _cache,
+    "crossval": _crossval, "compare": _compare, "configs": _configs, "data": _data, "cache": _cache,
 }  # fmt: skip
 
 

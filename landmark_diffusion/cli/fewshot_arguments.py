@@ -52,7 +52,7 @@ def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, dict[str, 
     known = [option for action in parser._actions for option in action.option_strings]
     cell_options: dict[str, Any] = {}
     changes: dict[str, Any] = {} if arguments.folder is None else {"folder": arguments.folder}
-    for name, value in [*_pairs(rest, known), *map(_assignment, arguments.set)]:
+    for name, value in [*option_pairs(rest, known), *map(_assignment, arguments.set)]:
         if name.partition(".")[0] in PASSED_ON:
             cell_options[name] = value
         else:
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _pairs(rest: list[str], known: Sequence[str]) -> list[tuple[str, Any]]:
+def option_pairs(rest: list[str], known: Sequence[str], verb: str = "fewshot") -> list[tuple[str, Any]]:
     """Read ``--data.root X`` and ``--data.root=X``; raises UserError for anything else."""
     pairs, waiting = [], list(rest)
     while waiting:
@@ -87,10 +87,10 @@ def _pairs(rest: list[str], known: Sequence[str]) -> list[tuple[str, Any]]:
         option, equals, value = argument.partition("=")
         if not option.startswith("--") or option[2:].partition(".")[0] not in PASSED_ON or "." not in option:
             hint = did_you_mean(option, known)
-            raise UserError(f"ldx fewshot: unknown argument {argument!r}.{hint} `ldx fewshot --help` lists all.")
+            raise UserError(f"ldx {verb}: unknown argument {argument!r}.{hint} `ldx {verb} --help` lists all.")
         if not equals:
             if not waiting or waiting[0].startswith("--"):
-                raise UserError(f"ldx fewshot: {option} needs a value")
+                raise UserError(f"ldx {verb}: {option} needs a value")
             value = waiting.pop(0)
         pairs.append((option[2:], _value(value)))
     return pairs

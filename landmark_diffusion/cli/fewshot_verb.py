@@ -50,8 +50,8 @@ def _run(plan: Plan, proposed: Manifest, cells: list[Cell], wait: bool, argv: Se
     manifest = agree(plan.folder, proposed)
     if not plan.keep_checkpoints:
         tidy(plan.folder, cells)
-    with _progress(len(cells)) as (tell, progress):
-        runner = Runner(plan.folder, lambda cell: make_job(plan, manifest, cell), tell, progress)
+    with cell_progress(len(cells)) as (tell, progress):
+        runner: Runner[Cell] = Runner(plan.folder, lambda cell: make_job(plan, manifest, cell), tell, progress)
         try:
             outcome = runner.run(cells, wait)
         except Stopped:
@@ -103,8 +103,10 @@ def _propose(plan: Plan) -> Manifest:
     from landmark_diffusion.data.datasets import build_dataset
     from landmark_diffusion.data.datasets.base import Stage
     from landmark_diffusion.fewshot.manifest import propose
-    from landmark_diffusion.fewshot.options import data_section
+    from landmark_diffusion.fewshot.options import data_section, own_options
 
+    for line in own_options(plan.fit, plan.options)[1]:
+        print(line, flush=True)
     section = data_section(plan.base())
     stages: tuple[Stage, ...] = ("train", "val", "test")
     with warnings.catch_warnings(record=True) as doubts:
@@ -197,15 +199,17 @@ _LIMITS = ("trainer.max_steps", "trainer.max_epochs")
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[tuple[Callable[[str], None], Callable[[int, int, str], None]]]:
-    """Show progress: a bar on a terminal, a line for each cell into a file or pipe."""
+def cell_progress(
+    total: int, what: str = "cells"
+) -> Iterator[tuple[Callable[[str], None], Callable[[int, int, str], None]]]:
+    """Show progress: a bar on a terminal, a line for each cell into a file or pipe; ``what`` is a word for them."""
     if not sys.stdout.isatty():
-        lines = _Lines()
+        lines = _Lines(what)
         yield lines.tell, lines.progress
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("cells"), TextColumn("{task.fields[cell]}"))
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(what), TextColumn("{task.fields[cell]}"))
     with Progress(*columns, TimeElapsedColumn()) as bar:
         task = bar.add_task("", total=total, cell="")
         yield (
@@ -217,8 +221,8 @@ def _progress(total: int) -> Iterator[tuple[Callable[[str], None], Callable[[int
 class _Lines:
     """Plain lines; progress is told when the cell changes."""
 
-    def __init__(self) -> None:
-        self._last = ""
+    def __init__(self, what: str) -> None:
+        self._what, self._last = what, ""
 
     def tell(self, line: str) -> None:
         print(line, flush=True)
@@ -226,4 +230,4 @@ class _Lines:
     def progress(self, done: int, total: int, cell: str) -> None:
         if cell != self._last:
             self._last = cell
-            print(f"{done}/{total} cells are finished; now {cell}", flush=True)
+            print(f"{done}/{total} {self._what} are finished; now {cell}", flush=True)

@@ -29,8 +29,11 @@ from landmark_diffusion.cli.config_files import config_paths
 from landmark_diffusion.cli.entry import RUN_VERBS
 from landmark_diffusion.cli.model_file_arguments import as_typed
 from landmark_diffusion.cli.monitor_checks import check_monitors
+from landmark_diffusion.cli.next_steps import Trained, next_steps
+from landmark_diffusion.cli.own_split import foreign_options, foreign_words, leave_out, sources_of
 from landmark_diffusion.cli.parser_errors import explain, option_names
 from landmark_diffusion.cli.repeated import warn_user
+from landmark_diffusion.cli.run_folder_arguments import CONFIG
 from landmark_diffusion.cli.safe_configs import refused_class, restrict_classes
 from landmark_diffusion.cli.trainer import LdxTrainer
 from landmark_diffusion.cli.trainer_checks import (
@@ -49,10 +52,11 @@ from landmark_diffusion.methods.training import TrainedModule
 from landmark_diffusion.reporting.results_writer import ResultsWriter
 from landmark_diffusion.reporting.sample_writer import SampleWriter
 from landmark_diffusion.runs import RunFolder, default_callbacks
-from landmark_diffusion.runs.checkpoint import use_own_checkpoint_io
+from landmark_diffusion.runs.checkpoint import RunCheckpoint, use_own_checkpoint_io
 from landmark_diffusion.runs.finite import SkipBadSteps
 from landmark_diffusion.runs.loggers import make_loggers
 from landmark_diffusion.runs.memory import memory_message, out_of_memory_told
+from landmark_diffusion.runs.say import say
 
 LINKED = {"model.init_args.num_landmarks": "data.num_landmarks"}
 """Options of the model that the data module decides."""
@@ -191,8 +195,11 @@ class LdxCLI(LightningCLI):
             warn_user(line)
         if options.run_folder is None:
             configs = [str(path) for path in options.get("config") or []]
-            options.run_folder = default_run_folder(configs, options.model.class_path)
+            options.run_folder = default_run_folder(configs, options.model.class_path, options.get("ckpt_path"))
         self.run = RunFolder(options.run_folder)
+        self._leave_out_foreign(options.data)
+        if self.run.path / CONFIG in config_paths(sys.argv[1:]):
+            say(f"{verb}: using the config {self.run.path / CONFIG}")
         checkpoint = None
         if verb != "fit" or not (options.trainer.fast_dev_run or options.trainer.barebones):
             checkpoint = choose_checkpoint(verb, self.run, options.get("ckpt_path"), options.overwrite)
@@ -204,6 +211,14 @@ class LdxCLI(LightningCLI):
             options.threads = self.compute.threads
         if self.subcommand != "fit" or options.trainer.barebones:
             self.save_config_callback = None
+
+    def _leave_out_foreign(self, data: Any) -> None:
+        """Leave out, with a word, what a config says for its own dataset where another one is asked for."""
+        arguments = sys.argv[1:]
+        foreign = foreign_options(sources_of(arguments))
+        leave_out(data, foreign)
+        for line in foreign_words(foreign, data.get("dataset"), config_paths(arguments)):
+            say(f"{self.subcommand}: {line}")
 
     def instantiate_classes(self) -> None:
         """Build data, model and trainer; what a class says against its options comes out of jsonargparse's wrapping."""
@@ -268,6 +283,23 @@ class LdxCLI(LightningCLI):
             if stop.code == 1 and self.trainer.interrupted:  # Lightning's status for Ctrl-C; the shell's is 130
                 raise SystemExit(130) from None
             raise
+        if subcommand == "fit" and not throwaway:
+            self._say_what_is_next()
+
+    @rank_zero_only
+    def _say_what_is_next(self) -> None:
+        checkpoint = next((each for each in _callbacks_of(self.trainer) if isinstance(each, RunCheckpoint)), None)
+        if checkpoint is None:
+            return
+        data, monitor = self.datamodule, checkpoint.monitor
+        trained = Trained(
+            self.trainer.global_step, monitor, checkpoint.best_score, checkpoint.best_step,
+            unit=getattr(getattr(data, "source", None), "unit", "") if monitor.endswith("/mre") else "",
+            validated=_images(data, "val"), tested=_images(data, "test"),
+            landmarks=getattr(self.model, "num_landmarks", 1) > 0 and hasattr(self.model, "results"),
+        )  # fmt: skip
+        for line in next_steps(self.run, trained, config_paths(sys.argv[1:])):
+            say(line)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """Load checkpoints without running any code that is in them."""
@@ -407,6 +439,15 @@ def quieter() -> Iterator[None]:
 
 def _is_of_use(record: logging.LogRecord) -> bool:
     return not any(text in str(record.msg) for text in _IDLE_NOTICES)
+
+
+def _callbacks_of(trainer: Any) -> list[Callback]:
+    return trainer.callbacks
+
+
+def _images(data: Any, stage: str) -> int:
+    """Images of a part; 0 for a data module that does not say."""
+    return len(data.stage_dataset(stage)) if hasattr(data, "stage_dataset") else 0
 
 
 def _as_list(value: Any) -> list:

@@ -21,10 +21,10 @@ _FOLDER = "ldx_model_"
 def expanded_model_file(verb: str, arguments: list[str]) -> Iterator[list[str]]:
     """Yield the arguments of test, validate or predict with ``x.ldx`` replaced by its config and ``--ckpt_path x.ldx``.
 
-    The config comes first, so that further configs and options override it. It is a file while the block runs, named
-    as the model, from which the run folder takes its name, and so that options and processes of several devices find
-    it as any other config. Without such an argument they are yielded as they are. Raises UserError for a file that is
-    no whole model or asks for a network much larger than its weights, for two of them, and for fit.
+    The config comes first, so that further configs and options override it. It is a file while the block runs, so that
+    options and processes of several devices find it as any other config. Without such an argument they are yielded as
+    they are. Raises UserError for a file that is no whole model or asks for a network much larger than its weights, for
+    two of them, and for fit.
     """
     places = [place for place in range(len(arguments)) if _is_model(arguments, place)]
     if not places:
@@ -86,4 +86,4 @@ def _check_network(facts: ModelFacts, path: str) -> None:
 def _is_model(arguments: list[str], place: int) -> bool:
     argument, before = arguments[place], arguments[place - 1] if place else ""
     is_value = before.startswith("-") and "=" not in before
-    return is_model_file(argument) and not argument.startswith("-") and not is_value
+    return is_model_file(argument) and not argument.startswith("-") and not is_value and not Path(argument).is_dir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -86,6 +87,68 @@ def _take(groups: list[list[str]], wanted: int, keep: int) -> tuple[list[str], l
 
 def _share(count: int, fraction: float) -> int:
     return max(1, round(count * fraction)) if fraction > 0 else 0
+
+
+_FOLDS = re.compile(r"folds:(\d{1,6})/(\d{1,6})", re.ASCII)
+
+
+def parse_folds(split: str) -> tuple[int, int] | None:
+    """Read ``folds:5/2``, five folds of which the second is tested, as (5, 2); None for another split.
+
+    Raises UserError where the numbers are no folds.
+    """
+    if not split.startswith("folds"):
+        return None
+    match = _FOLDS.fullmatch(split)
+    count, number = (int(match[1]), int(match[2])) if match else (0, 0)
+    if count < 2 or not 1 <= number <= count:
+        raise UserError(
+            f"split: found {split!r}, expected folds:K/N such as folds:5/2: K folds, 2 or more, of which the N-th, "
+            "from 1 to K, is the test part"
+        )
+    return count, number
+
+
+def fold_split(
+    ids: Sequence[str],
+    count: int,
+    number: int,
+    val_fraction: float = 0.15,
+    seed: int = 0,
+    groups: Mapping[str, str] | None = None,
+) -> dict[str, list[str]]:
+    """Divide ids into ``count`` folds at random, keyed by ``seed``: the ``number``-th, from 1, is test, others train.
+
+    ``val_fraction`` of the others validates, in whole groups, one at least while a group is left to train. The ids of
+    a group (``groups``: id -> group, such as a patient) stay in one part; an id without one is a group of its own. Each
+    id is in the test part of exactly one number. Raises UserError where there are fewer groups than folds.
+    """
+    members = _members(ids, groups or {})
+    if not 2 <= count <= len(members):
+        what = "images" if len(members) == len(set(ids)) else "groups (patients) of images"
+        raise UserError(f"split: found {count} folds, expected 2 to {len(members)}, the number of {what}")
+    known = sorted(members)
+    order = [known[place] for place in np.random.default_rng(seed).permutation(len(known))]
+    folds: list[list[str]] = [[] for _ in range(count)]
+    for group in sorted(order, key=lambda group: -len(members[group])):  # large ones first; alike ones stay as drawn
+        min(folds, key=len).extend(members[group])
+    test = set(folds[number - 1])
+    rest = [group for group in order if not test & set(members[group])]
+    wanted = _share(sum(len(members[group]) for group in rest), val_fraction)
+    val: list[str] = []
+    while len(val) < wanted and len(rest) > 1:
+        val += members[rest.pop()]
+    parts = {"train": [each for group in rest for each in members[group]], "val": val, "test": list(test)}
+    return {stage: sorted(part) for stage, part in parts.items()}
+
+
+def _members(ids: Sequence[str], groups: Mapping[str, str]) -> dict[tuple[bool, str], list[str]]:
+    """Ids of each group; the key tells a group from an id without one that has its name."""
+    found: dict[tuple[bool, str], list[str]] = {}
+    for each in sorted(set(ids)):
+        group = groups.get(each) or ""
+        found.setdefault((True, group) if group else (False, each), []).append(each)
+    return found
 
 
 def few_shot_order(

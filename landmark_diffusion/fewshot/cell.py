@@ -27,6 +27,8 @@ from landmark_diffusion.runs.folder import RESULTS, RunFolder
 
 JOB, FIT = "job.json", "fit.json"
 VERBS = {"test": "test", "val": "validate"}
+CHOSEN = "chosen"
+"""In place of best or last: the weights that ``ldx test`` takes by itself."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Job:
 
     def evaluate(self, checkpoint: str) -> list[str]:
         """Arguments of ``ldx`` that measure one of the cell's checkpoints."""
-        return [VERBS[self.stage], *self.options, "--ckpt_path", checkpoint]
+        return [VERBS[self.stage], *self.options, *(["--ckpt_path", checkpoint] if checkpoint != CHOSEN else [])]
 
     def commands(self) -> list[str]:
         """The cell as command lines that anyone can repeat."""

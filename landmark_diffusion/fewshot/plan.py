@@ -12,7 +12,7 @@ from landmark_diffusion.cli.config_checks import GRID, line_of, load_yaml
 from landmark_diffusion.cli.config_files import find_config
 from landmark_diffusion.cli.suggestions import did_you_mean
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.fewshot.options import Options, checked, config_options, over
+from landmark_diffusion.fewshot.options import Options, checked, over, own_options
 
 SECTION = GRID
 NO_TARGET = "default"
@@ -97,8 +97,8 @@ class Plan:
         return list(first.values())
 
     def base(self) -> Options:
-        """Options that all cells share, those of the configs included."""
-        return over(config_options(self.fit), self.options)
+        """Options that all cells share, those of the configs included but for what they say for another dataset."""
+        return own_options(self.fit, self.options)[0]
 
     def own_options(self, start: str, target: str) -> Options:
         """Options that tell one start and target from the others."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from landmark_diffusion.cli.suggestions import did_you_mean
 from landmark_diffusion.errors import UserError
@@ -31,6 +31,17 @@ CHILD = (sys.executable, "-m", "landmark_diffusion.fewshot.cell")
 LOG = "log.txt"
 POLL_SECONDS = 0.1
 WAIT_SECONDS = 2.0
+
+
+class Named(Protocol):
+    """A cell of a grid, or a fold: what a process of its own brings to its end."""
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+
+
+Each = TypeVar("Each", bound=Named)
 
 
 class Stopped(SystemExit):
@@ -87,7 +98,7 @@ def find_cell(cells: Sequence[Cell], asked: str) -> Cell:
     raise UserError(f"--cell {asked}: no such cell.{hint} `--list` lists all")
 
 
-def state_of(folder: Path, cell: Cell) -> str:
+def state_of(folder: Path, cell: Named) -> str:
     """Say where a cell stands: finished, running (by whom), interrupted or open."""
     path = cell_folder(folder, cell.name)
     if is_finished(folder, cell.name):
@@ -97,7 +108,7 @@ def state_of(folder: Path, cell: Cell) -> str:
     return "interrupted" if (path / LOG).is_file() else "open"
 
 
-class Runner:
+class Runner(Generic[Each]):
     """Run cells, skipping those that are finished or that another living process has.
 
     Args:
@@ -109,14 +120,14 @@ class Runner:
     """
 
     def __init__(
-        self, folder: Path, jobs: Callable[[Cell], Job], tell: Callable[[str], None] = print,
+        self, folder: Path, jobs: Callable[[Each], Job], tell: Callable[[str], None] = print,
         progress: Callable[[int, int, str], None] = lambda done, total, cell: None, child: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.folder, self.jobs, self.tell, self.progress, self.child = folder, jobs, tell, progress, child or CHILD
         self._process: subprocess.Popen | None = None
         self._signals: list[int] = []
 
-    def run(self, cells: Sequence[Cell], wait: bool = False) -> Outcome:
+    def run(self, cells: Sequence[Each], wait: bool = False) -> Outcome:
         """Run all open cells; with ``wait`` also stay until other processes have finished theirs, or died.
 
         Raises Stopped after SIGINT, SIGTERM or SIGHUP, once the cell's process has saved its checkpoint and ended.
@@ -135,7 +146,7 @@ class Runner:
                 elif len(outcome.done) + len(outcome.failed) == before or not outcome.elsewhere:
                     return outcome
 
-    def _try(self, cell: Cell, cells: Sequence[Cell], outcome: Outcome) -> None:
+    def _try(self, cell: Each, cells: Sequence[Each], outcome: Outcome) -> None:
         path = cell_folder(self.folder, cell.name)
         claim = acquire(path)
         if isinstance(claim, Holder):
@@ -160,7 +171,7 @@ class Runner:
         finally:
             claim.release(how)
 
-    def _run(self, cell: Cell, claim: Claim, cells: Sequence[Cell]) -> int:
+    def _run(self, cell: Each, claim: Claim, cells: Sequence[Each]) -> int:
         """Run a cell's process to its end and return its exit status."""
         job = self.jobs(cell)
         path = job.write()
@@ -183,13 +194,13 @@ class Runner:
             self.tell(f"{done}/{total} {cell.name}: finished in {minutes:.1f} min")
         return status
 
-    def _show(self, cells: Sequence[Cell], current: str) -> None:
+    def _show(self, cells: Sequence[Each], current: str) -> None:
         self.progress(*self._counts(cells), current)
 
-    def _counts(self, cells: Sequence[Cell]) -> tuple[int, int]:
+    def _counts(self, cells: Sequence[Each]) -> tuple[int, int]:
         return sum(is_finished(self.folder, cell.name) for cell in cells), len(cells)
 
-    def _pause(self, seconds: float, cells: Sequence[Cell]) -> None:
+    def _pause(self, seconds: float, cells: Sequence[Each]) -> None:
         self._show(cells, "waiting for other processes")
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not self._signals:
@@ -255,7 +266,11 @@ def check_before(plan: Plan, manifest: Manifest) -> None:
 
     Raises UserError with its message.
     """
-    commands = [make_job(plan, manifest, cell).fit() for cell in plan.one_cell_each()]
+    check_commands([make_job(plan, manifest, cell).fit() for cell in plan.one_cell_each()])
+
+
+def check_commands(commands: Sequence[Sequence[str]]) -> None:
+    """Let the parser of ``ldx`` see command lines, in a process of its own; raises UserError with its message."""
     with tempfile.TemporaryDirectory() as folder:
         path, log = Path(folder, "commands.json"), Path(folder, LOG)
         path.write_text(json.dumps(commands), encoding="utf-8")
@@ -265,7 +280,7 @@ def check_before(plan: Plan, manifest: Manifest) -> None:
             raise UserError(f"an option of the cells is refused: {_message(log)}")
 
 
-def tidy(folder: Path, cells: Sequence[Cell]) -> None:
+def tidy(folder: Path, cells: Sequence[Named]) -> None:
     """Remove the checkpoints of finished cells whose process was killed just before it could."""
     for cell in cells:
         if is_finished(folder, cell.name) and living_holder(cell_folder(folder, cell.name)) is None:

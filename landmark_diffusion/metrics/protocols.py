@@ -181,6 +181,19 @@ def error_table(
     return np.stack(rows)
 
 
+def misfit(predictions: Sequence[Prediction], protocol: Protocol | str) -> str | None:
+    """Say why images cannot be measured under a protocol, before there is any prediction; None where they can.
+
+    ``predictions`` hold annotations, spacing and size of the images; their points are not looked at.
+    """
+    known = [replace(each, points=np.nan_to_num(each.truth)) for each in predictions]
+    try:
+        error_table(known, protocol, get_protocol(protocol).unit if isinstance(protocol, str) else protocol.unit)
+    except MetricError as error:
+        return str(error)
+    return None
+
+
 def _truths(prediction: Prediction, truth: Truth) -> list[np.ndarray]:
     """What a prediction is measured against: one or A times (N, 2) original pixels."""
     if truth == "mean":

@@ -19,8 +19,8 @@ from rich.console import Console
 
 from landmark_diffusion.data.datasets.base import Stage
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.metrics.protocols import get_protocol
-from landmark_diffusion.metrics.records import Prediction, write_predictions_csv
+from landmark_diffusion.metrics.protocols import get_protocol, misfit
+from landmark_diffusion.metrics.records import LengthUnit, Prediction, write_predictions_csv
 from landmark_diffusion.prediction.tested_spreads import tested_spreads
 from landmark_diffusion.reporting.annotator_view import annotator_view, write_annotators_csv
 from landmark_diffusion.reporting.metrics_file import write_metrics
@@ -29,6 +29,7 @@ from landmark_diffusion.reporting.report import CaseDetails, write_report
 from landmark_diffusion.reporting.spread_view import SpreadView, spread_view, write_spread_csv
 from landmark_diffusion.reporting.tables import other_table, results_table
 from landmark_diffusion.runs.processes import is_running
+from landmark_diffusion.runs.say import say
 
 FOLDERS: dict[TrainerFn, tuple[str, Stage]] = {
     TrainerFn.VALIDATING: ("validate", "val"),
@@ -64,6 +65,17 @@ class ResultsWriter(Callback):
     ) -> None:
         self.run_folder, self.facts, self.pictures = Path(run_folder), dict(facts or {}), pictures
         self.other_protocols = tuple(get_protocol(name).name for name in other_protocols)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Leave out, with a word, the protocols that do not fit the images: not at the end, when they are measured."""
+        if self.other_protocols and stage in ("validate", "test"):
+            found = unmeasured(trainer.datamodule, "val" if stage == "validate" else "test")  # type: ignore[attr-defined]
+            faults = {name: misfit(found, name) for name in self.other_protocols}
+            verb = TrainerFn(stage).value
+            for name, fault in faults.items():
+                if fault:
+                    say(f"{verb}: the protocol {name} does not fit this data and is left out: {fault}")
+            self.other_protocols = tuple(name for name, fault in faults.items() if not fault)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """After ``ldx validate``; nothing within fit."""
@@ -159,6 +171,17 @@ class ResultsWriter(Callback):
             other_protocols=self.other_protocols,
             spread=spread,
         )
+
+
+def unmeasured(data: Any, stage: Stage) -> list[Prediction]:
+    """Give the images of a part as records whose points are the truth itself, to ask what can be measured on them."""
+    unit: LengthUnit = "px256" if data.source.unit == "px256" else "mm"
+    return [
+        Prediction(
+            sample.image_id, index, sample.mean_points, sample.annotations, sample.spacing, None, unit, sample.size
+        )
+        for index, sample in enumerate(data.stage_dataset(stage).samples)
+    ]
 
 
 @contextmanager

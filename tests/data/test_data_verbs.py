@@ -33,6 +33,16 @@ def test_good_data(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "train 1, val 1, test 1" in out and "error:" not in out
 
 
+def test_a_config_of_another_dataset_keeps_its_split_to_itself(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It came to "split: found 'official'"."""
+    config = ["--config", "ceph_diffusion_small.yaml", "--dataset", "folder", "--root", str(root)]
+    assert run_data_check(config) == 0
+    assert "train 1, val 1, test 1" in capsys.readouterr().out
+    assert run_data_check([*config, "--split", "folds:3/1"]) == 0
+
+
 def test_all_faults_at_once_each_on_one_line(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (root / "points.csv").write_text("image,x1,y1\na.png,nan,2\nb.png,3,400\n")
     (root / "b.png").write_bytes((root / "b.png").read_bytes()[:50])

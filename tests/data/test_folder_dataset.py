@@ -271,7 +271,9 @@ def test_empty_folder_and_missing_or_several_tables(tmp_path: Path, root: Path) 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"split": "official"}, "split: found 'official', expected auto, column or seeded"),
+        ({"split": "folds:7/1"}, "found 7 folds, expected 2 to"),
+        ({"split": "folds:5/6"}, "split: found 'folds:5/6', expected folds:K/N such as folds:5/2"),
+        ({"split": "official"}, "split: found 'official', expected auto, column, seeded or folds:5/1"),
         ({"fractions": (0.5, 0.5, 0.5)}, "fractions: found"),
         ({"fractions": (0, 0.5, 0.5)}, "the train part would be empty"),
         ({"val_fraction": 1.0}, "val_fraction: found 1.0"),

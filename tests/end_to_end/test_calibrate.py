@@ -62,10 +62,10 @@ def test_detect_gives_regions_in_mm() -> None:
 def test_test_reports_coverage_with_the_calibration_of_the_file() -> None:
     outcome = ldx("test", "a.ldx", "--pictures=1")
     assert outcome.status == 0, outcome.err
-    spread = json.loads(Path("runs/a/test/metrics.json").read_text())["spread"]
+    spread = json.loads(Path("runs/a.ldx/test/metrics.json").read_text())["spread"]
     assert spread["calibrated"] and spread["level"] == 0.9 and 0 < spread["overall"]["coverage"] <= 1
-    assert {row["level"] for row in read_rows(Path("runs/a/test/spread.csv"))} == {"0.9"}
-    assert Path("runs/a/test/report/spread.png").is_file() and "regions of stated 90 %" in outcome.out
+    assert {row["level"] for row in read_rows(Path("runs/a.ldx/test/spread.csv"))} == {"0.9"}
+    assert Path("runs/a.ldx/test/report/spread.png").is_file() and "regions of stated 90 %" in outcome.out
 
 
 def test_a_held_out_part_does_as_well() -> None:

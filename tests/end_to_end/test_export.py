@@ -42,8 +42,8 @@ def test_it_measures_as_its_checkpoint(home: Path) -> None:
     outcome = ldx("test", "weights/b.ldx", "--pictures=0")
     assert outcome.status == 0, outcome.err
     assert "warning" not in outcome.err
-    assert same("predictions.csv", "runs/b/test") and same("predictions_single_step.csv", "runs/b/test")
-    ours, theirs = (json.loads(Path(f"runs/{run}/test/metrics.json").read_text()) for run in ("a", "b"))
+    assert same("predictions.csv", "runs/b.ldx/test") and same("predictions_single_step.csv", "runs/b.ldx/test")
+    ours, theirs = (json.loads(Path(f"runs/{run}/test/metrics.json").read_text()) for run in ("a", "b.ldx"))
     assert ours.pop("extra")["updates"] == (extra := theirs.pop("extra"))["updates"]
     assert ours == theirs
     assert extra["command"] == "ldx test weights/b.ldx --pictures=0"  # as the reader can repeat it

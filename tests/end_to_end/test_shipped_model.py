@@ -63,7 +63,7 @@ def test_it_reaches_the_figures_on_its_card(
     assert outcome.status == 0, outcome.err
     measured = read_facts(MODEL).measured
     assert measured is not None
-    again = json.loads(Path("runs/ceph_small/test/metrics.json").read_text())["variants"]
+    again = json.loads(Path("runs/ceph_small.ldx/test/metrics.json").read_text())["variants"]
     for variant, figures in measured["variants"].items():
         assert again[variant]["mre"] == pytest.approx(figures["mre"], abs=TOLERANCE)
         assert again[variant]["sdr"] == pytest.approx(figures["sdr"], abs=0.1)  # three points of 2,850

@@ -44,6 +44,13 @@ def test_targets_make_a_second_axis_and_name_the_cells(tmp_path: Path) -> None:
     assert plan.own_options("scratch", "disc") == {RATE: 0.001, "model.init_args.target": "disc"}
 
 
+def test_a_grid_of_another_dataset_keeps_its_split_to_itself() -> None:
+    plan = read_plan(["ceph_fewshot_small.yaml"])
+    assert plan.base()["data.split"] == "development"
+    own = read_plan(["ceph_fewshot_small.yaml"], cell_options={"data.dataset": "folder", "data.root": "my_xrays"})
+    assert data_section(own.base()) == {"name": "folder", "root": "my_xrays", "options": {}}
+
+
 def test_the_command_line_changes_the_plan(tmp_path: Path) -> None:
     plan = read_plan([str(write_config(tmp_path))], {"n": [2], "draws": 1, "folder": "elsewhere"})
     assert (plan.n, plan.draws, plan.folder) == ((2,), 1, Path("elsewhere"))

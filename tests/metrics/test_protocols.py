@@ -13,7 +13,7 @@ import torch
 from landmark_diffusion.errors import UserError
 from landmark_diffusion.metrics import mean_radial_error, success_detection_rate
 from landmark_diffusion.metrics.functional import MetricError
-from landmark_diffusion.metrics.protocols import PROTOCOLS, Protocol, evaluate, get_protocol
+from landmark_diffusion.metrics.protocols import PROTOCOLS, Protocol, evaluate, get_protocol, misfit
 from landmark_diffusion.metrics.records import Prediction
 
 RADII = (2.0, 2.5, 3.0, 4.0)
@@ -155,3 +155,34 @@ def test_data_that_do_not_fit_the_protocol_are_told() -> None:
         evaluate([cases[0], Prediction("z", 99, np.zeros((2, 2)), np.zeros((2, 2, 2)), (1, 1))], radii=RADII)
     with pytest.raises(MetricError, match="none of the predictions has a truth"):
         evaluate([replace(cases[0], annotations=np.full((1, 5, 2), math.nan))], radii=RADII)
+
+
+def unmeasured(spacing: tuple[float, float] | None, annotators: int = 1, landmarks: int = 5) -> list[Prediction]:
+    """An image of the user's own, of which nothing is found yet."""
+    truth = np.random.default_rng(0).uniform(20, 80, (annotators, landmarks, 2))
+    return [Prediction("own", 0, np.full((landmarks, 2), np.nan), truth, spacing, image_size=(100, 100))]
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("spacing", [None, (0.1, 0.1)])
+@pytest.mark.parametrize("landmarks", [3, 5])
+def test_a_misfit_is_what_evaluate_will_raise(name: str, spacing: tuple[float, float] | None, landmarks: int) -> None:
+    """Told before the hours of a test, and nothing is told that could be measured after all."""
+    cases = unmeasured(spacing, landmarks=landmarks)
+    fault = misfit(cases, name)
+    found = [replace(case, points=case.truth + 1) for case in cases]
+    if fault is None:
+        assert evaluate(found, name, radii=RADII if PROTOCOLS[name].radii is None else None)["points"] == landmarks
+        return
+    with pytest.raises(MetricError) as told:
+        evaluate(found, name, radii=RADII)
+    assert fault == str(told.value)
+
+
+def test_what_does_not_fit_ones_own_images() -> None:
+    assert "needs the spacing" in str(misfit(unmeasured(None), "paper_b"))
+    assert "needs the spacing in mm" in str(misfit(unmeasured(None), "paper_a"))
+    assert "landmarks 1 and 5, found 3" in str(misfit(unmeasured((0.1, 0.1), landmarks=3), "paper_b_hand"))
+    junior = replace(PROTOCOLS["default"], truth="junior")
+    assert "found 1 annotator(s)" in str(misfit(unmeasured(None), junior))
+    assert misfit(unmeasured(None, annotators=2), junior) is None

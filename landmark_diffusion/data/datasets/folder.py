@@ -22,7 +22,7 @@ from landmark_diffusion.data.duplicates import SeenPixels, same_files
 from landmark_diffusion.data.headers import read_headers
 from landmark_diffusion.data.image_io import read_grey
 from landmark_diffusion.data.sample import LandmarkSample
-from landmark_diffusion.data.splits import seeded_split
+from landmark_diffusion.data.splits import fold_split, parse_folds, seeded_split
 from landmark_diffusion.errors import DataError, UserError
 
 RADII_MM = (2.0, 2.5, 3.0, 4.0)
@@ -40,12 +40,14 @@ class FolderDataset(LandmarkDataset):
     Args:
         root: the folder with the images and the CSV.
         csv: the table, relative to ``root`` or a path; None takes the one CSV that ``root`` holds.
-        split: "column" (by ``split_column``), "seeded" (by ``fractions`` and ``seed``), or "auto": by the column where
-            the table has it, or the one other column that holds train, val and test, else seeded.
+        split: "column" (by ``split_column``), "seeded" (by ``fractions`` and ``seed``), "auto": by the column where
+            the table has it, or the one other column that holds train, val and test, else seeded; or "folds:5/2": all
+            images in 5 folds by ``seed``, the 2nd is the test part and ``val_fraction`` of the rest validates.
         split_column: name of the column with train, val (valid, validation) or test.
         fractions: share of train, val and test in a seeded split.
-        seed: of a seeded split and of the validation share.
-        val_fraction: share of the train rows that becomes val where the split column names no val; 0 for none.
+        seed: of a seeded split, of folds and of the validation share.
+        val_fraction: share of the train rows that becomes val where the split column names no val, and of the rows
+            outside the test fold; 0 for none.
         radii: of the success detection rate, in mm or px; None is 2, 2.5, 3, 4 mm, or without spacing 1, 2, 3, 5 %
             of the images' median diagonal in whole px.
         labels: False gives the images alone and needs no CSV: those in ``root``, else in ``root/images``, else in any
@@ -71,8 +73,11 @@ class FolderDataset(LandmarkDataset):
         labels: bool = True,
         patient_column: str | None = None,
     ) -> None:
-        if split not in ("auto", "column", "seeded"):
-            raise UserError(f"split: found {split!r}, expected auto, column or seeded for the dataset folder")
+        self.folds = parse_folds(split)
+        if self.folds is None and split not in ("auto", "column", "seeded"):
+            raise UserError(
+                f"split: found {split!r}, expected auto, column, seeded or folds:5/1 for the dataset folder"
+            )
         if not 0 <= val_fraction < 1:
             raise UserError(f"val_fraction: found {val_fraction}, expected at least 0 and below 1")
         if radii is not None and (not len(radii) or min(radii) <= 0):
@@ -89,6 +94,8 @@ class FolderDataset(LandmarkDataset):
         self.annotator_names = self.table.annotator_names if labels else ()
         self.by_column = self.bare is None and _by_column(self.table, split, split_column)
         self.fractions, self.seed, self.val_fraction = fractions, seed, val_fraction
+        if self.folds and self.table.rows:
+            self._parts()  # tells too many folds at once
         known = [row.spacing is not None for row in self.table.rows.values()]
         self.unit = "mm" if known and all(known) else "px"
         self._radii = tuple(map(float, radii)) if radii is not None else None
@@ -184,6 +191,8 @@ class FolderDataset(LandmarkDataset):
     def _parts(self) -> dict[str, list[str]]:
         """Image ids of train, val and test."""
         ids = sorted(self.table.rows)
+        if self.folds is not None:
+            return fold_split(ids, *self.folds, self.val_fraction, self.seed, self.patients())
         if self.bare is not None and self.split != "seeded":
             return {"train": ids, "val": [], "test": []}
         if not self.by_column:
@@ -395,7 +404,7 @@ def _by_column(table: Table, split: str, split_column: str) -> bool:
         )
     if split == "auto" and table.split_doubt is not None:
         raise table.split_doubt
-    return split != "seeded" and table.split_column is not None
+    return split in ("auto", "column") and table.split_column is not None
 
 
 def _radii_px(sizes: list[tuple[int, int]]) -> tuple[float, ...]:

@@ -1,0 +1,92 @@
+"""``ldx test runs/my_xrays``: a run folder as an argument stands for the config that it holds and for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from landmark_diffusion.cli.config_files import CONFIG_OPTIONS
+from landmark_diffusion.errors import UserError
+from landmark_diffusion.runs.folder import RunFolder
+from landmark_diffusion.runs.model_file import is_model_file
+
+CONFIG = "config.yaml"
+"""The config of a run, in its folder."""
+OPTION = "--run_folder"
+
+
+def expanded_run_folder(verb: str, arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with a run folder replaced by ``--config`` with its config and ``--run_folder``.
+
+    ``--run_folder PATH`` without ``--config`` stands for the same; the config comes first, so that further configs and
+    options override it. ``fit`` does so only where it goes on with a run (``--ckpt_path``). Raises UserError for a
+    first argument that is neither a run folder nor a model, and for a folder that holds no config.
+    """
+    place = next((place for place in range(len(arguments)) if _is_folder(arguments, place)), None)
+    given = _value(arguments, (OPTION,))
+    if place is None:
+        _refuse_unknown(verb, arguments)
+        if given is None or not _stands_for_its_config(verb, given, arguments):
+            return list(arguments)
+        return ["--config", str(_config(verb, Path(given))), *arguments]
+    folder = arguments[place]
+    if given is not None:
+        raise UserError(f"ldx {verb}: found the run folder {folder} beside {OPTION}, expected one of them")
+    if not _takes_own(verb, arguments):
+        raise UserError(
+            f"ldx fit: found the run folder {folder}; go on with its run by --ckpt_path last, or begin a new one by "
+            "--config NAME"
+        )
+    rest = [argument for other, argument in enumerate(arguments) if other != place]
+    return ["--config", str(_config(verb, Path(folder))), OPTION, folder, *rest]
+
+
+def _stands_for_its_config(verb: str, folder: str, arguments: Sequence[str]) -> bool:
+    """Whether a folder given as an option brings its config: not where a config or a whole model is given too."""
+    if _value(arguments, CONFIG_OPTIONS) is not None or not _takes_own(verb, arguments):
+        return False
+    return (Path(folder) / CONFIG).is_file() or _value(arguments, ("--model", "--model.class_path")) is None
+
+
+def _config(verb: str, folder: Path) -> Path:
+    if (folder / CONFIG).is_file():
+        return folder / CONFIG
+    raise UserError(
+        f"ldx {verb}: {folder} holds no {CONFIG}, so it is no folder of a run; name the config with --config, or "
+        f"another folder.{runs_beside(folder)}"
+    )
+
+
+def runs_beside(folder: Path) -> str:
+    """Name runs with checkpoints in the folder's parent and in it; empty where there are none."""
+    places = [each for each in (folder, folder.parent) if each.is_dir()]
+    found = [str(path) for place in places for path in sorted(place.iterdir()) if RunFolder(path).has_checkpoint()]
+    return f" Runs with checkpoints: {', '.join(dict.fromkeys(found[:8]))}." if found else ""
+
+
+def _takes_own(verb: str, arguments: Sequence[str]) -> bool:
+    return verb != "fit" or _value(arguments, ("--ckpt_path",)) is not None
+
+
+def _value(arguments: Sequence[str], options: Sequence[str]) -> str | None:
+    for argument, following in pairwise([*arguments, ""]):
+        option, equals, value = argument.partition("=")
+        if option in options:
+            return value if equals else following
+    return None
+
+
+def _is_folder(arguments: Sequence[str], place: int) -> bool:
+    argument, before = arguments[place], arguments[place - 1] if place else ""
+    is_value = before.startswith("-") and "=" not in before
+    return not argument.startswith("-") and not is_value and Path(argument).is_dir()
+
+
+def _refuse_unknown(verb: str, arguments: Sequence[str]) -> None:
+    if not arguments or arguments[0].startswith("-") or is_model_file(arguments[0]):
+        return
+    raise UserError(
+        f"ldx {verb}: found {arguments[0]!r}, expected an option, a model file or the folder of a run; it is none of "
+        f"them.{runs_beside(Path(arguments[0]))}"
+    )
