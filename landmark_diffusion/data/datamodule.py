@@ -18,6 +18,7 @@ from landmark_diffusion.data.dataset import LandmarkTorchDataset, check_target_p
 from landmark_diffusion.data.datasets import build_dataset
 from landmark_diffusion.data.datasets.base import Stage
 from landmark_diffusion.data.geometry import ResizeMode
+from landmark_diffusion.data.label_checks import tell_labels
 from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.data.sampler import EpochKeyedSampler, EvalSampler, move_to_other_processes, resume_position
 from landmark_diffusion.errors import UserError
@@ -58,6 +59,7 @@ class LandmarkDataModule(LightningDataModule):
         labels: False reads the images alone: no annotation file or table is needed, N is 0 (pre-training).
         train_images: ids of the training images to keep, in any order (a few-shot draw); None keeps all.
         samples_per_epoch: training images that make an epoch, repeated (augmented anew) or cut; None takes each once.
+        check_labels: False goes on with labels that look as if they were no pixels of their image, without a word.
 
     Raises UserError (DataError with file and line) for options and data that cannot be used.
     """
@@ -82,6 +84,7 @@ class LandmarkDataModule(LightningDataModule):
         labels: bool = True,
         train_images: list[str] | None = None,
         samples_per_epoch: int | None = None,
+        check_labels: bool = True,
     ) -> None:
         super().__init__()
         options = dict(dataset_options or {})
@@ -104,6 +107,7 @@ class LandmarkDataModule(LightningDataModule):
         self.cache = ImageCache(Path(cache_folder) if cache_folder else None)
         self.evaluate_on_train = evaluate_on_train
         self.train_images, self.samples_per_epoch = train_images, samples_per_epoch
+        self.check_labels = check_labels
         self._seed = seed
         self._datasets: dict[str, LandmarkTorchDataset] = {}
         self._begun = _Place()
@@ -146,7 +150,7 @@ class LandmarkDataModule(LightningDataModule):
 
         Raises UserError before anything is decoded where the disk has no room for the resized images.
         Before training the annotations and headers of the test part are read too: a fault in them must not wait for
-        the end of it.
+        the end of it. What the labels' values say is told once, and errors among them are refused.
         """
         wanted: dict[str, tuple[Stage, ...]] = {
             "fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)
@@ -159,6 +163,9 @@ class LandmarkDataModule(LightningDataModule):
                     "or check data.root"
                 )
         datasets = [self.stage_dataset(name) for name in wanted[stage]]
+        more = self.source.samples("test") if stage == "fit" else []
+        if self.check_labels and len(self.landmark_names):
+            tell_labels([*chain.from_iterable(dataset.samples for dataset in datasets), *more], self.source)
         frames = [frame for dataset in datasets for frame in dataset.frames]
         self.cache.check_room(self.source, chain.from_iterable(dataset.samples for dataset in datasets), frames)
         for dataset in datasets:
@@ -166,7 +173,6 @@ class LandmarkDataModule(LightningDataModule):
                 self.cache.fill(self.source, dataset.samples, dataset.frames)
         if stage == "fit":
             self._begun = _Place()
-            self.source.samples("test")
 
     def train_dataloader(self) -> DataLoader:
         """Batches in an order keyed by (seed, epoch), from where a resumed run stopped."""
