@@ -52,14 +52,14 @@ def check_dataset(dataset: LandmarkDataset, decode: bool = True) -> int:
     from rich.text import Text
 
     console = Console(highlight=False)
-    findings = sorted(dataset.check(decode=decode), key=lambda finding: finding.level)  # errors first
+    findings = sorted(dataset.check(decode=decode), key=lambda finding: ("error", "warning", "note").index(finding.level))
     for finding in findings:
-        style = "bold red" if finding.level == "error" else "yellow"
+        style = {"error": "bold red", "warning": "yellow", "note": "cyan"}[finding.level]
         console.print(Text.assemble((f"{finding.level}: ", style), finding.message), soft_wrap=True)
     for note in dataset.notes():
         console.print(Text(f"note: {note}"), soft_wrap=True)
     errors = sum(finding.level == "error" for finding in findings)
-    console.print(_summary(dataset, errors, len(findings) - errors))
+    console.print(_summary(dataset, errors, sum(finding.level == "warning" for finding in findings)))
     return 1 if errors else 0
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from landmark_diffusion.data.datasets.base import Finding, LandmarkDataset
 from landmark_diffusion.data.image_io import check_contrast
-from landmark_diffusion.data.outliers import Outlier, find_outliers
+from landmark_diffusion.data.label_checks import check_labels
+from landmark_diffusion.data.outliers import Outlier, find_outliers, not_judged
 from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.errors import DataError, UserError
 
@@ -35,7 +36,8 @@ def check_samples(
     decode: bool = True,
     locate: Locate | None = None,
 ) -> list[Finding]:
-    """Turn faults into findings; add images that cannot be decoded or are of one grey, and outlying points as warnings.
+    """Turn faults into findings, and add images that cannot be decoded or are of one grey, labels in another unit or
+    frame, outlying points, and a note of what could not be judged.
 
     ``locate`` tells where a point was read; without it a warning names the sample's ``source``.
     """
@@ -46,7 +48,8 @@ def check_samples(
     groups = groupby(find_outliers(samples), key=lambda outlier: (outlier.sample, outlier.annotator, outlier.kind))
     for (index, _, _), group in groups:
         findings.append(Finding("warning", _doubt(dataset, samples[index], list(group), where)))
-    return findings
+    findings += check_labels(samples, dataset.landmark_names)
+    return findings + [Finding("note", f"{samples[0].source}: {each}") for each in not_judged(samples)]
 
 
 def _undecodable(dataset: LandmarkDataset, samples: Sequence[LandmarkSample]) -> list[str]:
@@ -69,6 +72,7 @@ def _doubt(dataset: LandmarkDataset, sample: LandmarkSample, outliers: list[Outl
     by = f" by {dataset.annotator_names[first.annotator]}" if len(dataset.annotator_names) > 1 else ""
     what = {
         "position": "far from the place that these points have in other images",
+        "shape": "far from where the image's other points put them (exchanged, slipped, mirrored?)",
         "prediction": "far from where the image's other points put them (swapped, slipped?)",
     }[first.kind]
     word = "" if points.startswith("landmark ") else "landmark "

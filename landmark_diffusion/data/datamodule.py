@@ -20,6 +20,7 @@ from landmark_diffusion.data.dataset import LandmarkTorchDataset, check_target_p
 from landmark_diffusion.data.datasets import build_dataset
 from landmark_diffusion.data.datasets.base import Stage
 from landmark_diffusion.data.geometry import ResizeMode
+from landmark_diffusion.data.label_checks import tell_labels
 from landmark_diffusion.data.landmark_names import arranged, renamed
 from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.data.sampler import EpochKeyedSampler, EvalSampler, move_to_other_processes, resume_position
@@ -63,6 +64,7 @@ class LandmarkDataModule(LightningDataModule):
         samples_per_epoch: training images that make an epoch, repeated (augmented anew) or cut; None takes each once.
         landmark_names: names for landmarks that have none in the table (x1,y1,...), in its order; or {the table's
             name: another}, to rename some.
+        check_labels: False goes on with labels that look as if they were no pixels of their image, without a word.
 
     Raises UserError (DataError with file and line) for options and data that cannot be used.
     """
@@ -88,6 +90,7 @@ class LandmarkDataModule(LightningDataModule):
         train_images: list[str] | None = None,
         samples_per_epoch: int | None = None,
         landmark_names: list[str] | dict[str, str] | None = None,
+        check_labels: bool = True,
     ) -> None:
         super().__init__()
         options = dict(dataset_options or {})
@@ -110,6 +113,7 @@ class LandmarkDataModule(LightningDataModule):
         self.cache = ImageCache(Path(cache_folder) if cache_folder else None)
         self.evaluate_on_train = evaluate_on_train
         self.train_images, self.samples_per_epoch = train_images, samples_per_epoch
+        self.check_labels = check_labels
         self._seed = seed
         self._datasets: dict[str, LandmarkTorchDataset] = {}
         self._begun = _Place()
@@ -164,7 +168,7 @@ class LandmarkDataModule(LightningDataModule):
 
         Raises UserError before anything is decoded where the disk has no room for the resized images.
         Before training the annotations and headers of the test part are read too: a fault in them must not wait for
-        the end of it.
+        the end of it. What the labels' values say is told once, and errors among them are refused.
         """
         wanted: dict[str, tuple[Stage, ...]] = {
             "fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)
@@ -181,6 +185,9 @@ class LandmarkDataModule(LightningDataModule):
             for note in self.source.notes():
                 say(note)
         datasets = [self.stage_dataset(name) for name in wanted[stage]]
+        more = self.source.samples("test") if stage == "fit" else []
+        if self.check_labels and len(self.landmark_names):
+            tell_labels([*chain.from_iterable(dataset.samples for dataset in datasets), *more], self.source)
         frames = [frame for dataset in datasets for frame in dataset.frames]
         self.cache.check_room(self.source, chain.from_iterable(dataset.samples for dataset in datasets), frames)
         for dataset in datasets:
@@ -188,7 +195,6 @@ class LandmarkDataModule(LightningDataModule):
                 self.cache.fill(self.source, dataset.samples, dataset.frames)
         if stage == "fit":
             self._begun = _Place()
-            self.source.samples("test")
 
     def train_dataloader(self) -> DataLoader:
         """Batches in an order keyed by (seed, epoch), from where a resumed run stopped."""

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from landmark_diffusion.data import few_outliers
+from landmark_diffusion.data.placeholders import without_placeholders
 from landmark_diffusion.data.sample import LandmarkSample
 
 MIN_IMAGES = 20
-"""Below this many images nothing is judged: what is usual cannot be known."""
+"""Marks that a landmark needs for the prediction from the others; below, `few_outliers` judges what it can."""
 
 POSITION_LIMIT = 4.5
 PREDICTION_LIMIT = 6.0
@@ -28,7 +30,8 @@ _Doubt = tuple[int, int, float, float]  # image, landmark, distance, usual dista
 @dataclass(frozen=True)
 class Outlier:
     """A doubted point: ``distance`` and the landmark's ``usual`` median distance in px of the image; ``kind`` is
-    "position" (against the same landmark in other images) or "prediction" (against the image's other landmarks)."""
+    "position" (against the same landmark in other images), "prediction" (against the image's other landmarks) or
+    "shape" (likewise, of few images)."""
 
     sample: int
     annotator: int
@@ -43,26 +46,56 @@ def find_outliers(samples: Sequence[LandmarkSample]) -> list[Outlier]:
 
     The first finds an image that lies or is turned unlike all others; the second, a ridge regression with the image
     itself left out, finds swapped, slipped or mistyped points whatever the image's pose. The images' sizes are
-    divided out. Missing points are never doubted. Returns at most one outlier for each point.
+    divided out. Missing points, and marks that stand for them, are never doubted. Landmarks with fewer marks than
+    MIN_IMAGES are judged by the shapes of the images. Returns at most one outlier for each point.
     """
-    if len(samples) < MIN_IMAGES:
+    if not samples:
         return []
     sizes = np.array([sample.size for sample in samples], dtype=np.float64)
     usual_size = np.median(sizes, axis=0)
     found: dict[tuple[int, int, int], Outlier] = {}
-    for annotator in range(samples[0].annotations.shape[0]):
-        points = np.stack([sample.annotations[annotator] for sample in samples]) * (usual_size / sizes)[:, None]
+    marks = without_placeholders(np.stack([sample.annotations for sample in samples]))
+    for annotator in range(marks.shape[1]):
+        points = marks[:, annotator] * (usual_size / sizes)[:, None]
         usable = np.logical_not(np.isnan(points).any(-1))
-        if usable.sum(0).max(initial=0) < MIN_IMAGES:
-            continue
-        centred = np.where(usable[..., None], points - _median(points, usable), 0.0)
-        for kind, doubted in (
-            ("position", _beyond(centred, usable, POSITION_LIMIT)),
-            ("prediction", _mispredicted(centred, usable)),
-        ):
+        doubts: list[tuple[str, list[_Doubt]]] = []
+        few = usable.sum(0) < MIN_IMAGES
+        if few.any():
+            shape = few_outliers.doubted_by_shape(points, usable)
+            doubts.append(("shape", [each for each in shape if few[each[1]]]))
+        if not few.all():
+            centred = np.where(usable[..., None], points - _median(points, usable), 0.0)
+            doubts.append(("position", _beyond(centred, usable, POSITION_LIMIT)))
+            doubts.append(("prediction", _mispredicted(centred, usable)))
+        for kind, doubted in doubts:
             for image, landmark, distance, usual in doubted:
                 found[image, annotator, landmark] = Outlier(image, annotator, landmark, distance, usual, kind)
     return [found[key] for key in sorted(found)]
+
+
+def not_judged(samples: Sequence[LandmarkSample]) -> list[str]:
+    """Say which points `find_outliers` judges by less than all of its means, and why; empty where all are judged."""
+    if not samples or not samples[0].annotations.shape[1] or not samples[0].annotations.shape[2]:
+        return []
+    marks = without_placeholders(np.stack([sample.annotations for sample in samples]))
+    usable = np.isfinite(marks).all(-1)  # (I, A, N)
+    least, landmarks = few_outliers.MIN_IMAGES, few_outliers.MIN_LANDMARKS
+    enough = (usable.sum(-1) >= landmarks).sum(0).min()
+    few = usable.sum(0).min(0) < MIN_IMAGES
+    if not few.any():
+        return []
+    which = f"{few.sum()} of {len(few)} landmarks" if not few.all() else "all landmarks"
+    reason = f"{which}: fewer than {MIN_IMAGES} images have them"
+    if len(few) < landmarks:
+        need = f"{MIN_IMAGES} images, or {landmarks} landmarks for a judgement by the shape"
+        return [f"points that differ from the other images' were not looked for ({reason}; expected {need})"]
+    if enough < least:
+        need = f"{least} images with {landmarks} landmarks or more"
+        return [f"points that differ from the other images' were not looked for ({reason}; expected {need})"]
+    return [
+        f"points were compared by the images' shapes alone ({reason}): gross slips, exchanges and mirrored rows are "
+        "found; small slips, and a whole image's points moved, were not judged"
+    ]
 
 
 def _median(points: np.ndarray, usable: np.ndarray) -> np.ndarray:

@@ -57,7 +57,8 @@ def test_real_wrists_are_50_mm_wide(shared_data: Callable[[str], Path]) -> None:
         ends = sample.annotations[0, [0, 4]] * sample.spacing
         assert np.hypot(*(ends[1] - ends[0])) == pytest.approx(50.0, abs=1e-9)
         assert sample.annotations.shape == (1, 37, 2)
-    assert [finding.level for finding in dataset.check(decode=False)] == ["warning"]  # the 901 images
+    levels = [finding.level for finding in dataset.check(decode=False)]
+    assert sorted(levels) == ["note", "warning"]  # the 901 images, and few are judged by their shapes alone
 
 
 def test_real_split_is_made_over_all_rows(shared_data: Callable[[str], Path]) -> None:

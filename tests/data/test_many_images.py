@@ -45,7 +45,7 @@ def test_a_table_and_its_headers_are_read_once_for_all_parts(tmp_path: Path, mon
     monkeypatch.setattr(folder_module, "read_headers", lambda *args: calls.append(1) or read(*args))
     dataset = FolderDataset(make_images(tmp_path, 12))
     assert sum(len(dataset.samples(stage)) for stage in ("train", "val", "test")) == 12  # type: ignore[arg-type]
-    assert dataset.radii and not dataset.check() and len(calls) == 1
+    assert dataset.radii and {finding.level for finding in dataset.check()} <= {"note"} and len(calls) == 1
 
 
 def test_a_name_with_a_folder_is_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,9 @@ NO_ANNOTATION = np.empty((1, 0, 2))
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault or doubt in the data: ``level`` is "error" or "warning"; ``message`` names file and line."""
+    """One fault or doubt in the data, or (a note) what was not judged; ``message`` names file and line."""
 
-    level: Literal["error", "warning"]
+    level: Literal["error", "warning", "note"]
     message: str
 
 

@@ -21,6 +21,7 @@ from landmark_diffusion.data.datasets.folder_text import SAVE_AS
 from landmark_diffusion.data.duplicates import SeenPixels, same_files
 from landmark_diffusion.data.headers import read_headers
 from landmark_diffusion.data.image_io import read_grey
+from landmark_diffusion.data.label_checks import outside_finding
 from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.data.splits import fold_split, parse_folds, seeded_split
 from landmark_diffusion.errors import DataError, UserError
@@ -179,6 +180,8 @@ class FolderDataset(LandmarkDataset):
                 if not inside(annotations, sizes[path]).all():
                     faults += _outside_faults(table, row, sizes[path])
                 samples.append(LandmarkSample(name, sizes[path], annotations, row.spacing, path, where))
+        if any("outside its image" in str(fault) for fault in faults) and (guess := outside_finding(samples)):
+            faults.insert(0, DataError(guess, table.path))  # before the list of them: it tells why
         faults = [*table.faults, *header_faults, *faults, *self._column_faults(), *_spacing_faults(table)]
         if not images and not images_of(places):
             faults.insert(0, DataError(f"no image found here or in images/; the table is {table.path}", self.root))
