@@ -110,7 +110,7 @@ def test_image_in_a_subfolder_and_the_csv_by_full_path(tmp_path: Path) -> None:
     table.write_text("image,x1,y1\np1/a.png,1,2\np2/a,3,4\n")
     dataset = FolderDataset(tmp_path / "own", csv=table, fractions=(1, 0, 0))
     assert [sample.image_id for sample in dataset.samples("train")] == ["p1/a.png", "p2/a"]
-    assert dataset.check() == []
+    assert [finding for finding in dataset.check() if finding.level != "note"] == []
 
 
 @pytest.mark.parametrize(
