@@ -52,7 +52,8 @@ def check_dataset(dataset: LandmarkDataset, decode: bool = True) -> int:
     from rich.text import Text
 
     console = Console(highlight=False)
-    findings = sorted(dataset.check(decode=decode), key=lambda finding: ("error", "warning", "note").index(finding.level))
+    levels = ("error", "warning", "note")
+    findings = sorted(dataset.check(decode=decode), key=lambda finding: levels.index(finding.level))
     for finding in findings:
         style = {"error": "bold red", "warning": "yellow", "note": "cyan"}[finding.level]
         console.print(Text.assemble((f"{finding.level}: ", style), finding.message), soft_wrap=True)

@@ -82,7 +82,7 @@ def _laid_over(shape: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _start(points: np.ndarray, others: np.ndarray) -> tuple[complex, complex]:
-    """The (scale and turn, shift) given by two points that brings the median point nearest (least median of squares)."""
+    """The (scale and turn, shift) given by two points that brings the median point nearest (least median)."""
     first, second = np.triu_indices(len(points), 1)
     step = max(1, len(first) // _PAIRS)
     first, second = first[::step], second[::step]

@@ -76,8 +76,8 @@ def _placeholder_finding(samples: Sequence[LandmarkSample], found: Placeholder, 
     images = found.images
     return Finding(
         "warning",
-        f"{samples[images[0]].source}: the exact point ({x:g}, {y:g}) stands {len(found.places)} times in {len(images)} "
-        f"of {len(samples)} images ({_named(samples, images)}), for {', '.join(landmarks[:_NAMED])}"
+        f"{samples[images[0]].source}: the exact point ({x:g}, {y:g}) stands {len(found.places)} times in "
+        f"{len(images)} of {len(samples)} images ({_named(samples, images)}), for {', '.join(landmarks[:_NAMED])}"
         f"{' ...' if len(landmarks) > _NAMED else ''}: a mark that is missing? Leave such cells empty; as it stands it "
         "is trained on",
     )

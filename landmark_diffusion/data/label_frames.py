@@ -67,6 +67,8 @@ def outside_doubt(points: np.ndarray, sizes: np.ndarray) -> FrameDoubt | None:
     images = np.flatnonzero(out.any((1, 2)))
     if len(images) < 2 or len(images) < 0.2 * known.any((1, 2)).sum():
         return None
+    if np.abs(points[known]).max() <= 1 and sizes.min() >= SMALL and _not_whole(points):
+        return _shares(np.flatnonzero(known.any((1, 2))), float(points[known].min()))
     start = f"points of {len(images)} of {len(points)} images lie outside their image"
     if not swapped_out[images].any():
         return FrameDoubt(list(images), f"{start}, and none does with x and y exchanged: are they exchanged?", True)
@@ -176,8 +178,8 @@ def _other_scale(
     images: np.ndarray, sizes: np.ndarray, here: np.ndarray, main: np.ndarray, factor: float
 ) -> FrameDoubt:
     found = (
-        f"the points of {len(here)} of {len(images)} images are {factor:.2f} times as large as the others', measured by "
-        "the size of their image"
+        f"the points of {len(here)} of {len(images)} images are {factor:.2f} times as large as the others', "
+        "measured by the size of their image"
     )
     size, other = np.median(sizes[images[here]], axis=0), np.median(sizes[images[main]], axis=0)
     if abs(np.log((size / other).mean() * factor)) < 0.15:

@@ -110,10 +110,10 @@ def test_image_in_a_subfolder_and_the_csv_by_full_path(tmp_path: Path) -> None:
     _images(tmp_path / "own" / "p2", ["a.png", "b.png"])
     (tmp_path / "own" / "p2" / "b.png").replace(tmp_path / "own" / "p2" / "a.png")  # another picture than p1's
     table = tmp_path / "elsewhere.csv"
-    table.write_text("image,x1,y1\np1/a.png,1,2\np2/a,3,4\n")
+    table.write_text("image,x1,y1\np1/a.png,31,42\np2/a,33,44\n")
     dataset = FolderDataset(tmp_path / "own", csv=table, fractions=(1, 0, 0))
     assert [sample.image_id for sample in dataset.samples("train")] == ["p1/a.png", "p2/a"]
-    assert dataset.check() == []
+    assert [finding for finding in dataset.check() if finding.level != "note"] == []
 
 
 @pytest.mark.parametrize(
@@ -291,10 +291,10 @@ def test_options_that_cannot_be_used(root: Path, options: dict, said: str) -> No
 def test_misspelt_landmark_in_the_long_form_is_doubted(tmp_path: Path) -> None:
     names = [f"{index}.png" for index in range(25)]
     _images(tmp_path / "own", names)
-    rows = [f"{name},{mark},1,2" for name in names for mark in ("sella", "nasion")]
+    rows = [f"{name},{mark},{30 + i},{40 - i}" for i, name in enumerate(names) for mark in ("sella", "nasion")]
     rows[0] = rows[0].replace("sella", "selle")
     (tmp_path / "own" / "points.csv").write_text("image,landmark,x,y\n" + "\n".join(rows))
-    messages = [finding.message for finding in FolderDataset(tmp_path / "own").check()]
+    messages = [finding.message for finding in FolderDataset(tmp_path / "own").check() if finding.level != "note"]
     assert len(messages) == 1 and "points.csv: landmark 'selle' is marked in 1 of 25 images" in messages[0]
 
 
