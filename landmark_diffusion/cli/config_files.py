@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 from landmark_diffusion.cli.suggestions import did_you_mean
@@ -76,7 +77,7 @@ def resolve_config_arguments(arguments: list[str]) -> list[str]:
 
 def config_paths(arguments: list[str]) -> list[Path]:
     """Return the files named by each ``--config`` of resolved arguments, in their order."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    pairs = pairwise([*arguments, ""])
     paths = []
     for argument, following in pairs:
         option, equals, value = argument.partition("=")

@@ -134,8 +134,8 @@ def _dispatch(arguments: list[str]) -> int:
         print(f"landmark_diffusion {__version__}")
         return 0
     verb, rest = arguments[0], arguments[1:]
-    say_first(verb, rest)
     tell_repeated(rest)
+    say_first(verb, rest)
     if verb in RUN_VERBS:
         return _run(verb, rest)
     if verb in OTHER_VERBS:

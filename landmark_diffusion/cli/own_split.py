@@ -63,7 +63,7 @@ def leave_out(data: Any, foreign: Mapping[str, str]) -> None:
         data.split = None
     names = [name.removeprefix(OPTIONS) for name in foreign if name != SPLIT]
     if names:
-        data.dataset_options = {key: value for key, value in data.dataset_options.items() if key not in names}
+        data.dataset_options = {key: value for key, value in (data.dataset_options or {}).items() if key not in names}
 
 
 def _is_the_datasets(name: str) -> bool:

@@ -13,7 +13,10 @@ from landmark_diffusion.methods.base import LandmarkModule
 
 
 class DiffusionHeatmapModule(LandmarkModule, DiffusionHeatmap):
-    """Train DiffusionHeatmap, which has the options: eq. 11, or the likelihood alone."""
+    """Draw one few-hot heatmap a landmark by diffusion conditioned on the radiograph (paper A), or without diffusion.
+
+    The options are those of DiffusionHeatmap, the same without Lightning; here is how it is trained.
+    """
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Eq. 11: lambda_nll L_nll + lambda_s L_s; the likelihood alone without diffusion; eq. 7 for epsilon and v."""

@@ -15,7 +15,10 @@ from landmark_diffusion.runs.say import say
 
 
 class HeatmapFinetuneModule(LandmarkModule, HeatmapFinetune):
-    """Train HeatmapFinetune, which has the options, starting from a pre-trained UNet where there is one."""
+    """Predict one heatmap a landmark from the radiograph alone, starting from a pre-trained UNet where there is one.
+
+    The options are those of HeatmapFinetune, the same without Lightning; here is how it is trained.
+    """
 
     transfer: Transfer | None = None
     """What was taken from ``pretrained``; None before training and without it."""

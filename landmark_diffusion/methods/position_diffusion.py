@@ -12,7 +12,10 @@ from landmark_diffusion.methods.base import LandmarkModule
 
 
 class PositionDiffusionModule(LandmarkModule, PositionDiffusion):
-    """Train PositionDiffusion, which has the options: the likelihoods of its two networks."""
+    """Find landmarks by diffusion of positions: a first guess from the whole image, refined in windows that shrink.
+
+    The options are those of PositionDiffusion, the same without Lightning; here is how it is trained.
+    """
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Likelihood of the coarse network (eq. 10), and of the window network at one sigma_t an image."""

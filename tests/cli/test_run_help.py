@@ -16,6 +16,7 @@ from landmark_diffusion.cli.lightning_cli import LdxCLI
 from landmark_diffusion.cli.run_help import METHODS, TRAINER, run_help
 from landmark_diffusion.cli.trainer_checks import trainer_options
 from landmark_diffusion.data.datamodule import LandmarkDataModule
+from landmark_diffusion.finders.method import Method
 from landmark_diffusion.methods import import_methods, subclasses
 from landmark_diffusion.methods.training import TrainedModule
 from tests.cli.test_entry import HEAVY
@@ -52,7 +53,7 @@ def test_it_names_the_options_that_there_are() -> None:
     of_fit = named(run_help("fit"))
     data = {f"data.{name}" for name in inspect.signature(LandmarkDataModule).parameters}
     assert data <= of_fit
-    assert {f"model.{name}" for name in inspect.signature(TrainedModule).parameters} <= of_fit
+    assert {f"model.{name}" for name in inspect.signature(Method).parameters} <= of_fit
     assert {f"trainer.{name}" for name in TRAINER} <= of_fit and set(TRAINER) <= set(trainer_options())
     pages = {verb: named(run_help(verb)) for verb in RUN_VERBS}
     assert own_options() <= set().union(*pages.values())

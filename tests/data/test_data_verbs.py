@@ -60,7 +60,7 @@ def test_how_the_table_was_read_and_divided_is_told(root: Path, capsys: pytest.C
     table.write_bytes("image;x1;y1;set;Größe\na;1,5;2;train;3\nb;3;4;val;3\nc;5;6;test;3\n".encode("cp1252"))
     assert run_data_check(["--dataset", "folder", "--root", str(root)]) == 0
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
-    assert notes == [
+    assert [line for line in notes if "were not looked for" not in line] == [
         f"note: {table}: the file is not UTF-8; it was read as Windows-1252 (Western European)",
         f"note: {table}: decimal comma in 1 cell, such as 1,5 in line 2",
         f"note: {table}: not used: the column Größe",

@@ -97,10 +97,10 @@ def test_a_users_table_may_name_images_anywhere_and_results_stay_in_the_run(home
     before = outside(home)
     outcome = ldx("test", "tiny.ldx", "--data.root", "own", "--trainer.accelerator", "cpu")
     assert outcome.status == 0, outcome.err
-    found = read_predictions_csv(home / "runs" / "tiny" / "test" / "predictions.csv")
+    found = read_predictions_csv(home / "runs" / "tiny.ldx" / "test" / "predictions.csv")
     assert set(found.image_ids) == {"a.png", "../../b.png", absolute}
     assert outside(home) == before
-    report = home / "runs" / "tiny" / "test" / "report"
+    report = home / "runs" / "tiny.ldx" / "test" / "report"
     assert {path.parent for path in report.rglob("*.png")} == {report}
 
 

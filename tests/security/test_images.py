@@ -17,7 +17,7 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEGBaseline8Bit
 
 from landmark_diffusion.data import dicom
-from landmark_diffusion.data.image_io import read_header
+from landmark_diffusion.data.image_io import read_grey, read_header
 from landmark_diffusion.data.radiograph import read_radiograph
 from landmark_diffusion.errors import DataError
 from tests.prediction.bad_inputs import LEVELS, encoded, gdcm_compress, png_of_size, write_dicom
@@ -137,7 +137,9 @@ def test_pixels_beyond_the_stated_size_are_never_inflated(tmp_path: Path) -> Non
     """100 MB behind 64 pixels: what the header states is read, and no more."""
     more, path = _zeros(10**8), tmp_path / "x.png"
     path.write_bytes(encoded(GREY, "PNG")[:33] + _chunk(b"IDAT", more) + _chunk(b"IEND", b""))
-    assert read_radiograph(path).grey.shape == (8, 8)
+    with pytest.raises(DataError, match=r"x\.png: 99 % of the pixels or more have the grey 0"):  # of the 64, all black
+        read_radiograph(path)
+    assert read_grey(path).shape == (8, 8)
 
 
 def _deflated(path: Path, more: int) -> Path:
