@@ -29,8 +29,8 @@ setup-dev: $(INSTALLED_DEV) ## the same, with what tests and checks need
 demo: $(INSTALLED) ## train on phantom radiographs, test, draw pictures (minutes, no GPU, no data needed)
 	$(BIN)/ldx fit --config phantom_baseline.yaml --run_folder $(RUNS)/phantom_baseline --overwrite true
 	$(BIN)/ldx fit --config phantom_diffusion.yaml --run_folder $(RUNS)/phantom_diffusion --overwrite true
-	$(BIN)/ldx test --config phantom_baseline.yaml --run_folder $(RUNS)/phantom_baseline
-	$(BIN)/ldx test --config phantom_diffusion.yaml --run_folder $(RUNS)/phantom_diffusion
+	$(BIN)/ldx test --config phantom_baseline.yaml --run_folder $(RUNS)/phantom_baseline --pictures 3
+	$(BIN)/ldx test --config phantom_diffusion.yaml --run_folder $(RUNS)/phantom_diffusion --pictures 3
 	@echo
 	@echo "Tables and pictures of the two models (baseline; diffusion single-step and multi-step):"
 	@find $(RUNS)/phantom_baseline $(RUNS)/phantom_diffusion -path '*report*' -type f | sort | sed 's/^/  /'
