@@ -16,7 +16,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test slow fuzz check bench trust clean
+.PHONY: help setup setup-dev demo demo-diffusion demo-baseline test slow fuzz check bench trust clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,13 +27,21 @@ setup: $(INSTALLED) ## create .venv and install the package in it
 setup-dev: $(INSTALLED_DEV) ## the same, with what tests and checks need
 
 demo: $(INSTALLED) ## train on phantom radiographs, test, draw pictures (minutes, no GPU, no data needed)
-	$(BIN)/ldx fit --config phantom_baseline.yaml --run_folder $(RUNS)/phantom_baseline --overwrite true
-	$(BIN)/ldx fit --config phantom_diffusion.yaml --run_folder $(RUNS)/phantom_diffusion --overwrite true
-	$(BIN)/ldx test --config phantom_baseline.yaml --run_folder $(RUNS)/phantom_baseline --pictures 3
-	$(BIN)/ldx test --config phantom_diffusion.yaml --run_folder $(RUNS)/phantom_diffusion --pictures 3
+	@mkdir -p $(RUNS)
+	@echo "Two trainings side by side. Shown: the diffusion; the baseline's lines go to $(RUNS)/demo_baseline.log"
+	@$(MAKE) --no-print-directory -j 2 demo-baseline demo-diffusion
 	@echo
 	@echo "Tables and pictures of the two models (baseline; diffusion single-step and multi-step):"
 	@find $(RUNS)/phantom_baseline $(RUNS)/phantom_diffusion -path '*report*' -type f | sort | sed 's/^/  /'
+
+demo-diffusion:
+	$(BIN)/ldx fit --config phantom_diffusion.yaml --run_folder $(RUNS)/phantom_diffusion --overwrite true
+	$(BIN)/ldx test --config phantom_diffusion.yaml --run_folder $(RUNS)/phantom_diffusion
+
+demo-baseline:
+	@{ $(BIN)/ldx fit --config phantom_baseline.yaml --run_folder $(RUNS)/phantom_baseline --overwrite true \
+	&& $(BIN)/ldx test --config phantom_baseline.yaml --run_folder $(RUNS)/phantom_baseline ; } \
+	> $(RUNS)/demo_baseline.log 2>&1 || { cat $(RUNS)/demo_baseline.log; exit 1; }
 
 test: $(INSTALLED_DEV) ## run the fast tests
 	$(BIN)/python -m pytest -n 2 $(TEST_OPTIONS)
