@@ -119,7 +119,8 @@ def test_every_writer_of_tables_is_tested_here() -> None:
     package = Path(landmark_diffusion.__file__).parent
     known = {
         "cli/compare_verb.py", "metrics/records.py", "prediction/writers/points_csv.py", "reporting/annotator_view.py",
-        "fewshot/summary.py", "reporting/spread_view.py", "cephalometry/tables.py", "reporting/sample_writer.py", "runs/curves.py",
+        "fewshot/summary.py", "reporting/spread_view.py", "cephalometry/tables.py", "reporting/sample_writer.py",
+        "runs/curves.py",
     }  # fmt: skip
     writes = re.compile(r"csv\.writer|csv\.DictWriter|text_cell\(|to_csv|CSVLogger")
     found = {str(each.relative_to(package)) for each in package.rglob("*.py") if writes.search(each.read_text())}
