@@ -29,7 +29,7 @@ if str(REPOSITORY) not in sys.path:
 from tests.end_to_end.traced import read_trace  # noqa: E402
 
 SMALL = ("--model.encoder_channels=[8,16]", "--model.decoder_channels=[16,8]", "--model.attention_factors=[]",
-         "--model.blocks_per_level=1", "--trainer.precision=32-true", "--data.size=[32,40]",
+         "--model.blocks_per_level=1", "--trainer.precision=auto", "--data.size=[32,40]",
          "--data.batch_size=1", "--data.eval_batch_size=1", "--model.warmup_steps=0")  # fmt: skip
 PHANTOM = ("--data.dataset=phantom", "--data.split=null", "--data.root=null")
 POSITION = ("--data.size=[64,80]", "--model.coarse_factor=2", "--model.window_size=16",
