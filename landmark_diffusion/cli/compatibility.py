@@ -13,11 +13,10 @@ from landmark_diffusion.errors import UserError
 from landmark_diffusion.hardware.precision import AUTO, FULL
 from landmark_diffusion.methods.pretrained import as_lists
 from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
+from landmark_diffusion.runs.folder import CONFIG
 from landmark_diffusion.runs.model_file import FACTS_KEY
 from landmark_diffusion.runs.say import say
 
-CONFIG = "config.yaml"
-"""A run's config, in its folder."""
 INTERNAL = ("_instantiator", "_class_path")
 DATA_THAT_MATTERS = ("size", "resize")
 """Options of the data that a network was trained for; another value measures something else."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from landmark_diffusion.cli.arguments import VerbParser
 from landmark_diffusion.errors import UserError
+from landmark_diffusion.runs.folder import CONFIG
 from landmark_diffusion.runs.model_file import SUFFIX, check_target, is_model_file
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _gather(
     from landmark_diffusion.prediction.gather import find_run, gather_facts, read_config
 
     run = find_run(checkpoint)
-    path = None if run is None else run / "config.yaml"
+    path = None if run is None else run / CONFIG
     config = read_config(path) if path is not None and path.is_file() else None
     metrics = _metrics(checkpoint, content, run, asked)
     facts = gather_facts(checkpoint, content, config, metrics, note)

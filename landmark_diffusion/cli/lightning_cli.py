@@ -33,7 +33,6 @@ from landmark_diffusion.cli.next_steps import Trained, next_steps
 from landmark_diffusion.cli.own_split import foreign_options, foreign_words, leave_out, sources_of
 from landmark_diffusion.cli.parser_errors import explain, option_names
 from landmark_diffusion.cli.repeated import warn_user
-from landmark_diffusion.cli.run_folder_arguments import CONFIG
 from landmark_diffusion.cli.safe_configs import refused_class, restrict_classes
 from landmark_diffusion.cli.trainer import LdxTrainer
 from landmark_diffusion.cli.trainer_checks import (
@@ -54,6 +53,7 @@ from landmark_diffusion.reporting.sample_writer import SampleWriter
 from landmark_diffusion.runs import RunFolder, default_callbacks
 from landmark_diffusion.runs.checkpoint import RunCheckpoint, use_own_checkpoint_io
 from landmark_diffusion.runs.finite import SkipBadSteps
+from landmark_diffusion.runs.folder import CONFIG
 from landmark_diffusion.runs.loggers import make_loggers
 from landmark_diffusion.runs.memory import memory_message, out_of_memory_told
 from landmark_diffusion.runs.say import say

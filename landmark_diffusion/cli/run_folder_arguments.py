@@ -8,11 +8,9 @@ from pathlib import Path
 
 from landmark_diffusion.cli.config_files import CONFIG_OPTIONS
 from landmark_diffusion.errors import UserError
-from landmark_diffusion.runs.folder import RunFolder
+from landmark_diffusion.runs.folder import CONFIG, RunFolder
 from landmark_diffusion.runs.model_file import is_model_file
 
-CONFIG = "config.yaml"
-"""The config of a run, in its folder."""
 OPTION = "--run_folder"
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from landmark_diffusion.errors import UserError
 
 LAST, BEST = "last.ckpt", "best.ckpt"
+CONFIG = "config.yaml"
+"""The config of a run, in its folder."""
 SNAPSHOT = re.compile(r"step_(\d+)\.ckpt")
 """Name of a checkpoint that is kept at an optimiser step, with that step."""
 RESULTS = ("validate", "test", "predict", "samples")
