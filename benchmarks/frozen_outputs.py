@@ -237,7 +237,9 @@ def line_differences(a: Path, b: Path) -> Iterator[str]:
     """Yield the lines of two texts that differ, those with dates, times, versions and paths left out."""
     if a.read_bytes() == b.read_bytes():
         return
-    texts = [[line for line in p.read_text().splitlines() if a.suffix == ".csv" or not LINES.search(line)] for p in (a, b)]
+    texts = [p.read_text().splitlines() for p in (a, b)]
+    if a.suffix != ".csv":
+        texts = [[line for line in text if not LINES.search(line)] for text in texts]
     if len(texts[0]) != len(texts[1]):
         yield f"{len(texts[0])} lines before, {len(texts[1])} after"
     for number, (one, other) in enumerate(zip(*texts, strict=False), 1):
