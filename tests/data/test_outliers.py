@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from landmark_diffusion.data.outliers import MIN_IMAGES, find_outliers
+from landmark_diffusion.data.checks.outliers import MIN_IMAGES, find_outliers
 from landmark_diffusion.data.sample import LandmarkSample
 
 SHAPE = np.random.default_rng(5).uniform(100, 500, (8, 2))
