@@ -35,7 +35,7 @@ from landmark_diffusion.data.readers.radiograph import read_radiograph
 from landmark_diffusion.data.sources.phantom import PhantomDataset
 from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.detection.detector import Detector, network_input
-from landmark_diffusion.detection.writers import make_writers
+from landmark_diffusion.detection.forms import make_writers
 
 MODEL = Path(__file__).parents[1] / "weights" / "ceph_small.ldx"
 SIZE = (1935, 2400)

@@ -48,12 +48,9 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """Import a public name on its first use (PEP 562)."""
     if name == "__version__":
-        from importlib import metadata
+        from landmark_diffusion.core.version import version
 
-        try:
-            return metadata.version("landmark-diffusion")
-        except metadata.PackageNotFoundError:
-            return "unknown (not installed)"
+        return version()
     if name in _HOMES:
         value = getattr(import_module(_HOMES[name]), name)
         globals()[name] = value

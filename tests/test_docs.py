@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from landmark_diffusion.cli.entry import OTHER_VERBS, RUN_VERBS, main
+from landmark_diffusion.cli.entry import main
+from landmark_diffusion.cli.verbs import OTHER_VERBS, RUN_VERBS
 from landmark_diffusion.configuration.config_files import installed_configs
-from landmark_diffusion.detection.writers import WRITERS
+from landmark_diffusion.detection.forms import WRITERS
 from landmark_diffusion.detection.writers.points_csv import COLUMNS as POINTS_COLUMNS
 from landmark_diffusion.detection.writers.points_json import points_schema
 from landmark_diffusion.evaluation.spread_view import COLUMNS as SPREAD_COLUMNS
@@ -176,7 +177,7 @@ def test_the_reference_explains_every_field_of_the_schema() -> None:
 
 
 def test_the_reference_lists_every_form_of_output() -> None:
-    assert [name for name in WRITERS if f"| `{name}` |" not in REFERENCE] == []
+    assert [name for name in WRITERS.names() if f"| `{name}` |" not in REFERENCE] == []
 
 
 def test_the_reference_states_the_class_limits_that_are_used() -> None:

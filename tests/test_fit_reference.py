@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from landmark_diffusion.cli.lightning_cli import LdxCLI
-from landmark_diffusion.cli.safe_configs import OPTION
+from landmark_diffusion.core.registry import ALLOW_OPTION
 from tests.test_docs import section
 
 ROWS = {match[1]: match[2] for match in re.finditer(r"^\| `(--\w+).*?` \| (.*?) \|", section("ldx fit"), re.MULTILINE)}
@@ -34,7 +34,7 @@ def options() -> dict[str, Any]:
 
 
 def test_every_option_is_listed_and_no_other(options: dict[str, Any]) -> None:
-    assert ROWS.keys() == options.keys() | LIGHTNING | {OPTION}
+    assert ROWS.keys() == options.keys() | LIGHTNING | {ALLOW_OPTION}
 
 
 def test_the_defaults_are_those_of_the_code(options: dict[str, Any]) -> None:

@@ -93,7 +93,7 @@ def comparison_grid(found: Comparison, runs: Sequence[Run]) -> Grid:
 
 def table_text(found: Comparison, runs: Sequence[Run]) -> str:
     """Write the figures as a CSV with ``COLUMNS``; percent where the figure is a share, empty where not known."""
-    from landmark_diffusion.metrics.records import text_cell
+    from landmark_diffusion.core.cells import text_cell
 
     seeds = {run.name: len(run.files) for run in runs}
     lines = [",".join(COLUMNS)]

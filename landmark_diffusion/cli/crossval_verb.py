@@ -39,7 +39,7 @@ def run_crossval(argv: Sequence[str]) -> int:
     Raises UserError for what cannot be run, and SystemExit 130 or 143 after a signal.
     """
     options, plan = _parse(argv)
-    from landmark_diffusion.configuration.options import own_options
+    from landmark_diffusion.configuration.own_split import own_options
     from landmark_diffusion.studies.crossval.plan import agree, propose
     from landmark_diffusion.studies.fewshot.runner import Runner, Stopped, check_commands, state_of, tidy
 

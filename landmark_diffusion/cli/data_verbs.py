@@ -10,7 +10,7 @@ from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.core.suggestions import did_you_mean
 
 if TYPE_CHECKING:
-    from landmark_diffusion.data.sources.base import LandmarkDataset
+    from landmark_diffusion.data.source import LandmarkDataset
 
 CHECK_EXAMPLES = """examples:
   ldx data check --dataset isbi2015 --root ~/isbi2015

@@ -15,7 +15,7 @@ from landmark_diffusion.core.errors import UserError
 
 if TYPE_CHECKING:
     from landmark_diffusion.detection.detector import Detector
-    from landmark_diffusion.detection.writers.base import Writer
+    from landmark_diffusion.detection.writer import Writer
 
 DESCRIPTION = (
     "Find the landmarks of radiographs (PNG, JPEG, BMP, TIFF, DICOM) with an exported model: points in the pixels of "
@@ -41,17 +41,17 @@ def run_detect(arguments: list[str]) -> int:
     """
     options = _parse(arguments)
     from landmark_diffusion.detection.batch import make_folder, refuse_existing
+    from landmark_diffusion.detection.forms import WRITERS, make_writers
     from landmark_diffusion.detection.inputs import find_images
     from landmark_diffusion.detection.names import short_names
     from landmark_diffusion.detection.tally import Tally
-    from landmark_diffusion.detection.writers import WRITERS, make_writers
 
     folder = Path(options.output)
     paths = find_images(options.images, options.recursive, folder)
     names = short_names(paths)
     forms = words(options.to)
     if not forms:
-        raise UserError(f"--to: found {options.to!r}, expected one or several of {', '.join(WRITERS)}")
+        raise UserError(f"--to: found {options.to!r}, expected one or several of {', '.join(WRITERS.names())}")
     writers = make_writers(forms, folder)
     refuse_existing(writers, names, options.overwrite)
     detector = load_detector(options)
@@ -75,7 +75,7 @@ def detect_files(
 
     Raises UserError where the memory does not suffice.
     """
-    from landmark_diffusion.cli.entry import print_error
+    from landmark_diffusion.core.errors import print_error
     from landmark_diffusion.detection.batch import detect_all
     from landmark_diffusion.hardware.memory import detection_memory_message, out_of_memory_told
 

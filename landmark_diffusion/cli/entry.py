@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,31 +10,14 @@ from contextlib import contextmanager
 from landmark_diffusion.cli.first_line import say_first
 from landmark_diffusion.cli.safe_configs import allowed_classes
 from landmark_diffusion.cli.terminal import Output, hang_up_interrupts, safe_output
+from landmark_diffusion.cli.verbs import OTHER_VERBS, RUN_VERBS
 from landmark_diffusion.configuration.repeated import tell_repeated
-from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.errors import UserError, print_error
 from landmark_diffusion.core.suggestions import did_you_mean
 from landmark_diffusion.hardware.waiting import wait_briefly
 
 DEBUG_VARIABLE = "LDX_DEBUG"
 
-RUN_VERBS = {
-    "fit": "train a model and keep checkpoints in the run folder",
-    "validate": "measure a checkpoint on the validation images",
-    "test": "measure a checkpoint on the test images: table, metrics.json, predictions.csv, report/",
-    "predict": "find landmarks on the images of the predict part",
-}
-OTHER_VERBS = {
-    "detect": "find landmarks in radiographs with a model file: `ldx detect IMAGES... --model FILE.ldx`",
-    "analyse": "cephalometric analysis of detected landmarks: measures, classes, tracings",
-    "calibrate": "make a model file's regions hold what they state: `ldx calibrate --config C --checkpoint FILE.ldx`",
-    "fewshot": "fine-tune and test on few labelled images: a grid of starts, images and draws, with its table",
-    "export": "write a checkpoint as one file to hand over, without pickle: `ldx export CHECKPOINT FILE.ldx`, or .onnx",
-    "crossval": "train and test on each fold of a small set of your own images: one table with intervals",
-    "compare": "any number of tested runs in one table, with paired intervals: `ldx compare runs/a runs/b`",
-    "configs": "list the installed configs; `ldx configs NAME` prints one, `ldx configs --copy NAME` copies it here",
-    "data": "`ldx data check` reads all annotations and images and lists every fault at once",
-    "cache": "`ldx cache clear` removes the resized images that were kept",
-}
 HELP = """usage: ldx VERB [options]
 
 Landmark detection in radiographs with diffusion models.
@@ -115,23 +97,14 @@ def _told_of_lost_output(output: Output) -> int:
     return 1
 
 
-def print_error(error: UserError) -> None:
-    """Print a UserError as one message on stderr, without a traceback."""
-    from rich.console import Console
-    from rich.text import Text
-
-    message = Text.assemble(("error: ", "bold red"), _without_worker_traceback(str(error)))
-    Console(stderr=True, highlight=False).print(message, soft_wrap=True)
-
-
 def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(help_text(), end="")
         return 0
     if arguments[0] == "--version":
-        from landmark_diffusion import __version__
+        from landmark_diffusion.core.version import version
 
-        print(f"landmark_diffusion {__version__}")
+        print(f"landmark_diffusion {version()}")
         return 0
     verb, rest = arguments[0], arguments[1:]
     tell_repeated(rest)
@@ -252,14 +225,6 @@ def _unknown_verb(verb: str) -> str:
         return f"{verb} comes before a verb; begin with one of {', '.join(known)}: `ldx fit --config NAME`"
     hint = did_you_mean(verb, known)
     return f"unknown verb {verb!r}.{hint if 'Known' in hint else hint + ' Verbs: ' + ', '.join(known) + '.'}"
-
-
-def _without_worker_traceback(message: str) -> str:
-    """Take the message out of what a DataLoader worker reports, where it lies behind a whole traceback."""
-    if not (message.startswith("Caught ") and "Original Traceback" in message):
-        return message
-    found = re.search(r"^landmark_diffusion\.errors\.\w+: (.*)", message, re.MULTILINE | re.DOTALL)
-    return found[1].strip() if found else message
 
 
 def _debug() -> bool:

@@ -173,7 +173,8 @@ def _check_loads(checkpoint: Path, facts: ModelFacts, weights: Mapping[str, Any]
 
 def _trained_module(facts: ModelFacts) -> LightningModule:
     """Build the LightningModule that trains such a model: it knows its options."""
-    from landmark_diffusion.methods import import_methods, subclasses
+    from landmark_diffusion.core.classes import subclasses
+    from landmark_diffusion.methods import import_methods
     from landmark_diffusion.methods.base import LandmarkModule
 
     import_methods()

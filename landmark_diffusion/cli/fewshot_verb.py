@@ -100,9 +100,10 @@ def _print_commands(plan: Plan, manifest: Manifest, cells: list[Cell]) -> int:
 
 def _propose(plan: Plan) -> Manifest:
     """Look at the data and make the manifest of this plan."""
-    from landmark_diffusion.configuration.options import data_section, own_options
+    from landmark_diffusion.configuration.options import data_section
+    from landmark_diffusion.configuration.own_split import own_options
+    from landmark_diffusion.data.source import Stage
     from landmark_diffusion.data.sources import build_dataset
-    from landmark_diffusion.data.sources.base import Stage
     from landmark_diffusion.studies.fewshot.manifest import propose
 
     for line in own_options(plan.fit, plan.options)[1]:

@@ -24,7 +24,6 @@ from landmark_diffusion.cli.callbacks import CheckpointFacts, KeepPrinting, RunC
 from landmark_diffusion.cli.checkpoint_choice import choose_checkpoint, default_run_folder
 from landmark_diffusion.cli.compatibility import CheckpointContent, check_compatible, read_content
 from landmark_diffusion.cli.compute import Compute, forget_choice, settle
-from landmark_diffusion.cli.entry import RUN_VERBS
 from landmark_diffusion.cli.model_file_arguments import as_typed
 from landmark_diffusion.cli.monitor_checks import check_monitors
 from landmark_diffusion.cli.next_steps import Trained, next_steps
@@ -38,6 +37,7 @@ from landmark_diffusion.cli.trainer_checks import (
     explain_lightning,
 )
 from landmark_diffusion.cli.unused import refuse_contradictions, unused_options
+from landmark_diffusion.cli.verbs import RUN_VERBS
 from landmark_diffusion.configuration.config_checks import check_configs, check_linked_options
 from landmark_diffusion.configuration.config_files import config_paths
 from landmark_diffusion.configuration.own_split import foreign_options, foreign_words, leave_out, sources_of

@@ -12,8 +12,8 @@ from lightning.pytorch.loggers import Logger
 
 from landmark_diffusion.configuration.config_checks import line_of
 from landmark_diffusion.configuration.config_files import config_paths
+from landmark_diffusion.core.classes import subclasses
 from landmark_diffusion.core.suggestions import did_you_mean, nearest_option, question
-from landmark_diffusion.methods import subclasses
 
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _NOT_ACCEPTED = re.compile(r"(?:Option|does not accept option|accept option) '([^']+)'")

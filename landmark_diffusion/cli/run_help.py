@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from landmark_diffusion.cli.entry import RUN_VERBS
+from landmark_diffusion.cli.verbs import RUN_VERBS
 
 WIDTH, COLUMN = 100, 30
 METHODS = {

@@ -15,10 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from landmark_diffusion.core.errors import UserError
-
-OPTION = "--allow_classes"
-VARIABLE = "LDX_ALLOW_CLASSES"
-"""Where the option is kept, so that processes that ``ldx`` starts (devices, cells, folds) hold to it too."""
+from landmark_diffusion.core.registry import ALLOW_OPTION, ALLOW_VARIABLE, allowed_modules
 
 ALLOWED = ("landmark_diffusion", "lightning.pytorch", "lightning.fabric", "torchmetrics")
 """Modules whose classes a config may name."""
@@ -41,16 +38,16 @@ def allowed_classes(arguments: list[str]) -> Iterator[list[str]]:
     Raises UserError for a value that is no list of modules.
     """
     rest, names = _split(arguments)
-    before = os.environ.get(VARIABLE)
+    before = os.environ.get(ALLOW_VARIABLE)
     if names:
-        os.environ[VARIABLE] = ",".join([*_names(before or ""), *names])
+        os.environ[ALLOW_VARIABLE] = ",".join([*_names(before or ""), *names])
     try:
         yield rest
     finally:
         if before is None:
-            os.environ.pop(VARIABLE, None)
+            os.environ.pop(ALLOW_VARIABLE, None)
         else:
-            os.environ[VARIABLE] = before
+            os.environ[ALLOW_VARIABLE] = before
 
 
 def restrict_classes(own: Iterable[str] = ()) -> None:
@@ -61,7 +58,7 @@ def restrict_classes(own: Iterable[str] = ()) -> None:
     """
     from jsonargparse import set_parsing_settings
 
-    asked = {*own, *_names(os.environ.get(VARIABLE, ""))}
+    asked = {*own, *allowed_modules()}
     revoked = _added - asked
     allowed = [name for name in (*ALLOWED, *asked) if name not in DENIED or name in asked]
     denied = [name for name in DENIED if name not in asked]
@@ -75,7 +72,7 @@ def restrict_classes(own: Iterable[str] = ()) -> None:
             import_path_allowlist=allowed,
         )
     except ValueError as error:
-        raise UserError(f"{OPTION}: {error}") from error
+        raise UserError(f"{ALLOW_OPTION}: {error}") from error
     _added.clear()
     _added.update(asked)
 
@@ -92,7 +89,7 @@ def refused_class(message: str, configs: Sequence[Path]) -> str | None:
     why = f"A config may name classes of {', '.join(ALLOWED)}, since naming a class runs the module that it is in."
     if name.partition(".")[0] in (*sys.stdlib_module_names, "posix", "jsonargparse"):
         return f"{refused} {why}"
-    return f"{refused} {why} If you know and trust that module, add {OPTION} {name.rpartition('.')[0]}"
+    return f"{refused} {why} If you know and trust that module, add {ALLOW_OPTION} {name.rpartition('.')[0]}"
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -101,13 +98,15 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
     waiting = iter(arguments)
     for argument in waiting:
         option, equals, value = argument.partition("=")
-        if option != OPTION:
+        if option != ALLOW_OPTION:
             rest.append(argument)
             continue
         value = value if equals else next(waiting, "")
         found = _names(value)
         if not found or not all(_NAME.fullmatch(name) for name in found):
-            raise UserError(f"{OPTION}: found {value!r}, expected modules such as my_lab.models, with commas between")
+            raise UserError(
+                f"{ALLOW_OPTION}: found {value!r}, expected modules such as my_lab.models, with commas between"
+            )
         names += found
     return rest, names
 

@@ -186,13 +186,12 @@ def _defaults(cls: type) -> dict[str, Any]:
 
 
 def _check_split(data: Mapping[str, Any]) -> None:
-    from landmark_diffusion.data.sources import DATASETS
+    from landmark_diffusion.data.sources import dataset_options
 
     name = data.get("dataset", "phantom")
-    if name in DATASETS:
-        module, class_name = DATASETS[name].split(":")
-        if "split" not in inspect.signature(getattr(import_module(module), class_name)).parameters:
-            raise UserError(
-                f"{find_key('data.split')}data.split: found {data['split']!r}, but the dataset {name} has no splits to "
-                "choose from; leave it out"
-            )
+    known = dataset_options(name)
+    if known and "split" not in known:
+        raise UserError(
+            f"{find_key('data.split')}data.split: found {data['split']!r}, but the dataset {name} has no splits to "
+            "choose from; leave it out"
+        )

@@ -77,20 +77,6 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def own_options(paths: Iterable[Path], above: Mapping[str, Any]) -> tuple[Options, list[str]]:
-    """Lay options over those of configs, without what the configs say for another dataset than the last one named.
-
-    Returns the options, and lines that say what was left out.
-    """
-    from landmark_diffusion.configuration.own_split import foreign_options, foreign_words
-
-    files = list(paths)
-    found = over(config_options(files), above)
-    foreign = foreign_options([*(config_options([path]) for path in files), above])
-    words = foreign_words(foreign, str(found.get("data.dataset")), files)
-    return {key: value for key, value in found.items() if key not in foreign}, words
-
-
 def data_section(options: Mapping[str, Any]) -> dict[str, Any]:
     """Gather the options of the dataset: its name, root, and the keywords of its class."""
     name, root = options.get("data.dataset"), options.get("data.root")

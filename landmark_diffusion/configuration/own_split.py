@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping, Sequence
-from importlib import import_module
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 import yaml
 
 from landmark_diffusion.configuration.config_files import config_paths, installed_configs
-from landmark_diffusion.configuration.options import Options, config_options, flatten, full_name
+from landmark_diffusion.configuration.options import Options, config_options, flatten, full_name, over
 
 DATASET, SPLIT, OPTIONS = "data.dataset", "data.split", "data.dataset_options."
 _PREFIXES = {"isbi2015": "ceph"}
@@ -29,7 +27,9 @@ def foreign_options(sources: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     for source in sources:
         dataset = source.get(DATASET) or dataset
         owners |= {name: dataset for name, value in source.items() if _is_the_datasets(name) and value is not None}
-    known = _options_of(dataset)
+    from landmark_diffusion.data.sources import dataset_options
+
+    known = dataset_options(dataset)
     return {
         name: owner
         for name, owner in owners.items()
@@ -57,6 +57,18 @@ def sources_of(arguments: Sequence[str]) -> list[Options]:
     return [*(config_options([path]) for path in config_paths(list(arguments))), given]
 
 
+def own_options(paths: Iterable[Path], above: Mapping[str, Any]) -> tuple[Options, list[str]]:
+    """Lay options over those of configs, without what the configs say for another dataset than the last one named.
+
+    Returns the options, and lines that say what was left out.
+    """
+    files = list(paths)
+    found = over(config_options(files), above)
+    foreign = foreign_options([*(config_options([path]) for path in files), above])
+    words = foreign_words(foreign, str(found.get("data.dataset")), files)
+    return {key: value for key, value in found.items() if key not in foreign}, words
+
+
 def leave_out(data: Any, foreign: Mapping[str, str]) -> None:
     """Take the options out of a parsed section ``data``, which is changed."""
     if SPLIT in foreign:
@@ -68,16 +80,6 @@ def leave_out(data: Any, foreign: Mapping[str, str]) -> None:
 
 def _is_the_datasets(name: str) -> bool:
     return name == SPLIT or name.startswith(OPTIONS)
-
-
-def _options_of(dataset: str) -> set[str]:
-    """Names of a dataset's options; empty for one that is not known."""
-    from landmark_diffusion.data.sources import DATASETS
-
-    if dataset not in DATASETS:
-        return set()
-    module, class_name = DATASETS[dataset].split(":")
-    return set(inspect.signature(getattr(import_module(module), class_name)).parameters) - {"root"}
 
 
 def _instead(name: str, dataset: str) -> str:

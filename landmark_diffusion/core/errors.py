@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 
@@ -19,3 +20,20 @@ class DataError(UserError):
         self.path, self.line = path, line
         where = "" if path is None else f"{path}:" + ("" if line is None else f"{line}:") + " "
         super().__init__(where + message)
+
+
+def print_error(error: UserError) -> None:
+    """Print a UserError as one message on stderr, without a traceback."""
+    from rich.console import Console
+    from rich.text import Text
+
+    message = Text.assemble(("error: ", "bold red"), _without_worker_traceback(str(error)))
+    Console(stderr=True, highlight=False).print(message, soft_wrap=True)
+
+
+def _without_worker_traceback(message: str) -> str:
+    """Take the message out of what a DataLoader worker reports, where it lies behind a whole traceback."""
+    if not (message.startswith("Caught ") and "Original Traceback" in message):
+        return message
+    found = re.search(r"^landmark_diffusion\.[\w.]+: (.*)", message, re.MULTILINE | re.DOTALL)
+    return found[1].strip() if found else message

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.table import Table
 
+ABSENT = "\N{EN DASH}"
+"""Stands for a number that is not known."""
+
 
 @dataclass(frozen=True)
 class Grid:

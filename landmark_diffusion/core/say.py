@@ -1,11 +1,30 @@
-"""Words of a run to its user that are no log records."""
+"""Words to the user that are no log records, said once for all processes of a run."""
 
 from __future__ import annotations
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+import os
+import sys
+import warnings
+
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+"""Where launchers say which of the processes this is, in the order that Lightning looks."""
 
 
-@rank_zero_only
+def is_first_process() -> bool:
+    """Tell whether this is the first of a run's processes, or the only one."""
+    torch = sys.modules.get("torch")  # nobody has started processes with it where it was not imported
+    if torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized():
+        return bool(torch.distributed.get_rank() == 0)
+    return next((int(os.environ[name]) for name in _RANKS if name in os.environ), 0) == 0
+
+
 def say(text: str) -> None:
     """Print on the first process: whoever silences logging still needs to know what is trained and measured."""
-    print(text, flush=True)
+    if is_first_process():
+        print(text, flush=True)
+
+
+def warn(text: str) -> None:
+    """Warn on the first process, as of the caller of whoever calls this."""
+    if is_first_process():
+        warnings.warn(text, stacklevel=4)

@@ -21,7 +21,7 @@ from landmark_diffusion.core.files import atomic_write_bytes
 from landmark_diffusion.data.geometry import Frame
 from landmark_diffusion.data.resize import resize_image
 from landmark_diffusion.data.sample import LandmarkSample
-from landmark_diffusion.data.sources.base import LandmarkDataset
+from landmark_diffusion.data.source import LandmarkDataset
 
 FORMAT_VERSION = 2
 """Part of every key: raise it whenever the same file and settings would give other pixels."""

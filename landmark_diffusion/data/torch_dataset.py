@@ -15,7 +15,7 @@ from landmark_diffusion.data.cache import ImageCache
 from landmark_diffusion.data.compact_samples import CompactSamples
 from landmark_diffusion.data.geometry import Frame, ResizeMode
 from landmark_diffusion.data.sample import LandmarkSample
-from landmark_diffusion.data.sources.base import LandmarkDataset
+from landmark_diffusion.data.source import LandmarkDataset
 
 Recipe = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 

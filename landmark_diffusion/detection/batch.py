@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.data.readers.image_io import one_line
+from landmark_diffusion.core.texts import one_line
 
 if TYPE_CHECKING:
     from landmark_diffusion.data.readers.radiograph import Radiograph
     from landmark_diffusion.detection.detector import Detector
     from landmark_diffusion.detection.spacing import Spacing
-    from landmark_diffusion.detection.writers.base import Writer
+    from landmark_diffusion.detection.writer import Writer
 
 
 def detect_all(

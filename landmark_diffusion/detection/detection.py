@@ -10,6 +10,7 @@ import numpy as np
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.readers.dicom_spacing import UNKNOWN_SPACING
+from landmark_diffusion.detection.forms import save_detection
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Detection:
             a calibration.
         unlike: True where ``image_score`` is so small that no point should be used; None without a calibration, and
             with one of so few images that it cannot tell.
-        unlike_reason: why it is, one of ``prediction.reasons.REASONS`` such as "mirrored" or "unknown"; empty for an
+        unlike_reason: why it is, one of ``detection.reasons.REASONS`` such as "mirrored" or "unknown"; empty for an
             image that is not called unlike, and where nobody looked.
         notes: what the reader has to know, one sentence each, such as a spacing that is not calibrated.
         model: name of the model file.
@@ -113,8 +114,6 @@ class Detection:
 
         Raises UserError for another suffix and where a file is already, unless ``overwrite``.
         """
-        from landmark_diffusion.detection.saving import save_detection
-
         return save_detection(self, path, overwrite)
 
     def areas_mm2(self) -> np.ndarray | None:

@@ -19,7 +19,7 @@ from landmark_diffusion.data.readers.image_io import one_grey
 from landmark_diffusion.data.readers.radiograph import Radiograph, read_radiograph
 from landmark_diffusion.data.resize import resize_image
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.detection.model import load_module, main_variant, prediction_settings
+from landmark_diffusion.detection.model import load_module
 from landmark_diffusion.detection.reasons import exposure, find_reasons, reason_note
 from landmark_diffusion.detection.spacing import OPTION_SPACING, Spacing, check_spacing
 from landmark_diffusion.finders.finder import SPREADS, Finder, Found, SpreadKind
@@ -82,7 +82,7 @@ class Detector:
         module.choose_sampling(steps, samples)
         if spread not in SPREADS:
             raise UserError(f"spread: found {spread!r}, expected one of {', '.join(SPREADS)}")
-        if spread == "samples" and prediction_settings(module)["samples"] < 2:
+        if spread == "samples" and module.prediction_settings()["samples"] < 2:
             raise UserError("spread: samples needs several; set samples to 2 or more")
         self.device = _device(device)
         self.module, self.facts, self.model = module.to(self.device), facts, model
@@ -106,7 +106,7 @@ class Detector:
     @property
     def settings(self) -> dict[str, Any]:
         """What decides the points and their spread beside the weights."""
-        return prediction_settings(self.module, self.spread)
+        return self.module.prediction_settings(self.spread)
 
     def _find_calibration(self) -> SettingCalibration | None:
         if self.facts.calibration is None:
@@ -181,7 +181,7 @@ class Detector:
 
     def answers(self, found: dict[str, Found]) -> Answers:
         """Read the points in use, and the first guess where it is another, from what ``find`` gave."""
-        variant = main_variant(self.module)
+        variant = self.module.prediction_variant()
         main = found[variant]
         covariance = main.covariance(self.spread)
         if covariance is None and main.within is not None:

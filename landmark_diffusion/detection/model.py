@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from landmark_diffusion.core.classes import subclasses
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.data.readers.image_io import one_line
+from landmark_diffusion.core.texts import one_line
 from landmark_diffusion.finders import import_finders
-from landmark_diffusion.finders.finder import Finder, SpreadKind
-from landmark_diffusion.methods import subclasses
+from landmark_diffusion.finders.finder import Finder
 from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.modelfile.model_file import SUFFIX, is_model_file, read_model_file
 from landmark_diffusion.modelfile.network_size import check_network_size, stored_values
@@ -83,22 +83,3 @@ def _check_size(size: Any, path: Path) -> None:
     whole = isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
     if not whole:
         raise UserError(f"{path}: found {size!r:.60} as data.size, expected the network's width and height in pixels")
-
-
-def prediction_settings(module: Finder, spread: SpreadKind = "both") -> dict[str, Any]:
-    """Give what decides the points and their spread beside the weights; a calibration holds for just one of these."""
-    chains = getattr(module, "diffusion", False)  # without, options of sampling may be there and do nothing
-    samples = int(getattr(module, "num_samples", 1)) if chains else 1
-    return {
-        "variant": main_variant(module),
-        "steps": int(getattr(module, "sampling_steps", 1)) if chains else 1,
-        "samples": samples,
-        "decoder": module.decoder,
-        "spread": "heatmap" if samples == 1 else spread,  # one sample has no spread but its maps'
-    }
-
-
-def main_variant(module: Finder) -> str:
-    """Name the variant whose points are the prediction."""
-    names = module.variants()
-    return module.main_variant if module.main_variant in names else names[-1]

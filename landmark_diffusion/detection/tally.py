@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark_diffusion.detection.writers.base import Writer
+from landmark_diffusion.detection.writer import Writer
 
 if TYPE_CHECKING:
     from landmark_diffusion.detection.detection import Detection

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from landmark_diffusion.core.grid import Grid
+from landmark_diffusion.core.grid import ABSENT, Grid
 from landmark_diffusion.metrics.records import Unit, unit_words
-from landmark_diffusion.pictures.figures import ABSENT
 from landmark_diffusion.spread.statistics import Abstention
 
 KEPT = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from landmark_diffusion.core.cells import spreadsheet_safe
 from landmark_diffusion.core.files import atomic_write_text
-from landmark_diffusion.core.grid import Grid
+from landmark_diffusion.core.grid import ABSENT, Grid
 from landmark_diffusion.evaluation.landmark_table import disagreement_of
 from landmark_diffusion.metrics.annotators import (
     Disagreement,
@@ -26,8 +27,8 @@ from landmark_diffusion.metrics.annotators import (
     stack_spreads,
 )
 from landmark_diffusion.metrics.protocols import PROTOCOLS, Protocol, error_table, get_protocol
-from landmark_diffusion.metrics.records import Prediction, Unit, in_dataset_order, spreadsheet_safe, unit_words
-from landmark_diffusion.pictures.figures import ABSENT, annotator_labels, numbered
+from landmark_diffusion.metrics.records import Prediction, Unit, in_dataset_order, unit_words
+from landmark_diffusion.pictures.figures import annotator_labels, numbered
 from landmark_diffusion.spread.statistics import spearman
 
 COLUMNS = (

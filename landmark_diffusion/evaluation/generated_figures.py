@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from landmark_diffusion.core.grid import ABSENT
 from landmark_diffusion.evaluation.generated import (
     BINS,
     ROUNDING_POWER,
@@ -24,7 +25,6 @@ from landmark_diffusion.evaluation.generated import (
     two_sets,
 )
 from landmark_diffusion.pictures.figures import (
-    ABSENT,
     BAD,
     FAINT,
     INK,

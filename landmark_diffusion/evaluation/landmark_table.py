@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from landmark_diffusion.core.grid import Grid
+from landmark_diffusion.core.grid import ABSENT, Grid
 from landmark_diffusion.metrics.annotators import Disagreement, split_disagreement, stack_predictions
 from landmark_diffusion.metrics.protocols import Protocol, evaluate, get_protocol
 from landmark_diffusion.metrics.records import Prediction, Unit, unit_words
-from landmark_diffusion.pictures.figures import ABSENT, numbered
+from landmark_diffusion.pictures.figures import numbered
 
 
 @dataclass(frozen=True)

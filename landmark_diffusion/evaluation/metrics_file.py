@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from landmark_diffusion.core.files import atomic_write_text
+from landmark_diffusion.core.plain import plain
 from landmark_diffusion.evaluation.annotator_view import annotator_view
 from landmark_diffusion.evaluation.landmark_table import landmark_table
 from landmark_diffusion.evaluation.spread_view import SpreadView
@@ -123,19 +124,6 @@ def interval_lines(found: Mapping[str, Mapping[str, Any]], unit: Unit) -> list[s
         f"{each['images']} images {each['low']:.2f} to {each['high']:.2f}"
         for name, each in found.items()
     ]
-
-
-def plain(value: Any) -> Any:
-    """Turn numpy and torch values, tuples, paths and non-finite floats into what JSON knows; keys become texts."""
-    if isinstance(value, Mapping):
-        return {f"{key:g}" if isinstance(key, float) else str(key): plain(each) for key, each in value.items()}
-    if isinstance(value, np.ndarray) or hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, (list, tuple, set)):
-        return [plain(each) for each in value]
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return str(value) if isinstance(value, Path) else value
 
 
 def _summary(

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.say import say
-from landmark_diffusion.data.sources.base import Stage
+from landmark_diffusion.data.source import Stage
 from landmark_diffusion.evaluation.annotator_view import annotator_view, write_annotators_csv
 from landmark_diffusion.evaluation.metrics_file import write_metrics
 from landmark_diffusion.evaluation.report import CaseDetails, write_report

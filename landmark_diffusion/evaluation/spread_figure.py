@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from landmark_diffusion.core.grid import ABSENT
 from landmark_diffusion.evaluation.spread_view import Line, SpreadView, squared
 from landmark_diffusion.metrics.records import unit_words
-from landmark_diffusion.pictures.figures import ABSENT, FAINT, INK, VARIANTS, new_figure, numbered, save_figure, shorten
+from landmark_diffusion.pictures.figures import FAINT, INK, VARIANTS, new_figure, numbered, save_figure, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

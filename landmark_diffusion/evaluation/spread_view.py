@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from landmark_diffusion.core.cells import spreadsheet_safe
 from landmark_diffusion.core.files import atomic_write_text
-from landmark_diffusion.core.grid import Grid
+from landmark_diffusion.core.grid import ABSENT, Grid
 from landmark_diffusion.evaluation.abstention_table import abstention_grid, plain_curve
 from landmark_diffusion.metrics.annotators import Spacing
-from landmark_diffusion.metrics.records import Prediction, Unit, spreadsheet_safe, unit_words
-from landmark_diffusion.pictures.figures import ABSENT, numbered
+from landmark_diffusion.metrics.records import Prediction, Unit, unit_words
+from landmark_diffusion.pictures.figures import numbered
 from landmark_diffusion.spread.coverage import coverage_interval
 from landmark_diffusion.spread.statistics import (
     Abstention,

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from landmark_diffusion.data.geometry import Frame
-from landmark_diffusion.detection.model import prediction_settings
 from landmark_diffusion.finders.finder import Finder
 from landmark_diffusion.metrics.records import Prediction
 from landmark_diffusion.modelfile.model_file import is_model_file, read_facts
@@ -31,7 +30,7 @@ def tested_spreads(
     if content is None or any(prediction.covariance is None for prediction in predictions):
         return None
     calibration = Calibration.from_dict(content, module.num_landmarks, checkpoint)
-    found = calibration.find(prediction_settings(module))
+    found = calibration.find(module.prediction_settings())
     if found is None:
         return None
     scale = np.array([frames[prediction.index].scale for prediction in predictions])

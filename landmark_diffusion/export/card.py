@@ -9,6 +9,7 @@ from typing import Any
 
 from landmark_diffusion.core.files import atomic_path
 from landmark_diffusion.core.grid import escape
+from landmark_diffusion.core.texts import LIMITS
 from landmark_diffusion.data.landmark_names import have_names
 from landmark_diffusion.data.splits import ISBI2015_SPLITS
 from landmark_diffusion.evaluation.metrics_file import interval_lines
@@ -16,13 +17,6 @@ from landmark_diffusion.evaluation.tables import Row, Table
 from landmark_diffusion.metrics.records import unit_words
 from landmark_diffusion.modelfile.facts import ModelFacts, facts_from_json
 from landmark_diffusion.modelfile.model_file import check_target, model_content, write_content
-
-LIMITS = (
-    "Not a medical device: for research, not for diagnosis or treatment.",
-    "Images unlike those it was trained on (another view, device, age group or anatomy) may give points that look "
-    "plausible and are wrong.",
-    "It always gives every landmark, also where one is not in the image.",
-)
 
 
 def model_card(facts: ModelFacts, name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -175,8 +174,8 @@ def _measured(metrics: Options) -> dict[str, Any]:
 
 
 def _unit(dataset: str) -> str | None:
-    if dataset not in DATASETS:
+    try:
+        unit = getattr(DATASETS.load(dataset), "unit", None)
+    except UserError:  # a data set that this installation does not know
         return None
-    module, class_name = DATASETS[dataset].split(":")
-    unit = getattr(getattr(import_module(module), class_name), "unit", None)
     return unit if isinstance(unit, str) else None  # a folder's unit is known once it is read

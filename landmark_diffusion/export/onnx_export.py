@@ -195,7 +195,7 @@ def _tidy(proto: Any, axis: str, metadata: dict[str, str]) -> None:
 
 def _metadata(network: Network, facts: ModelFacts) -> dict[str, str]:
     """What the file says of itself; values are texts, those with structure JSON."""
-    from landmark_diffusion import __version__
+    from landmark_diffusion.core.version import version
 
     structured = {
         "landmark_names": list(facts.landmark_names),
@@ -206,7 +206,7 @@ def _metadata(network: Network, facts: ModelFacts) -> dict[str, str]:
     }
     return {
         "package": "landmark_diffusion",
-        "package_version": __version__,
+        "package_version": version(),
         "class": facts.class_path,
         "network": network.part,
         "resize": str(facts.data.get("resize", "stretch")),

@@ -180,6 +180,10 @@ class DiffusionHeatmap(Finder):
                 total[name] = maps if name not in total else total[name] + maps
         return {name: maps / self.num_samples for name, maps in total.items()}
 
+    def sampling(self) -> tuple[int, int]:
+        """How many network evaluations an image takes, and how many samples."""
+        return (self.sampling_steps, self.num_samples) if self.diffusion else (1, 1)
+
     def choose_sampling(self, steps: int | None = None, samples: int | None = None) -> None:
         """Take ``steps`` network evaluations (1 to T) and ``samples`` chains an image; None leaves one as it is."""
         if not self.diffusion:

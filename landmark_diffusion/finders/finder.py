@@ -101,6 +101,26 @@ class Finder(Method):
                     f"{name}: found {value}, but a {self.class_name()} looks at an image once; leave it out"
                 )
 
+    def sampling(self) -> tuple[int, int]:
+        """How many network evaluations an image takes, and how many samples."""
+        return 1, 1
+
+    def prediction_variant(self) -> str:
+        """Name the variant whose points are the prediction."""
+        names = self.variants()
+        return self.main_variant if self.main_variant in names else names[-1]
+
+    def prediction_settings(self, spread: SpreadKind = "both") -> dict[str, Any]:
+        """Give what decides points and spread beside the weights; a calibration holds for just one of these."""
+        steps, samples = self.sampling()
+        return {
+            "variant": self.prediction_variant(),
+            "steps": steps,
+            "samples": samples,
+            "decoder": self.decoder,
+            "spread": "heatmap" if samples == 1 else spread,  # one sample has no spread but its maps'
+        }
+
     def read(self, maps: torch.Tensor) -> Found:
         """Decode maps (B, N, H, W), and measure how far their mass lies from the points."""
         points = self.decode(maps)

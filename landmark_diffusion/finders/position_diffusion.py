@@ -255,6 +255,10 @@ class PositionDiffusion(Finder):
         """Give the names of what ``find`` gives: the first evaluation's points, and the chain's."""
         return ("single-step", "multi-step") if self._evaluations(quick) > 1 else ("single-step",)
 
+    def sampling(self) -> tuple[int, int]:
+        """How many network evaluations an image takes, and how many samples."""
+        return (self.sampling_steps, self.num_samples)
+
     def choose_sampling(self, steps: int | None = None, samples: int | None = None) -> None:
         """Take ``steps`` network evaluations and ``samples`` chains an image; None leaves one as it is.
 

@@ -11,6 +11,7 @@ from typing import Literal, cast, get_args
 import numpy as np
 
 from landmark_diffusion.core.annotations import mean_of_annotators
+from landmark_diffusion.core.cells import number_cell, text_cell, unescape
 from landmark_diffusion.core.errors import DataError
 from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.metrics.functional import MetricError
@@ -20,7 +21,6 @@ Unit = Literal["mm", "px", "px256"]
 UNIT_WORDS: dict[str, str] = {"px256": "px of 256x256"}
 """What people read instead of the unit's name in files, where that is not plain: pixels of the 256x256 grid."""
 COLUMNS = ("image_id", "landmark", "x", "y", "x_true", "y_true", "error", "unit")
-RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass
@@ -189,27 +189,4 @@ def _parse(row: list[str], path: Path, line: int) -> tuple[str, str, np.ndarray,
         values = np.array([float(cell) if cell else np.nan for cell in numbers])
     except ValueError as error:
         raise DataError(f"found {','.join(numbers)}, expected numbers ({error})", path, line) from None
-    return _unescape(image), _unescape(name), values, unit
-
-
-def number_cell(value: float) -> str:
-    """Write a number for a table: six decimals, empty for NaN."""
-    return "" if np.isnan(value) else f"{value:.6f}"
-
-
-def spreadsheet_safe(text: str) -> str:
-    """Put an apostrophe in front of a text that a spreadsheet would run as a formula.
-
-    A text that itself begins with an apostrophe gets one too, so that reading can always take one away.
-    """
-    return "'" + text if text.startswith((*RUN_BY_SPREADSHEETS, "'")) else text
-
-
-def text_cell(text: str) -> str:
-    """Write a text as one cell of a table. (csv.writer leaves a lone carriage return unquoted.)"""
-    safe = spreadsheet_safe(text)
-    return '"' + safe.replace('"', '""') + '"' if any(mark in safe for mark in ',"\r\n') else safe
-
-
-def _unescape(text: str) -> str:
-    return text[1:] if text.startswith("'") else text
+    return unescape(image), unescape(name), values, unit

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pickle
 import re
 import zipfile
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.files import is_whole
 from landmark_diffusion.modelfile.model_file import FACTS_KEY, is_model_file, read_model_file
-from landmark_diffusion.training.folder import is_whole
 
 _OTHER = "use another one, such as best.ckpt beside it, or train again"
 
@@ -54,7 +54,7 @@ def _exported(path: Path) -> dict[str, Any]:
         },
         "global_step": facts.updates,
         "epoch": 0,
-        "pytorch-lightning_version": lightning.__version__,  # of this form, which needs no migration
+        "pytorch-lightning_version": metadata.version("lightning"),  # of this form, which needs no migration
     }
 
 

@@ -164,16 +164,16 @@ def _check_names(names: list[Any], path: str | Path) -> None:
 
 
 def _check_version(content: Mapping[str, Any], path: str | Path) -> None:
-    version = content.get("format_version")
-    if type(version) is not int or version < 1:
-        raise UserError(f"{path}: found format_version {version!r:.60}, expected a whole number from 1")
-    if version > FORMAT_VERSION:
-        from landmark_diffusion import __version__
+    found = content.get("format_version")
+    if type(found) is not int or found < 1:
+        raise UserError(f"{path}: found format_version {found!r:.60}, expected a whole number from 1")
+    if found > FORMAT_VERSION:
+        from landmark_diffusion.core.version import version
 
         writer = content.get("package_version", "an unknown version")
         raise UserError(
-            f"{path}: written by landmark_diffusion {writer!s:.60} in format {version}; this is landmark_diffusion "
-            f"{__version__}, which reads up to format {FORMAT_VERSION}: upgrade the package"
+            f"{path}: written by landmark_diffusion {writer!s:.60} in format {found}; this is landmark_diffusion "
+            f"{version()}, which reads up to format {FORMAT_VERSION}: upgrade the package"
         )
 
 

@@ -61,12 +61,12 @@ def model_content(facts: ModelFacts, weights: Mapping[str, torch.Tensor]) -> tup
     """Give the facts as a file will hold them, and the file's bytes; raises UserError as ``write_model_file``."""
     from safetensors.torch import save
 
-    from landmark_diffusion import __version__
+    from landmark_diffusion.core.version import version
 
     stored = {name: _to_store(name, value) for name, value in weights.items()}
     shapes = {name: list(value.shape) for name, value in stored.items()}
     digest = hashlib.sha256(_behind_header(save(stored))).hexdigest()  # the metadata do not move what is behind it
-    facts = replace(facts, tensors=shapes, weights_sha256=digest, package_version=__version__)
+    facts = replace(facts, tensors=shapes, weights_sha256=digest, package_version=version())
     return facts, save(stored, metadata={FACTS_KEY: facts.to_json()})
 
 

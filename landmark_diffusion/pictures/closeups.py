@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landmark_diffusion.core.annotations import mean_of_annotators
+from landmark_diffusion.core.grid import ABSENT
 from landmark_diffusion.metrics.records import Unit
 from landmark_diffusion.pictures.figures import (
-    ABSENT,
     BAD,
     INK,
     annotator_labels,

@@ -24,7 +24,6 @@ VARIANTS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 TRUTH = "#2BE37E"
 HEAT = "#FF4FD8"
 INK, FAINT, BAD = "#222222", "#8A8A8A", "#B3261E"
-ABSENT = "\N{EN DASH}"  # stands for a number that is not known
 DPI = 100
 
 

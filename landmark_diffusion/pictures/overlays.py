@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from landmark_diffusion.core.annotations import mean_of_annotators
+from landmark_diffusion.core.grid import ABSENT
 from landmark_diffusion.pictures.figures import (
-    ABSENT,
     ANNOTATORS,
     BAD,
     FAINT,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from landmark_diffusion.core.grid import Grid
+from landmark_diffusion.core.grid import ABSENT, Grid
 from landmark_diffusion.metrics.records import unit_words
-from landmark_diffusion.pictures.figures import ABSENT
 from landmark_diffusion.spread.model_calibration import Calibration, SettingCalibration
 
 

@@ -22,8 +22,8 @@ from landmark_diffusion.data.checks.labels import tell_labels
 from landmark_diffusion.data.geometry import ResizeMode
 from landmark_diffusion.data.landmark_names import arranged, renamed
 from landmark_diffusion.data.sample import LandmarkSample
+from landmark_diffusion.data.source import Stage
 from landmark_diffusion.data.sources import build_dataset
-from landmark_diffusion.data.sources.base import Stage
 from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset, check_target_points
 from landmark_diffusion.training.samplers import (
     EpochKeyedSampler,

@@ -6,10 +6,10 @@ import re
 import shutil
 import time
 import warnings
-import zipfile
 from pathlib import Path
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.files import is_whole
 
 LAST, BEST = "last.ckpt", "best.ckpt"
 CONFIG = "config.yaml"
@@ -114,15 +114,6 @@ class RunFolder:
         for part in (self.checkpoints, self.logs, *(self.path / name for name in RESULTS)):
             shutil.rmtree(part, ignore_errors=True)
         self.wandb_id.unlink(missing_ok=True)
-
-
-def is_whole(path: str | Path) -> bool:
-    """Tell whether a checkpoint file is there to its end: a file cut short has lost its table of contents."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("data.pkl") for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile):
-        return False
 
 
 def _updates(path: Path) -> int:

@@ -19,7 +19,7 @@ from landmark_diffusion.cli import main
 from landmark_diffusion.cli.progress import progress
 from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.detection.detector import Detector
-from landmark_diffusion.detection.writers import WRITERS
+from landmark_diffusion.detection.forms import WRITERS
 from landmark_diffusion.detection.writers.points_json_reader import read_points_json
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
 from tests.cli.terminals import FAILING
@@ -190,7 +190,7 @@ def test_wrong_files_are_named_and_the_others_finished() -> None:
 
 def test_nothing_but_wrong_files_leaves_no_table() -> None:
     Path("x/0.png").write_text("no image")
-    outcome = detect("x/0.png", to=",".join(WRITERS))
+    outcome = detect("x/0.png", to=",".join(WRITERS.names()))
     assert outcome.status == 1 and "1 of 1 files" in outcome.err and "wrote" not in outcome.out
     assert not [path for path in Path("found").rglob("*") if path.is_file()]
 
@@ -377,7 +377,7 @@ def test_help_lists_every_option_and_says_what_it_is_not_for() -> None:
                "to", "overwrite", "recursive", "batch-size")  # fmt: skip
     assert all(f"--{option}" in outcome.out for option in options)
     assert "not a medical device" in outcome.out and "ldx detect radiograph.dcm --model ceph.ldx" in outcome.out
-    assert all(form in outcome.out for form in WRITERS)
+    assert all(form in outcome.out for form in WRITERS.names())
 
 
 # ---- progress -------------------------------------------------------------------------------------------------------

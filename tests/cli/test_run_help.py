@@ -11,12 +11,13 @@ import pytest
 from lightning.pytorch.cli import LightningArgumentParser
 
 from landmark_diffusion.cli import main
-from landmark_diffusion.cli.entry import RUN_VERBS
 from landmark_diffusion.cli.lightning_cli import LdxCLI
 from landmark_diffusion.cli.run_help import METHODS, TRAINER, run_help
 from landmark_diffusion.cli.trainer_checks import trainer_options
+from landmark_diffusion.cli.verbs import RUN_VERBS
+from landmark_diffusion.core.classes import subclasses
 from landmark_diffusion.finders.method import Method
-from landmark_diffusion.methods import import_methods, subclasses
+from landmark_diffusion.methods import import_methods
 from landmark_diffusion.methods.training import TrainedModule
 from landmark_diffusion.training.datamodule import LandmarkDataModule
 from tests.cli.test_entry import HEAVY

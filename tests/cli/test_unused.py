@@ -213,7 +213,8 @@ def test_rules_name_options_that_exist() -> None:
     """A renamed option would otherwise never be told again."""
     from landmark_diffusion.cli.trainer_checks import trainer_options
     from landmark_diffusion.cli.unused import _defaults
-    from landmark_diffusion.methods import import_methods, subclasses
+    from landmark_diffusion.core.classes import subclasses
+    from landmark_diffusion.methods import import_methods
     from landmark_diffusion.methods.training import TrainedModule
 
     import_methods()

@@ -15,8 +15,8 @@ from landmark_diffusion import LandmarkDataModule
 from landmark_diffusion.data.cache import ImageCache
 from landmark_diffusion.data.compact_samples import CompactSamples
 from landmark_diffusion.data.sample import LandmarkSample
+from landmark_diffusion.data.source import NO_ANNOTATION
 from landmark_diffusion.data.sources import build_dataset
-from landmark_diffusion.data.sources.base import NO_ANNOTATION
 from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset
 from landmark_diffusion.training.datamodule import keep_images
 

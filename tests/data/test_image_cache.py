@@ -18,7 +18,7 @@ from landmark_diffusion.data.geometry import Frame
 from landmark_diffusion.data.readers.image_io import read_grey
 from landmark_diffusion.data.resize import resize_image
 from landmark_diffusion.data.sample import LandmarkSample
-from landmark_diffusion.data.sources.base import Finding, LandmarkDataset, Stage
+from landmark_diffusion.data.source import Finding, LandmarkDataset, Stage
 
 
 class _Images(LandmarkDataset):

@@ -14,7 +14,7 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.detection.writers import make_writers
+from landmark_diffusion.detection.forms import make_writers
 from tests.detection.detections import make_detection
 
 sr = pytest.importorskip("highdicom.sr")

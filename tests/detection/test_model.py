@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from landmark_diffusion import DiffusionHeatmapModule
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.detection.model import landmark_methods, load_module, prediction_settings
+from landmark_diffusion.detection.model import landmark_methods, load_module
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
 from landmark_diffusion.modelfile.facts import FORMAT_VERSION
 from landmark_diffusion.modelfile.model_file import FACTS_KEY, read_facts, write_model_file
@@ -107,16 +107,16 @@ def test_settings_of_a_method_without_steps_say_one(tmp_path: Path) -> None:
     once = {"steps": 1, "samples": 1, "decoder": "local_centroid", "spread": "heatmap"}
     finetuned, _ = load_module(write_other(tmp_path / "f.ldx", HeatmapFinetuneModule))
     baseline, _ = load_module(write_other(tmp_path / "b.ldx", DiffusionHeatmapModule, diffusion=False, num_samples=3))
-    assert prediction_settings(finetuned) == {"variant": "heatmap", **once}
-    assert prediction_settings(baseline) == {"variant": "baseline", **once}
+    assert finetuned.prediction_settings() == {"variant": "heatmap", **once}
+    assert baseline.prediction_settings() == {"variant": "baseline", **once}
 
 
 def test_settings_of_a_chain_are_those_in_use() -> None:
     one = module(N)
-    assert prediction_settings(one, "both")["spread"] == "heatmap"  # of one sample there is no other
+    assert one.prediction_settings("both")["spread"] == "heatmap"  # of one sample there is no other
     one.choose_sampling(2, 4)
-    assert prediction_settings(one, "both") == {
+    assert one.prediction_settings("both") == {
         "variant": "multi-step", "steps": 2, "samples": 4, "decoder": "local_centroid", "spread": "both"
     }  # fmt: skip
     one.choose_sampling(1, 1)
-    assert prediction_settings(one)["variant"] == "single-step"
+    assert one.prediction_settings()["variant"] == "single-step"

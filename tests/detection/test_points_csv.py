@@ -12,7 +12,7 @@ import pytest
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.detection.writers import WRITERS, make_writers
+from landmark_diffusion.detection.forms import WRITERS, make_writers
 from landmark_diffusion.detection.writers.points_csv import COLUMNS, write_points_csv
 from tests.detection.detections import make_detection
 
@@ -99,8 +99,8 @@ def test_without_images_there_is_no_empty_table(tmp_path: Path) -> None:
 
 def test_every_form_that_is_offered_can_be_made_under_its_name(tmp_path: Path) -> None:
     pytest.importorskip("highdicom")
-    writers = make_writers([*WRITERS, "csv"], tmp_path)
-    assert [writer.name for writer in writers] == list(WRITERS)
+    writers = make_writers([*WRITERS.names(), "csv"], tmp_path)
+    assert [writer.name for writer in writers] == WRITERS.names()
 
 
 def test_an_unknown_form_names_those_there_are(tmp_path: Path) -> None:

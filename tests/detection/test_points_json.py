@@ -14,7 +14,7 @@ import pytest
 
 from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.detection.writers import make_writers
+from landmark_diffusion.detection.forms import make_writers
 from landmark_diffusion.detection.writers.points_json import points_schema, read_points_json, write_points_json
 from tests.detection.detections import make_detection
 

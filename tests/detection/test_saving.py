@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.detection.saving import SAVERS, save_detection
+from landmark_diffusion.detection.forms import SUFFIXES, save_detection
 from landmark_diffusion.detection.writers.points_json import read_points_json
 from tests.detection.detections import make_detection
 
@@ -18,7 +18,7 @@ BEGINNINGS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("suffix", SAVERS)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_each_suffix_gives_its_form_and_no_file_left_over(suffix: str, tmp_path: Path) -> None:
     path = save_detection(make_detection(), tmp_path / "new" / f"found{suffix}")
     assert path.read_bytes().startswith(BEGINNINGS[suffix])
@@ -54,7 +54,7 @@ def test_a_saved_detection_replaces_an_older_one(tmp_path: Path) -> None:
     assert read_points_json(path)[0].name == "b"
 
 
-@pytest.mark.parametrize("suffix", SAVERS)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_place_that_cannot_be_written_to_is_one_clear_line(suffix: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):

@@ -12,7 +12,7 @@ import pytest
 import SimpleITK
 
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.detection.writers import make_writers
+from landmark_diffusion.detection.forms import make_writers
 from landmark_diffusion.detection.writers.slicer import write_slicer
 from tests.detection.detections import BRIGHT, make_detection
 

@@ -98,7 +98,7 @@ def test_the_end_of_a_failed_run_does_not_hide_what_failed(tmp_path: Path) -> No
 
 NAMED = {
     "fit": "run/config.yaml", "validate": "run/validate", "test": "run/test", "predict": "run/predict",
-    "export": "run.ldx", "calibrate": "cal.ldx", "analyse": "measures", "cache": "cache",
+    "export": "run.md", "calibrate": "cal.md", "analyse": "measures", "cache": "cache",
     "detect csv": "found/points.csv", "detect json": "found/points.json", "detect overlay": "found/overlays/xray.png",
     "detect slicer": "found/slicer/", "detect html": "found/detections.html",
 }  # fmt: skip

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from landmark_diffusion.core.plain import plain
 from landmark_diffusion.data.geometry import Frame
 from landmark_diffusion.evaluation import CaseDetails, choose_images, intervals, write_metrics, write_report
-from landmark_diffusion.evaluation.metrics_file import plain
 from landmark_diffusion.metrics.protocols import evaluate
 from landmark_diffusion.metrics.records import Prediction
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from landmark_diffusion.evaluation.metrics_file import plain
+from landmark_diffusion.core.plain import plain
 from landmark_diffusion.evaluation.spread_figure import spread_figure
 from landmark_diffusion.evaluation.spread_view import Spreads, SpreadView, spread_view, write_spread_csv
 from landmark_diffusion.metrics.functional import MetricError

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from landmark_diffusion.core.grid import ABSENT
 from landmark_diffusion.evaluation.metrics_file import metrics_dict
 from landmark_diffusion.export.card import model_card
 from landmark_diffusion.metrics.records import Prediction
 from landmark_diffusion.modelfile.facts import ModelFacts
-from landmark_diffusion.pictures.figures import ABSENT
 from landmark_diffusion.spread.answers import Answers
 from landmark_diffusion.spread.model_calibration import Calibration
 from landmark_diffusion.studies.calibrate.collect import Collected

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from landmark_diffusion.cli.safe_configs import ALLOWED, VARIABLE
+from landmark_diffusion.cli.safe_configs import ALLOWED
 from landmark_diffusion.configuration.config_files import installed_configs
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.registry import ALLOW_VARIABLE
 from landmark_diffusion.core.untrusted import MAX_BYTES, check_harmless
 from tests.end_to_end.console import PHANTOM, Outcome, ldx
 
@@ -34,7 +35,7 @@ def make() -> Callback:
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder with a stranger's module that can be imported, and leaves a mark when it is."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.delenv(ALLOW_VARIABLE, raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "stranger", raising=False)
     (tmp_path / "stranger.py").write_text(STRANGER)
@@ -103,7 +104,7 @@ def test_a_module_that_the_user_allows_is_taken(tmp_path: Path) -> None:
     config = CLASSES["a callback"][0]
     allowed = fit(config, "--allow_classes", "my_lab,stranger")
     assert allowed.status == 0 and "class_path: stranger.Spy" in allowed.out and (tmp_path / "mark").exists()
-    assert VARIABLE not in os.environ
+    assert ALLOW_VARIABLE not in os.environ
     assert fit(config).status == 1
     assert fit(config, "--allow_classes=stranger").status == 0
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.say import warn
 from landmark_diffusion.data.checks.frames import FrameDoubt, frame_doubts, outside_doubt
 from landmark_diffusion.data.checks.placeholders import Placeholder, find_placeholders
 from landmark_diffusion.data.sample import LandmarkSample
-from landmark_diffusion.data.sources.base import Finding, LandmarkDataset
+from landmark_diffusion.data.source import Finding, LandmarkDataset
 
 _NAMED = 5
 
@@ -51,7 +51,7 @@ def tell_labels(samples: Sequence[LandmarkSample], dataset: LandmarkDataset) -> 
                 f"{finding.message}. `ldx data check` lists all; --data.check_labels false goes on all the same"
             )
     for finding in findings:
-        rank_zero_warn(f"{finding.message} (`ldx data check` lists all doubts)")
+        warn(f"{finding.message} (`ldx data check` lists all doubts)")
 
 
 def outside_finding(samples: Sequence[LandmarkSample]) -> str | None:

@@ -11,7 +11,7 @@ from landmark_diffusion.data.checks.labels import check_labels
 from landmark_diffusion.data.checks.outliers import Outlier, find_outliers, not_judged
 from landmark_diffusion.data.readers.image_io import check_contrast
 from landmark_diffusion.data.sample import LandmarkSample
-from landmark_diffusion.data.sources.base import Finding, LandmarkDataset
+from landmark_diffusion.data.source import Finding, LandmarkDataset
 
 Locate = Callable[[LandmarkSample, int, int], str]
 """(sample, annotator, landmark) -> "file:line" of that point."""

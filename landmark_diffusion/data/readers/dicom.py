@@ -27,10 +27,11 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.core.texts import one_line
 from landmark_diffusion.data.readers.dicom_grey import to_grey
 from landmark_diffusion.data.readers.dicom_luts import read_palette
 from landmark_diffusion.data.readers.dicom_spacing import Spacing, numbers, read_spacing
-from landmark_diffusion.data.readers.image_io import check_file, check_size, depth_of, luminance_to_8_bit, one_line
+from landmark_diffusion.data.readers.image_io import check_file, check_size, depth_of, luminance_to_8_bit
 from landmark_diffusion.data.readers.image_kinds import codestream_depth
 
 if TYPE_CHECKING:

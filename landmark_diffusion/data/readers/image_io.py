@@ -26,6 +26,7 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.core.texts import one_line
 from landmark_diffusion.data.readers.image_kinds import codestream_depth, tiff_kind, unread_kind
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
@@ -138,12 +139,6 @@ def check_size(width: int, height: int, path: Path) -> None:
         raise DataError(f"found an image of {width}x{height} px, which has no pixels", path)
     if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
         raise _too_large(f"{width}x{height} px", path)
-
-
-def one_line(what: object) -> str:
-    """Return what a file or another library's exception says, on one line and not longer than a person reads."""
-    text = str(getattr(what, "strerror", None) or what) or type(what).__name__
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text[:1000]).split())[:300]
 
 
 def list_images(folder: Path, recursive: bool = False) -> list[Path]:

@@ -14,8 +14,8 @@ from landmark_diffusion.data.checks.samples import check_samples, root_folder
 from landmark_diffusion.data.headers import read_headers
 from landmark_diffusion.data.readers.image_io import list_images, read_grey
 from landmark_diffusion.data.sample import LandmarkSample
+from landmark_diffusion.data.source import NO_ANNOTATION, Finding, LandmarkDataset, Stage
 from landmark_diffusion.data.sources.annotations_text import inside, outside_fault, parse_number, read_text, split_pair
-from landmark_diffusion.data.sources.base import NO_ANNOTATION, Finding, LandmarkDataset, Stage
 from landmark_diffusion.data.splits import ISBI2015_SPLITS
 
 LANDMARK_NAMES = (

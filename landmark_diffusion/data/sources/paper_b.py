@@ -15,7 +15,7 @@ from landmark_diffusion.data.checks.samples import check_samples, root_folder
 from landmark_diffusion.data.headers import read_headers
 from landmark_diffusion.data.readers.image_io import list_images, read_grey
 from landmark_diffusion.data.sample import LandmarkSample
-from landmark_diffusion.data.sources.base import NO_ANNOTATION, Finding, LandmarkDataset, Stage
+from landmark_diffusion.data.source import NO_ANNOTATION, Finding, LandmarkDataset, Stage
 from landmark_diffusion.data.splits import NAME_SPLITS, split_by_name
 
 SPLITS = ("paper_b", "all_train")

@@ -9,7 +9,7 @@ import numpy as np
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.sample import LandmarkSample
-from landmark_diffusion.data.sources.base import NO_ANNOTATION, Finding, LandmarkDataset, Stage
+from landmark_diffusion.data.source import NO_ANNOTATION, Finding, LandmarkDataset, Stage
 from landmark_diffusion.phantom.anatomy import LANDMARK_NAMES, build
 from landmark_diffusion.phantom.outlines import SkullParameters
 from landmark_diffusion.phantom.render import film_spacing, film_to_pixels, render

@@ -21,13 +21,13 @@ from highdicom import sr
 from pydicom.errors import InvalidDicomError
 from pydicom.sr.codedict import codes
 
-from landmark_diffusion import __version__
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.files import atomic_path, writing
+from landmark_diffusion.core.texts import LIMITS
+from landmark_diffusion.core.version import version
 from landmark_diffusion.data.readers.dicom import is_dicom
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.detection.writers.base import Writer
-from landmark_diffusion.export.card import LIMITS
+from landmark_diffusion.detection.writer import Writer
 
 FOLDER = "dicom_sr"
 SCHEME = "99LDX"
@@ -138,7 +138,7 @@ def _report(detection: Detection, image: pydicom.Dataset) -> sr.ComprehensiveSR:
     observer = sr.ObserverContext(
         codes.DCM.Device,
         sr.DeviceObserverIdentifyingAttributes(
-            DEVICE_UID, name=PACKAGE, manufacturer_name=PACKAGE, model_name=f"{PACKAGE} {__version__}"
+            DEVICE_UID, name=PACKAGE, manufacturer_name=PACKAGE, model_name=f"{PACKAGE} {version()}"
         ),
     )
     content = sr.MeasurementReport(
@@ -156,7 +156,7 @@ def _report(detection: Detection, image: pydicom.Dataset) -> sr.ComprehensiveSR:
         instance_number=1,
         manufacturer=PACKAGE,
         manufacturer_model_name=PACKAGE,
-        software_versions=__version__,
+        software_versions=version(),
         series_description="Landmarks, research use only",
         is_complete=True,
         specific_character_set="ISO_IR 192",  # UTF-8: landmarks may have names in any language
@@ -183,7 +183,7 @@ def _group(
         referenced_region=sr.ImageRegion(sr.GraphicTypeValues.POINT, place[None], source),
         finding_type=landmark_code(name),
         algorithm_id=sr.AlgorithmIdentification(
-            PACKAGE, __version__, parameters=[_text(value) for value in (f"model={detection.model}", *settings)]
+            PACKAGE, version(), parameters=[_text(value) for value in (f"model={detection.model}", *settings)]
         ),
         measurements=measurements,
     )

@@ -5,19 +5,21 @@ from __future__ import annotations
 import base64
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
 from string import Template
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from landmark_diffusion.core.files import atomic_path, writing
+from landmark_diffusion.core.texts import RESEARCH_ONLY
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.detection.writers.base import Writer
-from landmark_diffusion.detection.writers.overlay import RESEARCH_ONLY
+from landmark_diffusion.detection.writer import Writer
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -69,6 +71,16 @@ class HtmlWriter(Writer):
         ):
             file.writelines(_page(data, self._pictures))
         return [path]
+
+    @classmethod
+    def save(cls, path: Path, detection: Detection) -> None:
+        """Write one detection as ``path``; raises UserError where that cannot be done."""
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=path.parent, prefix=".tmp-") as folder:  # a page is named by its writer
+                writer = cls(Path(folder))
+                writer.add(detection)
+                os.replace(writer.close()[0], path)
 
 
 def image_record(detection: Detection) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landmark_diffusion.core.files import writing
+from landmark_diffusion.core.grid import ABSENT
+from landmark_diffusion.core.texts import RESEARCH_ONLY
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.detection.writers.base import Writer
+from landmark_diffusion.detection.writer import Writer
 from landmark_diffusion.pictures.figures import (
-    ABSENT,
     ANNOTATORS,
     BAD,
     FAINT,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-RESEARCH_ONLY = "Research use only: not a medical device."
 USUAL, WIDE = ANNOTATORS[0], PREDICTION
 WIDE_FACTOR = 2.0
 """A region is unusually large where its radius is more than this many times the median of its image."""
@@ -69,6 +69,11 @@ class OverlayWriter(Writer):
 
     def _path(self, name: str) -> Path:
         return self.folder / "overlays" / f"{name}.png"
+
+    @classmethod
+    def save(cls, path: Path, detection: Detection) -> None:
+        """Write one detection as ``path``; raises UserError where that cannot be done."""
+        overlay_picture(path, detection)
 
 
 def overlay_picture(path: Path, detection: Detection) -> Path:

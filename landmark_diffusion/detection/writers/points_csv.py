@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from landmark_diffusion.core.cells import number_cell, text_cell
 from landmark_diffusion.core.files import atomic_write_text, writing
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.detection.writers.base import Writer
-from landmark_diffusion.metrics.records import number_cell, text_cell
+from landmark_diffusion.detection.writer import Writer
 
 FILE_NAME = "points.csv"
 COLUMNS = (
@@ -41,6 +41,11 @@ class PointsCsvWriter(Writer):
     def close(self) -> list[Path]:
         """Write the table and return it; nothing where no image was added. Raises UserError where it cannot."""
         return [write_points_csv(self.folder / FILE_NAME, self.detections)] if self.detections else []
+
+    @classmethod
+    def save(cls, path: Path, detection: Detection) -> None:
+        """Write one detection as ``path``; raises UserError where that cannot be done."""
+        write_points_csv(path, [detection])
 
 
 def write_points_csv(path: str | Path, detections: Sequence[Detection]) -> Path:

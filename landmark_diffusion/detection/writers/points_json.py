@@ -15,10 +15,10 @@ import numpy as np
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.files import atomic_write_text, writing
+from landmark_diffusion.core.plain import plain
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.detection.writers.base import Writer
+from landmark_diffusion.detection.writer import Writer
 from landmark_diffusion.detection.writers.points_json_reader import FORMAT_VERSION, SCHEMA, read_points_json
-from landmark_diffusion.evaluation.metrics_file import plain
 
 __all__ = ["FILE_NAME", "PointsJsonWriter", "points_schema", "read_points_json", "write_points_json"]
 
@@ -63,6 +63,11 @@ class PointsJsonWriter(Writer):
         _write(self.folder / FILE_NAME, self.model, self.images)
         return [self.folder / FILE_NAME]
 
+    @classmethod
+    def save(cls, path: Path, detection: Detection) -> None:
+        """Write one detection as ``path``; raises UserError where that cannot be done."""
+        write_points_json(path, detection)
+
 
 def write_points_json(path: str | Path, detection: Detection) -> Path:
     """Write what was found in one image, whole or not at all; returns the path. Raises UserError where it cannot."""
@@ -71,9 +76,9 @@ def write_points_json(path: str | Path, detection: Detection) -> Path:
 
 
 def _write(path: str | Path, model: str, images: Sequence[str]) -> None:
-    from landmark_diffusion import __version__
+    from landmark_diffusion.core.version import version
 
-    head = {"schema": SCHEMA, "format_version": FORMAT_VERSION, "package_version": __version__, "model": model}
+    head = {"schema": SCHEMA, "format_version": FORMAT_VERSION, "package_version": version(), "model": model}
     fields = [f"{_dump(key)}: {_dump(value)}" for key, value in head.items()]
     fields.append('"images": [' + ",".join("\n" + image for image in images) + "\n]")
     with writing(path):

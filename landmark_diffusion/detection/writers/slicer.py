@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from landmark_diffusion.core.files import atomic_path, atomic_write_text, writing
+from landmark_diffusion.core.texts import LIMITS
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.detection.writers.base import Writer
-from landmark_diffusion.export.card import LIMITS
+from landmark_diffusion.detection.writer import Writer
 
 FOLDER, MARKUPS, IMAGE = "slicer", ".mrk.json", ".nrrd"
 SCHEMA = (
@@ -55,6 +55,16 @@ class SlicerWriter(Writer):
     def close(self) -> list[Path]:
         """Return the folder of the files; nothing where there are none."""
         return [self.folder / FOLDER] if self.written else []
+
+    @classmethod
+    def files_of(cls, path: Path) -> list[Path]:
+        """List the markups and the image beside them."""
+        return [path, image_beside(path)]
+
+    @classmethod
+    def save(cls, path: Path, detection: Detection) -> None:
+        """Write one detection as ``path``; raises UserError where that cannot be done."""
+        write_slicer(path, detection)
 
 
 def image_beside(path: Path) -> Path:

@@ -10,8 +10,15 @@ import numpy as np
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.landmark_names import respelled
 from landmark_diffusion.studies.cephalometry.classes import SCHEMES
-from landmark_diffusion.studies.cephalometry.facing import Facing, find_facing
-from landmark_diffusion.studies.cephalometry.measures import LANDMARKS, MEASURES, Measure, measure_points, missing
+from landmark_diffusion.studies.cephalometry.facing import find_facing
+from landmark_diffusion.studies.cephalometry.measures import (
+    LANDMARKS,
+    MEASURES,
+    Facing,
+    Measure,
+    measure_points,
+    missing,
+)
 from landmark_diffusion.studies.cephalometry.plausible import HUMAN, doubts, out_of_range, size_doubt
 
 DRAWS = 2000

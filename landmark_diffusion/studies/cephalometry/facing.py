@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
 from landmark_diffusion.core.errors import UserError
-
-Facing = Literal["right", "left"]
+from landmark_diffusion.studies.cephalometry.measures import Facing
+from landmark_diffusion.studies.cephalometry.plausible import exchange
 
 _BEHIND_AHEAD = (
     ("sella", "nasion"),
@@ -48,8 +47,6 @@ def find_facing(points: np.ndarray, names: Sequence[str], asked: Facing | None =
     if asked is not None and asked in sides.values():
         return asked
     if len(set(sides.values())) == 2:
-        from landmark_diffusion.studies.cephalometry.plausible import exchange
-
         cause = exchange(points, names) or "the image may be turned, or landmarks exchanged: look at the points"
         raise UserError(f"which side the face looks to is not clear: {_told(sides)}; {cause}; or say it with --facing")
     seen = next(iter(sides.values()))

@@ -17,10 +17,11 @@ from typing import Literal
 
 import numpy as np
 
-from landmark_diffusion.studies.cephalometry.facing import Facing
-
 Points = Mapping[str, np.ndarray]
 """Landmark name to points (..., 2), in the patient's frame."""
+
+Facing = Literal["right", "left"]
+"""Which side the face looks to."""
 
 Unit = Literal["deg", "ratio", "mm"]
 

@@ -14,12 +14,12 @@ from landmark_diffusion.core.annotations import mean_of_annotators
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.landmark_names import respelled
 from landmark_diffusion.data.sample import LandmarkSample
-from landmark_diffusion.data.sources.base import Stage
+from landmark_diffusion.data.source import Stage
 from landmark_diffusion.data.sources.isbi2015 import Isbi2015Dataset
 from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.studies.cephalometry.agreement import Agreement, agreement
-from landmark_diffusion.studies.cephalometry.facing import Facing, find_facing
-from landmark_diffusion.studies.cephalometry.measures import MEASURES, measure_points
+from landmark_diffusion.studies.cephalometry.facing import find_facing
+from landmark_diffusion.studies.cephalometry.measures import MEASURES, Facing, measure_points
 
 PARTS: dict[str, tuple[Stage, ...]] = {"train": ("train",), "test": ("test",), "all": ("train", "test")}
 """Name of a part to the stages of the official split: 001-150, 151-300, and both."""

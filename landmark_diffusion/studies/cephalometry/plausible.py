@@ -13,7 +13,6 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
-from landmark_diffusion.studies.cephalometry.facing import Facing
 from landmark_diffusion.studies.cephalometry.measures import (
     ANS,
     GN,
@@ -27,6 +26,7 @@ from landmark_diffusion.studies.cephalometry.measures import (
     UPPER_INCISOR,
     A,
     B,
+    Facing,
     N,
     S,
     to_patient,

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from landmark_diffusion.core.cells import spreadsheet_safe
 from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.core.grid import Grid
 from landmark_diffusion.metrics.bootstrap import Interval
-from landmark_diffusion.metrics.records import spreadsheet_safe
 from landmark_diffusion.studies.cephalometry.agreement import ALL, LEVEL, Agreement
 from landmark_diffusion.studies.cephalometry.agreement import DRAWS as IMAGE_DRAWS
 from landmark_diffusion.studies.cephalometry.analysis import CERTAIN, DRAWS, INTERVAL_LEVEL, Analysis, Finding

@@ -10,9 +10,9 @@ from typing import Any
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.files import writing
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.detection.writers.base import Writer
+from landmark_diffusion.detection.writer import Writer
 from landmark_diffusion.studies.cephalometry.analysis import Analysis, analyse, no_findings, unused
-from landmark_diffusion.studies.cephalometry.facing import Facing
+from landmark_diffusion.studies.cephalometry.measures import Facing
 from landmark_diffusion.studies.cephalometry.plausible import HUMAN
 from landmark_diffusion.studies.cephalometry.tables import (
     MEASURES_CSV,

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landmark_diffusion import __version__
-from landmark_diffusion.configuration.options import PER_MACHINE, Options, arguments, data_section, own_options
+from landmark_diffusion.configuration.options import PER_MACHINE, Options, arguments, data_section
+from landmark_diffusion.configuration.own_split import own_options
 from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.core.files import atomic_write_text
+from landmark_diffusion.core.version import version
 from landmark_diffusion.studies.fewshot.cell import CHOSEN, Job
 from landmark_diffusion.studies.fewshot.locks import exclusive
 from landmark_diffusion.studies.fewshot.plan import PRETRAINED
@@ -107,7 +108,7 @@ def propose(plan: CrossvalPlan) -> Manifest:
             parts[cell.name] = {stage: len(dataset.samples(stage)) for stage in ("train", "val")} | {"test": tested}  # type: ignore[arg-type]
     options = {key: value for key, value in plan.base().items() if key not in (*PER_MACHINE, SPLIT)}
     return {
-        "package_version": __version__,
+        "package_version": version(),
         "folds": plan.folds,
         "seed": plan.job(plan.cells()[0]).seed,
         "options": dict(sorted(options.items())),

@@ -76,7 +76,7 @@ def summarise(results: Sequence[FoldResult], total: int) -> dict[str, Any]:
 
 def write_summary(folder: Path, results: Sequence[FoldResult], summary: dict[str, Any], title: str) -> Grid:
     """Write predictions.csv of all folds, metrics.json and crossval.md, each whole or not at all; returns the table."""
-    from landmark_diffusion.evaluation.metrics_file import plain
+    from landmark_diffusion.core.plain import plain
 
     texts = [result.path.read_text(encoding="utf-8") for result in results]
     rows = [text.partition("\n")[2] for text in texts]

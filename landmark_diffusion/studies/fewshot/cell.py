@@ -1,4 +1,4 @@
-"""``python -m landmark_diffusion.studies.fewshot.cell``: one cell in a process of its own.
+"""One cell of a grid, or a fold: its job, and how it is brought to its end in a process of its own.
 
 Fit and the evaluations share the process, since importing torch and Lightning takes longer than measuring.
 """
@@ -9,8 +9,6 @@ import json
 import os
 import shlex
 import shutil
-import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,9 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from landmark_diffusion import __version__
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.files import atomic_write_text
+from landmark_diffusion.core.version import version
 from landmark_diffusion.studies.fewshot.locks import exclusive
 from landmark_diffusion.studies.fewshot.results import RESULT, measured, write_result
 from landmark_diffusion.training.folder import RESULTS, RunFolder
@@ -154,7 +152,7 @@ def _content(job: Job, found: dict[str, Any]) -> dict[str, Any]:
         "pretrained": job.pretrained,
         "pretrain_updates": _updates(job.pretrained),
         "train_minutes": round(_fit_facts(Path(job.folder))["minutes"], 3),
-        "package_version": __version__,
+        "package_version": version(),
         "commands": job.commands(),
         "checkpoints": found,
     }
@@ -192,25 +190,3 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run the job in the file ``argv[0]``, or with ``--check`` parse the command lines in the file ``argv[1]``."""
-    end_with_parent()
-    # Within training `ldx fit` handles SIGTERM itself; anywhere else there is nothing to save.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    from landmark_diffusion.cli import main as ldx
-
-    try:
-        if argv[0] == "--check":
-            return check_options(json.loads(Path(argv[1]).read_text(encoding="utf-8")), ldx)
-        return run_job(Job.read(argv[0]), ldx)
-    except UserError as error:
-        from landmark_diffusion.cli.entry import print_error
-
-        print_error(error)
-        return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

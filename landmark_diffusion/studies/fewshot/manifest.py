@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from landmark_diffusion import __version__
 from landmark_diffusion.configuration.options import PER_MACHINE, RESERVED
 from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.core.files import atomic_write_text
+from landmark_diffusion.core.version import version
 from landmark_diffusion.studies.fewshot.locks import exclusive
 from landmark_diffusion.studies.fewshot.plan import PRETRAINED, SECTION, Plan
 
@@ -41,7 +41,7 @@ def propose(
         raise UserError(f"{SECTION}.n: found {most}, but the training part has {len(pool)} images; take fewer")
     base = {name: value for name, value in plan.base().items() if name not in (*PER_MACHINE, *RESERVED)}
     return {
-        "package_version": __version__,
+        "package_version": version(),
         "dataset": base["data.dataset"],
         "images": dict(counts),
         "seed": plan.seed,

@@ -10,7 +10,8 @@ from typing import Any
 
 from landmark_diffusion.configuration.config_checks import GRID, line_of, load_yaml
 from landmark_diffusion.configuration.config_files import find_config
-from landmark_diffusion.configuration.options import Options, checked, over, own_options
+from landmark_diffusion.configuration.options import Options, checked, over
+from landmark_diffusion.configuration.own_split import own_options
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.suggestions import did_you_mean
 

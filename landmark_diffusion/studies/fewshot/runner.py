@@ -27,7 +27,8 @@ from landmark_diffusion.studies.fewshot.manifest import Manifest
 from landmark_diffusion.studies.fewshot.plan import PRETRAINED, Cell, Plan
 from landmark_diffusion.studies.fewshot.results import cell_folder, is_finished
 
-CHILD = (sys.executable, "-m", "landmark_diffusion.studies.fewshot.cell")
+CHILD = (sys.executable, "-m", "landmark_diffusion.cli.cell_process")
+"""The process that a cell is given to, unless the runner is given another one."""
 LOG = "log.txt"
 POLL_SECONDS = 0.1
 WAIT_SECONDS = 2.0

@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from landmark_diffusion.core.cells import spreadsheet_safe
 from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.core.grid import Grid, escape
 from landmark_diffusion.metrics.protocols import PROTOCOLS
-from landmark_diffusion.metrics.records import spreadsheet_safe
 from landmark_diffusion.studies.fewshot.figures import bars_figure, curve_figure, pretraining_figure
 from landmark_diffusion.studies.fewshot.paper_figures import paper_section
 from landmark_diffusion.studies.fewshot.table import (

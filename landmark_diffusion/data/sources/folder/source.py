@@ -17,8 +17,8 @@ from landmark_diffusion.data.checks.samples import check_samples, root_folder
 from landmark_diffusion.data.headers import read_headers
 from landmark_diffusion.data.readers.image_io import read_grey
 from landmark_diffusion.data.sample import LandmarkSample
+from landmark_diffusion.data.source import NO_ANNOTATION, Finding, LandmarkDataset, Stage
 from landmark_diffusion.data.sources.annotations_text import inside, outside_fault
-from landmark_diffusion.data.sources.base import NO_ANNOTATION, Finding, LandmarkDataset, Stage
 from landmark_diffusion.data.sources.folder.columns import nearest_column
 from landmark_diffusion.data.sources.folder.images import FileIndex, bare_images, find_images, images_of, loose
 from landmark_diffusion.data.sources.folder.splits import STAGE_NAMES, too_few_patients, torn_patients, uneven_parts

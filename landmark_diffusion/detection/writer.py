@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.detection.detection import Detection
 
 
@@ -37,3 +38,13 @@ class Writer(ABC):
     @abstractmethod
     def close(self) -> list[Path]:
         """Finish and return what a person would open: the table, the page, the folder of pictures."""
+
+    @classmethod
+    def files_of(cls, path: Path) -> list[Path]:
+        """List the files that ``save`` writes, to see beforehand what is there."""
+        return [path]
+
+    @classmethod
+    def save(cls, path: Path, detection: Detection) -> None:
+        """Write one detection to one file; raises UserError for a form that has no such file, or cannot be written."""
+        raise UserError(f"{path}: the form {cls.name} is written for a folder of images, by `ldx detect --to`")

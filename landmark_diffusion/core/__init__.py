@@ -1,0 +1,1 @@
+"""What every floor needs: errors, atomic files, seeds, text tables, limits for foreign files; no torch."""

@@ -1,0 +1,18 @@
+"""What is said in several places, and strangers' texts made fit to be said."""
+
+from __future__ import annotations
+
+RESEARCH_ONLY = "Research use only: not a medical device."
+LIMITS = (
+    "Not a medical device: for research, not for diagnosis or treatment.",
+    "Images unlike those it was trained on (another view, device, age group or anatomy) may give points that look "
+    "plausible and are wrong.",
+    "It always gives every landmark, also where one is not in the image.",
+)
+"""What every model file, card and clinical form says of a model."""
+
+
+def one_line(what: object) -> str:
+    """Return what a file or another library's exception says, on one line and not longer than a person reads."""
+    text = str(getattr(what, "strerror", None) or what) or type(what).__name__
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text[:1000]).split())[:300]
