@@ -19,7 +19,7 @@ from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.evaluation.generated import sample_statistics
 from landmark_diffusion.evaluation.generated_figures import samples_figure, statistics_figure
-from landmark_diffusion.training.progress import at_optimizer_step
+from landmark_diffusion.training.lightning_internals import at_optimizer_step
 
 TRAINING_IMAGES = 500
 """At most this many training images, evenly taken, are compared with."""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.fabric.utilities.apply_func import convert_tensors_to_scalars
 from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.callbacks.weight_averaging import WeightAveraging
 
@@ -21,8 +20,17 @@ from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint, unpickling_message
 from landmark_diffusion.modelfile.model_file import is_model_file
 from landmark_diffusion.training.folder import BEST, LAST, SNAPSHOT
+from landmark_diffusion.training.lightning_internals import (
+    at_last_batch,
+    at_optimizer_step,
+    begin_epoch_behind_a_finished_one,
+    is_final_step,
+    log_row,
+    position,
+    row_to_log,
+    validation_follows,
+)
 from landmark_diffusion.training.processes import is_running
-from landmark_diffusion.training.progress import at_optimizer_step, is_final_step, validation_follows
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -216,7 +224,7 @@ class RunCheckpoint(Checkpoint):
             if trainer.is_global_zero:
                 link_whole(self.folder / BEST, self.folder / LAST)
             self._last_saved = position(trainer)
-        elif not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch or self._due(trainer):
+        elif not at_last_batch(trainer) or self._due(trainer):
             self.save_last(trainer)
 
     def _save_snapshot(self, trainer: Trainer) -> None:
@@ -237,7 +245,7 @@ class RunCheckpoint(Checkpoint):
     def _due(self, trainer: Trainer) -> bool:
         if is_final_step(trainer):
             return True
-        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+        if at_last_batch(trainer):
             return (trainer.current_epoch + 1) % self.every_n_epochs == 0
         step = trainer.global_step  # which stands still where a step is skipped
         return self.every_n_steps > 0 and step % self.every_n_steps == 0 and step != self._last_saved[0]
@@ -296,7 +304,7 @@ class RunCheckpoint(Checkpoint):
         begin_epoch_behind_a_finished_one(trainer)
         row, self._row = self._row, None
         if row is not None:
-            trainer._logger_connector.log_metrics(row["values"], step=row["step"])
+            log_row(trainer, row)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take the row to log again, and refuse to go on from averaged weights without averaging."""
@@ -320,38 +328,6 @@ def rotten_weights(state: dict[str, Any], parameters: Container[str]) -> list[st
         and value.is_floating_point()
         and not bool((torch.isfinite(value) if name in parameters else ~torch.isnan(value)).all())
     ]
-
-
-def row_to_log(trainer: Trainer) -> dict[str, Any] | None:
-    """Give the row that Lightning logs when the callbacks of this batch are done; None where there is none.
-
-    It logs a batch's row after ``on_train_batch_end``, so that a run stopped or killed between its checkpoint and that
-    row would never log it. A checkpoint behind a validation is written after both rows.
-    """
-    connector = trainer._logger_connector
-    if not (trainer.training and trainer.loggers and connector.should_update_logs):
-        return None
-    metrics = connector.metrics["log"]
-    if not metrics:
-        return None
-    values = convert_tensors_to_scalars({"epoch": trainer.current_epoch, **metrics})
-    return {"step": trainer.fit_loop.epoch_loop._batches_that_stepped, "values": values}
-
-
-def begin_epoch_behind_a_finished_one(trainer: Trainer) -> None:
-    """Let a run that goes on from an epoch's last batch count the next epoch as begun.
-
-    Lightning takes it for the rest of the old one and does not, so that the checkpoints of that run miscount: a second
-    continuation would repeat an epoch, or the beginning of one.
-    """
-    current = trainer.fit_loop.epoch_progress.current
-    if current.ready == current.processed:  # type: ignore[attr-defined]
-        trainer.fit_loop.reset_restart_stage()
-
-
-def position(trainer: Trainer) -> tuple[int, int]:
-    """Give the optimiser steps and batches done: of a skipped step only the batches count."""
-    return trainer.global_step, trainer.fit_loop.epoch_loop.total_batch_idx
 
 
 def snapshot_name(step: int) -> str:

@@ -9,13 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric.loggers.csv_logs import _ExperimentWriter
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.files import atomic_write_text, writing
+from landmark_diffusion.training.lightning_internals import CurveWriter
 
 
 class Curves(CSVLogger):
@@ -26,7 +26,7 @@ class Curves(CSVLogger):
 
     @property
     @rank_zero_experiment
-    def experiment(self) -> _ExperimentWriter:
+    def experiment(self) -> CurveWriter:
         """The writer, made at its first use."""
         if self._experiment is None:
             with writing(self.log_dir):

@@ -25,12 +25,8 @@ from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.data.source import Stage
 from landmark_diffusion.data.sources import build_dataset
 from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset, check_target_points
-from landmark_diffusion.training.samplers import (
-    EpochKeyedSampler,
-    EvalSampler,
-    move_to_other_processes,
-    resume_position,
-)
+from landmark_diffusion.training.lightning_internals import loading_checkpoint, move_to_other_processes, resume_position
+from landmark_diffusion.training.samplers import EpochKeyedSampler, EvalSampler
 
 EAGER_LIMIT = 2000
 """Sets below this size are decoded in full before the first step, so that a broken file shows at once."""
@@ -254,7 +250,7 @@ class LandmarkDataModule(LightningDataModule):
         """
         if self.trainer is None or self.trainer.state.fn != "fit":
             return
-        checkpoint = self.trainer._checkpoint_connector._loaded_checkpoint
+        checkpoint = loading_checkpoint(self.trainer)
         drawn, before = state_dict["drawn"], state_dict["processes"]
         move_to_other_processes(checkpoint, self._epoch_length, drawn, self.batch_size, self._world)
         self._begun = _Place(*resume_position(self.trainer), drawn)

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.training.lightning_internals import take_back_step
 from landmark_diffusion.training.processes import gather_objects
 from landmark_diffusion.training.stopping import StopRequested
 
@@ -112,14 +113,6 @@ def gradients_are_finite(optimizer: Optimizer) -> bool:
         return True
     norms = torch.stack([norm.float() for norm in torch._foreach_norm(gradients)])
     return math.isfinite(norms.square().sum())
-
-
-def take_back_step(trainer: Trainer) -> None:
-    """Make Lightning's counting of the step under way come to nothing; its own ready mark is set, completed follows."""
-    step = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step
-    for counter in (step.total, step.current):
-        counter.ready -= 1
-        counter.completed -= 1
 
 
 def loss_factor(trainer: Trainer) -> float:

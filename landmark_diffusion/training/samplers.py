@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -12,7 +12,7 @@ from torch.utils.data import Sampler
 from landmark_diffusion.core.seeds import order_seed
 
 if TYPE_CHECKING:
-    from lightning.pytorch import Trainer
+    pass
 
 
 class EpochKeyedSampler(Sampler[tuple[int, int]]):
@@ -90,40 +90,3 @@ class EvalSampler(Sampler[int]):
     def __len__(self) -> int:
         """Samples on each process, repeats included."""
         return math.ceil(self.n / self.world_size)
-
-
-def resume_position(trainer: Trainer) -> tuple[int, int]:
-    """Return (epoch, batches of it already done) where training goes on; (0, 0) for a fresh run.
-
-    Call it in ``train_dataloader()``. With workers the first batches are fetched as soon as the loader is made, before
-    Lightning calls ``set_epoch``, and an optimiser that asks for ``trainer.estimated_stepping_batches`` has the loader
-    made even before Lightning restores its progress: hence the look into the checkpoint that is being loaded.
-    """
-    loading = trainer._checkpoint_connector._loaded_checkpoint.get("loops")
-    loop = loading["fit_loop"] if loading else trainer.fit_loop.state_dict()
-    epochs, batches = loop["epoch_progress"]["current"], loop["epoch_loop.batch_progress"]
-    epoch = int(epochs["processed"])
-    if epochs["ready"] == epoch:  # no epoch has begun, or the one that did was counted already
-        return epoch, 0
-    if batches["is_last_batch"]:
-        return epoch + 1, 0
-    return epoch, int(batches["current"]["ready"])
-
-
-def move_to_other_processes(
-    checkpoint: dict[str, Any], length: int, drawn: int, batch_size: int, world_size: int
-) -> None:
-    """Change the place in the epoch at which a checkpoint goes on to that of another number of processes, in place.
-
-    Lightning counts batches, and an epoch has another number of them now. The count is set so that the epoch ends when
-    the ``length - drawn`` samples are used that are left of it.
-    """
-    progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
-    left = 0 if progress["is_last_batch"] else batches(length - drawn, batch_size, world_size)
-    moved = batches(length, batch_size, world_size) - left - progress["current"]["ready"]
-    progress["current"] = {name: count + moved for name, count in progress["current"].items()}
-
-
-def batches(samples: int, batch_size: int, world_size: int) -> int:
-    """Batches that each process takes of samples dealt to all in turn."""
-    return math.ceil(math.ceil(samples / world_size) / batch_size)

@@ -21,7 +21,9 @@ def requeue_signal(trainer: Trainer) -> int | None:
     """Return the signal by which SLURM asks for a requeue; None outside of SLURM or with ``auto_requeue: false``."""
     from lightning.pytorch.plugins.environments import SLURMEnvironment
 
-    environment = trainer._accelerator_connector.cluster_environment
+    from landmark_diffusion.training.lightning_internals import cluster_environment
+
+    environment = cluster_environment(trainer)
     if not (isinstance(environment, SLURMEnvironment) and environment.auto_requeue):
         return None
     return environment.requeue_signal

@@ -17,7 +17,13 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from landmark_diffusion.core.signals import hang_up
 from landmark_diffusion.training.checkpoint import RunCheckpoint
-from landmark_diffusion.training.progress import at_optimizer_step, is_final_step, planned_steps, validation_follows
+from landmark_diffusion.training.lightning_internals import (
+    at_optimizer_step,
+    forget_signal_handler,
+    is_final_step,
+    planned_steps,
+    validation_follows,
+)
 from landmark_diffusion.training.slurm import mark_job, requeue, requeue_signal
 
 if TYPE_CHECKING:
@@ -99,7 +105,7 @@ class GracefulStop(Checkpoint):
 
     def _restore(self, trainer: Trainer) -> None:
         if self._requeue_signal is not None:  # Lightning takes our handler for what was there before
-            trainer._signal_connector._original_handlers.pop(self._requeue_signal, None)
+            forget_signal_handler(trainer, self._requeue_signal)
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}

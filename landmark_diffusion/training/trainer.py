@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from lightning.fabric.connector import _PRECISION_INPUT
 from lightning.pytorch import Trainer
+
+from landmark_diffusion.training.lightning_internals import PrecisionInput
 
 
 class LdxTrainer(Trainer):
@@ -17,5 +18,5 @@ class LdxTrainer(Trainer):
         kwargs: of Lightning's Trainer.
     """
 
-    def __init__(self, *, precision: _PRECISION_INPUT | Literal["auto"] | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, precision: PrecisionInput | Literal["auto"] | None = None, **kwargs: Any) -> None:
         super().__init__(precision=precision, **kwargs)  # type: ignore[arg-type]  # settled by cli.compute before

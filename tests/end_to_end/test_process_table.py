@@ -22,8 +22,9 @@ from benchmarks.processes import COUNT, METHODS, Run, counted, evaluation_row, f
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.evaluation.results_writer import draft_of
 from landmark_diffusion.training import RunFolder
+from landmark_diffusion.training.lightning_internals import move_to_other_processes, rounds
 from landmark_diffusion.training.loggers import stable_id
-from landmark_diffusion.training.samplers import EpochKeyedSampler, batches, move_to_other_processes
+from landmark_diffusion.training.samplers import EpochKeyedSampler
 from tests.end_to_end.console import REPOSITORY, run, start
 
 TINY = (*METHODS["heatmap"], "--trainer.check_val_every_n_epoch=1")
@@ -51,7 +52,7 @@ def test_an_epoch_shared_by_changing_numbers_of_processes_takes_each_image_once(
     """Any number of stops in one epoch, each followed by other processes and batch sizes: no image twice, none lost."""
     drawn, seen = 0, []
     for world, size, steps in stops:
-        left = batches(length - drawn, size, world)
+        left = rounds(length - drawn, size, world)
         if steps >= left:  # it would end the epoch: then nothing is left to hand over
             continue
         seen += deal(length, world, size, drawn)[: steps * size * world]
@@ -61,13 +62,13 @@ def test_an_epoch_shared_by_changing_numbers_of_processes_takes_each_image_once(
     assert len(rest) - (length - drawn) < world  # repeats only where the last round is filled up
     assert sorted(seen + rest[: length - drawn]) == list(range(length))
 
-    before = next((stop for stop in stops if stop[2] < batches(length, stop[1], stop[0])), None)
+    before = next((stop for stop in stops if stop[2] < rounds(length, stop[1], stop[0])), None)
     if before is not None:
         world, size, steps = before
         checkpoint = at(steps)
         move_to_other_processes(checkpoint, length, steps * size * world, last[1], last[0])
         ready = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"]
-        assert ready + batches(length - steps * size * world, last[1], last[0]) == batches(length, last[1], last[0])
+        assert ready + rounds(length - steps * size * world, last[1], last[0]) == rounds(length, last[1], last[0])
         if last == (world, size):
             assert checkpoint == at(steps)  # nothing changes where nothing changed
 

@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from landmark_diffusion.core.seeds import noise_seed, sample_seed
 from landmark_diffusion.training import RunFolder, default_callbacks
-from landmark_diffusion.training.samplers import EpochKeyedSampler, EvalSampler, resume_position
+from landmark_diffusion.training.lightning_internals import resume_position
+from landmark_diffusion.training.samplers import EpochKeyedSampler, EvalSampler
 
 SAMPLES, BATCH, SEED = 13, 3, 7  # 13 samples in batches of 3: five batches, the last of one
 
