@@ -23,7 +23,8 @@ from landmark_diffusion.pictures.figures import (
     shorten,
     show_image,
 )
-from landmark_diffusion.pictures.overlays import LEGEND, TITLE, draw_legend, draw_points, draw_title
+from landmark_diffusion.pictures.overlays import draw_legend, draw_points
+from landmark_diffusion.pictures.sheet import LEGEND, TITLE, draw_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

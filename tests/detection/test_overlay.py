@@ -13,7 +13,6 @@ from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.detection.writers.overlay import (
     BANNER,
-    HEIGHT,
     USUAL,
     WIDE,
     OverlayWriter,
@@ -21,7 +20,7 @@ from landmark_diffusion.detection.writers.overlay import (
     wide_regions,
 )
 from landmark_diffusion.pictures.figures import BAD
-from landmark_diffusion.pictures.overlays import TITLE
+from landmark_diffusion.pictures.sheet import HEIGHT, TITLE
 from tests.detection.detections import make_detection
 
 

@@ -11,19 +11,19 @@ import numpy as np
 
 from landmark_diffusion.data.landmark_names import respelled
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.pictures.figures import (
-    BAD,
-    FAINT,
-    INK,
-    new_figure,
-    outlined,
-    pixel_axes,
-    place_labels,
-    save_figure,
-    shorten,
-    show_image,
+from landmark_diffusion.pictures.figures import BAD, FAINT, INK, new_figure, outlined, pixel_axes, save_figure, shorten
+from landmark_diffusion.pictures.sheet import (
+    GROUND,
+    TITLE,
+    draw_labels,
+    draw_markers,
+    draw_radiograph,
+    draw_regions,
+    draw_title,
+    draw_warning,
+    fitted,
+    take_texts_as_they_are,
 )
-from landmark_diffusion.pictures.overlays import TITLE, draw_title
 from landmark_diffusion.studies.cephalometry.analysis import Analysis, Finding
 from landmark_diffusion.studies.cephalometry.classes import SCHEMES
 from landmark_diffusion.studies.cephalometry.measures import (
@@ -49,9 +49,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-HEIGHT, WIDTH, PANEL, MARGIN = 1000, 1400, 430, 14  # output pixels; the radiograph fits into WIDTH x HEIGHT
+PANEL, MARGIN = 430, 14  # output pixels
 ROW = 102  # output pixels of one measure in the panel
-GROUND = "#30343A"
 MARK, PROFILE, ANGLE_LINE = "#FFFFFF", "#FFB3D9", "#BFC4CA"
 UNSURE = "#8A5A00"
 
@@ -81,8 +80,7 @@ def tracing_picture(path: Path, detection: Detection, analysis: Analysis) -> Pat
     The radiograph is ``detection.pixels``; without it the lines stand on a plain ground. Ellipses are the regions of
     their stated level; without a calibration, and for an image that is unlike, there are none.
     """
-    scale = min(HEIGHT / detection.size[1], WIDTH / detection.size[0])
-    width, height = (max(1, round(side * scale)) for side in detection.size)
+    output = width, height = fitted(detection.size)
     notes = _note_lines(detection, analysis)
     below = 18 * len(notes) + 12
     body = max(height, round(ROW * len(analysis.findings) + 12 + below))
@@ -93,7 +91,7 @@ def tracing_picture(path: Path, detection: Detection, analysis: Analysis) -> Pat
     elif analysis.doubts or analysis.impossible:
         _draw_warning(figure, width, "; ".join(analysis.doubts) or "Measures that no head has: look at the points")
     axes = pixel_axes(figure, 0, TITLE, width, height, GROUND)
-    _draw_image(axes, detection, (width, height))
+    draw_radiograph(axes, detection.pixels, detection.size, output, vmax=330)  # dimmed, so that thin lines stand out
     found = {
         name: point
         for name, point in zip(respelled(detection.landmark_names, LANDMARKS), detection.points, strict=True)
@@ -101,35 +99,17 @@ def tracing_picture(path: Path, detection: Detection, analysis: Analysis) -> Pat
     }
     _draw_lines(axes, found, detection.size)
     _draw_key(axes, "lower right" if analysis.facing == "left" else "lower left")
-    _draw_ellipses(axes, detection)
-    _draw_landmarks(axes, found, detection.size, (width, height))
+    style: dict[str, Any] = {"facecolor": "#FFFFFF22", "linewidth": 0.8, "zorder": 4}
+    draw_regions(axes, detection.points, detection.ellipses(), [MARK] * len(detection.points), **style)
+    _draw_landmarks(axes, found, detection.size, output)
     _draw_panel(figure, width, body, analysis, notes)
-    from matplotlib.text import Text
-
-    for text in figure.findobj(Text):
-        text.set_parse_math(False)  # type: ignore[attr-defined]  # names are taken as they are: a "$" is no formula
+    take_texts_as_they_are(figure)
     return save_figure(figure, path)
 
 
 def _draw_warning(figure: Figure, left: float, words: str) -> None:
     """Say in red, over the measures, why they should not be used."""
-    axes = pixel_axes(figure, left, 0, PANEL, TITLE, BAD)
-    axes.set(xlim=(0, PANEL), ylim=(0, 1))
-    text = shorten(words[0].upper() + words[1:], 60)
-    axes.text(MARGIN, 0.5, text, color="white", fontsize=8.5, weight="bold", va="center")
-
-
-def _draw_image(axes: Axes, detection: Detection, size: tuple[int, int]) -> None:
-    """Draw the radiograph a little dimmed, so that thin lines stand out; shrunk first, which is faster and smoother."""
-    width, height = detection.size
-    if detection.pixels is not None:
-        from PIL import Image
-
-        pixels = Image.fromarray(detection.pixels)
-        if size[0] < pixels.width:
-            pixels = pixels.resize(size, Image.Resampling.LANCZOS)
-        show_image(axes, np.asarray(pixels), extent=(-0.5, width - 0.5, height - 0.5, -0.5), vmax=330)
-    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    draw_warning(figure, left, 0, (PANEL, TITLE), shorten(words[0].upper() + words[1:], 60), 8.5)
 
 
 def _draw_lines(axes: Axes, found: dict[str, np.ndarray], size: tuple[int, int]) -> None:
@@ -157,42 +137,23 @@ def _draw_key(axes: Axes, place: Literal["lower left", "lower right"]) -> None:
         axes.legend(loc=place, framealpha=0.6, handlelength=1.8, labelspacing=0.35, borderpad=0.6, **style)
 
 
-def _draw_ellipses(axes: Axes, detection: Detection) -> None:
-    from matplotlib.patches import Ellipse
-
-    shapes = detection.ellipses()
-    if shapes is None:
-        return
-    for point, (longer, shorter, angle) in zip(detection.points, shapes, strict=True):
-        if np.isfinite([*point, longer]).all():
-            axes.add_patch(
-                Ellipse(
-                    (float(point[0]), float(point[1])), 2 * longer, 2 * shorter, angle=angle, facecolor="#FFFFFF22",
-                    edgecolor=MARK, linewidth=0.8, zorder=4, snap=False,
-                )
-            )  # fmt: skip
-
-
 def _draw_landmarks(axes: Axes, found: dict[str, np.ndarray], size: tuple[int, int], bounds: tuple[int, int]) -> None:
     """Draw a small ring and the usual abbreviation of every landmark; ``bounds`` is the picture in output pixels."""
     if not found:
         return
     points, scale = np.stack(list(found.values())), np.asarray(bounds) / size
-    axes.plot(*points.T, linestyle="none", marker="o", markersize=3.6, markerfacecolor="none", markeredgecolor=MARK,
-              markeredgewidth=1.2, zorder=5, snap=False, path_effects=outlined(2.4))  # fmt: skip
+    ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": MARK, "markeredgewidth": 1.2}
+    draw_markers(axes, points, "o", 3.6, 5, path_effects=outlined(2.4), **ring)
     texts = [SHORT.get(name, shorten(name, 14)) for name in found]
-    anchors = (points + 0.5) * scale
-    boxes = [(7.5 * len(text) + 3, 13.0) for text in texts]
-    centres = place_labels(anchors, boxes, bounds, _along_lines(found, scale)) / scale - 0.5
-    for text, (x, y) in zip(texts, centres, strict=True):
-        axes.text(x, y, text, color=MARK, fontsize=9, ha="center", va="center", zorder=6, path_effects=outlined(2.4))
+    style: dict[str, Any] = {"color": MARK, "fontsize": 9, "path_effects": outlined(2.4)}
+    draw_labels(axes, points, texts, scale, bounds, _along_lines(found), pad=3, **style)
 
 
-def _along_lines(found: dict[str, np.ndarray], scale: np.ndarray) -> np.ndarray:
-    """Places (M, 2) in output pixels that labels should leave free: the landmarks, and steps along the planes."""
+def _along_lines(found: dict[str, np.ndarray]) -> np.ndarray:
+    """Places (M, 2) in image pixels that labels should leave free: the landmarks, and steps along the planes."""
     lines = [(found[a], found[b]) for _, a, b, _ in PLANES if a in found and b in found]
     steps = [a + (b - a) * np.linspace(-0.1, 1.1, 25)[:, None] for a, b in lines]
-    return (np.concatenate([np.stack(list(found.values())), *steps]) + 0.5) * scale
+    return np.concatenate([np.stack(list(found.values())), *steps])
 
 
 def _draw_panel(figure: Figure, left: float, height: float, analysis: Analysis, notes: Sequence[str]) -> None:
