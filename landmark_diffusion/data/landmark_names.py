@@ -122,7 +122,9 @@ class ArrangedDataset(LandmarkDataset):
         return self.inner.load_image(sample)
 
     def check(self, decode: bool = True) -> list[Finding]:
-        """Give the dataset's own findings."""
+        """Give the dataset's own findings, which speak of its landmarks by these names."""
+        shown = dict(zip(self.order, self.landmark_names, strict=True))
+        self.inner.shown_names = tuple(shown[place] for place in range(len(shown)))
         return self.inner.check(decode)
 
     def cache_key(self, sample: LandmarkSample) -> str:
