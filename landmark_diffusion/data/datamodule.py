@@ -20,7 +20,7 @@ from landmark_diffusion.data.dataset import LandmarkTorchDataset, check_target_p
 from landmark_diffusion.data.datasets import build_dataset
 from landmark_diffusion.data.datasets.base import Stage
 from landmark_diffusion.data.geometry import ResizeMode
-from landmark_diffusion.data.label_checks import tell_labels
+from landmark_diffusion.data.label_checks import refuse_mixed_spacing, tell_labels
 from landmark_diffusion.data.landmark_names import arranged, renamed
 from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.data.sampler import EpochKeyedSampler, EvalSampler, move_to_other_processes, resume_position
@@ -168,7 +168,8 @@ class LandmarkDataModule(LightningDataModule):
 
         Raises UserError before anything is decoded where the disk has no room for the resized images.
         Before training the annotations and headers of the test part are read too: a fault in them must not wait for
-        the end of it. What the labels' values say is told once, and errors among them are refused.
+        the end of it. What the labels' values say is told once, and errors among them are refused, as are images of
+        which only some have a spacing.
         """
         wanted: dict[str, tuple[Stage, ...]] = {
             "fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)
@@ -185,9 +186,12 @@ class LandmarkDataModule(LightningDataModule):
             for note in self.source.notes():
                 say(note)
         datasets = [self.stage_dataset(name) for name in wanted[stage]]
-        more = self.source.samples("test") if stage == "fit" else []
-        if self.check_labels and len(self.landmark_names):
-            tell_labels([*chain.from_iterable(dataset.samples for dataset in datasets), *more], self.source)
+        if len(self.landmark_names):
+            more = self.source.samples("test") if stage == "fit" else []
+            labelled = [*chain.from_iterable(dataset.samples for dataset in datasets), *more]
+            refuse_mixed_spacing(labelled)
+            if self.check_labels:
+                tell_labels(labelled, self.source)
         frames = [frame for dataset in datasets for frame in dataset.frames]
         self.cache.check_room(self.source, chain.from_iterable(dataset.samples for dataset in datasets), frames)
         for dataset in datasets:
