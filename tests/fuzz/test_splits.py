@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -67,13 +68,13 @@ def test_a_split_by_name_divides_as_it_says(root: Path, text: str, patients: int
     assert (found is not None) == right
     if found is None:
         return
-    assert sorted(sum(found.values(), [])) == IMAGES and found["train"] and found["test"]
+    assert sorted(chain(*found.values())) == IMAGES and found["train"] and found["test"]
     if who:
         part_of = {image: stage for stage, images in found.items() for image in images}
         assert len({(who[k], part_of[image]) for k, image in enumerate(IMAGES)}) == patients
     if folds is not None:  # each image is tested in exactly one fold
         tested = [parts(root, split=f"folds:{folds[0]}/{n}")["test"] for n in range(1, folds[0] + 1)]
-        assert sorted(sum(tested, [])) == IMAGES and found["test"] == tested[folds[1] - 1]
+        assert sorted(chain(*tested)) == IMAGES and found["test"] == tested[folds[1] - 1]
 
 
 CELLS = st.sampled_from((*WORDS, "Train", "TEST", " val ", "", "0", "1", "tset", "train;", "hold-out", "train test"))
@@ -100,7 +101,7 @@ def test_a_split_column_divides_as_its_cells_say(
     if expected == "refused":
         assert found is None
     elif expected == "random":
-        assert found is not None and sorted(sum(found.values(), [])) == IMAGES
+        assert found is not None and sorted(chain(*found.values())) == IMAGES
     else:
         assert found == {stage: [i for i, part in zip(IMAGES, said, strict=True) if part == stage] for stage in STAGES}
 

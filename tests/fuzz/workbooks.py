@@ -28,7 +28,8 @@ def workbooks(draw: st.DrawFn, rows: Rows) -> bytes:
     kinds = draw(st.lists(st.sampled_from(("shared", "inline", "str", "runs")), min_size=3, max_size=3))
     lines = []
     for place, row in enumerate(rows):
-        cells = [_cell(text, kinds[(place + k) % 3], _name(k, first + place, named), shared) for k, text in enumerate(row)]
+        names = [_name(column, first + place, named) for column in range(len(row))]
+        cells = [_cell(text, kinds[(place + k) % 3], names[k], shared) for k, text in enumerate(row)]
         lines.append(f'<row r="{first + place}">{"".join(cells)}</row>')
     if draw(st.booleans()):
         lines.append(f'<row r="{first + len(rows) + 5}"><c s="3"/></row>')
