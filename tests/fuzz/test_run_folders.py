@@ -50,7 +50,8 @@ def _remove_config(draw: st.DrawFn, run: Path) -> None:
 def _replace_config(draw: st.DrawFn, run: Path) -> None:
     content = draw(st.sampled_from((
         b"", b"\n", b"[]", b"7", b"data", b"a: b: c", b"\t", b"{", b"\x00", b"\xff\xfe", b"- x\n", b"data: 3\n",
-        b"model: null\n", b"trainer: []\n", b"nothing: 1\n", b"data: {dataset: nowhere}\n", b"&a [*a]", b"? x", b"---\n---\n",
+        b"model: null\n", b"trainer: []\n", b"nothing: 1\n", b"data: {dataset: nowhere}\n", b"&a [*a]", b"? x",
+        b"---\n---\n",
         b"model: {class_path: OtherTinyModel}\n", b"run_folder: elsewhere\n", b"ckpt_path: gone.ckpt\n", b"1: 2\n",
         b"%PDF-1.7", b"PK\x03\x04", b"trainer: {max_epochs: many}\n", "data: {dataset: \u00e9}\n".encode("latin-1"),
     )))  # fmt: skip
@@ -99,7 +100,8 @@ DAMAGES: tuple[Damage, ...] = (
     _link_to_nothing, _no_checkpoints, _bad_checkpoints, _bad_checkpoints, _nothing,
 )  # fmt: skip
 NAMES = (
-    "{run}", "{run}", "{run}", "{run}", "{run}/", "./{run}", "{run}/config.yaml", "{run}/checkpoints", "{run}/gone", "{run}x",
+    "{run}", "{run}", "{run}", "{run}", "{run}/", "./{run}", "{run}/config.yaml", "{run}/checkpoints", "{run}/gone",
+    "{run}x",
     "{run}/checkpoints/best.ckpt", ".", "..", "", " ", "~", "*", "tiny.yaml", "/dev/null", "a\nb", "\u00fc", "x" * 300,
     "{run}/logs", "a\x1bb",
 )  # fmt: skip
@@ -115,7 +117,8 @@ def test_a_run_folder_is_run_or_refused_in_one_line(trained: Path, data: st.Data
     damage(data.draw, run)
     argument = data.draw(st.sampled_from(NAMES)).format(run=run)
     verb = data.draw(st.sampled_from(VERBS))
-    option = data.draw(st.sampled_from(((argument,), (argument,), ("--run_folder", argument), (f"--run_folder={argument}",))))
+    forms = ((argument,), (argument,), ("--run_folder", argument), (f"--run_folder={argument}",))
+    option = data.draw(st.sampled_from(forms))
     goes_on = ["--ckpt_path", "last"] if verb == "fit" and data.draw(st.booleans()) else []
     status, out, err = _ldx([verb, *option, *goes_on, "--trainer.enable_progress_bar=false"])
     count = COUNTS.setdefault("run folders", Count())
