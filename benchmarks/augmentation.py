@@ -20,8 +20,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.augmentation import get_recipe
-from landmark_diffusion.errors import UserError
 
 AIM = 5.0
 PARTS: dict[str, dict[str, bool]] = {

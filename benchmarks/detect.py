@@ -30,12 +30,12 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from landmark_diffusion.data.datasets.phantom import PhantomDataset
 from landmark_diffusion.data.geometry import Frame
-from landmark_diffusion.data.radiograph import read_radiograph
-from landmark_diffusion.prediction.detection import Detection
-from landmark_diffusion.prediction.detector import Detector, network_input
-from landmark_diffusion.prediction.writers import make_writers
+from landmark_diffusion.data.readers.radiograph import read_radiograph
+from landmark_diffusion.data.sources.phantom import PhantomDataset
+from landmark_diffusion.detection.detection import Detection
+from landmark_diffusion.detection.detector import Detector, network_input
+from landmark_diffusion.detection.writers import make_writers
 
 MODEL = Path(__file__).parents[1] / "weights" / "ceph_small.ldx"
 SIZE = (1935, 2400)

@@ -10,14 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from landmark_diffusion.data.datamodule import LandmarkDataModule
+    from landmark_diffusion.detection.detection import Detection
+    from landmark_diffusion.detection.detector import Detector
     from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule
     from landmark_diffusion.methods.diffusion_heatmap import DiffusionHeatmapModule
     from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
     from landmark_diffusion.methods.position_diffusion import PositionDiffusionModule
     from landmark_diffusion.models.unet import UNet
-    from landmark_diffusion.prediction.detection import Detection
-    from landmark_diffusion.prediction.detector import Detector
+    from landmark_diffusion.training.datamodule import LandmarkDataModule
 
     __version__: str
 
@@ -34,9 +34,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Detection": "landmark_diffusion.prediction.detection",
-    "Detector": "landmark_diffusion.prediction.detector",
-    "LandmarkDataModule": "landmark_diffusion.data.datamodule",
+    "Detection": "landmark_diffusion.detection.detection",
+    "Detector": "landmark_diffusion.detection.detector",
+    "LandmarkDataModule": "landmark_diffusion.training.datamodule",
     "DDPMPretrainModule": "landmark_diffusion.methods.ddpm_pretrain",
     "DiffusionHeatmapModule": "landmark_diffusion.methods.diffusion_heatmap",
     "HeatmapFinetuneModule": "landmark_diffusion.methods.heatmap_finetune",

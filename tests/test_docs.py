@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from landmark_diffusion.cephalometry.classes import SCHEMES
-from landmark_diffusion.cephalometry.tables import AGREEMENT_COLUMNS, MEASURE_COLUMNS
-from landmark_diffusion.cli.config_files import installed_configs
 from landmark_diffusion.cli.entry import OTHER_VERBS, RUN_VERBS, main
-from landmark_diffusion.prediction.writers import WRITERS
-from landmark_diffusion.prediction.writers.points_csv import COLUMNS as POINTS_COLUMNS
-from landmark_diffusion.prediction.writers.points_json import points_schema
-from landmark_diffusion.reporting.spread_view import COLUMNS as SPREAD_COLUMNS
+from landmark_diffusion.configuration.config_files import installed_configs
+from landmark_diffusion.detection.writers import WRITERS
+from landmark_diffusion.detection.writers.points_csv import COLUMNS as POINTS_COLUMNS
+from landmark_diffusion.detection.writers.points_json import points_schema
+from landmark_diffusion.evaluation.spread_view import COLUMNS as SPREAD_COLUMNS
+from landmark_diffusion.studies.cephalometry.classes import SCHEMES
+from landmark_diffusion.studies.cephalometry.tables import AGREEMENT_COLUMNS, MEASURE_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from landmark_diffusion.data.datasets.isbi2015 import ANNOTATOR_FOLDERS, LANDMARK_NAMES, SPACING_MM, read_points
+from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.core.files import atomic_write_text
+from landmark_diffusion.data.sources.isbi2015 import ANNOTATOR_FOLDERS, LANDMARK_NAMES, SPACING_MM, read_points
 from landmark_diffusion.data.splits import ISBI2015_SPLITS
-from landmark_diffusion.errors import DataError
-from landmark_diffusion.files import atomic_write_text
 from landmark_diffusion.metrics.annotators import Disagreement, offset_shift, split_disagreement
 from landmark_diffusion.metrics.bootstrap import Interval
 

@@ -12,11 +12,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from landmark_diffusion.cephalometry.analysis import INTERVAL_LEVEL, analyse
-from landmark_diffusion.cephalometry.classes import SCHEMES
-from landmark_diffusion.cephalometry.measures import measure_points
-from landmark_diffusion.cephalometry.observers import read_doctors
-from landmark_diffusion.prediction.writers.points_json import read_points_json
+from landmark_diffusion.detection.writers.points_json import read_points_json
+from landmark_diffusion.studies.cephalometry.analysis import INTERVAL_LEVEL, analyse
+from landmark_diffusion.studies.cephalometry.classes import SCHEMES
+from landmark_diffusion.studies.cephalometry.measures import measure_points
+from landmark_diffusion.studies.cephalometry.observers import read_doctors
 
 BINS = (0.0, 0.6, 0.8, 0.95, 1.0 + 1e-9)
 

@@ -1,6 +1,6 @@
 """How many gross faults in the labels of few real images `ldx data check` finds, and what it doubts wrongly.
 
-    python tools/label_faults.py isbi2015 ../shared/data/isbi2015 --images 10 --subsets 50
+python tools/label_faults.py isbi2015 ../shared/data/isbi2015 --images 10 --subsets 50
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from landmark_diffusion.data.datasets import build_dataset
-from landmark_diffusion.data.label_checks import check_labels
-from landmark_diffusion.data.outliers import Outlier, find_outliers
+from landmark_diffusion.data.checks.labels import check_labels
+from landmark_diffusion.data.checks.outliers import Outlier, find_outliers
 from landmark_diffusion.data.sample import LandmarkSample
+from landmark_diffusion.data.sources import build_dataset
 
 FAULTS = ("two landmarks exchanged", "row mirrored", "row of another image", "digit lost", "x and y of a point swapped")
 

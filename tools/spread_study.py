@@ -21,15 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from landmark_diffusion.calibration.collect import Collected, collect
-from landmark_diffusion.calibration.fitting import evaluation
-from landmark_diffusion.calibration.folds import make_folds
-from landmark_diffusion.calibration.material import judge_out_of_fold, labelled_images, make_detectors
-from landmark_diffusion.calibration.spread import LEVELS, SpreadCalibration, conformal_quantile
-from landmark_diffusion.metrics.coverage import bootstrap_coverage, coverage, resplit_coverage
-from landmark_diffusion.metrics.spread import abstention_curve, covered, mahalanobis, rank_correlation, region_area
-from landmark_diffusion.prediction.detector import Detector
-from landmark_diffusion.runs.model_file import read_facts
+from landmark_diffusion.detection.detector import Detector
+from landmark_diffusion.modelfile.model_file import read_facts
+from landmark_diffusion.spread.calibration import LEVELS, SpreadCalibration, conformal_quantile
+from landmark_diffusion.spread.coverage import bootstrap_coverage, coverage, resplit_coverage
+from landmark_diffusion.spread.statistics import abstention_curve, covered, mahalanobis, rank_correlation, region_area
+from landmark_diffusion.studies.calibrate.collect import Collected, collect
+from landmark_diffusion.studies.calibrate.fitting import evaluation
+from landmark_diffusion.studies.calibrate.folds import make_folds
+from landmark_diffusion.studies.calibrate.material import judge_out_of_fold, labelled_images, make_detectors
 
 SETTINGS = ((1, 1), (2, 1), (4, 1), (8, 1), (8, 8))
 SPLITS, REPLICATES, LEVEL = 20, 1000, 0.9

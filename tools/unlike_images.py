@@ -1,6 +1,6 @@
 """Does the whole-image score tell images that are nothing like the training set? No annotation is read.
 
-    python tools/unlike_images.py weights/ceph_small.ldx --shared ../shared/data
+python tools/unlike_images.py weights/ceph_small.ldx --shared ../shared/data
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from landmark_diffusion import Detector
-from landmark_diffusion.data.image_io import list_images, read_grey
+from landmark_diffusion.data.readers.image_io import list_images, read_grey
 
 HEADS = range(151, 301)
 SOME = range(151, 201)

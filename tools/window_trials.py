@@ -28,7 +28,7 @@ from landmark_diffusion import LandmarkDataModule, PositionDiffusionModule
 from landmark_diffusion.data.geometry import frames_to_original
 from landmark_diffusion.methods.base import mean_annotation
 from landmark_diffusion.methods.training import lr_factor
-from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
+from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 
 HOME = Path(__file__).parents[1]
 TABLE = HOME / "docs" / "experiments" / "window_trials.csv"

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from landmark_diffusion.cli.arguments import VerbParser
 from landmark_diffusion.cli.detect_verb import add_detector_options, detect_files, load_detector
 from landmark_diffusion.cli.progress import progress
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 
 if TYPE_CHECKING:
-    from landmark_diffusion.cephalometry.writer import MeasuresWriter
-    from landmark_diffusion.prediction.detection import Detection
-    from landmark_diffusion.reporting.grid import Grid
+    from landmark_diffusion.core.grid import Grid
+    from landmark_diffusion.detection.detection import Detection
+    from landmark_diffusion.studies.cephalometry.writer import MeasuresWriter
 
 DESCRIPTION = (
     "Work out the eight cephalometric measures of the ISBI 2015 challenge (ANB, SNB, SNA, ODI, APDI, FHI, FHA, MW), "
@@ -55,7 +55,7 @@ def run_analyse(arguments: list[str]) -> int:
     folder = Path(options.output)
     if options.annotations:
         return _agreement(options, folder)
-    from landmark_diffusion.cephalometry.writer import MeasuresWriter
+    from landmark_diffusion.studies.cephalometry.writer import MeasuresWriter
 
     writer = MeasuresWriter(folder, options.facing, not options.no_tracings)
     if options.model is None:
@@ -113,9 +113,9 @@ def _check(options: argparse.Namespace, given: Sequence[str]) -> None:
 
 def _from_points(options: argparse.Namespace, writer: MeasuresWriter) -> int:
     """Analyse the detections of a points.json; returns how many there are."""
-    from landmark_diffusion.prediction.batch import make_folder, refuse_existing
-    from landmark_diffusion.prediction.spacing import OPTION_SPACING
-    from landmark_diffusion.prediction.writers.points_json_reader import read_points_json
+    from landmark_diffusion.detection.batch import make_folder, refuse_existing
+    from landmark_diffusion.detection.spacing import OPTION_SPACING
+    from landmark_diffusion.detection.writers.points_json_reader import read_points_json
 
     detections = read_points_json(options.input[0])
     if options.spacing is not None:
@@ -135,9 +135,9 @@ def _from_points(options: argparse.Namespace, writer: MeasuresWriter) -> int:
 
 def _from_images(options: argparse.Namespace, writer: MeasuresWriter) -> tuple[int, int]:
     """Find the points of radiographs and analyse them; returns how many there are, and how many could not be read."""
-    from landmark_diffusion.prediction.batch import make_folder, refuse_existing
-    from landmark_diffusion.prediction.inputs import find_images
-    from landmark_diffusion.prediction.names import short_names
+    from landmark_diffusion.detection.batch import make_folder, refuse_existing
+    from landmark_diffusion.detection.inputs import find_images
+    from landmark_diffusion.detection.names import short_names
 
     paths = find_images(options.input, results=writer.folder)
     names = short_names(paths)
@@ -160,7 +160,7 @@ def _check_names(source: str, detections: Sequence[Detection]) -> None:
 
 def _tell(writer: MeasuresWriter, total: int, unread: int) -> int:
     """Print the measures of few images or the classes of many, and what went wrong; returns the exit status."""
-    from landmark_diffusion.cephalometry.tables import counts_grid, image_grid, legible
+    from landmark_diffusion.studies.cephalometry.tables import counts_grid, image_grid, legible
 
     found = writer.analyses
     counted = {name: each for name, each in found.items() if name not in writer.unlike}
@@ -198,10 +198,15 @@ def _unlike_words(unlike: Mapping[str, str], total: int) -> str:
 
 
 def _agreement(options: argparse.Namespace, folder: Path) -> int:
-    from landmark_diffusion.cephalometry.observers import pairs, read_doctors, with_model
-    from landmark_diffusion.cephalometry.tables import AGREEMENT_CSV, AGREEMENT_JSON, agreement_grids, write_agreement
-    from landmark_diffusion.files import writing
-    from landmark_diffusion.prediction.writers.points_json_reader import read_points_json
+    from landmark_diffusion.core.files import writing
+    from landmark_diffusion.detection.writers.points_json_reader import read_points_json
+    from landmark_diffusion.studies.cephalometry.observers import pairs, read_doctors, with_model
+    from landmark_diffusion.studies.cephalometry.tables import (
+        AGREEMENT_CSV,
+        AGREEMENT_JSON,
+        agreement_grids,
+        write_agreement,
+    )
 
     there = [path for path in (folder / AGREEMENT_CSV, folder / AGREEMENT_JSON) if path.exists()]
     if there and not options.overwrite:

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
-from landmark_diffusion.cli.suggestions import did_you_mean
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.suggestions import did_you_mean
 
 
 class VerbParser(argparse.ArgumentParser):
@@ -44,7 +44,7 @@ class VerbParser(argparse.ArgumentParser):
 
 def spacing_option(text: str) -> tuple[float, ...]:
     """Read mm per pixel, "0.1" or "0.1,0.12" for x and y; raises ArgumentTypeError on anything else."""
-    from landmark_diffusion.prediction.spacing import check_spacing
+    from landmark_diffusion.detection.spacing import check_spacing
 
     try:
         return check_spacing([float(part) for part in text.split(",")])
@@ -57,5 +57,3 @@ def spacing_option(text: str) -> tuple[float, ...]:
 def words(text: str) -> list[str]:
     """Split a list with commas; empty words are left out."""
     return [word.strip() for word in text.split(",") if word.strip()]
-
-

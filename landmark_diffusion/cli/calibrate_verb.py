@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landmark_diffusion.cli.arguments import VerbParser, words
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 
 if TYPE_CHECKING:
-    from landmark_diffusion.calibration.material import Setting
-    from landmark_diffusion.calibration.model_calibration import Calibration, SettingCalibration
-    from landmark_diffusion.data.dataset import LandmarkTorchDataset
-    from landmark_diffusion.runs.model_facts import ModelFacts
+    from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset
+    from landmark_diffusion.modelfile.facts import ModelFacts
+    from landmark_diffusion.spread.model_calibration import Calibration, SettingCalibration
+    from landmark_diffusion.studies.calibrate.material import Setting
 
 DESCRIPTION = (
     "Fit regions of stated coverage, expected errors and a score for whole images on labelled images that the weights "
@@ -47,9 +47,9 @@ def run_calibrate(arguments: list[str]) -> int:
     Raises UserError for options, files and data that cannot be used; the model file is untouched then.
     """
     options, further = _parse(arguments)
-    from landmark_diffusion.calibration.model_calibration import Calibration
-    from landmark_diffusion.prediction.card import write_model_and_card
-    from landmark_diffusion.runs.model_file import check_target, read_model_file
+    from landmark_diffusion.export.card import write_model_and_card
+    from landmark_diffusion.modelfile.model_file import check_target, read_model_file
+    from landmark_diffusion.spread.model_calibration import Calibration
 
     path = Path(options.checkpoint)
     target = Path(options.output) if options.output else path
@@ -130,11 +130,11 @@ def _data_section(options: argparse.Namespace, facts: ModelFacts) -> dict[str, A
 def _held_out(
     path: Path, facts: ModelFacts, section: dict[str, Any], part: str | None, settings: Sequence[Setting]
 ) -> tuple[str, list[SettingCalibration]]:
-    from landmark_diffusion.calibration.collect import collect
-    from landmark_diffusion.calibration.fitting import fit_setting
-    from landmark_diffusion.calibration.material import labelled_images, make_detectors
     from landmark_diffusion.cli.progress import progress
-    from landmark_diffusion.prediction.detector import Detector
+    from landmark_diffusion.detection.detector import Detector
+    from landmark_diffusion.studies.calibrate.collect import collect
+    from landmark_diffusion.studies.calibrate.fitting import fit_setting
+    from landmark_diffusion.studies.calibrate.material import labelled_images, make_detectors
 
     part = part or "val"
     images = labelled_images(section, part, landmarks=facts.landmark_names)
@@ -150,7 +150,7 @@ def _refuse_seen(
     path: Path, facts: ModelFacts, section: dict[str, Any], images: LandmarkTorchDataset, part: str
 ) -> None:
     """Refuse images that trained the weights: their errors are smaller than those of new images."""
-    from landmark_diffusion.calibration.material import labelled_images
+    from landmark_diffusion.studies.calibrate.material import labelled_images
 
     where = _where(section)
     if not len(images):
@@ -172,11 +172,11 @@ def _out_of_fold(
     options: argparse.Namespace, further: list[str], facts: ModelFacts, section: dict[str, Any],
     settings: Sequence[Setting],
 ) -> tuple[str, list[SettingCalibration]]:  # fmt: skip
-    from landmark_diffusion.calibration.fitting import fit_setting
-    from landmark_diffusion.calibration.folds import make_folds
-    from landmark_diffusion.calibration.material import judge_out_of_fold, labelled_images
     from landmark_diffusion.cli.checkpoint_choice import default_run_folder
     from landmark_diffusion.cli.progress import progress
+    from landmark_diffusion.studies.calibrate.fitting import fit_setting
+    from landmark_diffusion.studies.calibrate.folds import make_folds
+    from landmark_diffusion.studies.calibrate.material import judge_out_of_fold, labelled_images
 
     folder = Path(options.folds_folder or Path(default_run_folder(options.config, "")) / "folds")
     images = labelled_images(section, "train")
@@ -203,8 +203,8 @@ def _where(section: dict[str, Any]) -> str:
 def _report(calibration: Calibration, target: Path) -> None:
     from rich.console import Console
 
-    from landmark_diffusion.calibration.image_score import UNLIKE
-    from landmark_diffusion.calibration.table import calibration_grid
+    from landmark_diffusion.spread.image_score import UNLIKE
+    from landmark_diffusion.spread.table import calibration_grid
 
     console = Console()
     if not calibration.settings[0].image.can_tell:

@@ -15,11 +15,11 @@ from landmark_diffusion.cli.compute import Compute
 from landmark_diffusion.cli.progress_bar import RunBar
 from landmark_diffusion.cli.progress_lines import ProgressLines
 from landmark_diffusion.cli.terminal import protect_streams
-from landmark_diffusion.errors import UserError
-from landmark_diffusion.files import atomic_write_text
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.hardware.precision import FULL
-from landmark_diffusion.runs.model_file import FACTS_KEY
-from landmark_diffusion.runs.processes import gather_objects
+from landmark_diffusion.modelfile.model_file import FACTS_KEY
+from landmark_diffusion.training.processes import gather_objects
 
 
 class RunConfigCallback(SaveConfigCallback):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from landmark_diffusion.cli.model_file_arguments import refuse_training
-from landmark_diffusion.cli.suggestions import did_you_mean
-from landmark_diffusion.errors import UserError
-from landmark_diffusion.runs.folder import RunFolder
-from landmark_diffusion.runs.model_file import SUFFIX, is_model_file
-from landmark_diffusion.runs.say import say
-from landmark_diffusion.runs.slurm import restarted_job
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.say import say
+from landmark_diffusion.core.suggestions import did_you_mean
+from landmark_diffusion.modelfile.model_file import SUFFIX, is_model_file
+from landmark_diffusion.training.folder import RunFolder
+from landmark_diffusion.training.slurm import restarted_job
 
 RUNS = Path("runs")
 

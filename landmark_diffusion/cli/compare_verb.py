@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landmark_diffusion.cli.arguments import VerbParser, words
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 
 if TYPE_CHECKING:
+    from landmark_diffusion.core.grid import Grid
     from landmark_diffusion.metrics.bootstrap import Interval
     from landmark_diffusion.metrics.comparison import Comparison, Run
-    from landmark_diffusion.reporting.grid import Grid
 
 DESCRIPTION = (
     "Compare runs that were tested on the same images: means with 95 % intervals over images, and each run's paired "
@@ -47,7 +47,7 @@ def run_compare(arguments: list[str]) -> int:
     radii = options.radii or known_radii(runs[0])
     found = compare(runs, radii)
     if options.output:
-        from landmark_diffusion.files import atomic_write_text
+        from landmark_diffusion.core.files import atomic_write_text
 
         atomic_write_text(Path(options.output), table_text(found, runs))
     from rich.console import Console
@@ -61,8 +61,8 @@ def run_compare(arguments: list[str]) -> int:
 
 def comparison_grid(found: Comparison, runs: Sequence[Run]) -> Grid:
     """Lay the figures out: a section each, a row for each run."""
+    from landmark_diffusion.core.grid import Grid
     from landmark_diffusion.metrics.records import unit_words
-    from landmark_diffusion.reporting.grid import Grid
 
     first, unit = runs[0].name, unit_words(found.unit)
     figures = list(dict.fromkeys(each.figure for each in found.figures))

@@ -9,13 +9,13 @@ from typing import Any
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.say import say
 from landmark_diffusion.hardware.precision import AUTO, FULL
 from landmark_diffusion.methods.pretrained import as_lists
-from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
-from landmark_diffusion.runs.folder import CONFIG
-from landmark_diffusion.runs.model_file import FACTS_KEY
-from landmark_diffusion.runs.say import say
+from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
+from landmark_diffusion.modelfile.model_file import FACTS_KEY
+from landmark_diffusion.training.folder import CONFIG
 
 INTERNAL = ("_instantiator", "_class_path")
 DATA_THAT_MATTERS = ("size", "resize")
@@ -89,7 +89,7 @@ def read_content(path: Path) -> CheckpointContent:
 
 def _precision_of_run(path: Path) -> str | None:
     """Return the precision in a run's config.yaml: checkpoints did not always say it themselves."""
-    from landmark_diffusion.prediction.gather import find_run, read_config
+    from landmark_diffusion.export.gather import find_run, read_config
 
     run = find_run(path)
     if run is None or not (run / CONFIG).is_file():

@@ -12,22 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from landmark_diffusion.cli.compatibility import CheckpointContent
-from landmark_diffusion.hardware.precision import (
-    AUTO,
-    BFLOAT,
-    FULL,
-    choose_precision,
-    device_kind,
-    has_native_bfloat16,
-)
-from landmark_diffusion.hardware.threads import (
-    SMALL,
-    batch_pixels,
-    fastest,
-    set_by_user,
-    try_threads,
-)
-from landmark_diffusion.runs.say import say
+from landmark_diffusion.core.say import say
+from landmark_diffusion.hardware.precision import AUTO, BFLOAT, FULL, choose_precision, device_kind, has_native_bfloat16
+from landmark_diffusion.hardware.threads import SMALL, batch_pixels, fastest, set_by_user, try_threads
 
 SHARED_CHOICE = "LDX_PRECISION"
 """Environment variable by which a process tells those that Lightning starts from it what it chose."""
@@ -63,9 +50,7 @@ def forget_choice() -> None:
     os.environ.pop(SHARED_CHOICE, None)
 
 
-def _precision(
-    verb: str, asked: str | None, kind: str, content: CheckpointContent | None
-) -> tuple[str | None, str]:
+def _precision(verb: str, asked: str | None, kind: str, content: CheckpointContent | None) -> tuple[str | None, str]:
     began = content.precision if content is not None else None
     if asked != AUTO:
         return asked, _of_explicit(verb, asked or FULL, kind, began)

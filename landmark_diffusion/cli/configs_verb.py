@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from landmark_diffusion.cli.config_files import describe, find_config, installed_configs, installed_folder
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.configuration.config_files import describe, find_config, installed_configs, installed_folder
+from landmark_diffusion.core.errors import UserError
 
 
 def run_configs(arguments: list[str]) -> int:

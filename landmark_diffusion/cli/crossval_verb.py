@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from landmark_diffusion.cli.arguments import VerbParser
 from landmark_diffusion.cli.fewshot_arguments import option_pairs
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 
 if TYPE_CHECKING:
-    from landmark_diffusion.crossval.plan import CrossvalPlan
-    from landmark_diffusion.fewshot.runner import Outcome
+    from landmark_diffusion.studies.crossval.plan import CrossvalPlan
+    from landmark_diffusion.studies.fewshot.runner import Outcome
 
 DESCRIPTION = (
     "Cross-validation on a folder of your own images: K trainings, each tested on the K-th of the images that it left "
@@ -39,9 +39,9 @@ def run_crossval(argv: Sequence[str]) -> int:
     Raises UserError for what cannot be run, and SystemExit 130 or 143 after a signal.
     """
     options, plan = _parse(argv)
-    from landmark_diffusion.crossval.plan import agree, propose
-    from landmark_diffusion.fewshot.options import own_options
-    from landmark_diffusion.fewshot.runner import Runner, Stopped, check_commands, state_of, tidy
+    from landmark_diffusion.configuration.options import own_options
+    from landmark_diffusion.studies.crossval.plan import agree, propose
+    from landmark_diffusion.studies.fewshot.runner import Runner, Stopped, check_commands, state_of, tidy
 
     if options.list:
         for cell in plan.cells():
@@ -86,9 +86,9 @@ def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, CrossvalPlan]:
 
 
 def _plan(options: argparse.Namespace, given: dict) -> CrossvalPlan:
-    from landmark_diffusion.cli.config_files import find_config
-    from landmark_diffusion.crossval.plan import CrossvalPlan
-    from landmark_diffusion.fewshot.options import checked
+    from landmark_diffusion.configuration.config_files import find_config
+    from landmark_diffusion.configuration.options import checked
+    from landmark_diffusion.studies.crossval.plan import CrossvalPlan
 
     if not options.config:
         raise UserError("ldx crossval needs --config NAME: folder_diffusion_small.yaml (`ldx configs` lists all)")
@@ -113,7 +113,14 @@ def _number(option: str, text: str, least: int) -> int:
 
 def _summarise(plan: CrossvalPlan) -> bool:
     """Write and print the table of the finished folds; False where there are none."""
-    from landmark_diffusion.crossval.summary import METRICS, PREDICTIONS, TABLE, read_folds, summarise, write_summary
+    from landmark_diffusion.studies.crossval.summary import (
+        METRICS,
+        PREDICTIONS,
+        TABLE,
+        read_folds,
+        summarise,
+        write_summary,
+    )
 
     results = read_folds(plan.folder, plan.cells())
     if not results:

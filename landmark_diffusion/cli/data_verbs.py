@@ -7,11 +7,11 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from landmark_diffusion.cli.suggestions import did_you_mean
-from landmark_diffusion.errors import DataError, UserError
+from landmark_diffusion.core.errors import DataError, UserError
+from landmark_diffusion.core.suggestions import did_you_mean
 
 if TYPE_CHECKING:
-    from landmark_diffusion.data.datasets.base import LandmarkDataset
+    from landmark_diffusion.data.sources.base import LandmarkDataset
 
 _OF_ONE_DATASET = ("split", "dataset_options", "landmark_names")
 _SHOWN = 5
@@ -103,8 +103,8 @@ def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespa
 
 
 def _build(arguments: argparse.Namespace) -> LandmarkDataset:
-    from landmark_diffusion.data.datasets import build_dataset
     from landmark_diffusion.data.landmark_names import renamed
+    from landmark_diffusion.data.sources import build_dataset
 
     section = config_section(arguments.config)
     if arguments.dataset not in (None, section.get("dataset")):  # the config's split is another dataset's
@@ -147,7 +147,7 @@ def config_section(names: list[str]) -> dict[str, Any]:
     """Read the ``data`` section of configs, a later one over an earlier one; both ways to write a class are read."""
     import yaml
 
-    from landmark_diffusion.cli.config_files import find_config
+    from landmark_diffusion.configuration.config_files import find_config
 
     section: dict[str, Any] = {}
     for name in names:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from landmark_diffusion.cli.arguments import VerbParser, spacing_option, words
 from landmark_diffusion.cli.progress import progress
-from landmark_diffusion.cli.repeated import warn_user
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.configuration.repeated import warn_user
+from landmark_diffusion.core.errors import UserError
 
 if TYPE_CHECKING:
-    from landmark_diffusion.prediction.detector import Detector
-    from landmark_diffusion.prediction.writers.base import Writer
+    from landmark_diffusion.detection.detector import Detector
+    from landmark_diffusion.detection.writers.base import Writer
 
 DESCRIPTION = (
     "Find the landmarks of radiographs (PNG, JPEG, BMP, TIFF, DICOM) with an exported model: points in the pixels of "
@@ -40,11 +40,11 @@ def run_detect(arguments: list[str]) -> int:
     Raises UserError for options, a model or a place for results that cannot be used: then nothing was written.
     """
     options = _parse(arguments)
-    from landmark_diffusion.prediction.batch import make_folder, refuse_existing
-    from landmark_diffusion.prediction.inputs import find_images
-    from landmark_diffusion.prediction.names import short_names
-    from landmark_diffusion.prediction.tally import Tally
-    from landmark_diffusion.prediction.writers import WRITERS, make_writers
+    from landmark_diffusion.detection.batch import make_folder, refuse_existing
+    from landmark_diffusion.detection.inputs import find_images
+    from landmark_diffusion.detection.names import short_names
+    from landmark_diffusion.detection.tally import Tally
+    from landmark_diffusion.detection.writers import WRITERS, make_writers
 
     folder = Path(options.output)
     paths = find_images(options.images, options.recursive, folder)
@@ -76,8 +76,8 @@ def detect_files(
     Raises UserError where the memory does not suffice.
     """
     from landmark_diffusion.cli.entry import print_error
-    from landmark_diffusion.prediction.batch import detect_all
-    from landmark_diffusion.runs.memory import detection_memory_message, out_of_memory_told
+    from landmark_diffusion.detection.batch import detect_all
+    from landmark_diffusion.hardware.memory import detection_memory_message, out_of_memory_told
 
     def message(error: BaseException) -> str:
         return detection_memory_message(error, options.batch_size, str(detector.device))
@@ -123,7 +123,7 @@ def add_detector_options(parser: argparse.ArgumentParser, required: bool = True)
 
 def load_detector(options: argparse.Namespace) -> Detector:
     """Load the model with the options of ``add_detector_options``."""
-    from landmark_diffusion.prediction.detector import Detector
+    from landmark_diffusion.detection.detector import Detector
 
     if options.batch_size < 1:
         raise UserError(f"--batch-size: found {options.batch_size}, expected at least 1")

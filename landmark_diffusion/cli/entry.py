@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from landmark_diffusion.cli.first_line import say_first
-from landmark_diffusion.cli.repeated import tell_repeated
 from landmark_diffusion.cli.safe_configs import allowed_classes
-from landmark_diffusion.cli.suggestions import did_you_mean
 from landmark_diffusion.cli.terminal import Output, hang_up_interrupts, safe_output
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.configuration.repeated import tell_repeated
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.suggestions import did_you_mean
 from landmark_diffusion.hardware.waiting import wait_briefly
 
 DEBUG_VARIABLE = "LDX_DEBUG"
@@ -151,10 +151,10 @@ def help_text() -> str:
 
 
 def _run(verb: str, rest: list[str]) -> int:
-    from landmark_diffusion.cli.config_files import resolve_config_arguments
     from landmark_diffusion.cli.model_file_arguments import expanded_model_file
     from landmark_diffusion.cli.run_folder_arguments import expanded_run_folder
     from landmark_diffusion.cli.run_help import asks_for_help, run_help
+    from landmark_diffusion.configuration.config_files import resolve_config_arguments
 
     if asks_for_help(rest):
         print(run_help(verb), end="")

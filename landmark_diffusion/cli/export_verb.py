@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landmark_diffusion.cli.arguments import VerbParser
-from landmark_diffusion.errors import UserError
-from landmark_diffusion.runs.folder import CONFIG
-from landmark_diffusion.runs.model_file import SUFFIX, check_target, is_model_file
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.modelfile.model_file import SUFFIX, check_target, is_model_file
+from landmark_diffusion.training.folder import CONFIG
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule
 
     from landmark_diffusion.finders.finder import Finder
-    from landmark_diffusion.runs.model_facts import ModelFacts
+    from landmark_diffusion.modelfile.facts import ModelFacts
 
 ONNX_SUFFIX = ".onnx"
 
@@ -50,8 +50,8 @@ def _export_model(options: argparse.Namespace) -> int:
             f"{checkpoint} is an exported model already; copy it, name a checkpoint (.ckpt), or, for its networks as "
             f"ONNX, a target such as {onnx}"
         )
-    from landmark_diffusion.prediction.card import write_model_and_card
-    from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
+    from landmark_diffusion.export.card import write_model_and_card
+    from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 
     content = read_checkpoint(checkpoint)
     facts, module = _gather(checkpoint, content, options.metrics, options.note)
@@ -71,14 +71,14 @@ def _export_networks(options: argparse.Namespace) -> int:
             raise UserError(f"--{name}: goes with a target FILE{SUFFIX}; found {options.file}")
     source = Path(options.checkpoint)
     if is_model_file(source):
-        from landmark_diffusion.prediction.model import build_module
-        from landmark_diffusion.runs.model_file import read_model_file
+        from landmark_diffusion.detection.model import build_module
+        from landmark_diffusion.modelfile.model_file import read_model_file
 
         model = read_model_file(source)
         facts, weights = model.facts, model.weights
         module = build_module(facts.class_path, facts.model, source, weights)
     else:
-        from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
+        from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 
         content = read_checkpoint(source)
         weights = content["state_dict"]
@@ -90,7 +90,7 @@ def _export_networks(options: argparse.Namespace) -> int:
 def _write_networks(
     path: Path, module: Finder, weights: Mapping[str, Any], facts: ModelFacts, options: argparse.Namespace
 ) -> None:
-    from landmark_diffusion.prediction.onnx_export import write_onnx
+    from landmark_diffusion.export.onnx_export import write_onnx
 
     try:
         module.load_state_dict(weights)
@@ -125,7 +125,7 @@ def _gather(
     checkpoint: Path, content: dict[str, Any], asked: str | None, note: str | None
 ) -> tuple[ModelFacts, Finder]:
     """Gather the facts and build the model from them: what cannot be loaded is not handed over."""
-    from landmark_diffusion.prediction.gather import find_run, gather_facts, read_config
+    from landmark_diffusion.export.gather import find_run, gather_facts, read_config
 
     run = find_run(checkpoint)
     path = None if run is None else run / CONFIG
@@ -139,7 +139,7 @@ def _gather(
 
 def _metrics(checkpoint: Path, content: dict[str, Any], run: Path | None, asked: str | None) -> dict[str, Any] | None:
     """The figures to hand over: those asked for, which must fit, or those of the run's test if they fit."""
-    from landmark_diffusion.prediction.gather import mismatch, read_metrics
+    from landmark_diffusion.export.gather import mismatch, read_metrics
 
     if asked is not None:
         metrics = read_metrics(Path(asked))
@@ -161,8 +161,8 @@ def _metrics(checkpoint: Path, content: dict[str, Any], run: Path | None, asked:
 def _check_loads(checkpoint: Path, facts: ModelFacts, weights: Mapping[str, Any]) -> Finder:
     """Build the model from its facts; raises UserError where it is none of landmarks or its weights would not fit."""
     from landmark_diffusion.cli.compatibility import check_compatible, read_content
-    from landmark_diffusion.prediction.gather import without_places
-    from landmark_diffusion.prediction.model import build_module
+    from landmark_diffusion.detection.model import build_module
+    from landmark_diffusion.export.gather import without_places
 
     model = build_module(facts.class_path, facts.model, checkpoint, weights)
     content = read_content(checkpoint)

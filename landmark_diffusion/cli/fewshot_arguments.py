@@ -7,8 +7,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from landmark_diffusion.cli.suggestions import did_you_mean
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.suggestions import did_you_mean
 
 PASSED_ON = ("data", "model", "trainer")
 """Sections of ``ldx fit`` whose options are passed on to every cell."""

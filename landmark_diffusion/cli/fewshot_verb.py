@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landmark_diffusion.cli.fewshot_arguments import parse_arguments
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 
 if TYPE_CHECKING:
-    from landmark_diffusion.fewshot.manifest import Manifest
-    from landmark_diffusion.fewshot.plan import Cell, Plan
-    from landmark_diffusion.fewshot.runner import Outcome
+    from landmark_diffusion.studies.fewshot.manifest import Manifest
+    from landmark_diffusion.studies.fewshot.plan import Cell, Plan
+    from landmark_diffusion.studies.fewshot.runner import Outcome
 
 
 def run_fewshot(argv: Sequence[str]) -> int:
@@ -25,8 +25,8 @@ def run_fewshot(argv: Sequence[str]) -> int:
     Raises UserError for what cannot be run, and SystemExit 129, 130 or 143 after a signal.
     """
     arguments, cell_options, changes = parse_arguments(argv)
-    from landmark_diffusion.fewshot.plan import read_plan
-    from landmark_diffusion.fewshot.precision import with_one_precision
+    from landmark_diffusion.studies.fewshot.plan import read_plan
+    from landmark_diffusion.studies.fewshot.precision import with_one_precision
 
     plan = read_plan(arguments.config, changes, cell_options)
     cells = _chosen(plan, arguments.cell)
@@ -42,8 +42,8 @@ def run_fewshot(argv: Sequence[str]) -> int:
 
 
 def _run(plan: Plan, proposed: Manifest, cells: list[Cell], wait: bool, argv: Sequence[str]) -> int:
-    from landmark_diffusion.fewshot.manifest import agree, is_news
-    from landmark_diffusion.fewshot.runner import Runner, Stopped, check_before, make_job, tidy
+    from landmark_diffusion.studies.fewshot.manifest import agree, is_news
+    from landmark_diffusion.studies.fewshot.runner import Runner, Stopped, check_before, make_job, tidy
 
     if is_news(plan.folder, proposed):
         check_before(plan, proposed)
@@ -75,13 +75,13 @@ def _say(outcome: Outcome, total: int) -> int:
 
 
 def _chosen(plan: Plan, asked: str | None) -> list[Cell]:
-    from landmark_diffusion.fewshot.runner import find_cell
+    from landmark_diffusion.studies.fewshot.runner import find_cell
 
     return plan.cells() if asked is None else [find_cell(plan.cells(), asked)]
 
 
 def _list(plan: Plan) -> int:
-    from landmark_diffusion.fewshot.runner import state_of
+    from landmark_diffusion.studies.fewshot.runner import state_of
 
     cells = plan.cells()
     width = max(len(cell.name) for cell in cells)
@@ -91,7 +91,7 @@ def _list(plan: Plan) -> int:
 
 
 def _print_commands(plan: Plan, manifest: Manifest, cells: list[Cell]) -> int:
-    from landmark_diffusion.fewshot.runner import make_job
+    from landmark_diffusion.studies.fewshot.runner import make_job
 
     for cell in cells:
         print("\n".join([f"# {cell.name}", *make_job(plan, manifest, cell).commands()]))
@@ -100,10 +100,10 @@ def _print_commands(plan: Plan, manifest: Manifest, cells: list[Cell]) -> int:
 
 def _propose(plan: Plan) -> Manifest:
     """Look at the data and make the manifest of this plan."""
-    from landmark_diffusion.data.datasets import build_dataset
-    from landmark_diffusion.data.datasets.base import Stage
-    from landmark_diffusion.fewshot.manifest import propose
-    from landmark_diffusion.fewshot.options import data_section, own_options
+    from landmark_diffusion.configuration.options import data_section, own_options
+    from landmark_diffusion.data.sources import build_dataset
+    from landmark_diffusion.data.sources.base import Stage
+    from landmark_diffusion.studies.fewshot.manifest import propose
 
     for line in own_options(plan.fit, plan.options)[1]:
         print(line, flush=True)
@@ -131,7 +131,7 @@ def _propose(plan: Plan) -> Manifest:
 
 
 def _only_summary(plan: Plan) -> int:
-    from landmark_diffusion.fewshot.manifest import read_manifest
+    from landmark_diffusion.studies.fewshot.manifest import read_manifest
 
     manifest = read_manifest(plan.folder)
     if manifest is None:
@@ -143,7 +143,7 @@ def _only_summary(plan: Plan) -> int:
 
 def _summarise(folder: Path, manifest: Manifest) -> bool:
     """Write and print tables and figures of the finished cells; False where there are none."""
-    from landmark_diffusion.fewshot.results import read_results
+    from landmark_diffusion.studies.fewshot.results import read_results
 
     results = read_results(folder)
     if not results:
@@ -151,8 +151,8 @@ def _summarise(folder: Path, manifest: Manifest) -> bool:
         return False
     from rich.console import Console
 
-    from landmark_diffusion.fewshot.summary import write_summary
-    from landmark_diffusion.fewshot.table import terminal_table
+    from landmark_diffusion.studies.fewshot.summary import write_summary
+    from landmark_diffusion.studies.fewshot.table import terminal_table
 
     dataset, draws = manifest["dataset"], len(manifest["draws"])
     title = f"Few labels: {dataset}"

@@ -24,17 +24,12 @@ from landmark_diffusion.cli.callbacks import CheckpointFacts, KeepPrinting, RunC
 from landmark_diffusion.cli.checkpoint_choice import choose_checkpoint, default_run_folder
 from landmark_diffusion.cli.compatibility import CheckpointContent, check_compatible, read_content
 from landmark_diffusion.cli.compute import Compute, forget_choice, settle
-from landmark_diffusion.cli.config_checks import check_configs, check_linked_options
-from landmark_diffusion.cli.config_files import config_paths
 from landmark_diffusion.cli.entry import RUN_VERBS
 from landmark_diffusion.cli.model_file_arguments import as_typed
 from landmark_diffusion.cli.monitor_checks import check_monitors
 from landmark_diffusion.cli.next_steps import Trained, next_steps
-from landmark_diffusion.cli.own_split import foreign_options, foreign_words, leave_out, sources_of
 from landmark_diffusion.cli.parser_errors import explain, option_names
-from landmark_diffusion.cli.repeated import warn_user
 from landmark_diffusion.cli.safe_configs import refused_class, restrict_classes
-from landmark_diffusion.cli.trainer import LdxTrainer
 from landmark_diffusion.cli.trainer_checks import (
     check_counts,
     check_epoch_length,
@@ -43,20 +38,25 @@ from landmark_diffusion.cli.trainer_checks import (
     explain_lightning,
 )
 from landmark_diffusion.cli.unused import refuse_contradictions, unused_options
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.configuration.config_checks import check_configs, check_linked_options
+from landmark_diffusion.configuration.config_files import config_paths
+from landmark_diffusion.configuration.own_split import foreign_options, foreign_words, leave_out, sources_of
+from landmark_diffusion.configuration.repeated import warn_user
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.say import say
+from landmark_diffusion.evaluation.results_writer import ResultsWriter
+from landmark_diffusion.evaluation.sample_writer import SampleWriter
+from landmark_diffusion.hardware.memory import memory_message, out_of_memory_told
 from landmark_diffusion.hardware.threads import threads
 from landmark_diffusion.methods import import_methods
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
 from landmark_diffusion.methods.training import TrainedModule
-from landmark_diffusion.reporting.results_writer import ResultsWriter
-from landmark_diffusion.reporting.sample_writer import SampleWriter
-from landmark_diffusion.runs import RunFolder, default_callbacks
-from landmark_diffusion.runs.checkpoint import RunCheckpoint, use_own_checkpoint_io
-from landmark_diffusion.runs.finite import SkipBadSteps
-from landmark_diffusion.runs.folder import CONFIG
-from landmark_diffusion.runs.loggers import make_loggers
-from landmark_diffusion.runs.memory import memory_message, out_of_memory_told
-from landmark_diffusion.runs.say import say
+from landmark_diffusion.training import RunFolder, default_callbacks
+from landmark_diffusion.training.checkpoint import RunCheckpoint, use_own_checkpoint_io
+from landmark_diffusion.training.finite import SkipBadSteps
+from landmark_diffusion.training.folder import CONFIG
+from landmark_diffusion.training.loggers import make_loggers
+from landmark_diffusion.training.trainer import LdxTrainer
 
 LINKED = {"model.init_args.num_landmarks": "data.num_landmarks"}
 """Options of the model that the data module decides."""
@@ -387,7 +387,7 @@ def run_cli(
         import_methods()
         model_class = TrainedModule
     if data_class is None:
-        from landmark_diffusion.data.datamodule import LandmarkDataModule as data_class
+        from landmark_diffusion.training.datamodule import LandmarkDataModule as data_class
     restrict_classes({model_class.__module__, data_class.__module__})
     check_linked_options(LINKED)
     with quieter():

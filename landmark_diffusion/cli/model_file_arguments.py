@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from landmark_diffusion.errors import UserError
-from landmark_diffusion.runs.model_facts import ModelFacts
-from landmark_diffusion.runs.model_file import is_model_file, read_facts
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.modelfile.facts import ModelFacts
+from landmark_diffusion.modelfile.model_file import is_model_file, read_facts
 
 _FOLDER = "ldx_model_"
 
@@ -75,8 +75,8 @@ def refuse_training(path: str | Path) -> UserError:
 
 def _check_network(facts: ModelFacts, path: str) -> None:
     """Refuse a network much larger than the file, since the verb builds it before it puts the weights in."""
-    from landmark_diffusion.prediction.model import landmark_methods
-    from landmark_diffusion.prediction.network_size import check_network_size
+    from landmark_diffusion.detection.model import landmark_methods
+    from landmark_diffusion.modelfile.network_size import check_network_size
 
     method = landmark_methods().get(facts.class_path)
     if method is not None:

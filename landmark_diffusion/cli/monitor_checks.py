@@ -9,8 +9,8 @@ from typing import Any
 from lightning.pytorch import Callback
 
 from landmark_diffusion.cli.parser_errors import find_key
-from landmark_diffusion.cli.suggestions import nearest
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.suggestions import nearest
 from landmark_diffusion.methods.base import LandmarkModule
 from landmark_diffusion.methods.training import TrainedModule
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from landmark_diffusion.cli.config_files import installed_configs
-from landmark_diffusion.runs.folder import BEST, LAST, RunFolder
-from landmark_diffusion.runs.model_file import SUFFIX
+from landmark_diffusion.configuration.config_files import installed_configs
+from landmark_diffusion.modelfile.model_file import SUFFIX
+from landmark_diffusion.training.folder import BEST, LAST, RunFolder
 
 
 @dataclass(frozen=True)

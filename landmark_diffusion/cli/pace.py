@@ -7,7 +7,7 @@ import time
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Timer
 
-from landmark_diffusion.runs.progress import planned_steps
+from landmark_diffusion.training.progress import planned_steps
 
 
 class Pace:

@@ -10,9 +10,9 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.loggers import Logger
 
-from landmark_diffusion.cli.config_checks import line_of
-from landmark_diffusion.cli.config_files import config_paths
-from landmark_diffusion.cli.suggestions import did_you_mean, nearest_option, question
+from landmark_diffusion.configuration.config_checks import line_of
+from landmark_diffusion.configuration.config_files import config_paths
+from landmark_diffusion.core.suggestions import did_you_mean, nearest_option, question
 from landmark_diffusion.methods import subclasses
 
 _KEY = re.compile(r'Parser key "([^"]+)"')

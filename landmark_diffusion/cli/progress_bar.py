@@ -11,7 +11,7 @@ from rich.progress import Task, TextColumn
 from rich.text import Text
 
 from landmark_diffusion.cli.pace import Pace, describe_fit
-from landmark_diffusion.runs.progress import planned_steps
+from landmark_diffusion.training.progress import planned_steps
 
 
 class PaceColumn(CustomTimeColumn):

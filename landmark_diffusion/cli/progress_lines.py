@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
 from landmark_diffusion.cli.pace import Pace, describe_batches, describe_fit
-from landmark_diffusion.runs.progress import planned_steps
+from landmark_diffusion.training.progress import planned_steps
 
 SECONDS_BETWEEN_LINES = 15.0
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from landmark_diffusion.cli.config_files import CONFIG_OPTIONS
-from landmark_diffusion.errors import UserError
-from landmark_diffusion.runs.folder import CONFIG, RunFolder
-from landmark_diffusion.runs.model_file import is_model_file
+from landmark_diffusion.configuration.config_files import CONFIG_OPTIONS
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.modelfile.model_file import is_model_file
+from landmark_diffusion.training.folder import CONFIG, RunFolder
 
 OPTION = "--run_folder"
 

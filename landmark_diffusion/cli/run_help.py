@@ -86,7 +86,7 @@ def run_help(verb: str) -> str:
         *_formatted([*_always(verb), *_run_options(verb)]),
         "",
         "data:",
-        *_formatted(_class_options("data/datamodule.py", "LandmarkDataModule", "data.")),
+        *_formatted(_class_options("training/datamodule.py", "LandmarkDataModule", "data.")),
         "",
         "model (its own options: --model.help NAME):",
         *_formatted(_models()),

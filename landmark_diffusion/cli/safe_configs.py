@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 
 OPTION = "--allow_classes"
 VARIABLE = "LDX_ALLOW_CLASSES"

@@ -20,8 +20,8 @@ from lightning.pytorch.strategies import StrategyRegistry
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from landmark_diffusion.cli.parser_errors import find_key
-from landmark_diffusion.cli.suggestions import did_you_mean
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.suggestions import did_you_mean
 
 
 class Bound(NamedTuple):

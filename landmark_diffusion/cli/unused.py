@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from landmark_diffusion.cli.parser_errors import find_key
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 
 
 class Rule(NamedTuple):
@@ -186,7 +186,7 @@ def _defaults(cls: type) -> dict[str, Any]:
 
 
 def _check_split(data: Mapping[str, Any]) -> None:
-    from landmark_diffusion.data.datasets import DATASETS
+    from landmark_diffusion.data.sources import DATASETS
 
     name = data.get("dataset", "phantom")
     if name in DATASETS:

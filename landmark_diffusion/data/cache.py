@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from landmark_diffusion.data.datasets.base import LandmarkDataset
+from landmark_diffusion.core.errors import DataError, UserError
+from landmark_diffusion.core.files import atomic_write_bytes
 from landmark_diffusion.data.geometry import Frame
 from landmark_diffusion.data.resize import resize_image
 from landmark_diffusion.data.sample import LandmarkSample
-from landmark_diffusion.errors import DataError, UserError
-from landmark_diffusion.files import atomic_write_bytes
+from landmark_diffusion.data.sources.base import LandmarkDataset
 
 FORMAT_VERSION = 2
 """Part of every key: raise it whenever the same file and settings would give other pixels."""
@@ -84,9 +84,7 @@ class ImageCache:
                 self._make(dataset, sample, frame, path)
         return len(missing)
 
-    def check_room(
-        self, dataset: LandmarkDataset, samples: Iterable[LandmarkSample], frames: Sequence[Frame]
-    ) -> None:
+    def check_room(self, dataset: LandmarkDataset, samples: Iterable[LandmarkSample], frames: Sequence[Frame]) -> None:
         """Raise UserError if the images that are not kept yet would fill the disk; looks at samples only in doubt."""
         free = _free_bytes(self.folder)
         if free is None or sum(map(room_for, frames)) <= free:

@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 import numpy as np
 import torch
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 
 Points = TypeVar("Points", np.ndarray, torch.Tensor)
 ResizeMode = Literal["stretch", "pad"]
@@ -36,9 +36,7 @@ class Frame:
     content_size: tuple[int, int]
 
     @classmethod
-    def fit(
-        cls, original_size: tuple[int, int], network_size: tuple[int, int], mode: ResizeMode = "stretch"
-    ) -> Frame:
+    def fit(cls, original_size: tuple[int, int], network_size: tuple[int, int], mode: ResizeMode = "stretch") -> Frame:
         """Fit an image of ``original_size`` into ``network_size``, both (width, height) in pixels.
 
         ``stretch`` scales each axis by its own factor; ``pad`` keeps the aspect (to the nearest whole pixel, whose

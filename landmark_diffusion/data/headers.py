@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.data.cache import HEADERS, default_folder
-from landmark_diffusion.data.image_io import read_header
-from landmark_diffusion.errors import DataError
-from landmark_diffusion.files import atomic_write_text
+from landmark_diffusion.data.readers.image_io import read_header
 
 _VERSION = 1
 

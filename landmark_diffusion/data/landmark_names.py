@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from landmark_diffusion.data.datasets.base import Finding, LandmarkDataset, Stage
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.sample import LandmarkSample
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.data.sources.base import Finding, LandmarkDataset, Stage
 
 _MADE_UP = re.compile(r"(landmark|keypoint|point|lm|kp|pt|x)?\d+")
 Given = Sequence[str] | Mapping[str, str]

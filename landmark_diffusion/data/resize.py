@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.geometry import Frame
-from landmark_diffusion.errors import UserError
 
 
 def resize_image(image: np.ndarray, frame: Frame) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from landmark_diffusion.annotations import mean_of_annotators
+from landmark_diffusion.core.annotations import mean_of_annotators
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from landmark_diffusion.data.few_outliers import LIMIT, MIN_IMAGES, MIN_LANDMARKS, Shapes, distances_to
+from landmark_diffusion.data.checks.few_outliers import LIMIT, MIN_IMAGES, MIN_LANDMARKS, Shapes, distances_to
 
 _IMAGES = 40
 """Images whose shapes are asked; more tell no more, and each takes a millisecond."""

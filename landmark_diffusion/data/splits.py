@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 
 ISBI2015_SPLITS: Mapping[str, Mapping[str, range]] = {
     "official": {"train": range(1, 151), "val": range(0), "test": range(151, 301)},
@@ -22,9 +22,7 @@ NAME_SPLITS: Mapping[str, tuple[int, int, int]] = {"hand": (550, 59, 301), "ches
 """Images in train, val and test of paper B's other sets, by sorted name. The paper prints 300 and 50 test images; the
 public table of hands has 910 rows and not 909, and of the 279 labelled chests 270 remain (docs/conventions.md)."""
 
-CHEST_EXCLUDED = frozenset(
-    f"CHNCXR_{number:04d}_0" for number in (59, 178, 228, 267, 276, 285, 295, 303, 310)
-)
+CHEST_EXCLUDED = frozenset(f"CHNCXR_{number:04d}_0" for number in (59, 178, 228, 267, 276, 285, 295, 303, 310))
 """Labelled chest images that the released code of paper B leaves out."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 
 SMALLEST_SIGMA = 1e-3
 """Below it, in px, the kernel is one pixel in float64 too; keeps sigma 0 from dividing by 0."""

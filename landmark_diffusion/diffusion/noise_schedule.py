@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 
 ScheduleKind = Literal["linear", "scaled_linear", "sqrt_linear", "cosine"]
 MAX_BETA = 0.999

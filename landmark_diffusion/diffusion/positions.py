@@ -12,7 +12,7 @@ import math
 
 import torch
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 
 
 class PositionSchedule:

@@ -9,8 +9,8 @@ from typing import Literal
 
 import torch
 
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.diffusion.noise_schedule import NoiseSchedule, at_steps
-from landmark_diffusion.errors import UserError
 
 Parameterisation = Literal["x0", "epsilon", "v"]
 """What a diffusion network predicts."""

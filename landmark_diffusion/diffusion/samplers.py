@@ -12,8 +12,8 @@ from itertools import pairwise
 
 import torch
 
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.diffusion.noise_schedule import NoiseSchedule
-from landmark_diffusion.errors import UserError
 
 Denoise = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """The network's estimate of x0 (B, ...) from x_t (B, ...) and t (B,)."""

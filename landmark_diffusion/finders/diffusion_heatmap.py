@@ -11,21 +11,17 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.seeds import evaluation_seed
 from landmark_diffusion.diffusion.blur import blur_sigma, gaussian_blur, renormalise_peak
 from landmark_diffusion.diffusion.noise_schedule import NoiseSchedule, ScheduleKind
-from landmark_diffusion.diffusion.process import (
-    Parameterisation,
-    check_parameterisation,
-    x0_from_output,
-)
+from landmark_diffusion.diffusion.process import Parameterisation, check_parameterisation, x0_from_output
 from landmark_diffusion.diffusion.samplers import Noise, ddim_sample, ddpm_sample, keyed_noise, timesteps
-from landmark_diffusion.errors import UserError
 from landmark_diffusion.finders.finder import Finder, Found, samples_covariance
 from landmark_diffusion.finders.method import Batch
 from landmark_diffusion.heatmaps.losses import spatial_softmax
 from landmark_diffusion.heatmaps.targets import TargetKind
 from landmark_diffusion.models.unet import UNet
-from landmark_diffusion.runs.keys import evaluation_seed
 
 X0From = Literal["softmax_peak", "clamp", "tanh"]
 REFERENCE_WIDTH = 640

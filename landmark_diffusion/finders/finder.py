@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.finders.method import Batch, Method
 from landmark_diffusion.heatmaps.decoders import DECODERS, DecoderKind, decode
 from landmark_diffusion.heatmaps.moments import map_covariance

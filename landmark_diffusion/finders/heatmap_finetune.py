@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.finders.finder import Finder
 from landmark_diffusion.finders.image_range import check_range, scale_image
 from landmark_diffusion.finders.method import Batch

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 
 
 def check_range(image_range: Sequence[float]) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 
 Batch = dict[str, Any]
 

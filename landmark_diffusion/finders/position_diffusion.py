@@ -16,9 +16,10 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch.nn import functional as F
 
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.seeds import evaluation_seed
 from landmark_diffusion.diffusion.positions import PositionSchedule, previous_position
 from landmark_diffusion.diffusion.samplers import keyed_noise
-from landmark_diffusion.errors import UserError
 from landmark_diffusion.finders.diffusion_heatmap import REFERENCE_WIDTH, ReverseStep
 from landmark_diffusion.finders.finder import Finder, Found, samples_covariance
 from landmark_diffusion.finders.method import Batch
@@ -26,7 +27,6 @@ from landmark_diffusion.heatmaps.losses import spatial_softmax
 from landmark_diffusion.heatmaps.moments import PIXEL_VARIANCE, map_covariance
 from landmark_diffusion.models.unet import UNet
 from landmark_diffusion.models.windows import cut_windows, draw_windows, image_pyramid
-from landmark_diffusion.runs.keys import evaluation_seed
 
 LARGEST_WINDOW = 1024
 """Pixels of a window's side: far more than an image has."""

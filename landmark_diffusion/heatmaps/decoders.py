@@ -9,15 +9,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 
 DecoderKind = Literal["argmax", "top_k", "half_max", "largest_region", "expectation", "local_centroid"]
 DECODERS: tuple[str, ...] = get_args(DecoderKind)
 
 
-def decode(
-    maps: torch.Tensor, kind: DecoderKind = "local_centroid", radius: int = 2, top_k: int = 10
-) -> torch.Tensor:
+def decode(maps: torch.Tensor, kind: DecoderKind = "local_centroid", radius: int = 2, top_k: int = 10) -> torch.Tensor:
     """Decode maps (B, N, H, W) to points (B, N, 2) in network pixels, float32 or better.
 
     ``argmax``: the hottest pixel (paper A). ``top_k``: value-weighted mean of the ``top_k`` hottest pixels (the

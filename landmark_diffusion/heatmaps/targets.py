@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 import torch
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 
 TargetKind = Literal["one_hot", "subpixel", "gaussian", "disc", "disc_rounded"]
 TARGETS: tuple[str, ...] = get_args(TargetKind)

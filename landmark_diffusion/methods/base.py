@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
-from landmark_diffusion.annotations import mean_of_annotators
+from landmark_diffusion.core.annotations import mean_of_annotators
 from landmark_diffusion.data.geometry import frames_to_original
 from landmark_diffusion.finders.finder import Finder, Found
 from landmark_diffusion.finders.method import Batch
 from landmark_diffusion.methods.training import TrainedModule
 from landmark_diffusion.metrics import MeanRadialError, SuccessDetectionRate
 from landmark_diffusion.metrics.records import LengthUnit, Prediction
-from landmark_diffusion.runs.processes import gather_objects
+from landmark_diffusion.training.processes import gather_objects
 
 
 class LandmarkModule(TrainedModule, Finder):

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import torch
 
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.seeds import evaluation_seed
 from landmark_diffusion.diffusion.noise_schedule import NoiseSchedule, ScheduleKind
 from landmark_diffusion.diffusion.process import (
     Parameterisation,
@@ -21,12 +23,10 @@ from landmark_diffusion.diffusion.process import (
     x0_from_output,
 )
 from landmark_diffusion.diffusion.samplers import ddim_sample, ddpm_sample, keyed_noise, timesteps
-from landmark_diffusion.errors import UserError
 from landmark_diffusion.finders.image_range import check_range, scale_image
 from landmark_diffusion.heatmaps.losses import full_precision
 from landmark_diffusion.methods.training import Batch, TrainedModule
 from landmark_diffusion.models.unet import UNet
-from landmark_diffusion.runs.keys import evaluation_seed
 
 
 class DDPMPretrainModule(TrainedModule):
@@ -109,9 +109,7 @@ class DDPMPretrainModule(TrainedModule):
         self.sampler, self.sampling_steps = sampler, sampling_steps
         self.sample_every, self.sample_count, self.statistics_count = sample_every, sample_count, statistics_count
 
-    def forward(
-        self, x_t: torch.Tensor, t: torch.Tensor, earlier: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def forward(self, x_t: torch.Tensor, t: torch.Tensor, earlier: torch.Tensor | None = None) -> torch.Tensor:
         """Run the network on x_t (B,1,H,W) at t (B,), with self-conditioning beside an earlier estimate of x0."""
         if self.self_conditioning:
             x_t = torch.cat([x_t, torch.zeros_like(x_t) if earlier is None else earlier], 1)

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
+from landmark_diffusion.core.say import say
 from landmark_diffusion.finders.heatmap_finetune import LOSSES, REFERENCE_WIDTH, HeatmapFinetune, encoder_parameters
 from landmark_diffusion.finders.method import Batch
 from landmark_diffusion.heatmaps.targets import make_target
 from landmark_diffusion.methods.base import LandmarkModule
 from landmark_diffusion.methods.pretrained import Transfer, load_pretrained
-from landmark_diffusion.runs.say import say
 
 
 class HeatmapFinetuneModule(LandmarkModule, HeatmapFinetune):

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.finders.heatmap_finetune import Weights
+from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
+from landmark_diffusion.modelfile.model_file import FACTS_KEY, is_model_file
 from landmark_diffusion.models.unet import UNet
-from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
-from landmark_diffusion.runs.model_file import FACTS_KEY, is_model_file
 
 PREFIX = "network."
 HEAD, INPUT = "conv_out.", "conv_in.weight"

@@ -13,11 +13,11 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.seeds import noise_seed
 from landmark_diffusion.finders.method import Batch, Method
-from landmark_diffusion.runs import module_callbacks
-from landmark_diffusion.runs.keys import noise_seed
-from landmark_diffusion.runs.processes import gather_objects
+from landmark_diffusion.training import module_callbacks
+from landmark_diffusion.training.processes import gather_objects
 
 PLATEAU_KEY = "reduce_lr_on_plateau"
 PLATEAU_THRESHOLD = 1e-4

@@ -7,12 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from landmark_diffusion.metrics.functional import (
-    MetricError,
-    mean_radial_error,
-    radial_error,
-    success_detection_rate,
-)
+from landmark_diffusion.metrics.functional import MetricError, mean_radial_error, radial_error, success_detection_rate
 
 if TYPE_CHECKING:
     from landmark_diffusion.metrics.radial_errors import (

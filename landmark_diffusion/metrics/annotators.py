@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landmark_diffusion.annotations import mean_of_annotators
+from landmark_diffusion.core.annotations import mean_of_annotators
 from landmark_diffusion.metrics.bootstrap import Interval
 from landmark_diffusion.metrics.functional import MetricError
 from landmark_diffusion.metrics.records import Prediction, Unit, in_dataset_order

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.metrics.bootstrap import Interval, bootstrap_interval, paired_difference
 from landmark_diffusion.metrics.protocols import FAR_MM
 from landmark_diffusion.metrics.records import PredictionTable, Unit, read_predictions_csv, unit_words
@@ -185,9 +185,7 @@ def _refuse_other_truth(runs: Sequence[Run], images: Sequence[str], landmarks: S
             )
 
 
-def _ordered(
-    table: PredictionTable, images: Sequence[str], landmarks: Sequence[str], values: np.ndarray
-) -> np.ndarray:
+def _ordered(table: PredictionTable, images: Sequence[str], landmarks: Sequence[str], values: np.ndarray) -> np.ndarray:
     rows = {image: row for row, image in enumerate(table.image_ids)}
     columns = {name: column for column, name in enumerate(table.landmark_names)}
     return values[np.ix_([rows[image] for image in images], [columns[name] for name in landmarks])]

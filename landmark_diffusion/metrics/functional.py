@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 
 TIE = 1e-6
 """Errors within this of a radius (mm or px) are ties: 20 px at a float32 spacing of 0.1 mm are 2.00000003 mm."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.metrics.functional import MetricError, check_radii, within
 from landmark_diffusion.metrics.grid256 import SCALES, Scale, grid_errors
 from landmark_diffusion.metrics.records import Prediction, Unit, errors, in_dataset_order, unit_words

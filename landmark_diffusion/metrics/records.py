@@ -10,9 +10,9 @@ from typing import Literal, cast, get_args
 
 import numpy as np
 
-from landmark_diffusion.annotations import mean_of_annotators
-from landmark_diffusion.errors import DataError
-from landmark_diffusion.files import atomic_write_text
+from landmark_diffusion.core.annotations import mean_of_annotators
+from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.metrics.functional import MetricError
 
 LengthUnit = Literal["mm", "px256"]

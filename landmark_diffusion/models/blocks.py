@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 
 
 class GroupNorm(nn.GroupNorm):

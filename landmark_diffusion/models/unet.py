@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.models.blocks import (
     Downsample,
     LinearAttention,

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch.utils.data import DataLoader, TensorDataset
 
-from landmark_diffusion.errors import DataError
+from landmark_diffusion.core.errors import DataError
 
 
 class TinyData(LightningDataModule):

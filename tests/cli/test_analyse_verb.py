@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 from landmark_diffusion.cli.analyse_verb import run_analyse
-from landmark_diffusion.data.datasets.isbi2015 import LANDMARK_NAMES
-from landmark_diffusion.errors import UserError
-from landmark_diffusion.prediction.detection import Detection
-from landmark_diffusion.prediction.writers.points_json import PointsJsonWriter
-from tests.cephalometry.faces import in_image, make_face
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.data.sources.isbi2015 import LANDMARK_NAMES
+from landmark_diffusion.detection.detection import Detection
+from landmark_diffusion.detection.writers.points_json import PointsJsonWriter
+from tests.studies.cephalometry.faces import in_image, make_face
 
 SIZE = (1935, 2400)
 COVARIANCE = np.broadcast_to(np.eye(2) * 25.0, (len(LANDMARK_NAMES), 2, 2)).copy()

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from landmark_diffusion.calibration import folds
-from landmark_diffusion.calibration.folds import make_folds
 from landmark_diffusion.cli import main
-from landmark_diffusion.data.datasets.phantom import PhantomDataset
-from landmark_diffusion.errors import UserError
-from landmark_diffusion.metrics.spread import covered
-from landmark_diffusion.prediction.detector import Detector
-from landmark_diffusion.runs.model_facts import ModelFacts
-from landmark_diffusion.runs.model_file import read_facts, read_model_file, write_model_file
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.data.sources.phantom import PhantomDataset
+from landmark_diffusion.detection.detector import Detector
+from landmark_diffusion.modelfile.facts import ModelFacts
+from landmark_diffusion.modelfile.model_file import read_facts, read_model_file, write_model_file
+from landmark_diffusion.spread.statistics import covered
+from landmark_diffusion.studies.calibrate import folds
+from landmark_diffusion.studies.calibrate.folds import make_folds
 from tests.methods.tiny_positions import TINY, module
 
 SIZE = (64, 80)

@@ -11,7 +11,7 @@ import cv2
 import pytest
 
 from landmark_diffusion.cli.first_line import say_first
-from tests.prediction.tiny_model import picture, write_positions
+from tests.detection.tiny_model import picture, write_positions
 
 HEAVY = ["lightning", "pytorch_lightning", "torchmetrics", "wandb", "albumentations", "matplotlib", "scipy"]
 HEAVY += ["torch._dynamo", "pydicom"]

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from landmark_diffusion.cli.compatibility import FREE, LOSS, OPTIMISER, check_compatible, read_content
-from landmark_diffusion.data.datamodule import LandmarkDataModule
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.landmark_names import ArrangedDataset
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.training.datamodule import LandmarkDataModule
 from tests.cli.fakes import TinyData, TinyModel
 
 Ldx = Callable[[str], int]

@@ -13,7 +13,7 @@ from landmark_diffusion.cli import compute
 from landmark_diffusion.cli.compatibility import read_content
 from landmark_diffusion.cli.compute import SHARED_CHOICE
 from landmark_diffusion.hardware import precision
-from landmark_diffusion.runs.model_file import FACTS_KEY
+from landmark_diffusion.modelfile.model_file import FACTS_KEY
 
 Ldx = Callable[[str], int]
 RUN = Path("runs/tiny")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from landmark_diffusion.cli import main
-from landmark_diffusion.cli.config_files import (
+from landmark_diffusion.configuration.config_files import (
     config_paths,
     describe,
     find_config,
@@ -15,7 +15,7 @@ from landmark_diffusion.cli.config_files import (
     installed_folder,
     resolve_config_arguments,
 )
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 
 
 def test_current_folder_wins_over_the_installed(folder: Path) -> None:

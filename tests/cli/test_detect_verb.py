@@ -17,16 +17,16 @@ from PIL import Image
 
 from landmark_diffusion.cli import main
 from landmark_diffusion.cli.progress import progress
+from landmark_diffusion.detection.detection import Detection
+from landmark_diffusion.detection.detector import Detector
+from landmark_diffusion.detection.writers import WRITERS
+from landmark_diffusion.detection.writers.points_json_reader import read_points_json
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
-from landmark_diffusion.prediction.detection import Detection
-from landmark_diffusion.prediction.detector import Detector
-from landmark_diffusion.prediction.writers import WRITERS
-from landmark_diffusion.prediction.writers.points_json_reader import read_points_json
 from tests.cli.terminals import FAILING
+from tests.detection.bad_inputs import write_dicom
+from tests.detection.tiny_model import make_calibration, picture, write_other, write_positions
 from tests.end_to_end.console import Outcome, column, ldx, read_rows
 from tests.methods.tiny_positions import N
-from tests.prediction.bad_inputs import write_dicom
-from tests.prediction.tiny_model import make_calibration, picture, write_other, write_positions
 
 
 @pytest.fixture(scope="module")

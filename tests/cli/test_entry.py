@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from landmark_diffusion.cli import entry, main
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 
 HEAVY = ("torch", "lightning", "numpy", "cv2", "jsonargparse", "matplotlib", "albumentations", "wandb")
 

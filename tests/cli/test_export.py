@@ -11,12 +11,12 @@ import torch
 import yaml
 
 from landmark_diffusion.cli import main
+from landmark_diffusion.export import onnx_export
+from landmark_diffusion.export.onnx_export import Written
+from landmark_diffusion.export.onnx_networks import Network
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
-from landmark_diffusion.prediction import onnx_export
-from landmark_diffusion.prediction.onnx_export import Written
-from landmark_diffusion.prediction.onnx_networks import Network
-from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
-from landmark_diffusion.runs.model_file import read_model_file
+from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
+from landmark_diffusion.modelfile.model_file import read_model_file
 
 OPTIONS = {
     "num_landmarks": 2, "encoder_channels": [4, 8], "decoder_channels": [8, 4], "blocks_per_level": 1,

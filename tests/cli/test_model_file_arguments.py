@@ -10,9 +10,9 @@ import yaml
 from landmark_diffusion.cli import main
 from landmark_diffusion.cli.compatibility import read_content
 from landmark_diffusion.cli.model_file_arguments import as_typed, expanded_model_file
-from landmark_diffusion.errors import UserError
-from landmark_diffusion.runs.model_facts import ModelFacts
-from landmark_diffusion.runs.model_file import write_model_file
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.modelfile.facts import ModelFacts
+from landmark_diffusion.modelfile.model_file import write_model_file
 
 FACTS = ModelFacts(
     class_path="DiffusionHeatmapModule",
@@ -59,8 +59,9 @@ def test_training_from_it_is_refused(model: str, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize("other", ["y.ldx", "--ckpt_path=best", "--ckpt_path best"])
 def test_two_models_are_refused(model: str, other: str) -> None:
-    with pytest.raises(UserError, match="beside another model or --ckpt_path"), expanded_model_file(
-        "test", [model, *other.split()]
+    with (
+        pytest.raises(UserError, match="beside another model or --ckpt_path"),
+        expanded_model_file("test", [model, *other.split()]),
     ):
         pass
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from landmark_diffusion.cli.next_steps import Trained, next_steps
-from landmark_diffusion.runs.folder import RunFolder
+from landmark_diffusion.training.folder import RunFolder
 
 TRAINED = Trained(2000, "val/mre", 2.31234, 1800, "mm", validated=20, tested=22, landmarks=True)
 

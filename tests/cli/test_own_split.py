@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from landmark_diffusion.cli import main
-from landmark_diffusion.cli.config_files import find_config
-from landmark_diffusion.cli.own_split import foreign_options, foreign_words, sources_of
+from landmark_diffusion.configuration.config_files import find_config
+from landmark_diffusion.configuration.own_split import foreign_options, foreign_words, sources_of
 
 ISBI = {"data.dataset": "isbi2015", "data.split": "official", "data.dataset_options.require_all": False}
 FOLDER = {"data.dataset": "folder"}
@@ -61,7 +61,7 @@ def test_configs_of_other_datasets_reach_ones_own_images(
 
 def test_shipped_configs_say_their_dataset_beside_its_split() -> None:
     """Else the rule could not tell whose split it is."""
-    from landmark_diffusion.cli.config_files import installed_configs
+    from landmark_diffusion.configuration.config_files import installed_configs
 
     for path in installed_configs():
         data = yaml.safe_load(path.read_text()).get("data", {})

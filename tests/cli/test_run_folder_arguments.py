@@ -9,7 +9,7 @@ import pytest
 
 from landmark_diffusion.cli import main
 from landmark_diffusion.cli.run_folder_arguments import expanded_run_folder
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 
 Ldx = Callable[[str], int]
 

@@ -15,10 +15,10 @@ from landmark_diffusion.cli.entry import RUN_VERBS
 from landmark_diffusion.cli.lightning_cli import LdxCLI
 from landmark_diffusion.cli.run_help import METHODS, TRAINER, run_help
 from landmark_diffusion.cli.trainer_checks import trainer_options
-from landmark_diffusion.data.datamodule import LandmarkDataModule
 from landmark_diffusion.finders.method import Method
 from landmark_diffusion.methods import import_methods, subclasses
 from landmark_diffusion.methods.training import TrainedModule
+from landmark_diffusion.training.datamodule import LandmarkDataModule
 from tests.cli.test_entry import HEAVY
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from landmark_diffusion.cli import main
-from landmark_diffusion.cli.config_files import installed_configs
+from landmark_diffusion.configuration.config_files import installed_configs
 
 METHODS = ("DiffusionHeatmapModule", "PositionDiffusionModule", "DDPMPretrainModule", "HeatmapFinetuneModule")
 WHOLE = [path for path in installed_configs() if "model" in yaml.safe_load(path.read_text())]

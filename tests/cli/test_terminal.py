@@ -14,7 +14,7 @@ import pytest
 
 from landmark_diffusion.cli import entry, main
 from landmark_diffusion.cli.terminal import SafeStream, protect_streams, safe_output
-from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
+from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 from tests.cli.terminals import FAILING, ascii_console, closed_pipe, full_disk
 
 

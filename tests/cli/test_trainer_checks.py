@@ -13,7 +13,6 @@ import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
-from landmark_diffusion.cli.config_files import installed_configs
 from landmark_diffusion.cli.monitor_checks import check_monitors, logged_in_validation
 from landmark_diffusion.cli.trainer_checks import (
     check_counts,
@@ -22,7 +21,8 @@ from landmark_diffusion.cli.trainer_checks import (
     explain_lightning,
     trainer_options,
 )
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.configuration.config_files import installed_configs
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule
 from landmark_diffusion.methods.position_diffusion import PositionDiffusionModule
 from tests.cli.fakes import TinyModel

@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from landmark_diffusion.cli import main
-from landmark_diffusion.cli.config_checks import load_yaml
-from landmark_diffusion.cli.config_files import installed_configs
-from landmark_diffusion.cli.repeated import repeated_options
 from landmark_diffusion.cli.unused import MODELS, OF_VERBS, RUN, refuse_contradictions, unused_options
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.configuration.config_checks import load_yaml
+from landmark_diffusion.configuration.config_files import installed_configs
+from landmark_diffusion.configuration.repeated import repeated_options
+from landmark_diffusion.core.errors import UserError
 
 RUN_OPTIONS: dict[str, Any] = {
     "snapshots": [], "snapshot_every": 0, "overwrite": False, "wandb": "disabled", "keep_snapshots": 5,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from landmark_diffusion.data.datasets import DATASETS, build_dataset
-from landmark_diffusion.errors import DataError, UserError
+from landmark_diffusion.core.errors import DataError, UserError
+from landmark_diffusion.data.sources import DATASETS, build_dataset
 
 
 def test_known_names() -> None:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from landmark_diffusion import LandmarkDataModule
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data import cache as cache_module
-from landmark_diffusion.errors import UserError
 
 Usage = namedtuple("Usage", "total used free")
 FILE = 4096

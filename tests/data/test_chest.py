@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from landmark_diffusion.cli.data_verbs import run_data_check
-from landmark_diffusion.data.datasets.chest import ChestDataset, read_points
+from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.data.sources.chest import ChestDataset, read_points
 from landmark_diffusion.data.splits import CHEST_EXCLUDED, NAME_SPLITS, split_by_name
-from landmark_diffusion.errors import DataError
 
 SHARES = np.array([[0.25, 0.1], [0.5, 0.2], [0.75, 0.3], [0.25, 0.8], [0.5, 0.85], [0.75, 0.9]])
 FEW = pytest.mark.filterwarnings("ignore:.*annotated names, expected")  # these sets are small on purpose

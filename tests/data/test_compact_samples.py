@@ -13,12 +13,12 @@ from torch.utils.data import Dataset
 
 from landmark_diffusion import LandmarkDataModule
 from landmark_diffusion.data.cache import ImageCache
-from landmark_diffusion.data.datamodule import keep_images
-from landmark_diffusion.data.dataset import LandmarkTorchDataset
-from landmark_diffusion.data.datasets import build_dataset
-from landmark_diffusion.data.datasets.base import NO_ANNOTATION
+from landmark_diffusion.data.compact_samples import CompactSamples
 from landmark_diffusion.data.sample import LandmarkSample
-from landmark_diffusion.data.samples import CompactSamples
+from landmark_diffusion.data.sources import build_dataset
+from landmark_diffusion.data.sources.base import NO_ANNOTATION
+from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset
+from landmark_diffusion.training.datamodule import keep_images
 
 
 def make_samples(count: int) -> list[LandmarkSample]:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landmark_diffusion.data.datasets import folder_columns as columns
-from landmark_diffusion.data.datasets.folder import FolderDataset
-from landmark_diffusion.data.datasets.folder_splits import STAGE_NAMES
-from landmark_diffusion.errors import DataError
+from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.data.sources.folder import columns as columns
+from landmark_diffusion.data.sources.folder.source import FolderDataset
+from landmark_diffusion.data.sources.folder.splits import STAGE_NAMES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "csv.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```csv\n(.*?)^```\n\n(Reads|Refused): (.*?)$", PAGE, re.MULTILINE | re.DOTALL)

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from landmark_diffusion.cli.data_verbs import run_cache_clear, run_data_check
+from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.data.cache import ImageCache
-from landmark_diffusion.data.datamodule import LandmarkDataModule
-from landmark_diffusion.data.datasets import build_dataset
 from landmark_diffusion.data.geometry import Frame
-from landmark_diffusion.errors import DataError, UserError
+from landmark_diffusion.data.sources import build_dataset
+from landmark_diffusion.training.datamodule import LandmarkDataModule
 
 
 @pytest.fixture
@@ -34,9 +34,7 @@ def test_good_data(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "train 1, val 1, test 1" in out and "error:" not in out
 
 
-def test_a_config_of_another_dataset_keeps_its_split_to_itself(
-    root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_config_of_another_dataset_keeps_its_split_to_itself(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It came to "split: found 'official'"."""
     config = ["--config", "ceph_diffusion_small.yaml", "--dataset", "folder", "--root", str(root)]
     assert run_data_check(config) == 0

@@ -10,10 +10,10 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 
-from landmark_diffusion.data.dicom import is_dicom
-from landmark_diffusion.data.radiograph import read_radiograph
-from landmark_diffusion.errors import DataError
-from tests.prediction.bad_inputs import LEVELS, write_dicom
+from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.data.readers.dicom import is_dicom
+from landmark_diffusion.data.readers.radiograph import read_radiograph
+from tests.detection.bad_inputs import LEVELS, write_dicom
 
 VALUES = np.arange(4096, dtype=np.uint16).reshape(64, 64)
 """Each value of 12 bits once."""

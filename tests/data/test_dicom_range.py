@@ -12,10 +12,10 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
-from landmark_diffusion.data.radiograph import Radiograph, read_radiograph
-from landmark_diffusion.errors import DataError
+from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.data.readers.radiograph import Radiograph, read_radiograph
 from tests.data.layouts.dicom import coded
-from tests.prediction.bad_inputs import LEVELS, deep, encoded, with_text, write_dicom
+from tests.detection.bad_inputs import LEVELS, deep, encoded, with_text, write_dicom
 
 BITS = (8, 10, 12, 14)
 VALUES = np.arange(4096, dtype=np.uint16).reshape(64, 64)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landmark_diffusion.data.datasets.folder import FolderDataset
-from landmark_diffusion.errors import DataError, UserError
+from landmark_diffusion.core.errors import DataError, UserError
+from landmark_diffusion.data.sources.folder.source import FolderDataset
 
 CHEST15 = Path(__file__).parents[2].parent / "shared" / "data" / "chest15"
 SIZES = {"a.png": (64, 80), "b.png": (100, 50), "c.jpg": (64, 80), "d.png": (70, 70)}
@@ -362,9 +362,7 @@ ODD_TABLES = {
 
 
 @pytest.mark.parametrize(("text", "line", "said"), ODD_TABLES.values(), ids=ODD_TABLES)
-def test_a_table_that_loses_points_or_breaks_the_reader_is_refused(
-    root: Path, text: str, line: int, said: str
-) -> None:
+def test_a_table_that_loses_points_or_breaks_the_reader_is_refused(root: Path, text: str, line: int, said: str) -> None:
     (root / "points.csv").write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=rf"own/points\.csv:{line}: .*{said}"):
         FolderDataset(root).samples("train")

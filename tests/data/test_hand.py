@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from landmark_diffusion.cli.data_verbs import run_data_check
-from landmark_diffusion.data.datasets.hand import HandDataset, read_table
+from landmark_diffusion.core.errors import DataError, UserError
+from landmark_diffusion.data.sources.hand import HandDataset, read_table
 from landmark_diffusion.data.splits import NAME_SPLITS, split_by_name
-from landmark_diffusion.errors import DataError, UserError
 
 FEW = pytest.mark.filterwarnings("ignore:.*annotated names, expected")  # these sets are small on purpose
 
@@ -75,9 +75,7 @@ def test_real_split_is_made_over_all_rows(shared_data: Callable[[str], Path]) ->
 
 
 @pytest.mark.parametrize("labels", [True, False])
-def test_real_absent_images_are_counted_and_the_option_named(
-    shared_data: Callable[[str], Path], labels: bool
-) -> None:
+def test_real_absent_images_are_counted_and_the_option_named(shared_data: Callable[[str], Path], labels: bool) -> None:
     said = r"545 of the 550 images .* the first is jpg/3142\.jpg; set data\.dataset_options\.require_all: false"
     dataset = HandDataset(shared_data("hand"), labels=labels)
     with pytest.raises(DataError, match=said):

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.data import cache as cache_module
 from landmark_diffusion.data.cache import ImageCache, clear, default_folder
-from landmark_diffusion.data.datasets.base import Finding, LandmarkDataset, Stage
 from landmark_diffusion.data.geometry import Frame
-from landmark_diffusion.data.image_io import read_grey
+from landmark_diffusion.data.readers.image_io import read_grey
 from landmark_diffusion.data.resize import resize_image
 from landmark_diffusion.data.sample import LandmarkSample
-from landmark_diffusion.errors import DataError, UserError
+from landmark_diffusion.data.sources.base import Finding, LandmarkDataset, Stage
 
 
 class _Images(LandmarkDataset):

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from landmark_diffusion.data.image_io import (
+from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.data.readers.image_io import (
     list_images,
     luminance_to_8_bit,
     read_grey,
@@ -20,7 +21,6 @@ from landmark_diffusion.data.image_io import (
     read_header,
     to_8_bit,
 )
-from landmark_diffusion.errors import DataError
 
 
 def _noise(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from _pytest.mark import ParameterSet
 
-from landmark_diffusion.data.radiograph import read_radiograph
-from landmark_diffusion.errors import DataError
+from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.data.readers.radiograph import read_radiograph
 from tests.data.layouts import Layout, bmp, dicom, jpeg, png, tiff
 
 pytest.importorskip("tifffile", reason="pip install -e '.[dev]'")

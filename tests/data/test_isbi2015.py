@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landmark_diffusion.data.datasets.isbi2015 import LANDMARK_NAMES, Isbi2015Dataset, read_points
+from landmark_diffusion.core.errors import DataError, UserError
+from landmark_diffusion.data.sources.isbi2015 import LANDMARK_NAMES, Isbi2015Dataset, read_points
 from landmark_diffusion.data.splits import ISBI2015_SPLITS
-from landmark_diffusion.errors import DataError, UserError
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "isbi2015"
 pytestmark = pytest.mark.filterwarnings("ignore:.*belongs to the full size")  # these images are small on purpose

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landmark_diffusion.data.datamodule import LandmarkDataModule
-from landmark_diffusion.data.datasets import build_dataset
-from landmark_diffusion.data.datasets.folder import FolderDataset
-from landmark_diffusion.data.label_checks import check_labels, tell_labels
-from landmark_diffusion.data.outliers import find_outliers
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.data.checks.labels import check_labels, tell_labels
+from landmark_diffusion.data.checks.outliers import find_outliers
 from landmark_diffusion.data.sample import LandmarkSample
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.data.sources import build_dataset
+from landmark_diffusion.data.sources.folder.source import FolderDataset
+from landmark_diffusion.training.datamodule import LandmarkDataModule
 
 SIZE = np.array((600, 800))
 SHAPE = np.random.default_rng(5).uniform(0.2, 0.9, (8, 2)) * SIZE

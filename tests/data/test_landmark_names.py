@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from landmark_diffusion.calibration.material import labelled_images
-from landmark_diffusion.data.datamodule import LandmarkDataModule
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.landmark_names import have_names, match_landmarks, respelled, spelled
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.studies.calibrate.material import labelled_images
+from landmark_diffusion.training.datamodule import LandmarkDataModule
 
 ROWS = {"a": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], "b": [[7.0, 8.0], [9.0, 10.0], [11.0, 12.0]]}
 """Points of sella, nasion and menton in two images."""

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from landmark_diffusion.data import outliers
-from landmark_diffusion.data.datasets import folder as folder_module
-from landmark_diffusion.data.datasets.folder import FolderDataset
-from landmark_diffusion.prediction.inputs import find_images
-from landmark_diffusion.prediction.names import _free, short_names
+from landmark_diffusion.data.checks import outliers
+from landmark_diffusion.data.sources.folder import source as folder_module
+from landmark_diffusion.data.sources.folder.source import FolderDataset
+from landmark_diffusion.detection.inputs import find_images
+from landmark_diffusion.detection.names import _free, short_names
 
 PARTS = 4
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from landmark_diffusion.data.outliers import MIN_IMAGES, find_outliers
+from landmark_diffusion.data.checks.outliers import MIN_IMAGES, find_outliers
 from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.data.slips import Cause
 

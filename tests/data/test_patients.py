@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from landmark_diffusion.calibration.folds import make_folds
-from landmark_diffusion.data.datasets.folder import FolderDataset
-from landmark_diffusion.data.duplicates import SeenPixels, same_files
+from landmark_diffusion.core.errors import DataError, UserError
+from landmark_diffusion.data.checks.duplicates import SeenPixels, same_files
+from landmark_diffusion.data.sources.folder.source import FolderDataset
 from landmark_diffusion.data.splits import few_shot_order, seeded_split
-from landmark_diffusion.errors import DataError, UserError
+from landmark_diffusion.studies.calibrate.folds import make_folds
 
 
 @pytest.fixture(autouse=True)

@@ -10,17 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
-from landmark_diffusion.data.datasets.phantom import (
-    ANNOTATOR_OFFSETS,
-    SIGMA_ACROSS,
-    SIGMA_ALONG,
-    PhantomDataset,
-)
-from landmark_diffusion.data.datasets.phantom_anatomy import LANDMARK_NAMES, build
-from landmark_diffusion.data.datasets.phantom_outlines import SkullParameters
-from landmark_diffusion.data.datasets.phantom_render import film_spacing, film_to_pixels, render
-from landmark_diffusion.data.datasets.phantom_shapes import coverage, ellipse, extreme, spline
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.data.sources.phantom import ANNOTATOR_OFFSETS, SIGMA_ACROSS, SIGMA_ALONG, PhantomDataset
+from landmark_diffusion.phantom.anatomy import LANDMARK_NAMES, build
+from landmark_diffusion.phantom.outlines import SkullParameters
+from landmark_diffusion.phantom.render import film_spacing, film_to_pixels, render
+from landmark_diffusion.phantom.shapes import coverage, ellipse, extreme, spline
 
 
 def digest(dataset: PhantomDataset, stage: str, index: int) -> str:

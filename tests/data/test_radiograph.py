@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landmark_diffusion.data.image_io import read_grey
-from landmark_diffusion.data.radiograph import list_radiographs, read_radiograph
-from tests.prediction.bad_inputs import deep, write_dicom
+from landmark_diffusion.data.readers.image_io import read_grey
+from landmark_diffusion.data.readers.radiograph import list_radiographs, read_radiograph
+from tests.detection.bad_inputs import deep, write_dicom
 
 
 def test_picture_is_the_same_in_every_file_and_depth(tmp_path: Path) -> None:

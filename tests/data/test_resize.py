@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.geometry import Frame, ResizeMode
 from landmark_diffusion.data.resize import resize_image
-from landmark_diffusion.errors import UserError
 
 SIZES = [
     ((1935, 2400), (640, 800)),

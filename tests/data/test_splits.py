@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.splits import (
     ISBI2015_SPLITS,
     few_shot_order,
@@ -14,7 +15,6 @@ from landmark_diffusion.data.splits import (
     seeded_split,
     split_by_name,
 )
-from landmark_diffusion.errors import UserError
 
 
 @given(count=st.integers(1, 80), val=st.floats(0, 0.45), test=st.floats(0, 0.45), seed=st.integers(0, 5))

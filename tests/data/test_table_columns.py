@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from landmark_diffusion.data.datasets.folder_table import Table, read_table
-from landmark_diffusion.errors import DataError
+from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.data.sources.folder.table import Table, read_table
 
 POINTS = {"a": ("1.5,2", "3,4"), "b": ("5,6", "7,8"), "c": ("9,10", "11,12")}
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from landmark_diffusion.data.datasets.folder_images import FileIndex, Match, differences, find_images
-from landmark_diffusion.data.datasets.folder_table import read_table
+from landmark_diffusion.data.sources.folder.images import FileIndex, Match, differences, find_images
+from landmark_diffusion.data.sources.folder.table import read_table
 
 NFC, NFD = (unicodedata.normalize(form, "Müller.png") for form in ("NFC", "NFD"))
 
@@ -54,9 +54,7 @@ def test_24_names_are_told_once(tmp_path: Path) -> None:
     numbers = range(1, 25)
     found = match(tmp_path, [str(number) for number in numbers], [f"{number:03d}.png" for number in numbers])
     assert found.images == {str(number): tmp_path / f"{number:03d}.png" for number in numbers} and not found.faults
-    assert found.notes == [
-        "24 names matched although the file differs in leading zeros: '1' is '001.png', ..."
-    ]
+    assert found.notes == ["24 names matched although the file differs in leading zeros: '1' is '001.png', ..."]
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from landmark_diffusion.data.datasets.folder import FolderDataset
-from landmark_diffusion.data.datasets.folder_numbers import number_parser
-from landmark_diffusion.data.datasets.folder_table import Table, read_table
-from landmark_diffusion.errors import DataError
+from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.data.sources.folder.numbers import number_parser
+from landmark_diffusion.data.sources.folder.source import FolderDataset
+from landmark_diffusion.data.sources.folder.table import Table, read_table
 
 TEXT = "image,Müller_x,Müller_y,tip_x,tip_y\na,1.5,2,3,4\nb,5.25,6,7,8\n"
 EXPECTED = {"a": [[1.5, 2], [3, 4]], "b": [[5.25, 6], [7, 8]]}

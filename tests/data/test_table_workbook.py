@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from landmark_diffusion.data.datasets.folder import FolderDataset
-from landmark_diffusion.data.datasets.folder_table import read_table
-from landmark_diffusion.errors import DataError
+from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.data.sources.folder.source import FolderDataset
+from landmark_diffusion.data.sources.folder.table import read_table
 
 NAMES = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
 LINK = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
@@ -86,7 +86,7 @@ def test_another_archive_and_a_cut_one(tmp_path: Path) -> None:
 
 
 def test_a_part_that_unpacks_to_very_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from landmark_diffusion.data.datasets import folder_workbook
+    from landmark_diffusion.data.sources.folder import workbook as folder_workbook
 
     path = workbook(tmp_path / "points.xlsx", ROWS + " " * 100_000)
     monkeypatch.setattr(folder_workbook, "_MOST_BYTES", 50_000)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landmark_diffusion.data.datasets import build_dataset
-from landmark_diffusion.data.datasets.folder import FolderDataset
-from landmark_diffusion.errors import DataError
+from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.data.sources import build_dataset
+from landmark_diffusion.data.sources.folder.source import FolderDataset
 
 
 @pytest.fixture(autouse=True)

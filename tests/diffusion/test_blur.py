@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.diffusion.blur import blur_sigma, gaussian_blur, gaussian_kernel, renormalise_peak
-from landmark_diffusion.errors import UserError
 
 
 def test_sigma_is_linear_between_its_ends() -> None:

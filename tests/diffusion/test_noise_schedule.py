@@ -8,9 +8,9 @@ from typing import get_args
 import pytest
 import torch
 
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.diffusion import NoiseSchedule
 from landmark_diffusion.diffusion.noise_schedule import ScheduleKind, at_steps
-from landmark_diffusion.errors import UserError
 
 KINDS = get_args(ScheduleKind)
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 import torch
 
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.diffusion.positions import PositionSchedule, previous_position
-from landmark_diffusion.errors import UserError
 
 
 def test_sigma_grows_by_the_same_factor_every_step_from_end_to_end() -> None:

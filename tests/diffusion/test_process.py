@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.diffusion import NoiseSchedule
 from landmark_diffusion.diffusion.process import (
     add_noise,
@@ -14,7 +15,6 @@ from landmark_diffusion.diffusion.process import (
     x0_from_noise,
     x0_from_v,
 )
-from landmark_diffusion.errors import UserError
 
 T = torch.tensor([0, 60, 199])
 

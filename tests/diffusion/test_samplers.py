@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.diffusion import NoiseSchedule
 from landmark_diffusion.diffusion.process import add_noise
 from landmark_diffusion.diffusion.samplers import (
@@ -21,7 +22,6 @@ from landmark_diffusion.diffusion.samplers import (
     posterior_coefficients,
     timesteps,
 )
-from landmark_diffusion.errors import UserError
 
 SAMPLERS = [ddpm_sample, ddim_sample, partial(ddim_sample, eta=1.0)]
 

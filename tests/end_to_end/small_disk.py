@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from landmark_diffusion.data.datasets.isbi2015 import LANDMARK_NAMES
-from landmark_diffusion.prediction.detection import Detection
-from landmark_diffusion.prediction.writers.points_json import PointsJsonWriter
-from landmark_diffusion.runs.model_file import write_model_file
-from tests.cephalometry.faces import in_image, make_face
+from landmark_diffusion.data.sources.isbi2015 import LANDMARK_NAMES
+from landmark_diffusion.detection.detection import Detection
+from landmark_diffusion.detection.writers.points_json import PointsJsonWriter
+from landmark_diffusion.modelfile.model_file import write_model_file
 from tests.cli.test_calibrate_verb import NAMES, facts
+from tests.detection.tiny_model import picture, write_positions
 from tests.end_to_end.console import PHANTOM, Outcome, ldx
 from tests.methods.tiny_positions import module
-from tests.prediction.tiny_model import picture, write_positions
+from tests.studies.cephalometry.faces import in_image, make_face
 
 FORMS = ("csv", "json", "overlay", "slicer", "html")
 FILLER = "filler"

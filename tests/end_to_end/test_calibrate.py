@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landmark_diffusion.data.datasets.phantom import PhantomDataset
-from landmark_diffusion.runs.model_file import read_facts
+from landmark_diffusion.data.sources.phantom import PhantomDataset
+from landmark_diffusion.modelfile.model_file import read_facts
 from tests.end_to_end.console import ldx, ldx_in, read_rows, run
 from tests.end_to_end.test_position_diffusion import CONFIG
 

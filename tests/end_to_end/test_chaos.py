@@ -14,9 +14,9 @@ from rich.console import Console
 
 from benchmarks.chaos import METHODS, Report, Run, show, table_rows, torment
 from benchmarks.compare_runs import Comparison
-from landmark_diffusion.runs.loggers import make_loggers
-from landmark_diffusion.runs.stopping import StopRequested
-from tests.runs.tiny import RunFolder, StopAt, TinyData, TinyModule, tiny_trainer
+from landmark_diffusion.training.loggers import make_loggers
+from landmark_diffusion.training.stopping import StopRequested
+from tests.training.tiny import RunFolder, StopAt, TinyData, TinyModule, tiny_trainer
 
 ROWS = [{"step": step, "epoch": 0, "train/loss": 1 / (step + 3), "val/loss": ""} for step in range(4)]
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landmark_diffusion.data.radiograph import read_radiograph
-from landmark_diffusion.prediction.writers.points_json_reader import read_points_json
+from landmark_diffusion.data.readers.radiograph import read_radiograph
+from landmark_diffusion.detection.writers.points_json_reader import read_points_json
+from tests.detection.bad_inputs import deep, write_dicom
+from tests.detection.tiny_model import picture, write_positions
 from tests.end_to_end.console import REPOSITORY, Outcome, column, read_rows, run, start
 from tests.methods.tiny_positions import N
-from tests.prediction.bad_inputs import deep, write_dicom
-from tests.prediction.tiny_model import picture, write_positions
 
 SHIPPED = REPOSITORY / "weights" / "ceph_small.ldx"
 FORMS = "csv,json,overlay,slicer,html"

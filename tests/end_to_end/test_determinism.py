@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.detection.tiny_model import picture
 from tests.end_to_end.console import column, ldx, ldx_in, read_rows
-from tests.prediction.tiny_model import picture
-from tests.runs.tiny import differences, trained_state
+from tests.training.tiny import differences, trained_state
 
 DATA = """
 data:

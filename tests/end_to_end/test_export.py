@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
-from landmark_diffusion.runs.model_file import read_model_file
+from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
+from landmark_diffusion.modelfile.model_file import read_model_file
 from tests.end_to_end.console import PHANTOM, ldx, ldx_in
 
 ASKED = ("--model.sampling_steps=3", "--model.channels_last=true", "--seed_everything=5", "--pictures=0")

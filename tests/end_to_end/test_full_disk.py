@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from landmark_diffusion.errors import UserError
-from landmark_diffusion.fewshot import runner
-from landmark_diffusion.files import WriteError, atomic_path, atomic_write_bytes
-from landmark_diffusion.runs.checkpoint import AtomicCheckpointIO
-from landmark_diffusion.runs.curves import Curves
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.files import WriteError, atomic_path, atomic_write_bytes
+from landmark_diffusion.studies.fewshot import runner
+from landmark_diffusion.training.checkpoint import AtomicCheckpointIO
+from landmark_diffusion.training.curves import Curves
 from tests.end_to_end.console import PHANTOM, ldx, read_rows, run
 from tests.end_to_end.small_disk import FORMS, SmallDisk, commands, message, small_disk, worked
-from tests.fewshot.grid import FAKE, write_config
-from tests.fewshot.test_verb import NETWORK
+from tests.studies.fewshot.grid import FAKE, write_config
+from tests.studies.fewshot.test_verb import NETWORK
 
 SMALL = 100_000
 """Bytes: more than a config and less than a checkpoint."""

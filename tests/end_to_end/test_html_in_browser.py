@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landmark_diffusion.prediction.detection import Detection
-from landmark_diffusion.prediction.writers.html_page import HtmlWriter
-from tests.prediction.detections import make_detection
+from landmark_diffusion.detection.detection import Detection
+from landmark_diffusion.detection.writers.html_page import HtmlWriter
+from tests.detection.detections import make_detection
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="a browser's driver is needed: pip install landmark_diffusion[browser]"

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from landmark_diffusion.fewshot import runner
+from landmark_diffusion.studies.fewshot import runner
 from tests.end_to_end.console import PHANTOM, ldx, run
 from tests.end_to_end.folders import make_folder
 from tests.end_to_end.small_disk import SmallDisk, commands, message, worked
 from tests.end_to_end.test_full_disk import NAMED
-from tests.fewshot.grid import FAKE, write_config
+from tests.studies.fewshot.grid import FAKE, write_config
 
 pytestmark = pytest.mark.slow
 

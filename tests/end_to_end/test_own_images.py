@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landmark_diffusion.data.datasets.phantom import PhantomDataset
+from landmark_diffusion.data.sources.phantom import PhantomDataset
 from tests.end_to_end.console import NETWORK, column, ldx, read_rows
 
 pytestmark = pytest.mark.slow

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks.processes import COUNT, METHODS, Run, counted, evaluation_row, fit_row, ldx, measure
-from landmark_diffusion.data.sampler import EpochKeyedSampler, batches, move_to_other_processes
-from landmark_diffusion.errors import UserError
-from landmark_diffusion.reporting.results_writer import draft_of
-from landmark_diffusion.runs import RunFolder
-from landmark_diffusion.runs.loggers import stable_id
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.evaluation.results_writer import draft_of
+from landmark_diffusion.training import RunFolder
+from landmark_diffusion.training.loggers import stable_id
+from landmark_diffusion.training.samplers import EpochKeyedSampler, batches, move_to_other_processes
 from tests.end_to_end.console import REPOSITORY, run, start
 
 TINY = (*METHODS["heatmap"], "--trainer.check_val_every_n_epoch=1")

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from landmark_diffusion.cli import main
-from landmark_diffusion.data.datasets.phantom import LANDMARK_NAMES, PhantomDataset
+from landmark_diffusion.data.sources.phantom import LANDMARK_NAMES, PhantomDataset
 from tests.cli.terminals import FAILING
 from tests.end_to_end.console import COUNT, PHANTOM, Outcome, column, ldx, read_rows
 from tests.end_to_end.folders import make_folder

@@ -13,9 +13,9 @@ import torch
 import yaml
 
 from landmark_diffusion import PositionDiffusionModule
-from landmark_diffusion.data.image_io import list_images, read_grey
-from landmark_diffusion.prediction.detector import Detector
-from landmark_diffusion.runs.model_file import read_facts, read_model_file
+from landmark_diffusion.data.readers.image_io import list_images, read_grey
+from landmark_diffusion.detection.detector import Detector
+from landmark_diffusion.modelfile.model_file import read_facts, read_model_file
 from tests.end_to_end.console import REPOSITORY, ldx
 
 MODEL = REPOSITORY / "weights" / "ceph_small.ldx"

@@ -14,9 +14,9 @@ import torch
 
 from benchmarks.chaos import METHODS
 from benchmarks.compare_runs import Comparison
-from landmark_diffusion.runs.slurm import MARK
+from landmark_diffusion.training.slurm import MARK
 from tests.end_to_end.console import REPOSITORY, Outcome, start
-from tests.runs.test_slurm import JOB, put_scontrol
+from tests.training.test_slurm import JOB, put_scontrol
 
 STEPS = 40
 GONE = {"SLURM_RESTART_COUNT": "1"}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from landmark_diffusion.runs import RunFolder
-from landmark_diffusion.runs.loggers import stable_id
+from landmark_diffusion.training import RunFolder
+from landmark_diffusion.training.loggers import stable_id
 from tests.end_to_end.console import PHANTOM, read_rows, run
 from tests.end_to_end.wandb_file import history_rows
 

@@ -56,8 +56,8 @@ def install() -> None:
     """Put the recording into the package's classes."""
     from landmark_diffusion import LandmarkDataModule
     from landmark_diffusion.methods.training import TrainedModule
-    from landmark_diffusion.runs.checkpoint import RunCheckpoint
-    from landmark_diffusion.runs.stopping import GracefulStop
+    from landmark_diffusion.training.checkpoint import RunCheckpoint
+    from landmark_diffusion.training.stopping import GracefulStop
 
     mean_loss = TrainedModule._mean_loss
     after_validation, after_training = RunCheckpoint.on_validation_end, GracefulStop.on_train_end

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from hypothesis import HealthCheck, Phase, settings
 
-from landmark_diffusion.errors import DataError, UserError
+from landmark_diffusion.core.errors import DataError, UserError
 
 FULL = os.environ.get("LDX_FUZZ") == "full"
 """Set by ``make fuzz``: many inputs, other ones each time. Else few, and the same each time."""

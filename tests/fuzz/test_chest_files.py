@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from landmark_diffusion.data.datasets.chest import ChestDataset
+from landmark_diffusion.data.sources.chest import ChestDataset
 from tests.fuzz.harness import inputs, judge, lines_of, number, on_image, text_of
 from tests.fuzz.strategies import mostly, spoilt_rows, text_files, valid_pairs
 
@@ -93,8 +93,8 @@ def test_what_is_left_out_is_told(
     found = judge("chest: folders", read, root)
     images, labels = images - {"CHNCXR_0059_0"}, labels - {"CHNCXR_0059_0"}
     usable, strict = images & labels, options["split"] == "paper_b" and options["require_all"]
-    refused = not images or not labels or (strict and labels - images) or (
-        options["split"] == "all_train" and not usable
+    refused = (
+        not images or not labels or (strict and labels - images) or (options["split"] == "all_train" and not usable)
     )
     assert (found is None) == bool(refused)
     if found is not None:

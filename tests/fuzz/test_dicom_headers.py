@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from pydicom import config
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from landmark_diffusion.data.radiograph import read_radiograph
+from landmark_diffusion.data.readers.radiograph import read_radiograph
+from tests.detection.bad_inputs import write_dicom
 from tests.fuzz.harness import inputs, judge
 from tests.fuzz.strategies import spoilt_bytes
-from tests.prediction.bad_inputs import write_dicom
 
 VALUES = np.add.outer(np.arange(9) * 200, np.arange(13) * 40).astype(np.uint16)
 NUMBERS = (0, 1, 2, 8, 9, 12, 13, 14, 16, 17, 26, 32, 255, 5000, 65535)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from landmark_diffusion.data.datasets.folder import FolderDataset
+from landmark_diffusion.data.sources.folder.source import FolderDataset
 from tests.fuzz import table_oracle
 from tests.fuzz.harness import inputs, judge, lines_of
 from tests.fuzz.strategies import BAD_CELLS, Rows, mostly, spoilt_bytes, spoilt_rows, text_files, valid_pairs

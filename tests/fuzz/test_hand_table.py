@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from landmark_diffusion.data.datasets.hand import HandDataset
+from landmark_diffusion.data.sources.hand import HandDataset
 from tests.fuzz.harness import inputs, judge, lines_of, number, on_image, text_of
 from tests.fuzz.strategies import Rows, mostly, spoilt_rows, text_files, valid_pairs
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from landmark_diffusion.data.cache import HEADERS, default_folder
 from landmark_diffusion.data.headers import read_headers
-from landmark_diffusion.data.image_io import read_grey, read_header
+from landmark_diffusion.data.readers.image_io import read_grey, read_header
 from tests.fuzz.harness import inputs, judge
 from tests.fuzz.strategies import spoilt_bytes
 

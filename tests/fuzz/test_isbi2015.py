@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from landmark_diffusion.data.datasets.isbi2015 import Isbi2015Dataset
+from landmark_diffusion.data.sources.isbi2015 import Isbi2015Dataset
 from tests.fuzz.harness import inputs, judge, lines_of, number, on_image, text_of
 from tests.fuzz.strategies import mostly, spoilt_rows, text_files, valid_pairs
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from landmark_diffusion.data.datasets.folder import FolderDataset
-from landmark_diffusion.data.label_checks import check_labels, tell_labels
+from landmark_diffusion.data.checks.labels import check_labels, tell_labels
 from landmark_diffusion.data.sample import LandmarkSample
+from landmark_diffusion.data.sources.folder.source import FolderDataset
 from tests.fuzz.harness import inputs, judge
 
 Said = tuple[str, str]

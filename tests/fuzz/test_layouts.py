@@ -13,12 +13,12 @@ from pydicom import config, dcmread
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from landmark_diffusion.data.image_io import read_grey
-from landmark_diffusion.data.radiograph import read_radiograph
+from landmark_diffusion.data.readers.image_io import read_grey
+from landmark_diffusion.data.readers.radiograph import read_radiograph
 from tests.data.layouts.tiff import tiff_grey
 from tests.data.test_dicom_range import lut
+from tests.detection.bad_inputs import write_dicom
 from tests.fuzz.harness import inputs, judge
-from tests.prediction.bad_inputs import write_dicom
 
 VALUES = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
 DTYPES = ("u1", "u2", "u4", "i1", "i2", "i4", "f4", "bool")

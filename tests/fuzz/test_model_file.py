@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landmark_diffusion.runs.model_facts import ModelFacts
-from landmark_diffusion.runs.model_file import FACTS_KEY, ModelFile, read_model_file, write_model_file
+from landmark_diffusion.modelfile.facts import ModelFacts
+from landmark_diffusion.modelfile.model_file import FACTS_KEY, ModelFile, read_model_file, write_model_file
 from tests.fuzz.harness import inputs, judge
 from tests.fuzz.json_mutations import spoilt_json, strict
 from tests.fuzz.strategies import spoilt_bytes

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landmark_diffusion.data.outliers import find_outliers
+from landmark_diffusion.data.checks.outliers import find_outliers
 from landmark_diffusion.data.sample import LandmarkSample
 from tests.fuzz.harness import inputs, judge
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landmark_diffusion.prediction.writers.points_json import PointsJsonWriter
-from landmark_diffusion.prediction.writers.points_json_reader import read_points_json
+from landmark_diffusion.detection.writers.points_json import PointsJsonWriter
+from landmark_diffusion.detection.writers.points_json_reader import read_points_json
+from tests.detection.detections import make_detection
 from tests.fuzz.harness import inputs, judge
 from tests.fuzz.json_mutations import spoilt_json, strict
 from tests.fuzz.strategies import spoilt_bytes
-from tests.prediction.detections import make_detection
 
 
 @pytest.fixture(scope="module")

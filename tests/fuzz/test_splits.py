@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from landmark_diffusion.data.datasets.folder import FolderDataset
+from landmark_diffusion.data.sources.folder.source import FolderDataset
 from tests.fuzz.harness import inputs, judge
 from tests.fuzz.strategies import mostly, spoilt_bytes
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.heatmaps import DECODERS, decode, make_target
 
 SIZE = (60, 48)

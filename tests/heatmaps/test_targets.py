@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.heatmaps import TARGETS, decode, make_target
 from landmark_diffusion.heatmaps.targets import inside, to_distribution
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from landmark_diffusion import DDPMPretrainModule
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.diffusion.process import add_noise, v_from
-from landmark_diffusion.errors import UserError
 
 TINY = {"encoder_channels": (8, 16), "decoder_channels": (16, 8), "blocks_per_level": 1, "attention_factors": ()}
 H, W = 12, 10

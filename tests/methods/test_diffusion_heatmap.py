@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from landmark_diffusion import DiffusionHeatmapModule
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.seeds import evaluation_seed, noise_seed
 from landmark_diffusion.heatmaps.losses import masked_mse, spatial_nll, spatial_softmax
-from landmark_diffusion.runs.keys import evaluation_seed, noise_seed
 
 N, H, W = 3, 20, 16
 TINY = {"encoder_channels": (8, 16), "decoder_channels": (16, 8), "blocks_per_level": 1, "attention_factors": ()}

@@ -76,6 +76,7 @@ def test_the_covariance_without_evidence_is_the_gaussian_s() -> None:
 
 # ---- chains on evidence that is known -----------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize(
     "options",
     [

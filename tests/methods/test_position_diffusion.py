@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from landmark_diffusion import DiffusionHeatmapModule, PositionDiffusionModule
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 from tests.methods.tiny_positions import COARSE, TINY, H, N, W, batch, fresh, module
 
 

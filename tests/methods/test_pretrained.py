@@ -11,12 +11,12 @@ import torch
 from lightning.pytorch import Trainer
 
 from landmark_diffusion import DDPMPretrainModule, DiffusionHeatmapModule, HeatmapFinetuneModule, LandmarkDataModule
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.finders.heatmap_finetune import encoder_parameters
 from landmark_diffusion.methods.pretrained import load_pretrained
-from landmark_diffusion.runs import default_callbacks
-from landmark_diffusion.runs.model_facts import ModelFacts
-from landmark_diffusion.runs.model_file import write_model_file
+from landmark_diffusion.modelfile.facts import ModelFacts
+from landmark_diffusion.modelfile.model_file import write_model_file
+from landmark_diffusion.training import default_callbacks
 
 TINY: dict[str, Any] = {
     "encoder_channels": [8, 16], "decoder_channels": [16, 8], "blocks_per_level": 1, "attention_factors": [2]

@@ -11,9 +11,9 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
 from landmark_diffusion import HeatmapFinetuneModule, LandmarkDataModule
-from landmark_diffusion.errors import UserError
-from landmark_diffusion.runs import default_callbacks, module_callbacks
-from landmark_diffusion.runs.ema import EMA
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.training import default_callbacks, module_callbacks
+from landmark_diffusion.training.ema import EMA
 from tests.methods.tiny_positions import fresh
 
 TINY: dict[str, Any] = {

@@ -9,7 +9,7 @@ import pytest
 
 from landmark_diffusion.cli import main
 from landmark_diffusion.cli.compare_verb import COLUMNS
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.metrics.bootstrap import paired_difference
 from landmark_diffusion.metrics.comparison import Run, compare, find_predictions, known_radii, read_run
 from landmark_diffusion.metrics.records import Prediction, write_predictions_csv

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.metrics.functional import MetricError
 from landmark_diffusion.metrics.grid256 import grid_errors, redrawn
 from landmark_diffusion.metrics.protocols import PROTOCOLS, Protocol, error_table, evaluate

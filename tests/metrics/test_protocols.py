@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.metrics import mean_radial_error, success_detection_rate
 from landmark_diffusion.metrics.functional import MetricError
 from landmark_diffusion.metrics.protocols import PROTOCOLS, Protocol, evaluate, get_protocol, misfit

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics import MetricCollection
 
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.metrics import (
     LandmarkErrors,
     MeanRadialError,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from landmark_diffusion.errors import DataError
+from landmark_diffusion.core.errors import DataError
 from landmark_diffusion.metrics.functional import MetricError
 from landmark_diffusion.metrics.records import (
     Prediction,

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from landmark_diffusion.data.radiograph import read_radiograph
-from landmark_diffusion.errors import UserError
-from landmark_diffusion.fewshot.plan import read_plan
-from landmark_diffusion.files import atomic_write_text
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.files import atomic_write_text
+from landmark_diffusion.data.readers.radiograph import read_radiograph
+from landmark_diffusion.detection.names import short_names
+from landmark_diffusion.detection.writers.points_json import PointsJsonWriter
 from landmark_diffusion.metrics.records import read_predictions_csv
-from landmark_diffusion.prediction.names import short_names
-from landmark_diffusion.prediction.writers.points_json import PointsJsonWriter
-from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
-from landmark_diffusion.runs.folder import RunFolder
+from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
+from landmark_diffusion.studies.fewshot.plan import read_plan
+from landmark_diffusion.training.folder import RunFolder
+from tests.detection.detections import make_detection
+from tests.detection.tiny_model import NAMES, picture, write_positions
 from tests.end_to_end.console import ldx
-from tests.prediction.detections import make_detection
-from tests.prediction.tiny_model import NAMES, picture, write_positions
 from tests.security.payloads import FORMS
 
 

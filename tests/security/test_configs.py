@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from landmark_diffusion.cli.config_files import installed_configs
 from landmark_diffusion.cli.safe_configs import ALLOWED, VARIABLE
-from landmark_diffusion.errors import UserError
-from landmark_diffusion.untrusted import MAX_BYTES, check_harmless
+from landmark_diffusion.configuration.config_files import installed_configs
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.untrusted import MAX_BYTES, check_harmless
 from tests.end_to_end.console import PHANTOM, Outcome, ldx
 
 STRANGER = """
@@ -63,7 +63,7 @@ CLASSES = {
         "trainer: {callbacks: [{class_path: LambdaCallback, init_args: {on_fit_start: os.abort}}]}", "os.abort",
     ),
     "through an allowed module": (
-        "trainer: {callbacks: [landmark_diffusion.fewshot.runner.subprocess.Popen]}", "subprocess.Popen",
+        "trainer: {callbacks: [landmark_diffusion.studies.fewshot.runner.subprocess.Popen]}", "subprocess.Popen",
     ),
     "torch.load": ("trainer: {callbacks: [{class_path: torch.load, init_args: {f: x.ckpt}}]}", "torch.load"),
     "a second config in an option": ("trainer: {callbacks: more.yaml}", "stranger.Spy"),

@@ -16,11 +16,11 @@ from PIL import Image
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEGBaseline8Bit
 
-from landmark_diffusion.data import dicom
-from landmark_diffusion.data.image_io import read_grey, read_header
-from landmark_diffusion.data.radiograph import read_radiograph
-from landmark_diffusion.errors import DataError
-from tests.prediction.bad_inputs import LEVELS, encoded, gdcm_compress, png_of_size, write_dicom
+from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.data.readers import dicom
+from landmark_diffusion.data.readers.image_io import read_grey, read_header
+from landmark_diffusion.data.readers.radiograph import read_radiograph
+from tests.detection.bad_inputs import LEVELS, encoded, gdcm_compress, png_of_size, write_dicom
 
 SIDE = 60_000
 PAGES = 20_000
@@ -105,9 +105,9 @@ def test_images_that_claim_too_much_are_refused_by_name(name: str, tmp_path: Pat
 
 LIMITED = """
 import resource, sys
-import landmark_diffusion.data.radiograph as radiograph, landmark_diffusion.data.dicom, pydicom
+import landmark_diffusion.data.readers.radiograph as radiograph, landmark_diffusion.data.readers.dicom, pydicom
 from pathlib import Path
-from landmark_diffusion.errors import UserError
+from landmark_diffusion.core.errors import UserError
 resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
 for name in sys.argv[2:]:
     try:
@@ -191,8 +191,8 @@ def test_a_picture_within_dicom_that_claims_more_than_its_file_is_refused(tmp_pa
 MEASURED = """
 import resource, sys
 from pathlib import Path
-from landmark_diffusion.data.radiograph import read_radiograph
-from landmark_diffusion.errors import DataError
+from landmark_diffusion.data.readers.radiograph import read_radiograph
+from landmark_diffusion.core.errors import DataError
 try:
     read_radiograph(Path(sys.argv[1]))
 except DataError as error:

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from landmark_diffusion.errors import UserError
-from landmark_diffusion.prediction import network_size
-from landmark_diffusion.prediction.model import build_module, landmark_methods, load_module
-from landmark_diffusion.prediction.network_size import check_network_size, stored_values
-from landmark_diffusion.runs.model_file import FACTS_KEY
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.detection.model import build_module, landmark_methods, load_module
+from landmark_diffusion.modelfile import network_size
+from landmark_diffusion.modelfile.model_file import FACTS_KEY
+from landmark_diffusion.modelfile.network_size import check_network_size, stored_values
+from tests.detection.tiny_model import facts, write_positions
 from tests.end_to_end.console import ldx
 from tests.methods.tiny_positions import COARSE, N, module
-from tests.prediction.tiny_model import facts, write_positions
 
 SMALL = facts().model
 WIDE: dict[str, Any] = {**SMALL, "encoder_channels": [512, 512], "decoder_channels": [512, 512]}

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.detection.tiny_model import picture, write_positions
 from tests.end_to_end.console import PHANTOM, REPOSITORY, run
-from tests.prediction.tiny_model import picture, write_positions
 
 WATCH = """
 import os, sys

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from landmark_diffusion.errors import UserError
-from landmark_diffusion.runs.checkpoint import AtomicCheckpointIO
-from landmark_diffusion.runs.checkpoint_reading import read_checkpoint
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
+from landmark_diffusion.training.checkpoint import AtomicCheckpointIO
+from tests.detection.tiny_model import write_positions
 from tests.end_to_end.console import PHANTOM, ldx
-from tests.prediction.tiny_model import write_positions
 from tests.security.payloads import FORMS, Payload
 
 RUN = (*PHANTOM, "--run_folder", "runs/x")

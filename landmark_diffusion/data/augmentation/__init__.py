@@ -6,9 +6,9 @@ import dataclasses
 import difflib
 from typing import Any
 
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.augmentation import recipes
 from landmark_diffusion.data.augmentation.recipes import Recipe, WarpRecipe
-from landmark_diffusion.errors import UserError
 
 __all__ = ["RECIPES", "Recipe", "WarpRecipe", "get_recipe"]
 

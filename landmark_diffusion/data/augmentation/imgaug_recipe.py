@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.augmentation import warp
 from landmark_diffusion.data.augmentation.recipes import WarpRecipe
-from landmark_diffusion.errors import UserError
 
 INSTALL_HINT = (
     "recipe paper_a_imgaug needs imgaug, which is not installed or does not load. Install it without its dependencies, "

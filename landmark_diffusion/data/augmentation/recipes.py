@@ -7,8 +7,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.augmentation import intensity, warp
-from landmark_diffusion.errors import UserError
 
 Range = tuple[float, float]
 

@@ -7,8 +7,8 @@ import builtins
 import numpy as np
 import pytest
 
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.augmentation import get_recipe, imgaug_recipe
-from landmark_diffusion.errors import UserError
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.augmentation import get_recipe
-from landmark_diffusion.errors import UserError
 
 WIDTH, HEIGHT = 640, 800
 SPOT, WINDOW, SPACING, JITTER = 2.0, 10, 40, 5.0

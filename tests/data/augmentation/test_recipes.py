@@ -8,8 +8,8 @@ import pickle
 import numpy as np
 import pytest
 
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.augmentation import RECIPES, get_recipe
-from landmark_diffusion.errors import UserError
 
 OURS = ["none", "paper_a", "paper_b", "mild"]
 IMAGE = np.random.default_rng(0).integers(0, 256, (100, 80)).astype(np.uint8)

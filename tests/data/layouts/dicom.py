@@ -21,7 +21,7 @@ from pydicom.uid import (
 )
 
 from tests.data.layouts import COLOUR, LEVELS, H, Layout, W, grey_of, of_depth
-from tests.prediction.bad_inputs import write_dicom
+from tests.detection.bad_inputs import write_dicom
 
 PLAIN = {
     "explicit": ExplicitVRLittleEndian, "implicit": ImplicitVRLittleEndian, "big endian": ExplicitVRBigEndian,
@@ -95,7 +95,7 @@ def _plain() -> list[Layout]:
 
 def _same_as_little(values: np.ndarray, elements: dict[str, Any], bits: int) -> Callable[[Path], np.ndarray]:
     """Pixels as pydicom finds them, by the same picture in little endian."""
-    from landmark_diffusion.data.radiograph import read_radiograph
+    from landmark_diffusion.data.readers.radiograph import read_radiograph
 
     return lambda path: read_radiograph(write_dicom(path.with_name("little"), values, **elements)).grey
 

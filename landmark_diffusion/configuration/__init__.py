@@ -1,0 +1,1 @@
+"""Config files: found, read with their lines, merged and checked; no torch."""

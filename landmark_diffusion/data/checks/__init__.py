@@ -1,0 +1,1 @@
+"""What may be wrong with images and labels, found before training."""

@@ -1,0 +1,1 @@
+"""Images and DICOM to grey levels, and what their headers say."""

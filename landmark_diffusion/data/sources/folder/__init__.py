@@ -1,0 +1,1 @@
+"""One's own images and one table: the source ``folder``."""

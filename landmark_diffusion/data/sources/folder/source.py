@@ -1,0 +1,421 @@
+"""FolderDataset: the user's own images and one CSV."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from landmark_diffusion.core.errors import DataError, UserError
+from landmark_diffusion.data.checks.duplicates import SeenPixels, same_files
+from landmark_diffusion.data.checks.labels import outside_finding
+from landmark_diffusion.data.checks.samples import check_samples, root_folder
+from landmark_diffusion.data.headers import read_headers
+from landmark_diffusion.data.readers.image_io import read_grey
+from landmark_diffusion.data.sample import LandmarkSample
+from landmark_diffusion.data.sources.annotations_text import inside, outside_fault
+from landmark_diffusion.data.sources.base import NO_ANNOTATION, Finding, LandmarkDataset, Stage
+from landmark_diffusion.data.sources.folder.columns import nearest_column
+from landmark_diffusion.data.sources.folder.images import FileIndex, bare_images, find_images, images_of, loose
+from landmark_diffusion.data.sources.folder.splits import STAGE_NAMES, too_few_patients, torn_patients, uneven_parts
+from landmark_diffusion.data.sources.folder.table import Row, Table, read_table
+from landmark_diffusion.data.sources.folder.text import SAVE_AS
+from landmark_diffusion.data.splits import fold_split, parse_folds, seeded_split
+
+RADII_MM = (2.0, 2.5, 3.0, 4.0)
+RADII_PERCENT = (1.0, 2.0, 3.0, 5.0)
+"""Without spacing: percent of the images' median diagonal, rounded to whole pixels."""
+
+
+class FolderDataset(LandmarkDataset):
+    """Images and one CSV with their landmarks, wide or long (docs/csv.md tells all columns and forms).
+
+    Images are looked up beside the CSV, in ``root`` and in ``root/images``, with or without their suffix in the table.
+    With a spacing for every image the unit is mm, with none it is px of the original image. A column with the patient
+    keeps the images of one together wherever images are divided at random.
+
+    Args:
+        root: the folder with the images and the CSV.
+        csv: the table, relative to ``root`` or a path; None takes the one CSV that ``root`` holds.
+        split: "column" (by ``split_column``), "seeded" (by ``fractions`` and ``seed``), "auto": by the column where
+            the table has it, or the one other column that holds train, val and test, else seeded; or "folds:5/2": all
+            images in 5 folds by ``seed``, the 2nd is the test part and ``val_fraction`` of the rest validates.
+        split_column: name of the column with train, val (valid, validation) or test.
+        fractions: share of train, val and test in a seeded split.
+        seed: of a seeded split, of folds and of the validation share.
+        val_fraction: share of the train rows that becomes val where the split column names no val, and of the rows
+            outside the test fold; 0 for none.
+        radii: of the success detection rate, in mm or px; None is 2, 2.5, 3, 4 mm, or without spacing 1, 2, 3, 5 %
+            of the images' median diagonal in whole px.
+        labels: False gives the images alone and needs no CSV: those in ``root``, else in ``root/images``, else in any
+            folder within. All of them train, or by ``fractions`` with split "seeded"; only a split by column (split
+            "column", or a ``split_column`` other than "split") reads the CSV, for its images and their parts.
+        patient_column: name of the column with the patient; None takes ``patient``, ``subject``, ``group`` and alike.
+
+    Raises UserError on options that cannot be used, DataError on a missing root or CSV or an unusable header.
+    """
+
+    name = "folder"
+
+    def __init__(
+        self,
+        root: str | Path,
+        csv: str | Path | None = None,
+        split: str = "auto",
+        split_column: str = "split",
+        fractions: Sequence[float] = (0.7, 0.15, 0.15),
+        seed: int = 0,
+        val_fraction: float = 0.15,
+        radii: tuple[float, ...] | None = None,
+        labels: bool = True,
+        patient_column: str | None = None,
+    ) -> None:
+        self.folds = parse_folds(split)
+        if self.folds is None and split not in ("auto", "column", "seeded"):
+            raise UserError(
+                f"split: found {split!r}, expected auto, column, seeded or folds:5/1 for the dataset folder"
+            )
+        if not 0 <= val_fraction < 1:
+            raise UserError(f"val_fraction: found {val_fraction}, expected at least 0 and below 1")
+        if radii is not None and (not len(radii) or min(radii) <= 0):
+            raise UserError(f"radii: found {radii}, expected one or more lengths above 0")
+        seeded_split(["any"], fractions)  # tells wrong fractions at once
+        self.root = root_folder(root, self.name)
+        self.split, self.labels = split, labels
+        self.bare = None if labels or _asks_for_column(split, split_column) else bare_images(self.root)
+        if self.bare is not None:
+            self.table = _bare_table(self.root, self.bare)
+        else:
+            self.table = read_table(_find_csv(self.root, csv), split_column, patient_column)
+        self.landmark_names = self.table.landmark_names if labels else ()
+        self.annotator_names = self.table.annotator_names if labels else ()
+        self.by_column = self.bare is None and _by_column(self.table, split, split_column)
+        self.fractions, self.seed, self.val_fraction = fractions, seed, val_fraction
+        if self.folds and self.table.rows:
+            self._parts()  # tells too many folds at once
+        known = [row.spacing is not None for row in self.table.rows.values()]
+        self.unit = "mm" if known and all(known) else "px"
+        self._radii = tuple(map(float, radii)) if radii is not None else None
+        self._known: tuple[list[LandmarkSample], list[DataError]] | None = None
+        self._matched: list[str] = []  # notes of names that differ from their files'
+        self._warned = False
+        self._pixels: SeenPixels | None = None  # of the check that goes on
+
+    @property
+    def radii(self) -> tuple[float, ...]:  # type: ignore[override]
+        """Radii of the success detection rate in ``unit``; in px they follow from the images' headers."""
+        if self._radii is None:
+            self._radii = RADII_MM if self.unit == "mm" else _radii_px([s.size for s in self._read()[0]])
+        return self._radii
+
+    def samples(self, stage: Stage) -> list[LandmarkSample]:
+        """Samples of one stage by image id; "predict" is the test part. Raises DataError on the first fault."""
+        samples, faults = self._read()
+        for fault in faults:
+            raise fault
+        if not self._warned:
+            self._warned = True
+            for message in self._split_doubts(self._same_files):
+                warnings.warn(message, stacklevel=2)
+        wanted = set(self._parts()["test" if stage == "predict" else stage])
+        return [sample for sample in samples if sample.image_id in wanted]
+
+    def load_image(self, sample: LandmarkSample) -> np.ndarray:
+        """Decode one image, (H, W) uint8."""
+        assert sample.image_path is not None
+        image = read_grey(sample.image_path)
+        if self._pixels is not None:
+            self._pixels.add(sample.image_id, image)
+        return image
+
+    def check(self, decode: bool = True) -> list[Finding]:
+        """All faults and doubts in the table and the images, whatever the split."""
+        samples, faults = self._read()
+        self._pixels = SeenPixels()
+        findings = check_samples(self, samples, faults, decode, self._locate)
+        same, self._pixels = self._pixels.same() if decode else [], None
+        doubts = [*self._doubts(), *self._split_doubts(_joined(self._same_files, same))]
+        return findings + [Finding("warning", f"{self.table.path}: {message}") for message in doubts]
+
+    def notes(self) -> list[str]:
+        """How the table was read where that is not plain, and where the split comes from; a line each."""
+        self._read()
+        found = (*self.table.notes, *_newer_workbook(self.table.path), *self._matched, *self._split_note())
+        return [f"{self.table.path}: {note}" for note in found]
+
+    def patients(self) -> dict[str, str]:
+        """The patient of each image whose row names one."""
+        return {name: row.patient for name, row in self.table.rows.items() if row.patient}
+
+    def _read(self) -> tuple[list[LandmarkSample], list[DataError]]:
+        """Each image that can be used, sorted by name, and what is wrong with the table and the others; read once."""
+        if self._known is None:
+            self._known = self._read_images()
+        return self._known
+
+    def _read_images(self) -> tuple[list[LandmarkSample], list[DataError]]:
+        if self.bare is not None:
+            sizes, faults = read_headers(self.bare.values(), self.root)
+            found = [(name, path) for name, path in sorted(self.bare.items()) if path in sizes]
+            return [LandmarkSample(n, sizes[p], NO_ANNOTATION, None, p, str(p)) for n, p in found], faults
+        samples, faults = self._read_table_images()
+        return samples if self.labels else [replace(s, annotations=NO_ANNOTATION) for s in samples], faults
+
+    def _read_table_images(self) -> tuple[list[LandmarkSample], list[DataError]]:
+        table = self.table
+        places = list(dict.fromkeys((table.path.parent, self.root, self.root / "images")))
+        match = find_images(table, FileIndex(places))
+        images, faults, self._matched = match.images, match.faults, match.notes
+        sizes, header_faults = read_headers(images.values(), self.root)
+        samples = []
+        for name, path in sorted(images.items()):
+            if path in sizes:
+                row = table.rows[name]
+                annotations, where = table.annotations(row), f"{table.path}:{row.line}"
+                faults += _row_faults(table, row, sizes[path])
+                if not inside(annotations, sizes[path]).all():
+                    faults += _outside_faults(table, row, sizes[path])
+                samples.append(LandmarkSample(name, sizes[path], annotations, row.spacing, path, where))
+        if any("outside its image" in str(fault) for fault in faults) and (guess := outside_finding(samples)):
+            faults.insert(0, DataError(guess, table.path))  # before the list of them: it tells why
+        faults = [*table.faults, *header_faults, *faults, *self._column_faults(), *_spacing_faults(table)]
+        if not images and not images_of(places):
+            faults.insert(0, DataError(f"no image found here or in images/; the table is {table.path}", self.root))
+        return samples, [*faults, *_unannotated(table, images, match.near)]
+
+    def _locate(self, sample: LandmarkSample, annotator: int, landmark: int) -> str:
+        mark = self.table.rows[sample.image_id].marks[self.annotator_names[annotator], self.landmark_names[landmark]]
+        return f"{self.table.path}:{mark[2]}"
+
+    def _parts(self) -> dict[str, list[str]]:
+        """Image ids of train, val and test."""
+        ids = sorted(self.table.rows)
+        if self.folds is not None:
+            return fold_split(ids, *self.folds, self.val_fraction, self.seed, self.patients())
+        if self.bare is not None and self.split != "seeded":
+            return {"train": ids, "val": [], "test": []}
+        if not self.by_column:
+            return seeded_split(ids, self.fractions, self.seed, self.patients())
+        parts: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+        for image in ids:
+            parts[STAGE_NAMES[self.table.rows[image].part.lower()]].append(image)
+        if not parts["val"] and self.val_fraction > 0 and len(parts["train"]) > 1:
+            fractions = (1 - self.val_fraction, self.val_fraction, 0.0)
+            shares = seeded_split(parts["train"], fractions, self.seed, self.patients())
+            parts["train"], parts["val"] = shares["train"], shares["val"]
+        return parts
+
+    def _column_faults(self) -> list[DataError]:
+        if not self.by_column:
+            patients, images = self.patients(), self.table.rows
+            count = len(set(patients.values())) + len(images) - len(patients)  # one without is a patient of its own
+            few = too_few_patients(count, len(images), self.fractions, self.table.patient_column) if patients else None
+            return [] if few is None else [DataError(few, self.table.path, 1)]
+        return [
+            DataError(
+                f"{self.table.split_column}: found {row.part!r} for {row.image!r}, expected train, val (valid, "
+                "validation) or test",
+                self.table.path,
+                row.line,
+            )
+            for row in self.table.rows.values()
+            if row.part.lower() not in STAGE_NAMES
+        ]
+
+    @cached_property
+    def _same_files(self) -> list[list[str]]:
+        """Ids of images whose files are the same, byte for byte."""
+        return same_files({each.image_id: each.image_path for each in self._read()[0] if each.image_path is not None})
+
+    def _split_doubts(self, same: list[list[str]]) -> list[str]:
+        """What makes results on the test part too good: patients in two parts, images in two parts."""
+        if self._column_faults() or not self.table.rows:
+            return []
+        parts = self._parts()
+        torn = torn_patients(parts, self.patients())
+        if self.patients() and not self.by_column:
+            shares = dict(zip(("train", "val", "test"), self.fractions, strict=True))
+            torn = uneven_parts({part: parts[part] for part in shares}, shares, self.table.patient_column)
+        part_of = {image: part for part, images in parts.items() for image in images}
+        return [*([torn] if torn else []), *_same_image_doubts(same, part_of, self.table)]
+
+    def _split_note(self) -> list[str]:
+        """Where the split comes from, with the counts."""
+        if self._column_faults() or not self.table.rows:
+            return []
+        parts = self._parts()
+        counts = ", ".join(f"{part} {len(parts[part])}" for part in ("train", "val", "test"))
+        patients, column = set(self.patients().values()), self.table.patient_column
+        together = f", {len(patients)} patients kept together (column {column!r})" if patients else ""
+        if self.bare is not None and self.split != "seeded":
+            how, together = "no table is read, all images train", ""
+        elif not self.by_column:
+            shares = "/".join(f"{share:g}" for share in self.fractions)
+            why = f"and not by the column {self.table.split_column!r}" if self.table.split_column else "no split column"
+            why = why if self.bare is None else "no table is read"
+            how = f"at random ({why}; {shares}, seed {self.seed})"
+        else:
+            how = f"by the column {self.table.split_column!r}"
+            known = {STAGE_NAMES[row.part.lower()] for row in self.table.rows.values()}
+            if parts["val"] and "val" not in known:
+                how += f", {self.val_fraction:g} of train as val"
+            else:
+                together = ""
+        return [f"split {how}: {counts}{together}"]
+
+    def _doubts(self) -> list[str]:
+        """Landmarks that hardly any image has: often a misspelt name in the long form, or an empty column."""
+        counts = dict.fromkeys(self.table.landmark_names, 0)
+        for row in self.table.rows.values():
+            for landmark in {landmark for _, landmark in row.marks}:
+                counts[landmark] += 1
+        few = 0.05 * len(self.table.rows)
+        return [
+            f"landmark {name!r} is marked in {count} of {len(self.table.rows)} images"
+            for name, count in counts.items()
+            if count < max(1, few)
+        ]
+
+
+def _unannotated(table: Table, images: Mapping[str, Path], near: set[Path]) -> list[DataError]:
+    """One fault for the images without a row, in the folders where the rows' images lie."""
+    used = {*images.values(), *near}
+    dropped = {loose(name) for name in table.mentioned if name not in table.rows}
+    places = sorted({path.parent for path in images.values()})
+    left = [
+        path for path in images_of(places)
+        if path not in used and not {path.name, path.stem} & table.mentioned and loose(path.name) not in dropped
+    ]  # fmt: skip
+    if not left:
+        return []
+    others = ", ".join(path.name for path in left[1:4]) + (", ..." if len(left) > 4 else "")
+    more = f" (and {len(left) - 1} more: {others})" if len(left) > 1 else ""
+    return [DataError(f"the image has no row in {table.path}{more}", left[0])]
+
+
+def _same_image_doubts(same: list[list[str]], part_of: Mapping[str, str], table: Table) -> list[str]:
+    """One sentence for images that lie in different parts under other names, and one for the others."""
+    apart = [group for group in same if len({part_of.get(image) for image in group}) > 1]
+    together = [group for group in same if group not in apart]
+    messages = []
+    for groups, where in ((apart, " in different parts of the split"), (together, "")):
+        if groups:
+            lines = {image: f"line {table.rows[image].line}, " * (table.rows[image].line > 0) for image in groups[0]}
+            first = " and ".join(f"{image!r} ({lines[image]}{part_of.get(image)})" for image in groups[0][:4])
+            others = f", and {len(groups) - 1} more like it" if len(groups) > 1 else ""
+            messages.append(f"the same image under two names{where}: {first}{others}")
+    return messages
+
+
+def _joined(files: list[list[str]], pixels: list[list[str]]) -> list[list[str]]:
+    """Groups of the same files, and those of the same pixels that say more than they."""
+    known = [set(group) for group in files]
+    more = [group for group in pixels if not any(set(group) <= each for each in known)]
+    return [group for group in files if not any(set(group) <= set(each) for each in more)] + more
+
+
+def _row_faults(table: Table, row: Row, size: tuple[int, int]) -> list[DataError]:
+    """Faults of one image: another size than its header says, no point."""
+    faults = []
+    if row.size is not None and row.size != size:
+        faults.append(
+            DataError(
+                f"width and height are {row.size[0]}x{row.size[1]}, but {row.image!r} has {size[0]}x{size[1]} px",
+                table.path,
+                row.line,
+            )
+        )
+    if not row.marks and not any(fault.line == row.line for fault in table.faults):
+        faults.append(DataError(f"{row.image!r} has no point at all; leave it out of the table", table.path, row.line))
+    return faults
+
+
+def _outside_faults(table: Table, row: Row, size: tuple[int, int]) -> list[DataError]:
+    """A fault with its own line for each point that lies outside the image."""
+    return [
+        outside_fault(f"landmark {landmark!r} of {row.image!r}", np.array([x, y]), size, table.path, line)
+        for (_, landmark), (x, y, line) in row.marks.items()
+        if not inside(np.array([x, y]), size)
+    ]
+
+
+def _spacing_faults(table: Table) -> list[DataError]:
+    """A set is measured in mm or in px as a whole, so some rows without spacing are a fault: one for all of them."""
+    without = [row for row in table.rows.values() if row.spacing is None]
+    if not without or len(without) == len(table.rows):
+        return []
+    others = ", ".join(row.image for row in without[1:4]) + (", ..." if len(without) > 4 else "")
+    more = f" (and of {len(without) - 1} more: {others})" if len(without) > 1 else ""
+    message = (
+        f"the spacing of {without[0].image!r}{more} is empty, while {len(table.rows) - len(without)} other images have "
+        "one: errors would be in mm for some and in px for others. Fill in the missing ones, or remove the spacing to "
+        "measure all in px"
+    )
+    return [DataError(message, table.path, without[0].line)]
+
+
+def _bare_table(root: Path, images: Iterable[str]) -> Table:
+    """Return what a table without landmarks would say of these images."""
+    return Table(root, (), (), {name: Row(name, 0) for name in images}, [], (), None, set())
+
+
+_TABLES = (".csv", ".tsv")
+_WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
+
+
+def _find_csv(root: Path, csv: str | Path | None) -> Path:
+    if csv is not None:
+        for path in (root / Path(csv).expanduser(), Path(csv).expanduser()):
+            if path.is_file():
+                return path
+        raise DataError(f"csv: the file does not exist in {root} nor in {Path.cwd()}", csv)
+    files = sorted(path for path in root.iterdir() if not path.name.startswith((".", "~")) and path.is_file())
+    found = [path for path in files if path.suffix.lower() in _TABLES]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(path.name for path in found[:5])
+    if found:
+        count = len(found)
+        raise DataError(f"{count} CSV files in this folder ({names}); name the one to read by the option csv", root)
+    books = [path for path in files if path.suffix.lower() in _WORKBOOKS]
+    if len(books) == 1 and books[0].suffix.lower() in (".xlsx", ".xlsm"):
+        return books[0]
+    if books:
+        raise DataError(f"no CSV file in this folder, but the workbook {books[0].name}; {SAVE_AS}", root)
+    text = next((path.name for path in files if path.suffix.lower() in (".txt", ".dat")), None)
+    hint = f"; if it is {text}, name it by the option csv" if text else ", or its name as csv"
+    raise DataError(f"no CSV file in this folder; expected the one with the landmarks{hint}", root)
+
+
+def _newer_workbook(csv: Path) -> list[str]:
+    """Say that a workbook of the table's name was changed after it: what was changed there may be missing here."""
+    books = [csv.with_suffix(suffix) for suffix in _WORKBOOKS if csv.suffix.lower() not in _WORKBOOKS]
+    newer = [path.name for path in books if path.is_file() and path.stat().st_mtime > csv.stat().st_mtime]
+    return [f"not used: {name}, which is newer than this table; export it again if it was edited" for name in newer]
+
+
+def _asks_for_column(split: str, split_column: str) -> bool:
+    return split == "column" or (split == "auto" and split_column != "split")
+
+
+def _by_column(table: Table, split: str, split_column: str) -> bool:
+    """Whether the split comes from the column; raises DataError where a column that was asked for is not there."""
+    found = table.split_column
+    if _asks_for_column(split, split_column) and (found is None or found.lower() != split_column.lower()):
+        raise DataError(
+            f"split_column: no column {split_column!r}.{nearest_column(split_column, table.columns)}", table.path, 1
+        )
+    if split == "auto" and table.split_doubt is not None:
+        raise table.split_doubt
+    return split in ("auto", "column") and table.split_column is not None
+
+
+def _radii_px(sizes: list[tuple[int, int]]) -> tuple[float, ...]:
+    if not sizes:
+        return RADII_PERCENT
+    diagonal = float(np.median(np.hypot(*np.array(sizes, dtype=np.float64).T)))
+    return tuple(sorted({max(1.0, float(round(diagonal * percent / 100))) for percent in RADII_PERCENT}))

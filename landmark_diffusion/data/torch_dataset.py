@@ -1,0 +1,120 @@
+"""From cases to training examples: resized pixels, augmentation, points in the network's frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.seeds import sample_seed
+from landmark_diffusion.data.cache import ImageCache
+from landmark_diffusion.data.compact_samples import CompactSamples
+from landmark_diffusion.data.geometry import Frame, ResizeMode
+from landmark_diffusion.data.sample import LandmarkSample
+from landmark_diffusion.data.sources.base import LandmarkDataset
+
+Recipe = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+
+MEMORY_LIMIT = 512 * 2**20
+"""Resized images are kept in memory up to this many bytes a process; beyond it they are read from the cache."""
+
+
+class LandmarkTorchDataset(Dataset):
+    """Examples of one stage, as docs/conventions.md, "Batches", lists them.
+
+    An item is asked for by its index, or in training by (epoch, index): augmentation draws from
+    (seed, epoch, index) alone, so that a resumed or re-sharded run sees the same pictures. An index beyond the last
+    sample is a repetition within the epoch (see EpochKeyedSampler): the same sample, augmented anew.
+    """
+
+    def __init__(
+        self,
+        source: LandmarkDataset,
+        samples: Sequence[LandmarkSample],
+        size: tuple[int, int],
+        resize: ResizeMode,
+        cache: ImageCache,
+        recipe: Recipe | None = None,
+        target_points: str = "mean",
+        seed: int = 0,
+    ) -> None:
+        self.source, self.samples, self.cache = source, CompactSamples(samples), cache
+        sizes = [sample.size for sample in samples]
+        frames = {each: Frame.fit(each, size, resize) for each in set(sizes)}  # one object for all of a size
+        self.frames = [frames[each] for each in sizes]
+        self.size, self.recipe, self.target_points, self.seed = size, recipe, target_points, seed
+        self._memory: dict[int, np.ndarray] | None = (
+            {} if len(self.samples) * size[0] * size[1] <= MEMORY_LIMIT else None
+        )
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def image(self, index: int) -> np.ndarray:
+        """Pixels of one sample at network size, (H, W) uint8, without augmentation."""
+        if self._memory is None:
+            return self.cache.get(self.source, self.samples[index], self.frames[index])
+        if index not in self._memory:
+            self._memory[index] = self.cache.get(self.source, self.samples[index], self.frames[index])
+        return self._memory[index]
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        epoch, place = key if isinstance(key, tuple) else (0, int(key))
+        rng = np.random.default_rng(sample_seed(self.seed, epoch, place))
+        index = place % len(self.samples)
+        sample, frame = self.samples[index], self.frames[index]
+        image = self.image(index)
+        targets = self._targets(sample, rng)
+        flat = frame.to_network(np.concatenate([sample.mean_points[None], targets]).reshape(-1, 2))
+        if self.recipe is not None:
+            image, flat = self.recipe(image, flat, rng)
+        points = flat.reshape(1 + len(targets), -1, 2) if flat.size else np.empty((1 + len(targets), 0, 2))
+        return {
+            "image": torch.from_numpy(np.ascontiguousarray(image)).unsqueeze(0).float() / 255,
+            "points": torch.from_numpy(points[0]).float(),
+            "target_points": torch.from_numpy(points[1:]).float(),
+            "visible": torch.from_numpy(_inside(points[0], self.size)),
+            "annotations": torch.from_numpy(sample.annotations),
+            "frame": torch.from_numpy(frame.as_array()),
+            "image_size": torch.tensor(sample.size),
+            "spacing": torch.tensor(sample.spacing or (float("nan"),) * 2, dtype=torch.float64),
+            "index": index,
+            "image_id": sample.image_id,
+        }
+
+    def _targets(self, sample: LandmarkSample, rng: np.random.Generator) -> np.ndarray:
+        """Target points (A', N, 2) in original pixels by the ``target_points`` option."""
+        if self.target_points == "mean":
+            return sample.mean_points[None]
+        if self.target_points == "annotators":
+            return sample.annotations
+        if self.target_points == "random_annotator":
+            return _draw_annotator(sample, rng)[None]
+        names = self.source.annotator_names
+        return sample.annotations[[names.index(self.target_points)]]
+
+
+def check_target_points(value: str, annotator_names: Sequence[str]) -> str:
+    """Return ``value`` if it names a target-point rule or an annotator; raise UserError that lists them else."""
+    known = ("mean", "annotators", "random_annotator", *annotator_names)
+    if value not in known:
+        raise UserError(f"data.target_points: found {value!r}, expected one of {', '.join(known)}")
+    return value
+
+
+def _draw_annotator(sample: LandmarkSample, rng: np.random.Generator) -> np.ndarray:
+    """One annotator drawn for each landmark among those who marked it, (N, 2)."""
+    known = ~np.isnan(sample.annotations).any(-1)
+    order = rng.random(known.shape) * known
+    choice = order.argmax(0)
+    return sample.annotations[choice, np.arange(known.shape[1])]
+
+
+def _inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        inside = (points >= -0.5) & (points < np.asarray(size) - 0.5)
+    return np.logical_and.reduce(inside, axis=-1)

@@ -1,0 +1,131 @@
+"""Detection: the landmarks of one radiograph as people use them - points, how sure each is, and where mm come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.data.readers.dicom_spacing import UNKNOWN_SPACING
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What was found in one radiograph.
+
+    A point (x, y) is in pixels of the stored image, with pixel centres at integers; in mm it is (x, y) times the
+    spacing, measured from the centre of the first pixel. NaN is nowhere.
+
+    Attributes:
+        name: short name of the image, unique among those of one call and safe as a file name, without suffix.
+        path: the file as it was given; the name again where the image came as an array.
+        size: (width, height) of the image in pixels.
+        landmark_names: N names.
+        points: (N, 2) float64 original pixels.
+        covariance: (N, 2, 2) squared original pixels: the spread of the true point around ``points``, calibrated where
+            ``level`` is set; None where the method gives none.
+        level: stated coverage of the regions, such as 0.9; None without regions.
+        regions: (N, 2, 2) squared original pixels: the region of a landmark is the ellipse of all points p with
+            (p - point)^T regions^-1 (p - point) <= 1. None without a calibration, and for an image that is ``unlike``.
+        expected_error: (N,) expected radial error in original pixels; None where there are no regions.
+        spacing: mm per pixel (x, y), None where it is not known.
+        spacing_source: where the spacing was found, such as "option", "ImagerPixelSpacing"; "unknown" without one.
+        image_score: how unlike the training images this one is, as a p-value in (0, 1]: small is unlike; None without
+            a calibration.
+        unlike: True where ``image_score`` is so small that no point should be used; None without a calibration, and
+            with one of so few images that it cannot tell.
+        unlike_reason: why it is, one of ``prediction.reasons.REASONS`` such as "mirrored" or "unknown"; empty for an
+            image that is not called unlike, and where nobody looked.
+        notes: what the reader has to know, one sentence each, such as a spacing that is not calibrated.
+        model: name of the model file.
+        settings: options that the points came from (steps, samples, decoder, spread, seed).
+        pixels: (H, W) uint8, the grey image that the model saw before resizing, for pictures; may be left out.
+    """
+
+    name: str
+    path: str
+    size: tuple[int, int]
+    landmark_names: tuple[str, ...]
+    points: np.ndarray
+    covariance: np.ndarray | None = None
+    level: float | None = None
+    regions: np.ndarray | None = None
+    expected_error: np.ndarray | None = None
+    spacing: tuple[float, float] | None = None
+    spacing_source: str = UNKNOWN_SPACING
+    image_score: float | None = None
+    unlike: bool | None = None
+    unlike_reason: str = ""
+    notes: tuple[str, ...] = ()
+    model: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    pixels: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.landmark_names)
+        shapes = {
+            "points": (count, 2), "covariance": (count, 2, 2), "regions": (count, 2, 2), "expected_error": (count,)
+        }  # fmt: skip
+        for name, shape in shapes.items():
+            value = getattr(self, name)
+            if value is not None and value.shape != shape:
+                raise UserError(f"{self.name}: found {name} of shape {value.shape}, expected {shape}")
+
+    @property
+    def unlike_words(self) -> str:
+        """Say that the image is unlike the training images, why, and how sure that is; for where it is called so."""
+        known = [f"reason {self.unlike_reason}" if self.unlike_reason == "unknown" else self.unlike_reason]
+        score = "" if self.image_score is None else f"p = {self.image_score:.2g}"
+        facts = ", ".join(filter(None, [*known, score]))
+        return "unlike the training images" + (f" ({facts})" if facts else "")
+
+    @property
+    def points_mm(self) -> np.ndarray | None:
+        """(N, 2) mm from the centre of the first pixel; None where the spacing is not known."""
+        return None if self.spacing is None else self.points * np.asarray(self.spacing)
+
+    @property
+    def expected_error_mm(self) -> np.ndarray | None:
+        """(N,) expected radial error in mm, exact where x and y share a spacing; None where that is not known."""
+        if self.spacing is None or self.expected_error is None:
+            return None
+        return self.expected_error * float(np.sqrt(self.spacing[0] * self.spacing[1]))
+
+    def ellipses(self) -> np.ndarray | None:
+        """The regions as (N, 3): semi-axes in original pixels, the longer first, and the longer one's angle in degrees.
+
+        The angle goes from the x axis towards the y axis (down in the picture), in [0, 180). None without regions.
+        """
+        return None if self.regions is None else ellipse_axes(self.regions)
+
+    def ellipses_mm(self) -> np.ndarray | None:
+        """``ellipses`` in mm, also where x and y have spacings of their own; None without regions or spacing."""
+        if self.regions is None or self.spacing is None:
+            return None
+        scale = np.asarray(self.spacing)
+        return ellipse_axes(self.regions * scale[:, None] * scale)
+
+    def save(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Write a .csv, .json, .mrk.json (3D Slicer, with the image as .nrrd beside it), .png or .html file.
+
+        Raises UserError for another suffix and where a file is already, unless ``overwrite``.
+        """
+        from landmark_diffusion.detection.saving import save_detection
+
+        return save_detection(self, path, overwrite)
+
+    def areas_mm2(self) -> np.ndarray | None:
+        """(N,) area of each region in mm2; None without regions or spacing."""
+        axes = self.ellipses_mm()
+        return None if axes is None else np.pi * axes[:, 0] * axes[:, 1]
+
+
+def ellipse_axes(regions: np.ndarray) -> np.ndarray:
+    """Turn region matrices (N, 2, 2) into semi-axes and angle, (N, 3): longer, shorter, degrees in [0, 180)."""
+    values, vectors = np.linalg.eigh(regions)
+    longer, shorter = np.sqrt(values[:, 1].clip(0)), np.sqrt(values[:, 0].clip(0))
+    angle = np.degrees(np.arctan2(vectors[:, 1, 1], vectors[:, 0, 1])) % 180
+    return np.stack([longer, shorter, angle], -1)

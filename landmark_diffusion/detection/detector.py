@@ -1,0 +1,277 @@
+"""Detector: from a radiograph to its landmarks with an exported model; what ``ldx detect`` and Python users call."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.data.geometry import Frame, ResizeMode
+from landmark_diffusion.data.readers.dicom_spacing import UNKNOWN_SPACING
+from landmark_diffusion.data.readers.image_io import one_grey
+from landmark_diffusion.data.readers.radiograph import Radiograph, read_radiograph
+from landmark_diffusion.data.resize import resize_image
+from landmark_diffusion.detection.detection import Detection
+from landmark_diffusion.detection.model import load_module, main_variant, prediction_settings
+from landmark_diffusion.detection.reasons import exposure, find_reasons, reason_note
+from landmark_diffusion.detection.spacing import OPTION_SPACING, Spacing, check_spacing
+from landmark_diffusion.finders.finder import SPREADS, Finder, Found, SpreadKind
+from landmark_diffusion.heatmaps.decoders import DECODERS, DecoderKind
+from landmark_diffusion.modelfile.facts import ModelFacts
+from landmark_diffusion.spread.answers import Answers
+from landmark_diffusion.spread.calibration import LEVEL
+from landmark_diffusion.spread.image_score import UNLIKE
+from landmark_diffusion.spread.model_calibration import Calibration, SettingCalibration
+
+UNLIKE_NOTE = (
+    "The image is unlike those that the model was calibrated on: no point of it should be relied on, and neither "
+    "regions nor expected errors can be stated."
+)
+
+
+class Detector:
+    """Find landmarks in radiographs.
+
+        detector = Detector.load("weights/ceph_small.ldx")
+        detection = detector("radiograph.png")
+        detection.save("radiograph.json")
+
+    Args:
+        module: the method, with its weights; its options of sampling are set here.
+        facts: what the model file says of itself.
+        model: the file's name, for results.
+        fast: the fewest evaluations that are nearly as good, and one sample; gives way to ``steps`` and ``samples``.
+        steps, samples: network evaluations and sampled chains an image; None leaves the model's own.
+        decoder: how maps become points; None leaves the model's own.
+        spread: the covariance comes from the "heatmap", from the "samples", or from "both".
+        level: stated coverage of the regions, among those that the model was calibrated for.
+        seed: of sampled chains; None takes the model's. The same image, options and seed give the same points.
+        device: "cpu", "cuda", "cuda:1"; None takes a GPU where there is one.
+
+    Raises UserError for options that this model has not.
+    """
+
+    def __init__(
+        self,
+        module: Finder,
+        facts: ModelFacts,
+        model: str = "",
+        *,
+        fast: bool = False,
+        steps: int | None = None,
+        samples: int | None = None,
+        decoder: DecoderKind | None = None,
+        spread: SpreadKind = "both",
+        level: float = LEVEL,
+        seed: int | None = None,
+        device: str | None = None,
+    ) -> None:
+        if decoder is not None:
+            if decoder not in DECODERS:
+                raise UserError(f"decoder: found {decoder!r}, expected one of {', '.join(DECODERS)}")
+            module.decoder = decoder
+        if fast:
+            steps, samples = steps or module.fast_steps, samples or 1
+        module.choose_sampling(steps, samples)
+        if spread not in SPREADS:
+            raise UserError(f"spread: found {spread!r}, expected one of {', '.join(SPREADS)}")
+        if spread == "samples" and prediction_settings(module)["samples"] < 2:
+            raise UserError("spread: samples needs several; set samples to 2 or more")
+        self.device = _device(device)
+        self.module, self.facts, self.model = module.to(self.device), facts, model
+        self.spread: SpreadKind = spread
+        if not 0 < level < 1:
+            raise UserError(f"level: found {level:g}, expected a number between 0 and 1")
+        self.level = level
+        self.seed = seed if seed is not None else facts.seed or 0
+        if self.seed < 0:
+            raise UserError(f"seed: found {self.seed}, expected a whole number from 0")
+        self.size: tuple[int, int] = (int(facts.data["size"][0]), int(facts.data["size"][1]))
+        self.resize: ResizeMode = facts.data.get("resize") or "stretch"
+        self.calibration = self._find_calibration()
+
+    @classmethod
+    def load(cls, path: str | Path, **options: Any) -> Detector:
+        """Read a model file of ``ldx export``; ``options`` are those of the class. Raises UserError naming the file."""
+        module, facts = load_module(path)
+        return cls(module, facts, Path(path).name, **options)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the points and their spread beside the weights."""
+        return prediction_settings(self.module, self.spread)
+
+    def _find_calibration(self) -> SettingCalibration | None:
+        if self.facts.calibration is None:
+            return None
+        found = Calibration.from_dict(self.facts.calibration, self.module.num_landmarks, self.model).find(self.settings)
+        if found is not None:
+            found.spread.check_level(self.level)
+        return found
+
+    def __call__(
+        self, image: str | Path | np.ndarray | Radiograph, spacing: float | Spacing | None = None, name: str = ""
+    ) -> Detection:
+        """Find the landmarks of one radiograph: a file, (H, W) or (H, W, 3) uint8, or what read_radiograph gives.
+
+        ``spacing`` in mm per pixel, one value or (x, y), goes before that of the file. Raises UserError (DataError with
+        the file) for an image that cannot be read.
+        """
+        radiograph = image if isinstance(image, Radiograph) else _read(image)
+        path = str(image) if isinstance(image, (str, Path)) else name or "image"
+        return self.detect([radiograph], [path], [name or Path(path).stem], spacing)[0]
+
+    def detect(
+        self,
+        radiographs: Sequence[Radiograph],
+        paths: Sequence[str],
+        names: Sequence[str],
+        spacing: float | Spacing | None = None,
+    ) -> list[Detection]:
+        """Find the landmarks of one batch of radiographs.
+
+        Those that are unlike the calibration's are looked at again, up to ``reasons.MOST_LOOKS`` times, to say why.
+        """
+        given = None if spacing is None else check_spacing(spacing)
+        frames, answers = self._look([each.grey for each in radiographs])
+        return self._explained(
+            [
+                self._detection(radiograph, frames[place], answers, place, paths[place], names[place], given)
+                for place, radiograph in enumerate(radiographs)
+            ]
+        )
+
+    def _look(self, greys: Sequence[np.ndarray]) -> tuple[list[Frame], Answers]:
+        """What the model says of images (H, W) uint8, in network pixels, and how these lie in the images."""
+        frames = [Frame.fit(each.shape[::-1], self.size, self.resize) for each in greys]
+        inputs = [network_input(each, frame) for each, frame in zip(greys, frames, strict=True)]
+        return frames, self.answers(self.find(inputs))
+
+    def _explained(self, detections: list[Detection]) -> list[Detection]:
+        """Say of those that are unlike why they are."""
+        unlike = [place for place, each in enumerate(detections) if each.unlike]
+        greys = [each.pixels for each in detections if each.unlike and each.pixels is not None]
+        for place, grey, reason in zip(unlike, greys, find_reasons(greys, self._scores), strict=True):
+            notes = (*detections[place].notes, reason_note(reason, exposure(grey)))
+            detections[place] = replace(detections[place], unlike_reason=reason, notes=notes)
+        return detections
+
+    def _scores(self, greys: Sequence[np.ndarray]) -> np.ndarray:
+        """P-values of images (H, W) uint8 as a whole."""
+        assert self.calibration is not None
+        return self.calibration.image.p_values(self._look(greys)[1])
+
+    def find(self, images: Sequence[torch.Tensor]) -> dict[str, Found]:
+        """Run the method on images (1, H, W) in [0, 1] of the network's size: its variants.
+
+        The noise of sampled chains is keyed by the seed and the image's content, so that neither its name nor the
+        order nor the batch matter.
+        """
+        self.module.fixed_seed = self.seed
+        keys = [zlib.crc32(image.numpy().tobytes()) for image in images]
+        with torch.no_grad():
+            return self.module.find({"image": torch.stack(list(images)).to(self.device), "index": torch.tensor(keys)})
+
+    def answers(self, found: dict[str, Found]) -> Answers:
+        """Read the points in use, and the first guess where it is another, from what ``find`` gave."""
+        variant = main_variant(self.module)
+        main = found[variant]
+        covariance = main.covariance(self.spread)
+        if covariance is None and main.within is not None:
+            raise UserError(f"spread: samples has none here: {variant} points come from one look, without samples")
+        first = next((each for name, each in found.items() if name != variant), None)
+        return Answers(
+            _array(main.points),
+            _array(covariance),
+            None if first is None else _array(first.points),
+            None if first is None else _array(first.within),
+        )
+
+    def _detection(
+        self, radiograph: Radiograph, frame: Frame, answers: Answers, place: int, path: str, name: str,
+        spacing: Spacing | None,
+    ) -> Detection:  # fmt: skip
+        """Bring one image's answer to its original pixels."""
+        trust = self._trust(answers.take(slice(place, place + 1)), frame)
+        return Detection(
+            name=name,
+            path=path,
+            size=(radiograph.grey.shape[1], radiograph.grey.shape[0]),
+            landmark_names=self.facts.landmark_names,
+            points=frame.to_original(answers.points[place]),
+            spacing=spacing or radiograph.spacing,
+            spacing_source=OPTION_SPACING if spacing else radiograph.spacing_source,
+            notes=(*radiograph.notes, *([UNLIKE_NOTE] if trust.get("unlike") else [])),
+            model=self.model,
+            settings={**self.settings, "seed": self.seed},
+            pixels=radiograph.grey,
+            **trust,
+        )
+
+    def _trust(self, answer: Answers, frame: Frame) -> dict[str, Any]:
+        """Say how far to trust one image's points, in original pixels, calibrated where possible."""
+        if answer.covariance is None:
+            return {}
+        if self.calibration is None:
+            return {"covariance": _to_original(answer.covariance[0], frame)}
+        spread, image = self.calibration.spread, self.calibration.image
+        covariance = spread.calibrated(answer.covariance[0])
+        score = float(image.p_values(answer)[0])
+        found: dict[str, Any] = {
+            "covariance": _to_original(covariance, frame),
+            "image_score": score,
+            "unlike": score <= UNLIKE if image.can_tell else None,
+        }
+        if found["unlike"]:  # what regions state was learned on other images and would not hold
+            return found
+        regions = _to_original(spread.regions(covariance, self.level), frame)
+        expected = spread.expected_error(found["covariance"])
+        return {**found, "level": self.level, "regions": regions, "expected_error": expected}
+
+
+def network_input(grey: np.ndarray, frame: Frame) -> torch.Tensor:
+    """Resize (H, W) uint8 grey to the network's input (1, H, W) in [0, 1], as in training without augmentation."""
+    return torch.from_numpy(resize_image(grey, frame)).unsqueeze(0).float() / 255
+
+
+def _read(image: str | Path | np.ndarray) -> Radiograph:
+    if isinstance(image, (str, Path)):
+        return read_radiograph(image)
+    if not isinstance(image, np.ndarray):
+        kind = type(image).__name__
+        raise UserError(f"found a {kind} as image, expected a file's name, or a uint8 array (H, W) or (H, W, 3)")
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or 0 in image.shape or image.shape[2:] not in ((), (3,)):
+        raise UserError(
+            f"found an array of {image.dtype} and shape {image.shape}, expected uint8 of (H, W) or (H, W, 3); other "
+            "depths are read from files, where the rule for them is known"
+        )
+    grey = image if image.ndim == 2 else np.asarray(Image.fromarray(image).convert("L"))
+    found = one_grey(grey)
+    return Radiograph(grey, None, UNKNOWN_SPACING, (f"{found}.",) if found else (), 8)
+
+
+def _to_original(covariance: np.ndarray, frame: Frame) -> np.ndarray:
+    """Squared network pixels (N, 2, 2) as squared original pixels."""
+    scale = np.asarray(frame.scale)
+    return covariance / (scale[:, None] * scale)
+
+
+def _array(value: torch.Tensor | None) -> Any:
+    return None if value is None else value.detach().to("cpu", torch.float64).numpy()
+
+
+def _device(asked: str | None) -> torch.device:
+    try:
+        device = torch.device(asked or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.zeros(1, device=device).cpu()  # which devices without values, such as meta, cannot do
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device: {asked!r} cannot be used ({reason}); expected cpu or cuda") from error
+    return device

@@ -1,0 +1,122 @@
+"""points.json: everything that was found but the pictures, for programs; and back.
+
+The format is described by the JSON Schema in ``prediction/schema/points.schema.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.files import atomic_write_text, writing
+from landmark_diffusion.detection.detection import Detection
+from landmark_diffusion.detection.writers.base import Writer
+from landmark_diffusion.detection.writers.points_json_reader import FORMAT_VERSION, SCHEMA, read_points_json
+from landmark_diffusion.evaluation.metrics_file import plain
+
+__all__ = ["FILE_NAME", "PointsJsonWriter", "points_schema", "read_points_json", "write_points_json"]
+
+FILE_NAME = "points.json"
+
+
+def points_schema() -> dict[str, Any]:
+    """Load the published JSON Schema (draft 2020-12) of points.json."""
+    text = files("landmark_diffusion.detection").joinpath("schema", "points.schema.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+class PointsJsonWriter(Writer):
+    """Write ``points.json`` of all images when it is closed."""
+
+    name = "json"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.model = ""
+        self.images: list[str] = []
+
+    def targets(self, names: Sequence[str]) -> list[Path]:
+        """List the one file."""
+        return [self.folder / FILE_NAME]
+
+    def add(self, detection: Detection) -> None:
+        """Keep the detection as text until the end; raises UserError where another model made it than the first."""
+        if self.images and detection.model != self.model:
+            raise UserError(
+                f"{detection.path}: found by the model {detection.model!r}, the images before by {self.model!r}; "
+                f"{FILE_NAME} holds what one model found: write another file for the other one"
+            )
+        self.model = detection.model
+        self.images.append(_image_text(detection))
+
+    def close(self) -> list[Path]:
+        """Write the file and return it; nothing where no image was added. Raises UserError where it cannot."""
+        if not self.images:
+            return []
+        _write(self.folder / FILE_NAME, self.model, self.images)
+        return [self.folder / FILE_NAME]
+
+
+def write_points_json(path: str | Path, detection: Detection) -> Path:
+    """Write what was found in one image, whole or not at all; returns the path. Raises UserError where it cannot."""
+    _write(path, detection.model, [_image_text(detection)])
+    return Path(path)
+
+
+def _write(path: str | Path, model: str, images: Sequence[str]) -> None:
+    from landmark_diffusion import __version__
+
+    head = {"schema": SCHEMA, "format_version": FORMAT_VERSION, "package_version": __version__, "model": model}
+    fields = [f"{_dump(key)}: {_dump(value)}" for key, value in head.items()]
+    fields.append('"images": [' + ",".join("\n" + image for image in images) + "\n]")
+    with writing(path):
+        atomic_write_text(path, "{\n" + ",\n".join(fields) + "\n}\n")
+
+
+def _image_text(detection: Detection) -> str:
+    """One image as JSON, a line for each landmark: short for programs, and still legible for people."""
+    found = detection
+    image = {
+        "name": found.name, "path": found.path, "size": found.size, "spacing": found.spacing,
+        "spacing_source": found.spacing_source, "level": found.level, "image_score": found.image_score,
+        "unlike": found.unlike, "unlike_reason": found.unlike_reason or None, "notes": found.notes,
+        "settings": found.settings,
+    }  # fmt: skip
+    fields = [f"  {_dump(key)}: {_dump(value)}" for key, value in image.items()]
+    lines = ",".join("\n   " + _dump(landmark) for landmark in _landmarks(found))
+    fields.append('  "landmarks": [' + lines + ("\n  ]" if lines else "]"))
+    return " {\n" + ",\n".join(fields) + "\n }"
+
+
+def _landmarks(found: Detection) -> list[dict[str, Any]]:
+    columns = {
+        "point_px": found.points, "point_mm": found.points_mm, "covariance_px2": found.covariance,
+        "region_px2": found.regions, "ellipse_px": found.ellipses(), "ellipse_mm": found.ellipses_mm(),
+        "region_area_mm2": found.areas_mm2(), "expected_error_px": found.expected_error,
+        "expected_error_mm": found.expected_error_mm,
+    }  # fmt: skip
+    landmarks = []
+    for index, name in enumerate(found.landmark_names):
+        values = {key: _known(column, index) for key, column in columns.items()}
+        for key in ("ellipse_px", "ellipse_mm"):
+            if values[key] is not None:
+                values[key] = dict(zip(("semi_major", "semi_minor", "angle"), values[key], strict=True))
+        landmarks.append({"name": name, **values})
+    return landmarks
+
+
+def _known(column: np.ndarray | None, index: int) -> Any:
+    """A landmark's value as plain numbers; None where any of it is not a number, since half a point is none."""
+    return None if column is None or not np.isfinite(column[index]).all() else column[index].tolist()
+
+
+def _dump(value: Any) -> str:
+    """JSON in ASCII: the name of a file need not be valid Unicode, and has to come back as it was."""
+    return json.dumps(plain(value), allow_nan=False)

@@ -1,0 +1,160 @@
+"""Points and image for 3D Slicer: Markups (NAME.mrk.json) and beside it the radiograph as volume (NAME.nrrd).
+
+Both are in LPS, Slicer's coordinate system of files: pixel (x, y) with spacing (sx, sy) lies at (x sx, y sy, 0) mm. The
+directions are the identity, whatever the patient's position was. Slicer's axial (red) view shows L to the right and P
+downwards, so that a radiograph stands there as in any picture viewer; directions of a true sagittal plane would need to
+know on which side the face is, and mirror the picture in the view where they are wrong. The letters that Slicer writes
+at the edges (L, P) therefore say nothing about the patient.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from landmark_diffusion.core.files import atomic_path, atomic_write_text, writing
+from landmark_diffusion.detection.detection import Detection
+from landmark_diffusion.detection.writers.base import Writer
+from landmark_diffusion.export.card import LIMITS
+
+FOLDER, MARKUPS, IMAGE = "slicer", ".mrk.json", ".nrrd"
+SCHEMA = (
+    "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
+    "markups-schema-v1.0.3.json#"
+)
+"""Identifies the format, Slicer checks it. (The file itself moved with Slicer's branch from master to main.)"""
+
+UNITS_ARE_PIXELS = "no spacing is known: 1 mm stands for 1 pixel"
+NOT_FOUND = "not found"
+UPRIGHT = [-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0]
+"""Orientation of a control point in LPS that is the identity in Slicer's own RAS, as Slicer writes it."""
+
+
+class SlicerWriter(Writer):
+    """Write ``slicer/NAME.mrk.json`` and ``slicer/NAME.nrrd`` for each image."""
+
+    name = "slicer"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.written = False
+
+    def targets(self, names: Sequence[str]) -> list[Path]:
+        """List both files of each name."""
+        return [self.folder / FOLDER / f"{name}{suffix}" for name in names for suffix in (MARKUPS, IMAGE)]
+
+    def add(self, detection: Detection) -> None:
+        """Write one image's files; raises UserError where that cannot be done."""
+        write_slicer(self.folder / FOLDER / f"{detection.name}{MARKUPS}", detection)
+        self.written = True
+
+    def close(self) -> list[Path]:
+        """Return the folder of the files; nothing where there are none."""
+        return [self.folder / FOLDER] if self.written else []
+
+
+def image_beside(path: Path) -> Path:
+    """Name the image that belongs to Markups at ``path``, which ends in .mrk.json."""
+    return path.with_name(path.name.removesuffix(MARKUPS) + IMAGE)
+
+
+def write_slicer(path: Path, detection: Detection) -> Path:
+    """Write Markups to ``path`` (NAME.mrk.json) and, where the pixels are known, the image beside it; returns the path.
+
+    Without a spacing 1 mm stands for 1 pixel, and both files say so. Raises UserError where a file cannot be written.
+    """
+    with writing(path):
+        if detection.pixels is not None:
+            _write_image(image_beside(path), detection.pixels, detection)
+        atomic_write_text(path, json.dumps(markups(detection), indent=1, allow_nan=False) + "\n")
+    return path
+
+
+def markups(detection: Detection) -> dict[str, Any]:
+    """Describe a detection as Slicer's Markups, schema 1.0.3: one point list, a control point for each landmark."""
+    points = detection.points * (detection.spacing or (1.0, 1.0))
+    words = _descriptions(detection)
+    markup = {
+        "type": "Fiducial",
+        "name": detection.name,
+        "description": _description(detection),
+        "coordinateSystem": "LPS",
+        "coordinateUnits": "mm",
+        "locked": False,
+        "fixedNumberOfControlPoints": False,
+        "labelFormat": "%N-%d",
+        "controlPoints": [
+            _control_point(number + 1, *entry)
+            for number, entry in enumerate(zip(detection.landmark_names, words, points, strict=True))
+        ],
+        "display": {
+            "visibility": True, "opacity": 1.0, "pointLabelsVisibility": True, "propertiesLabelVisibility": False,
+            "textScale": 2.5, "glyphType": "Cross2D", "glyphScale": 2.0, "useGlyphScale": True,
+        },
+    }  # fmt: skip
+    return {"@schema": SCHEMA, "markups": [markup]}
+
+
+def _control_point(number: int, label: str, description: str, point: np.ndarray) -> dict[str, Any]:
+    found = bool(np.isfinite(point).all())
+    return {
+        "id": str(number),
+        "label": label,
+        "description": description,
+        "associatedNodeID": "",
+        **({"position": [float(point[0]), float(point[1]), 0.0]} if found else {}),
+        "orientation": UPRIGHT,
+        "selected": True,
+        "locked": False,
+        "visibility": True,
+        # Slicer itself also knows "missing", which the published schema does not allow.
+        "positionStatus": "defined" if found else "undefined",
+    }
+
+
+def _descriptions(detection: Detection) -> list[str]:
+    """How sure each landmark is, in mm where these are known; Slicer shows it in the table of control points."""
+    in_mm = detection.spacing is not None
+    unit = "mm" if in_mm else "px"
+    errors = detection.expected_error_mm if in_mm else detection.expected_error
+    axes = detection.ellipses_mm() if in_mm else detection.ellipses()
+    words = []
+    for index, point in enumerate(detection.points):
+        parts = [] if np.isfinite(point).all() else [NOT_FOUND]
+        if errors is not None and np.isfinite(errors[index]):
+            parts.append(f"expected error {errors[index]:.2f} {unit}")
+        if axes is not None and np.isfinite(axes[index]).all():
+            longer, shorter, angle = axes[index]
+            share = "" if detection.level is None else f"{detection.level:.0%} "
+            parts.append(f"{share}region: semi-axes {longer:.2f} and {shorter:.2f} {unit} at {angle:.0f} degrees")
+        words.append("; ".join(parts))
+    return words
+
+
+def _description(detection: Detection) -> str:
+    units = UNITS_ARE_PIXELS if detection.spacing is None else f"spacing from {detection.spacing_source}"
+    warning = [f"This image is {detection.unlike_words}: do not use its points."] if detection.unlike else []
+    return " ".join([f"{detection.path}: {units}.", *warning, *detection.notes, LIMITS[0]])
+
+
+def _write_image(path: Path, pixels: np.ndarray, detection: Detection) -> None:
+    """Write (H, W) uint8 as a volume of one slice, with the same coordinates as the Markups."""
+    import nrrd
+
+    x, y = detection.spacing or (1.0, 1.0)
+    units = f", {UNITS_ARE_PIXELS}" if detection.spacing is None else ""
+    header = {
+        "space": "left-posterior-superior",
+        "space directions": np.diag([x, y, 1.0]),
+        "space origin": np.zeros(3),
+        "kinds": ["domain"] * 3,
+        "encoding": "gzip",
+        "content": f"radiograph {detection.name}{units}".encode("ascii", "replace").decode(),  # a header is ASCII
+    }
+    volume = np.ascontiguousarray(pixels.T)[..., None]
+    with atomic_path(path) as temporary:  # level 1 takes a third of the time of 9, for a file 4 % larger
+        nrrd.write(str(temporary), volume, header, index_order="F", compression_level=1)

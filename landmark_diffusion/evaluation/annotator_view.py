@@ -1,0 +1,274 @@
+"""A method beside the doctors: its error and its spread, next to what separates the doctors at each landmark.
+
+Two doctors differ by a constant offset, which is a habit, and by a rest, which changes from image to image. A method
+whose spread says what cannot be known from the image spreads where the rest is large.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from landmark_diffusion.core.files import atomic_write_text
+from landmark_diffusion.core.grid import Grid
+from landmark_diffusion.evaluation.landmark_table import disagreement_of
+from landmark_diffusion.metrics.annotators import (
+    Disagreement,
+    distance_ratio,
+    nearer_annotator,
+    stack_predictions,
+    stack_spreads,
+)
+from landmark_diffusion.metrics.protocols import PROTOCOLS, Protocol, error_table, get_protocol
+from landmark_diffusion.metrics.records import Prediction, Unit, in_dataset_order, spreadsheet_safe, unit_words
+from landmark_diffusion.pictures.figures import ABSENT, annotator_labels, numbered
+from landmark_diffusion.spread.statistics import spearman
+
+COLUMNS = (
+    "number", "landmark", "images", "error", "rms_error", "nearer", "ratio", "distance", "offset_x", "offset_y",
+    "constant", "rest", "sigma", "spread", "unit",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Line:
+    """One landmark, or all of them: lengths in the view's unit, NaN where nothing was measured.
+
+    Args:
+        number: the landmark's, counted from 1; None for all together.
+        images: images (for all: points) that both annotators marked.
+        error, rms_error: mean and root mean square distance to the mean of the annotators.
+        nearer: mean distance to whichever annotator is nearer.
+        ratio: mean of ``annotators.distance_ratio``.
+        distance: mean distance between the two annotators.
+        offset: (x, y) mean vector from the first to the second; NaN for all together.
+        constant: its length; for all, the root mean square over points.
+        rest: root mean square of what the offset leaves of the difference.
+        spread: root mean square spread of the prediction (root of the covariance's trace) where there is a truth.
+    """
+
+    number: int | None
+    name: str
+    images: int
+    error: float
+    rms_error: float
+    nearer: float
+    ratio: float
+    distance: float
+    offset: tuple[float, float]
+    constant: float
+    rest: float
+    spread: float
+
+    @property
+    def sigma(self) -> float:
+        """One annotator's part of the rest, if both scatter alike and independently: what a spread compares with."""
+        return self.rest / 2**0.5
+
+
+@dataclass(frozen=True)
+class Correlations:
+    """Spearman correlations of the spread; NaN with fewer than three pairs or where one side does not vary.
+
+    Args:
+        rest, offset, error: over landmarks, with the rest, the constant offset and the mean error.
+        within: with the error over the images of a landmark, averaged over landmarks.
+    """
+
+    rest: float
+    offset: float
+    error: float
+    within: float
+
+
+@dataclass(frozen=True)
+class AnnotatorView:
+    """One variant beside the annotators: a line a landmark, all together, and how its spread follows them.
+
+    Args:
+        variant: the method's name.
+        annotators: names of the two whose disagreement is split.
+        lines: N, in the landmarks' order.
+        correlations: None where the predictions have no spread.
+    """
+
+    variant: str
+    unit: Unit
+    annotators: tuple[str, str]
+    lines: tuple[Line, ...]
+    overall: Line
+    correlations: Correlations | None
+
+    def column(self, name: str) -> np.ndarray:
+        """Gather one number of all landmarks, (N,)."""
+        return np.array([getattr(line, name) for line in self.lines], dtype=np.float64)
+
+    def grid(self, vectors: bool = True) -> Grid:
+        """Round the numbers and lay them out, all landmarks together last; ``vectors`` gives the offset's x and y."""
+        heads = ["landmark", "error", "nearer", "ratio", "people", "x", "y", "offset", "rest", "rest/√2", "spread"]
+        left_out = ([] if vectors else ["x", "y"]) + ([] if self.correlations else ["spread"])
+        kept = [number for number, head in enumerate(heads) if head not in left_out]
+        *rows, everything = (tuple(_cells(line)[i] for i in kept) for line in (*self.lines, self.overall))
+        above = (
+            f"{self.variant} beside {self.annotators[0]} and {self.annotators[1]}; lengths in {unit_words(self.unit)}",
+        )
+        shown = tuple(heads[i] for i in kept)
+        return Grid("Annotators and spread", above, shown, shown, (tuple(rows), (everything,)), self.notes)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the columns mean, and the correlations in words."""
+        first, second = self.annotators
+        notes = [
+            "error: mean distance to the mean of the annotators; nearer: mean distance to the nearer one (flattering); "
+            "ratio: people's distance / sum of the prediction's distances to both",
+            "people: mean distance between the two; offset: length of the constant vector (x right, y down) from "
+            f"{first} to {second}; rest: root mean square of what the offset leaves; rest/√2: one person's part of it",
+        ]
+        if (found := self.correlations) is not None:
+            notes += [
+                "spread: root mean square over images of the root of the covariance's trace; compare with rest/√2",
+                f"Spearman correlation of the spread over {len(self.lines)} landmarks: with the rest "
+                f"{_text(found.rest)}, the offset {_text(found.offset)}, the error {_text(found.error)}; with the "
+                f"error over the images of a landmark, mean over landmarks: {_text(found.within)}",
+            ]
+        return (*notes, "all: error, nearer, ratio and people are means over points, the others root mean squares")
+
+    def __rich__(self) -> Any:
+        return self.grid(vectors=False).to_rich()  # in 80 columns the names would else be broken
+
+    def to_markdown(self) -> str:
+        """Write a Markdown section."""
+        return self.grid().to_markdown()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Turn into plain values what metrics.json does not hold elsewhere.
+
+        Errors, distances and offsets by landmark stand under its "landmarks"; the overall errors to the mean and to the
+        nearer annotator, and the ratio, under its "table".
+        """
+        spread = ("spread",) if self.correlations is not None else ()
+        keys = ("rms_error", "sigma", *spread)
+        return {
+            "variant": self.variant,
+            "annotators": list(self.annotators),
+            "overall": {key: getattr(self.overall, key) for key in ("constant", "rest", *keys)},
+            "landmarks": [
+                {"number": line.number, **{key: getattr(line, key) for key in ("nearer", "ratio", *keys)}}
+                for line in self.lines
+            ],
+            "spearman": None if self.correlations is None else vars(self.correlations),
+        }
+
+
+def annotator_view(
+    variants: Mapping[str, Sequence[Prediction]],
+    landmark_names: Sequence[str],
+    annotator_names: Sequence[str],
+    unit: Unit,
+    protocol: Protocol | str = "default",
+    main: str | None = None,
+) -> AnnotatorView | None:
+    """Put one variant (``main``, by default the last) beside the first two annotators.
+
+    None where no image was marked by both, or under a protocol that does not measure in the original frame. With more
+    annotators, the error is to the mean of all and the nearer one is the nearest of all. Raises what
+    ``protocols.error_table`` and ``annotators.stack_spreads`` raise.
+    """
+    main = main or list(variants)[-1]
+    predictions = in_dataset_order(variants[main])
+    rules = get_protocol(protocol) if isinstance(protocol, str) else protocol
+    split = disagreement_of(predictions, unit, rules)
+    if split is None:
+        return None
+    points, annotations, spacing = stack_predictions(predictions, unit)
+    errors = error_table(predictions, PROTOCOLS["default"], unit)
+    found = stack_spreads(predictions, unit)
+    spread = np.where(np.isnan(errors) | (found is None), np.nan, 0.0 if found is None else found)
+    tables = {
+        "error": errors, "rms_error": errors**2, "nearer": nearer_annotator(points, annotations, spacing),
+        "ratio": distance_ratio(points, annotations, spacing), "spread": spread**2,
+    }  # fmt: skip
+    names = annotator_labels(annotator_names, annotations.shape[1])
+    lines = tuple(_line(number, name, tables, split) for number, name in enumerate(landmark_names))
+    related = None if found is None else _correlations(lines, spread, errors)
+    return AnnotatorView(main, unit, (names[0], names[1]), lines, _overall(tables, split), related)
+
+
+def write_annotators_csv(path: str | Path, view: AnnotatorView) -> Path:
+    """Write one row a landmark and one for "all" (without a number), whole or not at all; returns the path.
+
+    Lengths are in ``unit`` with six decimals; empty where nothing was measured. Names that a spreadsheet would run as
+    formulas get an apostrophe in front.
+    """
+    text = io.StringIO()
+    csv.writer(text).writerows([COLUMNS, *(_row(line, view.unit) for line in (*view.lines, view.overall))])
+    atomic_write_text(path, text.getvalue().replace("\r\n", "\n"))
+    return Path(path)
+
+
+def _line(number: int, name: str, tables: Mapping[str, np.ndarray], split: Disagreement) -> Line:
+    x, y = split.offset[number].tolist()
+    return Line(
+        number + 1, name, int(split.count[number]), **_summed(tables, number), distance=float(split.distance[number]),
+        offset=(x, y), constant=float(split.constant[number]), rest=float(split.rest[number]),
+    )  # fmt: skip
+
+
+def _overall(tables: Mapping[str, np.ndarray], split: Disagreement) -> Line:
+    """Pool the points: weights are the images of each landmark, so that offset and rest still add up in squares."""
+    weights = np.where(split.count > 0, split.count, 0)
+    distance, constant, rest = (
+        float(np.average(np.nan_to_num(values), weights=weights))
+        for values in (split.distance, split.constant**2, split.rest**2)
+    )
+    return Line(
+        None, "all", int(split.count.sum()), **_summed(tables, slice(None)), distance=distance,
+        offset=(float("nan"), float("nan")), constant=constant**0.5, rest=rest**0.5,
+    )  # fmt: skip
+
+
+def _summed(tables: Mapping[str, np.ndarray], landmark: int | slice) -> dict[str, float]:
+    """Means of tables (I, N) over images, or over all points; root mean squares of the squared ones."""
+    means = {}
+    for name, table in tables.items():
+        known = table[:, landmark][np.isfinite(table[:, landmark])]
+        mean = float(known.mean()) if known.size else float("nan")
+        means[name] = mean**0.5 if name in ("rms_error", "spread") else mean
+    return means
+
+
+def _correlations(lines: Sequence[Line], spread: np.ndarray, errors: np.ndarray) -> Correlations:
+    over = np.array([[line.spread, line.rest, line.constant, line.error] for line in lines]).T
+    within = np.array([spearman(*pair) for pair in zip(spread.T, errors.T, strict=True)])
+    known = within[np.isfinite(within)]
+    rest, offset, error = (spearman(over[0], other) for other in over[1:])
+    return Correlations(rest, offset, error, float(known.mean()) if known.size else float("nan"))
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    label = line.name if line.number is None else numbered(line.number - 1, line.name)
+    numbers = (
+        line.error, line.nearer, line.ratio, line.distance, *line.offset, line.constant, line.rest, line.sigma,
+        line.spread,
+    )  # fmt: skip
+    return (label, *map(_text, numbers))
+
+
+def _row(line: Line, unit: Unit) -> list[str]:
+    numbers = (
+        line.error, line.rms_error, line.nearer, line.ratio, line.distance, *line.offset, line.constant, line.rest,
+        line.sigma, line.spread,
+    )  # fmt: skip
+    head = ["" if line.number is None else str(line.number), spreadsheet_safe(line.name), str(line.images)]
+    return [*head, *("" if np.isnan(value) else f"{value:.6f}" for value in numbers), unit]
+
+
+def _text(value: float) -> str:
+    return f"{value:z.2f}" if np.isfinite(value) else ABSENT

@@ -1,0 +1,268 @@
+"""ResultsWriter: after validate, test and predict, write the table, the records and the pictures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from rich.console import Console
+
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.say import say
+from landmark_diffusion.data.sources.base import Stage
+from landmark_diffusion.evaluation.annotator_view import annotator_view, write_annotators_csv
+from landmark_diffusion.evaluation.metrics_file import write_metrics
+from landmark_diffusion.evaluation.report import CaseDetails, write_report
+from landmark_diffusion.evaluation.spread_view import SpreadView, spread_view, write_spread_csv
+from landmark_diffusion.evaluation.tables import other_table, results_table
+from landmark_diffusion.evaluation.tested_spreads import tested_spreads
+from landmark_diffusion.metrics.protocols import get_protocol, misfit
+from landmark_diffusion.metrics.records import LengthUnit, Prediction, write_predictions_csv
+from landmark_diffusion.pictures.process_figure import Step, choose_steps
+from landmark_diffusion.training.processes import is_running
+
+FOLDERS: dict[TrainerFn, tuple[str, Stage]] = {
+    TrainerFn.VALIDATING: ("validate", "val"),
+    TrainerFn.TESTING: ("test", "test"),
+    TrainerFn.PREDICTING: ("predict", "predict"),
+}
+
+
+class ResultsWriter(Callback):
+    """Write what an evaluation found under ``run_folder/validate``, ``test`` or ``predict``, on the first process.
+
+    ``metrics.json``, ``predictions.csv`` (the main variant; the others as ``predictions_<variant>.csv``),
+    ``spread.csv`` where the method says how far its points may be off,
+    ``annotators.csv`` where there are two annotators, after a test also ``report/`` with overlays, the reverse process
+    and error plots; the table is printed, and goes to Weights & Biases with the pictures where that is on. Predict
+    writes the points alone.
+
+    Args:
+        run_folder: the run's folder.
+        facts: what to note beside the figures, such as the checkpoint.
+        other_protocols: names of protocols that are measured beside the default one, in tables of their own.
+        pictures: how many images the report shows; 0 writes no report.
+
+    Raises UserError for a protocol that is not known.
+    """
+
+    def __init__(
+        self,
+        run_folder: str | Path,
+        facts: Mapping[str, Any] | None = None,
+        other_protocols: Sequence[str] = (),
+        pictures: int = 6,
+    ) -> None:
+        self.run_folder, self.facts, self.pictures = Path(run_folder), dict(facts or {}), pictures
+        self.other_protocols = tuple(get_protocol(name).name for name in other_protocols)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Leave out, with a word, the protocols that do not fit the images: not at the end, when they are measured."""
+        if self.other_protocols and stage in ("validate", "test"):
+            found = unmeasured(trainer.datamodule, "val" if stage == "validate" else "test")  # type: ignore[attr-defined]
+            faults = {name: misfit(found, name) for name in self.other_protocols}
+            verb = TrainerFn(stage).value
+            for name, fault in faults.items():
+                if fault:
+                    say(f"{verb}: the protocol {name} does not fit this data and is left out: {fault}")
+            self.other_protocols = tuple(name for name, fault in faults.items() if not fault)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """After ``ldx validate``; nothing within fit."""
+        self._write(trainer, pl_module)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """After ``ldx test``."""
+        self._write(trainer, pl_module)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """After ``ldx predict``."""
+        self._write(trainer, pl_module)
+
+    def _write(self, trainer: Trainer, module: Any) -> None:
+        if trainer.state.fn not in FOLDERS or not trainer.is_global_zero or not getattr(module, "results", None):
+            return  # a method that finds no landmarks has its loss logged, and nothing to write
+        name, stage = FOLDERS[trainer.state.fn]
+        folder, data = self.run_folder / name, trainer.datamodule  # type: ignore[attr-defined]
+        console = Console()
+        main = module.main_variant if module.main_variant in module.results else next(iter(module.results))
+        variants = dict(sorted(module.results.items(), key=lambda item: (item[0] == main, item[0])))
+        table: Any = None
+        pictures: list[Path] = []
+        shown: list[Any] = []  # printed when all is written: a terminal that fails must not cost the results
+        with draft_of(folder) as draft:
+            for variant, predictions in variants.items():
+                suffix = "" if variant == main else f"_{variant.replace('-', '_')}"
+                write_predictions_csv(draft / f"predictions{suffix}.csv", predictions, data.landmark_names)
+            if stage != "predict" and not any(np.isfinite(each.truth).any() for each in variants[main]):
+                shown.append(f"No landmark of the {stage} images is marked: the points are written, nothing measured")
+            elif stage != "predict":
+                table, pictures = self._write_figures(trainer, module, variants, main, draft, stage, shown)
+        for each in shown:
+            console.print(each)
+        if pictures:
+            console.print(f"Pictures and per-landmark errors: {folder / 'report' / 'README.md'}")
+        if table is not None:
+            log_to_wandb(trainer, stage, table, [folder / path.relative_to(draft) for path in pictures])
+        console.print(f"[bold]Results in {folder}[/bold]")
+
+    def _write_figures(
+        self, trainer: Trainer, module: Any, variants: dict[str, list[Prediction]], main: str, folder: Path,
+        stage: Stage, shown: list[Any],
+    ) -> tuple[Any, list[Path]]:  # fmt: skip
+        source = trainer.datamodule.source  # type: ignore[attr-defined]
+        title = f"{type(module).__name__} on {source.name}, {stage} images"
+        table = results_table(variants, source.annotator_names, source.radii, None, title=title)
+        shown.append(table)
+        for protocol in self.other_protocols:
+            shown.append(other_table(variants, protocol, source.radii))
+        examples = trainer.datamodule.stage_dataset(stage)  # type: ignore[attr-defined]
+        spreads = tested_spreads(self.facts.get("checkpoint"), module, variants[main], examples.frames)
+        spread = spread_view(variants[main], source.landmark_names, spreads, table.unit, source.radii[0])
+        extra = {"command": " ".join(["ldx", *sys.argv[1:]]), "seed": module.seed, "updates": module.trained_updates}
+        write_metrics(
+            folder / "metrics.json", variants, source.landmark_names, source.annotator_names, source.radii,
+            extra={**extra, **self.facts}, other_protocols=self.other_protocols, spread=spread, main=main,
+        )  # fmt: skip
+        if spread is not None:
+            shown.append(spread)
+            write_spread_csv(folder / "spread.csv", spread)
+        view = annotator_view(variants, source.landmark_names, source.annotator_names, table.unit, main=main)
+        if view is not None:
+            write_annotators_csv(folder / "annotators.csv", view)
+        pictures: list[Path] = []
+        if stage == "test" and self.pictures:
+            with Console().status("drawing the report"):
+                pictures = self._report(trainer, module, variants, main, folder, title, spread)
+        return table, pictures
+
+    def _report(
+        self, trainer: Trainer, module: Any, variants: dict[str, list[Prediction]], main: str, folder: Path, title: str,
+        spread: SpreadView | None,
+    ) -> list[Path]:  # fmt: skip
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        examples = data.stage_dataset("test")
+        places = {sample.image_id: index for index, sample in enumerate(examples.samples)}
+
+        def details(image_id: str) -> CaseDetails:
+            return case_details(module, examples, places[image_id])
+
+        return write_report(
+            folder / "report",
+            variants,
+            lambda image_id: data.source.load_image(examples.samples[places[image_id]]),
+            data.landmark_names,
+            data.source.annotator_names,
+            data.source.radii,
+            details=details,
+            main=main,
+            overlays=self.pictures,
+            title=title,
+            other_protocols=self.other_protocols,
+            spread=spread,
+        )
+
+
+def unmeasured(data: Any, stage: Stage) -> list[Prediction]:
+    """Give the images of a part as records whose points are the truth itself, to ask what can be measured on them."""
+    unit: LengthUnit = "px256" if data.source.unit == "px256" else "mm"
+    return [
+        Prediction(
+            sample.image_id, index, sample.mean_points, sample.annotations, sample.spacing, None, unit, sample.size
+        )
+        for index, sample in enumerate(data.stage_dataset(stage).samples)
+    ]
+
+
+@contextmanager
+def draft_of(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``folder`` to write results to; move its files there when all are written.
+
+    A kill or a full disk before that leaves the earlier results as they were, and not new points beside old figures.
+    Raises UserError where the files cannot be written.
+    """
+    remove_drafts(folder)
+    draft = folder.with_name(f".{folder.name}-{os.getpid()}.partial")
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        for path in sorted(each for each in draft.rglob("*") if each.is_file()):
+            target = folder / path.relative_to(draft)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: the results could not be written ({error.strerror or error}); earlier ones there are as they "
+            "were. Free some space, or choose another --run_folder"
+        ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove the drafts of ``folder`` that killed processes left."""
+    for left in folder.parent.glob(f".{folder.name}-*.partial"):
+        number = left.stem.rpartition("-")[2]
+        if number.isdecimal() and not is_running(int(number)):  # another name is not ours
+            shutil.rmtree(left, ignore_errors=True)
+
+
+@torch.no_grad()
+def case_details(module: Any, examples: Any, index: int) -> CaseDetails:
+    """Run one image again, once, for maps and reverse process; the noise is keyed by the image, so it is the same."""
+    item = examples[index]
+    batch = {
+        key: value.unsqueeze(0).to(module.device) if isinstance(value, torch.Tensor) else [value]
+        for key, value in item.items()
+    }
+    batch["index"] = torch.tensor(batch["index"])
+    with module.trainer.precision_plugin.forward_context():
+        maps, trajectory = maps_and_steps(module, batch)
+    return CaseDetails(
+        image=examples.image(index),
+        frame=examples.frames[index],
+        heatmaps={name: value[0].float().cpu().numpy() for name, value in maps.items()},
+        trajectory=trajectory,
+    )
+
+
+def maps_and_steps(module: Any, batch: dict[str, Any]) -> tuple[dict[str, torch.Tensor], list[Step]]:
+    """Run the method once: its maps, and the steps of the reverse process that are drawn.
+
+    Only those are kept: all 200 of a large image would fill the memory.
+    """
+    if not getattr(module, "diffusion", False):
+        return module.predict_maps(batch), []
+    wanted, number, kept = set(choose_steps(module.sampling_steps)), count(), []
+
+    def watch(step: Any) -> None:
+        if next(number) in wanted:
+            kept.append((step.t, step.x_t[0].float().cpu().numpy(), step.x0[0].float().cpu().numpy()))
+
+    return module.predict_maps(batch, watch=watch), kept
+
+
+def log_to_wandb(trainer: Trainer, stage: str, table: Any, pictures: list[Path]) -> None:
+    """Send the table's rows and the pictures to Weights & Biases, where it is on."""
+    for logger in trainer.loggers:
+        if type(logger).__name__ != "WandbLogger":
+            continue
+        rows = table.to_dict()["rows"]
+        columns = ["label", "mre", "std", "median", "beyond_10mm"]
+        sdr = list(rows[0]["sdr"])
+        cells = [[*(row[c] for c in columns), *(row["sdr"][radius] for radius in sdr)] for row in rows]
+        headings = [*columns, *(f"sdr_{radius}" for radius in sdr)]
+        logger.log_table(f"{stage}/table", headings, cells)  # type: ignore[attr-defined]
+        for path in pictures:  # one key each: under a common one W&B wants all of the same size
+            if path.suffix == ".png":
+                logger.log_image(f"{stage}/report/{path.stem}", [str(path)])  # type: ignore[attr-defined]

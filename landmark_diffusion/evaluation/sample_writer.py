@@ -1,0 +1,183 @@
+"""SampleWriter: while a network learns to generate radiographs, show what it generates and how near it is."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks.weight_averaging import WeightAveraging
+from lightning.pytorch.utilities.seed import isolate_rng
+
+from landmark_diffusion.core.errors import DataError, UserError
+from landmark_diffusion.core.files import atomic_write_text
+from landmark_diffusion.evaluation.generated import sample_statistics
+from landmark_diffusion.evaluation.generated_figures import samples_figure, statistics_figure
+from landmark_diffusion.training.progress import at_optimizer_step
+
+TRAINING_IMAGES = 500
+"""At most this many training images, evenly taken, are compared with."""
+
+
+class SampleWriter(Callback):
+    """Write generated radiographs under ``run_folder/samples`` during training and at its end, on the first process.
+
+    ``step_004000.png`` (each beside its nearest training image), ``statistics_004000.png``, and a row of
+    ``statistics.csv``, one for each step (see SampleStatistics), also sent to the loggers. The module has
+    ``generate(count, size=(W, H), steps=..., seed=...)``, which gives (count,1,H,W) in [0,1]; the averaged weights are
+    used where the run has them. The noise is the same at every step, so that the pictures show the progress. Weights,
+    gradients and all random states are left as they were: a run with and without pictures trains alike, bit for bit.
+
+    It has to stand behind the averaging callback in the trainer's list, else the last update is not yet in the average.
+
+    Args:
+        run_folder: the run's folder.
+        every_n_steps: optimiser steps between two writings.
+        count: images in the picture, generated at a time.
+        steps: network evaluations for an image.
+        statistics_count: images that the statistics are made of, if more than ``count``.
+
+    Raises UserError for a number below 1 and for a ``statistics.csv`` that is not its own.
+    """
+
+    def __init__(
+        self,
+        run_folder: str | Path,
+        every_n_steps: int = 2000,
+        count: int = 8,
+        steps: int = 50,
+        statistics_count: int = 32,
+    ) -> None:
+        options = {"every_n_steps": every_n_steps, "count": count, "steps": steps, "statistics_count": statistics_count}
+        for name, value in options.items():
+            if value < 1:
+                raise UserError(f"samples: {name}: found {value}, expected at least 1")
+        self.folder = Path(run_folder) / "samples"
+        self.every_n_steps, self.count, self.steps = every_n_steps, count, steps
+        self.statistics_count = statistics_count
+        self._training: np.ndarray | None = None
+        self._written_step = -1
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find out now, and not after hours, whether the table can be gone on with."""
+        if trainer.is_global_zero:
+            read_rows(self.folder / "statistics.csv")
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write when it is due after this optimiser step."""
+        # A skipped step leaves the count as it was: at 0 after a skipped first one.
+        if at_optimizer_step(trainer) and trainer.global_step > 0 and trainer.global_step % self.every_n_steps == 0:
+            self._write(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write what the trained network generates."""
+        self._write(trainer, pl_module)
+
+    def _write(self, trainer: Trainer, module: Any) -> None:
+        step = trainer.global_step
+        if not trainer.is_global_zero or trainer.fast_dev_run or step == self._written_step:  # type: ignore[attr-defined]
+            return
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if self._training is None:
+            self._training = training_images(data.stage_dataset("train"))
+        with isolate_rng():
+            images = self._generate(trainer, module, data.size)
+            self._write_files(trainer, images, self._training, step)
+        self._written_step = step
+
+    def _generate(self, trainer: Trainer, module: Any, size: tuple[int, int]) -> np.ndarray:
+        """Generate images (G,H,W) in [0,1], ``count`` at a time."""
+        made: list[np.ndarray] = []
+        with averaged_weights(trainer, module), evaluating(module), trainer.precision_plugin.forward_context():
+            for seed in range(-(-max(self.count, self.statistics_count) // self.count)):
+                images = module.generate(self.count, size=size, steps=self.steps, seed=seed)
+                made.append(images[:, 0].float().cpu().numpy())
+        return np.concatenate(made)
+
+    def _write_files(self, trainer: Trainer, images: np.ndarray, training: np.ndarray, step: int) -> None:
+        used = images[: max(self.count, self.statistics_count)]
+        statistics = sample_statistics(used, training)
+        picture = samples_figure(self.folder / f"step_{step:06d}.png", images[: self.count], training, updates=step)
+        curves = statistics_figure(
+            self.folder / f"statistics_{step:06d}.png", used, training, updates=step, statistics=statistics
+        )
+        numbers = statistics.as_dict()
+        add_row(self.folder / "statistics.csv", step, numbers)
+        for logger in trainer.loggers:
+            logger.log_metrics({f"samples/{name}": value for name, value in numbers.items()}, step=step)
+            if type(logger).__name__ == "WandbLogger":
+                for name, path in (("samples/generated", picture), ("samples/curves", curves)):
+                    logger.log_image(name, [str(path)], step=step)  # type: ignore[attr-defined]
+
+
+def training_images(dataset: Any, limit: int = TRAINING_IMAGES) -> np.ndarray:
+    """Load training images (M,H,W) uint8 at network size without augmentation, at most ``limit``, evenly taken."""
+    places = np.linspace(0, len(dataset) - 1, min(len(dataset), limit)).round().astype(int)
+    return np.stack([dataset.image(int(place)) for place in places])
+
+
+@contextmanager
+def averaged_weights(trainer: Trainer, module: LightningModule) -> Iterator[None]:
+    """Give ``module`` the averaged weights where the run has them, and its own back after.
+
+    By exchange, as Lightning itself does around a validation: the average may lie on another device, and the module
+    stays where it is.
+    """
+    averages = [each for each in trainer.callbacks if isinstance(each, WeightAveraging)]  # type: ignore[attr-defined]
+    chosen = next((each for each in averages if each._average_model is not None), None)
+    if chosen is None:
+        yield
+        return
+    chosen._swap_models(module)
+    try:
+        yield
+    finally:
+        chosen._swap_models(module)
+
+
+@contextmanager
+def evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Run ``module`` without dropout and without gradients; each part is in the mode it was in after."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
+
+
+def read_rows(path: Path) -> dict[int, dict[str, str]]:
+    """Read the rows of ``statistics.csv`` by step; none where there is no file. Raises DataError for another file."""
+    if not path.is_file():
+        return {}
+    found: dict[int, dict[str, str]] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            step = str(row.get("step"))
+            if not step.isdecimal():
+                message = f"found {step!r} in the column step, expected a number of optimiser steps; move the file away"
+                raise DataError(message, path, len(found) + 2)
+            found[int(step)] = row
+    return found
+
+
+def add_row(path: Path, step: int, numbers: dict[str, float]) -> None:
+    """Put one step's row into ``statistics.csv``, in place of one that a run before it was resumed may have written."""
+    fields = ["step", *numbers]
+    row = {"step": str(step)} | {name: f"{value:.6g}" for name, value in numbers.items()}
+    rows = read_rows(path) | {step: row}
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fields, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows[each] for each in sorted(rows))
+    atomic_write_text(path, text.getvalue())

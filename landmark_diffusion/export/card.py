@@ -1,0 +1,187 @@
+"""The card of an exported model: what it is, its data, how it was measured, its limits and terms, in Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from landmark_diffusion.core.files import atomic_path
+from landmark_diffusion.core.grid import escape
+from landmark_diffusion.data.landmark_names import have_names
+from landmark_diffusion.data.splits import ISBI2015_SPLITS
+from landmark_diffusion.evaluation.metrics_file import interval_lines
+from landmark_diffusion.evaluation.tables import Row, Table
+from landmark_diffusion.metrics.records import unit_words
+from landmark_diffusion.modelfile.facts import ModelFacts, facts_from_json
+from landmark_diffusion.modelfile.model_file import check_target, model_content, write_content
+
+LIMITS = (
+    "Not a medical device: for research, not for diagnosis or treatment.",
+    "Images unlike those it was trained on (another view, device, age group or anatomy) may give points that look "
+    "plausible and are wrong.",
+    "It always gives every landmark, also where one is not in the image.",
+)
+
+
+def model_card(facts: ModelFacts, name: str) -> str:
+    """Write the card of the file called ``name``; all in it comes from the file's own description."""
+    width, height = facts.data["size"]
+    root = "" if facts.data["dataset"] == "phantom" else " --data.root PATH"
+    lines = [
+        f"# {name}",
+        "",
+        f"{facts.class_path} of landmark_diffusion {escape(facts.package_version)}: finds {_landmarks(facts)} in "
+        f"radiographs, on {width}x{height} network px (width x height).",
+        "",
+        f"    ldx test {name}{root}",
+        "",
+        "## Data",
+        "",
+        *_bullets(map(escape, _data(facts))),
+        "",
+        "## Figures",
+        "",
+        *_figures(facts),
+        "",
+        *_calibration(facts),
+        "## Limits",
+        "",
+        *_bullets(LIMITS),
+        "",
+        "## Terms",
+        "",
+        *([escape(facts.note), ""] if facts.note else []),
+        "The weights are apart from the code: its MIT licence does not cover them, and the terms of the data they were "
+        "trained on apply.",
+        "",
+        "## Input and options",
+        "",
+        *_bullets(map(escape, _input(facts))),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write_model_and_card(
+    target: Path, card: Path, facts: ModelFacts, weights: Mapping[str, Any], overwrite: bool = False
+) -> None:
+    """Write a model file and its card: both, or on any fault neither; raises UserError as ``write_model_file``."""
+    check_target(target, overwrite)
+    facts, content = model_content(facts, weights)
+    text = model_card(facts_from_json(facts.to_json(), target), target.name)
+    with atomic_path(card) as draft:
+        draft.write_bytes(text.encode("utf-8"))
+        write_content(target, content)
+
+
+def _landmarks(facts: ModelFacts) -> str:
+    count = f"{facts.model['num_landmarks']} landmarks"
+    if not facts.landmark_names:
+        return count
+    if not have_names(facts.landmark_names):
+        return f"{count} that have no names (data are matched with them by position: 1 to {len(facts.landmark_names)})"
+    return f"{count} ({escape(', '.join(facts.landmark_names))})"
+
+
+def _data(facts: ModelFacts) -> list[str]:
+    trained = facts.training
+    dataset, split = trained.get("dataset", "unknown"), trained.get("split")
+    lines = [f"Trained on {dataset}" + (f", split {split}" if split else "") + _images(dataset, split, trained)]
+    lines.append(f"{facts.updates} updates" + (f", seed {trained['seed']}" if "seed" in trained else ""))
+    words = {"recipe": "augmentation", "target_points": "target points", "batch_size": "batch"}
+    told = [f"{word} {trained[key]}" for key, word in words.items() if key in trained]
+    return [*lines, *([", ".join(told)] if told else [])]
+
+
+def _images(dataset: str, split: str | None, trained: Mapping[str, Any]) -> str:
+    """How many images trained the model, as far as that is known."""
+    if "images" in trained:
+        return f": {trained['images']} images of its training part"
+    if dataset == "isbi2015" and (split or "official") in ISBI2015_SPLITS:
+        numbers = ISBI2015_SPLITS[split or "official"]["train"]
+        return f": images {numbers[0]:03d}-{numbers[-1]:03d}"
+    return ""
+
+
+def _figures(facts: ModelFacts) -> list[str]:
+    found = facts.measured
+    if found is None:
+        return ["None came with the export: measure it before use."]
+    part = {"test": "the test images", "validate": "the validation images"}.get(str(found.get("verb")), "images")
+    where = ", ".join(str(facts.data[key]) for key in ("dataset", "split") if key in facts.data)
+    counts = dict.fromkeys(f"{each['images']} images, {each['points']} points" for each in found["variants"].values())
+    table = Table(
+        title="",
+        protocol=found["protocol"],
+        counts=f"{part} of {where}: {'; '.join(counts)}",
+        unit=found["unit"],
+        strict="≤" not in found["protocol"],
+        radii=tuple(found["radii"]),
+        rows=tuple(_row(row) for row in found["table"]),
+    )
+    intervals = interval_lines(found.get("intervals") or {}, found["unit"])
+    return [table.to_markdown(), *_bullets(escape(line) for line in [*intervals, *_spread_lines(found.get("spread"))])]
+
+
+def _spread_lines(found: Mapping[str, Any] | None) -> list[str]:
+    """How true the spread came out in the test that the figures are of."""
+    if found is None:
+        return []
+    line, ranks, unit = found["overall"], found["spearman"], unit_words(found["unit"])
+    expected, actual, pooled, within = (
+        _rounded(value) for value in (line["expected"], line["actual"], ranks["pooled"], ranks["within"])
+    )
+    told = [
+        f"radial error: {expected} {unit} expected, {actual} found; rank correlation of both {pooled} over all points, "
+        f"{within} within landmarks" + ("" if found["level"] is not None else " (not calibrated)")
+    ]
+    if found["level"] is None:
+        return told
+    share, low, high = (_rounded(line[key], ".1f", 100) for key in ("coverage", "low", "high"))
+    inside = f"{share} % of the points lie in their {100 * found['level']:g} % regions (95 % interval {low} to "
+    return [f"{inside}{high}, over images)", *told]
+
+
+def _rounded(value: float | None, form: str = ".2f", times: float = 1) -> str:
+    """Round a number of metrics.json, where null stands for what cannot be known (of too few images, for one)."""
+    return "unknown" if value is None else format(times * value, form)
+
+
+def _calibration(facts: ModelFacts) -> list[str]:
+    """How far its regions can be trusted, where it was calibrated."""
+    if facts.calibration is None:
+        return []
+    from landmark_diffusion.spread.model_calibration import Calibration
+    from landmark_diffusion.spread.table import calibration_grid
+
+    calibration = Calibration.from_dict(facts.calibration, int(facts.model["num_landmarks"]), "the model's facts")
+    return [calibration_grid(calibration).to_markdown()]
+
+
+def _row(found: Mapping[str, Any]) -> Row:
+    """A row of metrics.json, where what cannot be known is null."""
+    mre, std, median = (math.nan if found[key] is None else found[key] for key in ("mre", "std", "median"))
+    sdr = {float(radius): math.nan if rate is None else rate for radius, rate in found["sdr"].items()}
+    return Row(
+        found["label"], found["group"], found["points"], mre, std, median, sdr,
+        found.get("beyond_10mm"), found.get("annotator_ratio"), bool(found.get("flattering")),
+    )  # fmt: skip
+
+
+def _input(facts: ModelFacts) -> list[str]:
+    options = ", ".join(f"{key} {value}" for key, value in facts.model.items() if value is not None)
+    return [
+        f"Size: resize {facts.data.get('resize', 'stretch')} to {facts.data['size'][0]}x{facts.data['size'][1]} px.",
+        f"Intensity: {facts.intensity.get('rule', '')}",
+        f"Precision: {facts.precision or 'unknown'}; seed of the evaluation: {_or_unknown(facts.seed)}.",
+        f"Options: {options}.",
+    ]
+
+
+def _bullets(lines: Iterable[str]) -> list[str]:
+    return [f"- {line}" for line in lines]
+
+
+def _or_unknown(value: Any) -> str:
+    return "unknown" if value is None else str(value)

@@ -1,0 +1,79 @@
+"""Reading a checkpoint, or an exported model in the form of one: nothing in it is run, and errors name the file."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.modelfile.model_file import FACTS_KEY, is_model_file, read_model_file
+from landmark_diffusion.training.folder import is_whole
+
+_OTHER = "use another one, such as best.ckpt beside it, or train again"
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint, or an exported model (.ldx) in the form of one, onto the CPU without running code in it.
+
+    Raises UserError for a file that is missing, cut short, not a checkpoint of ours, or that would run code.
+    """
+    path = Path(path)
+    if is_model_file(path):
+        return _exported(path)
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "nothing"
+        raise UserError(f"{path}: found {what}, expected a checkpoint file (.ckpt)")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(unpickling_message(path, error)) from error
+    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, ValueError, KeyError) as error:
+        raise UserError(f"{path}: the checkpoint is cut short or damaged ({_first_line(error)}); {_OTHER}") from error
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise UserError(f"{path}: found no network weights (state_dict) in it, expected a checkpoint of `ldx fit`")
+    return content
+
+
+def _exported(path: Path) -> dict[str, Any]:
+    """Give an exported model the form of a checkpoint without optimiser: what measuring and comparing it needs."""
+    model = read_model_file(path)
+    facts = model.facts
+    return {
+        "state_dict": model.weights,
+        "hyper_parameters": {**facts.model, "_class_path": facts.class_path},
+        FACTS_KEY: {
+            "landmark_names": list(facts.landmark_names),
+            "data": facts.data,
+            "precision": facts.precision,
+        },
+        "global_step": facts.updates,
+        "epoch": 0,
+        "pytorch-lightning_version": lightning.__version__,  # of this form, which needs no migration
+    }
+
+
+def unpickling_message(path: Path, error: Exception) -> str:
+    """Say why a file was not unpickled: it is cut short, or names what could run."""
+    if not is_whole(path):
+        return f"{path}: found a file that is cut short or no checkpoint at all; {_OTHER}"
+    found = re.search(r"(?:GLOBAL|Unsupported (?:global|class|operand)\S*)[:\s]+(?:GLOBAL\s+)?([\w.]+)", str(error))
+    name = f" ({found[1]})" if found else ""
+    return (
+        f"{path}: refused, since it holds more than plain values and weights{name} and reading it could run code. "
+        "Only checkpoints that `ldx fit` wrote are read"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def read_hparams(path: str | Path) -> dict[str, Any]:
+    """Read the model's hyper-parameters that were saved in a checkpoint; empty where none were."""
+    return dict(read_checkpoint(path).get("hyper_parameters", {}))

@@ -1,0 +1,1 @@
+"""Procedural lateral skulls with exactly known landmarks."""

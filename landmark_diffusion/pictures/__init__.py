@@ -1,0 +1,1 @@
+"""One radiograph sheet and one chart style."""

@@ -1,0 +1,236 @@
+"""Pictures of the diffusion itself: the reverse process (paper A, figure 2) and salt-and-pepper heatmaps (figure 3).
+
+Everything here lies in the network's grid: images, maps and points in network pixels, centres at integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from landmark_diffusion.pictures.figures import (
+    HEAT,
+    INK,
+    PREDICTION,
+    TRUTH,
+    heat_rgba,
+    new_figure,
+    numbered,
+    outlined,
+    pixel_axes,
+    save_figure,
+    shorten,
+    show_image,
+    shrink_keeping_peaks,
+    unit_range,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Step = tuple[int, np.ndarray, np.ndarray]
+GAP, HEAD, FOOT, LEFT = 6, 62, 34, 128
+
+
+def choose_steps(count: int, panels: int = 7) -> list[int]:
+    """Choose at most ``panels`` places in a trajectory of ``count`` entries: the first, the last, evenly between."""
+    return sorted(set(np.linspace(0, count - 1, min(panels, count)).round().astype(int).tolist())) if count else []
+
+
+def process_figure(
+    path: str | Path,
+    trajectory: Sequence[Step],
+    image: np.ndarray,
+    truth: np.ndarray | None = None,
+    landmark_name: str = "",
+    *,
+    panels: int = 7,
+    panel_height: int = 230,
+) -> Path:
+    """Draw the reverse process of one landmark's channel as two rows of panels and save it as PNG; returns the path.
+
+    Top row: x_t, noise turning into a single hot pixel; bottom row: the estimate of x_0 after the blur (eq. 12) over
+    the image. Each panel has its own range of values, because x_t shrinks from noise to one pixel.
+
+    Args:
+        trajectory: (t, x_t (H, W), x0_hat (H, W)) from t = T-1 downwards; at most ``panels`` of them are drawn.
+        image: (H, W) the network's input, uint8 or [0, 1].
+        truth: (2,) network pixels, or None; drawn as a green ring.
+        panel_height: output pixels of one panel.
+    """
+    steps = [trajectory[i] for i in choose_steps(len(trajectory), panels)]
+    centre = np.asarray(truth, dtype=float) if truth is not None else _peak(steps[-1][2])
+    width = max(60, round(panel_height * image.shape[1] / image.shape[0]))
+    total = LEFT + (width + GAP) * len(steps) + 12
+    figure = new_figure(max(total, 640), HEAD + 2 * (panel_height + GAP) + FOOT)
+    title = f"Reverse process: {landmark_name}" if landmark_name else "Reverse process"
+    _write(figure, 12, 19, title, 11, weight="bold")
+    for row, label in enumerate(("$x_t$", "estimate of $x_0$\nafter the blur,\nover the image")):
+        _write(figure, 12, HEAD + (row + 0.5) * (panel_height + GAP), label, 10)
+    for column, (t, noisy, estimate) in enumerate(steps):
+        left = LEFT + column * (width + GAP)
+        _write(figure, left + width / 2, HEAD - 12, f"t = {t}", 10, ha="center")
+        _noise_panel(pixel_axes(figure, left, HEAD, width, panel_height), noisy, panel_height, centre, truth)
+        below = HEAD + panel_height + GAP
+        box = pixel_axes(figure, left, below, width, panel_height)
+        _estimate_panel(box, image, estimate, panel_height, centre, truth)
+    foot = "One landmark's channel, magnified in the corner; every panel has its own range of values."
+    foot += " Ring: the truth." if truth is not None else ""
+    _write(figure, LEFT, HEAD + 2 * (panel_height + GAP) + FOOT / 2, foot, 8.5)
+    return save_figure(figure, path)
+
+
+def salt_and_pepper_figure(
+    path: str | Path,
+    image: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    truth: np.ndarray,
+    landmark_names: Sequence[str],
+    *,
+    points: Mapping[str, np.ndarray] | None = None,
+    landmarks: Sequence[int] | None = None,
+    crop: int | None = None,
+    panel: int = 210,
+    title: str = "Salt-and-pepper heatmaps",
+) -> Path:
+    """Draw crops around landmarks with each variant's heatmap and the truth in green, as in figure 3; returns the path.
+
+    Args:
+        image: (H, W) the network's input, uint8 or [0, 1].
+        maps: variant -> (N, H, W) heatmaps; one row of panels a variant, each map scaled to its own range.
+        truth: (N, 2) network pixels; NaN where nobody marked the point.
+        points: variant -> (N, 2) decoded predictions in network pixels, drawn as crosses.
+        landmarks: which landmarks to show; by default five that are spread over the list and have a truth.
+        crop: side of a crop in network pixels, by default a sixth of the image's width (at least 16).
+        panel: output pixels of one crop's side.
+    """
+    known = [i for i in range(len(truth)) if not np.isnan(truth[i]).any()]
+    chosen = [known[i] for i in choose_steps(len(known), 5)] if landmarks is None else list(landmarks)
+    half = max(8, (crop or image.shape[1] // 6) // 2)
+    figure = new_figure(max(LEFT + (panel + GAP) * len(chosen) + 12, 640), HEAD + len(maps) * (panel + GAP) + FOOT)
+    _write(figure, 12, 19, title, 11, weight="bold")
+    for column, landmark in enumerate(chosen):
+        name = shorten(numbered(landmark, landmark_names[landmark]), panel // 7)
+        _write(figure, LEFT + column * (panel + GAP) + panel / 2, HEAD - 12, name, 9.5, ha="center")
+    for row, (variant, heat) in enumerate(maps.items()):
+        top = HEAD + row * (panel + GAP)
+        _write(figure, 12, top + panel / 2, variant.replace("-", "-\n", 1), 10)
+        for column, landmark in enumerate(chosen):
+            axes = pixel_axes(figure, LEFT + column * (panel + GAP), top, panel, panel)
+            predicted = None if points is None or variant not in points else points[variant][landmark]
+            _crop_panel(axes, image, heat[landmark], truth[landmark], predicted, half)
+    _crop_legend(figure, HEAD + len(maps) * (panel + GAP), points is not None)
+    return save_figure(figure, path)
+
+
+def _write(figure: Figure, x: float, y: float, text: str, size: float, **style: Any) -> None:
+    width, height = figure.get_size_inches() * figure.dpi
+    figure.text(x / width, 1 - y / height, text, fontsize=size, va="center", **({"color": INK} | style))
+
+
+def _noise_panel(axes: Axes, noisy: np.ndarray, limit: int, centre: np.ndarray, truth: np.ndarray | None) -> None:
+    noisy = np.asarray(noisy, dtype=float)
+    inset = _inset(axes, noisy, centre)
+    show_image(inset, noisy, interpolation="nearest", vmin=noisy.min(), vmax=noisy.max())
+    _look_at(inset, noisy, centre, truth)
+    shown, block = shrink_keeping_peaks(noisy, limit)
+    show_image(axes, shown, interpolation="nearest")
+    _ring(axes, None if truth is None else (np.asarray(truth) + 0.5) / block - 0.5)
+
+
+def _estimate_panel(
+    axes: Axes, image: np.ndarray, estimate: np.ndarray, limit: int, centre: np.ndarray, truth: np.ndarray | None
+) -> None:
+    shown, block = shrink_keeping_peaks(unit_range(np.asarray(estimate, dtype=float)), limit)
+    extent = (-0.5, shown.shape[1] * block - 0.5, shown.shape[0] * block - 0.5, -0.5)
+    inset = _inset(axes, image, centre)
+    for each, heat, where in ((axes, shown, extent), (inset, unit_range(np.asarray(estimate, dtype=float)), None)):
+        show_image(each, _dimmed(image), interpolation="nearest")
+        limits = each.get_xlim(), each.get_ylim()
+        rgba = heat_rgba(heat, gamma=0.7, opacity=1.0)
+        each.imshow(rgba, extent=where, aspect="auto", interpolation="nearest")
+        each.set(xlim=limits[0], ylim=limits[1])
+    _look_at(inset, image, centre, truth)
+    _ring(axes, truth)
+
+
+def _inset(axes: Axes, image: np.ndarray, centre: np.ndarray) -> Axes:
+    """Axes for a magnified cut in the panel's corner that lies farthest from ``centre``."""
+    height, width = image.shape[:2]
+    left, below = centre[0] > width / 2, centre[1] < height / 2
+    part = 0.42
+    across = part * height / width
+    inset = axes.inset_axes((0.0 if left else 1 - across, 0.0 if below else 1 - part, across, part))
+    inset.set(xticks=[], yticks=[])
+    inset.spines[:].set_color("white")
+    return inset
+
+
+def _look_at(inset: Axes, image: np.ndarray, centre: np.ndarray, truth: np.ndarray | None) -> None:
+    """Turn the magnified cut to a square of a fifth of the image's width around ``centre``."""
+    half = max(4, image.shape[1] // 10) + 0.5
+    x, y = np.round(centre)
+    inset.set(xlim=(x - half, x + half), ylim=(y + half, y - half))
+    _ring(inset, truth, size=17.0)
+
+
+def _peak(heat: np.ndarray) -> np.ndarray:
+    """The hottest pixel of a map (H, W) as (x, y)."""
+    return np.array(np.unravel_index(np.nanargmax(heat), heat.shape), dtype=float)[::-1]
+
+
+def _dimmed(image: np.ndarray) -> np.ndarray:
+    """The image as floats at most 0.75, shown on a fixed range so that the heat stands out."""
+    values = image / 255.0 if image.dtype == np.uint8 else np.asarray(image, dtype=float)
+    return np.clip(np.stack([values] * 3, -1), 0, 1) * 0.75
+
+
+def _ring(axes: Axes, truth: np.ndarray | None, size: float = 13.0) -> None:
+    if truth is not None and not np.isnan(truth).any():
+        axes.plot(
+            *truth, marker="o", markersize=size, markerfacecolor="none", markeredgecolor=TRUTH, markeredgewidth=1.3,
+            snap=False, path_effects=outlined(2.4),
+        )  # fmt: skip
+
+
+def _crop_panel(
+    axes: Axes, image: np.ndarray, heat: np.ndarray, truth: np.ndarray, predicted: np.ndarray | None, half: int
+) -> None:
+    show_image(axes, _dimmed(image), interpolation="nearest")
+    axes.set_facecolor("black")
+    axes.imshow(heat_rgba(unit_range(heat), gamma=0.5, opacity=1.0), aspect="auto", interpolation="nearest")
+    centre = np.where(np.isnan(truth), np.array(image.shape[::-1]) / 2, truth).round()
+    (left, top), (right, bottom) = centre - half - 0.5, centre + half + 0.5
+    axes.set(xlim=(left, right), ylim=(bottom, top))
+    style: dict[str, Any] = {"linestyle": "none", "snap": False, "path_effects": outlined(2.6), "clip_on": True}
+    if not np.isnan(truth).any():
+        axes.plot(*truth, marker="o", markersize=15, markerfacecolor="none", markeredgecolor=TRUTH, **style)
+    if predicted is not None and not np.isnan(predicted).any():
+        axes.plot(*predicted, marker="x", markersize=6, markeredgecolor=PREDICTION, markeredgewidth=1.2, **style)
+    peak = _peak(heat)
+    note = f"peak {float(np.nanmax(heat)):.2g}"
+    if (np.abs(peak - centre) > half).any():
+        note += ", outside the crop"
+    axes.text(
+        0.03, 0.03, note, transform=axes.transAxes, fontsize=8, color="white", va="bottom", path_effects=outlined()
+    )
+
+
+def _crop_legend(figure: Figure, top: float, crosses: bool) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    style: dict[str, Any] = {"linestyle": "none", "markersize": 8, "markeredgewidth": 1.5}
+    style["path_effects"] = outlined(3.0)
+    handles: list[Any] = [
+        Line2D([], [], marker="o", markerfacecolor="none", markeredgecolor=TRUTH, label="truth", **style),
+        Patch(facecolor=HEAT, label="heatmap (square root of its share of the peak)"),
+    ]
+    if crosses:
+        handles.insert(1, Line2D([], [], marker="x", markeredgecolor=PREDICTION, label="prediction", **style))
+    axes = pixel_axes(figure, LEFT - 8, top, figure.get_size_inches()[0] * figure.dpi - LEFT, FOOT)
+    axes.legend(handles=handles, loc="center left", ncols=3, frameon=False, fontsize=9, handletextpad=0.4)

@@ -1,0 +1,1 @@
+"""How far a point may be off: regions, coverage, abstention, calibration."""

@@ -1,0 +1,1 @@
+"""Programs on top, each with its verb: calibrate, fewshot, crossval, cephalometry."""

@@ -1,0 +1,94 @@
+"""The material of a calibration: labelled images that the weights have not seen, and who judges them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.say import say
+from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset
+from landmark_diffusion.detection.detector import Detector
+from landmark_diffusion.detection.model import build_module
+from landmark_diffusion.finders.finder import SPREADS
+from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
+from landmark_diffusion.modelfile.facts import ModelFacts
+from landmark_diffusion.studies.calibrate.collect import Collected, collect
+from landmark_diffusion.studies.calibrate.folds import Fold
+from landmark_diffusion.training.datamodule import LandmarkDataModule
+
+Setting = tuple[int | None, int | None]
+"""Network evaluations and samples; None is the model's own number."""
+
+
+def make_detectors(make: Callable[..., Detector], settings: Sequence[Setting]) -> list[Detector]:
+    """Make a detector for each setting and way to read the spread, each once; ``make`` gives one with such options.
+
+    Without settings they are the model's own and ``fast``.
+    """
+    asked: list[dict[str, Any]] = [{"steps": steps, "samples": samples} for steps, samples in settings]
+    found: list[Detector] = []
+    for options in asked or [{}, {"fast": True}]:
+        first = make(**options)
+        several = first.settings["samples"] > 1
+        for detector in [first, *(make(**options, spread=spread) for spread in SPREADS if several)]:
+            if all(detector.settings != other.settings for other in found):
+                found.append(detector)
+    return found
+
+
+def labelled_images(
+    section: dict[str, Any], part: str, wanted: Sequence[str] | None = None, landmarks: Sequence[str] = ()
+) -> LandmarkTorchDataset:
+    """Give the images of a part (train, val, test) without augmentation; ``wanted`` names some of the training images.
+
+    ``section`` are options of the data module; ``landmarks`` the names of a model's outputs, in whose order the points
+    are put. Raises UserError where the data's landmarks are other ones.
+    """
+    names = None if wanted is None else list(wanted)
+    data = LandmarkDataModule(**section, evaluate_on_train=part == "train", train_images=names)
+    if note := data.arrange(landmarks, "the model"):
+        say(note)
+    return data.stage_dataset("test" if part == "test" else "val")
+
+
+def judge_out_of_fold(
+    folds: Sequence[Fold],
+    facts: ModelFacts,
+    section: dict[str, Any],
+    settings: Sequence[Setting],
+    advance: Callable[[], object],
+) -> tuple[list[dict[str, Any]], list[Collected]]:
+    """Let each fold's model judge the images that it has not seen; returns settings and what was collected for each."""
+    parts: list[list[Collected]] = []
+    for fold in folds:
+        detectors = make_detectors(fold_detector(fold, facts), settings)
+        images = labelled_images(section, "train", fold.held_out, facts.landmark_names)
+        parts.append(collect(detectors, images, advance))
+    joined = [Collected.join([part[place] for part in parts]) for place in range(len(parts[0]))]
+    return [detector.settings for detector in detectors], joined
+
+
+def fold_detector(fold: Fold, facts: ModelFacts) -> Callable[..., Detector]:
+    """Return what makes detectors of a fold's weights, as ``Detector.load`` does of a file's.
+
+    Raises UserError for weights of another model or length of training than that of ``facts``.
+    """
+    path = fold.checkpoint()
+    content = read_checkpoint(path)
+    if int(content["global_step"]) != facts.updates:
+        raise UserError(
+            f"{path} has {content['global_step']} updates, the model {facts.updates}: its errors would be other ones. "
+            "Name the config and the options that the model was trained with, and another --folds-folder"
+        )
+
+    def make(**chosen: Any) -> Detector:
+        module = build_module(facts.class_path, facts.model, path)
+        try:
+            module.load_state_dict(content["state_dict"])
+        except RuntimeError as error:
+            raise UserError(f"{path}: its weights are not of the model's network: {error}") from error
+        return Detector(module.eval().requires_grad_(False), replace(facts, calibration=None), fold.name, **chosen)
+
+    return make

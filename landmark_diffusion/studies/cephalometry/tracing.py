@@ -1,0 +1,274 @@
+"""The drawn tracing: the radiograph with its planes, landmarks and soft-tissue profile, and the measures beside it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from landmark_diffusion.data.landmark_names import respelled
+from landmark_diffusion.detection.detection import Detection
+from landmark_diffusion.pictures.figures import (
+    BAD,
+    FAINT,
+    INK,
+    new_figure,
+    outlined,
+    pixel_axes,
+    place_labels,
+    save_figure,
+    shorten,
+    show_image,
+)
+from landmark_diffusion.pictures.overlays import TITLE, draw_title
+from landmark_diffusion.studies.cephalometry.analysis import Analysis, Finding
+from landmark_diffusion.studies.cephalometry.classes import SCHEMES
+from landmark_diffusion.studies.cephalometry.measures import (
+    ANS,
+    GN,
+    GO,
+    LANDMARKS,
+    LOWER_INCISOR,
+    ME,
+    OR,
+    PNS,
+    PO,
+    POG,
+    UPPER_INCISOR,
+)
+from landmark_diffusion.studies.cephalometry.measures import A as A_POINT
+from landmark_diffusion.studies.cephalometry.measures import B as B_POINT
+from landmark_diffusion.studies.cephalometry.measures import N as NASION
+from landmark_diffusion.studies.cephalometry.measures import S as SELLA
+from landmark_diffusion.studies.cephalometry.tables import SYMBOLS, class_words, interval_words, legible, value_words
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+HEIGHT, WIDTH, PANEL, MARGIN = 1000, 1400, 430, 14  # output pixels; the radiograph fits into WIDTH x HEIGHT
+ROW = 102  # output pixels of one measure in the panel
+GROUND = "#30343A"
+MARK, PROFILE, ANGLE_LINE = "#FFFFFF", "#FFB3D9", "#BFC4CA"
+UNSURE = "#8A5A00"
+
+SHORT = {
+    SELLA: "S", NASION: "N", OR: "Or", PO: "Po", A_POINT: "A", B_POINT: "B", POG: "Pog", ME: "Me", GN: "Gn", GO: "Go",
+    LOWER_INCISOR: "L1", UPPER_INCISOR: "U1", "upper lip": "UL", "lower lip": "LL", "subnasale": "Sn",
+    "soft tissue pogonion": "Pog'", PNS: "PNS", ANS: "ANS", "articulare": "Ar",
+}  # fmt: skip
+
+PLANES = (
+    ("sella-nasion", SELLA, NASION, "#56B4E9"),
+    ("Frankfort", PO, OR, "#F0E442"),
+    ("palatal", PNS, ANS, "#E69F00"),
+    ("mandibular", GO, ME, "#2BE37E"),
+    ("facial", NASION, POG, "#CC79A7"),
+    ("A-B", A_POINT, B_POINT, "#FF6A1A"),
+)
+"""Name, its two landmarks, colour (Okabe and Ito's, some a little lighter to stand out from bone)."""
+
+ANGLE_LINES = ((NASION, A_POINT), (NASION, B_POINT))
+SOFT_TISSUE = ("subnasale", "upper lip", "lower lip", "soft tissue pogonion")
+
+
+def tracing_picture(path: Path, detection: Detection, analysis: Analysis) -> Path:
+    """Draw one image's tracing as PNG, the radiograph up to 1000 output pixels high; returns the path.
+
+    The radiograph is ``detection.pixels``; without it the lines stand on a plain ground. Ellipses are the regions of
+    their stated level; without a calibration, and for an image that is unlike, there are none.
+    """
+    scale = min(HEIGHT / detection.size[1], WIDTH / detection.size[0])
+    width, height = (max(1, round(side * scale)) for side in detection.size)
+    notes = _note_lines(detection, analysis)
+    below = 18 * len(notes) + 12
+    body = max(height, round(ROW * len(analysis.findings) + 12 + below))
+    figure = new_figure(width + PANEL, TITLE + body)
+    draw_title(figure, f"{legible(detection.name)}: cephalometric tracing")
+    if detection.unlike:
+        _draw_warning(figure, width, f"Do not use: {detection.unlike_words}")
+    elif analysis.doubts or analysis.impossible:
+        _draw_warning(figure, width, "; ".join(analysis.doubts) or "Measures that no head has: look at the points")
+    axes = pixel_axes(figure, 0, TITLE, width, height, GROUND)
+    _draw_image(axes, detection, (width, height))
+    found = {
+        name: point
+        for name, point in zip(respelled(detection.landmark_names, LANDMARKS), detection.points, strict=True)
+        if np.isfinite(point).all()
+    }
+    _draw_lines(axes, found, detection.size)
+    _draw_key(axes, "lower right" if analysis.facing == "left" else "lower left")
+    _draw_ellipses(axes, detection)
+    _draw_landmarks(axes, found, detection.size, (width, height))
+    _draw_panel(figure, width, body, analysis, notes)
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # type: ignore[attr-defined]  # names are taken as they are: a "$" is no formula
+    return save_figure(figure, path)
+
+
+def _draw_warning(figure: Figure, left: float, words: str) -> None:
+    """Say in red, over the measures, why they should not be used."""
+    axes = pixel_axes(figure, left, 0, PANEL, TITLE, BAD)
+    axes.set(xlim=(0, PANEL), ylim=(0, 1))
+    text = shorten(words[0].upper() + words[1:], 60)
+    axes.text(MARGIN, 0.5, text, color="white", fontsize=8.5, weight="bold", va="center")
+
+
+def _draw_image(axes: Axes, detection: Detection, size: tuple[int, int]) -> None:
+    """Draw the radiograph a little dimmed, so that thin lines stand out; shrunk first, which is faster and smoother."""
+    width, height = detection.size
+    if detection.pixels is not None:
+        from PIL import Image
+
+        pixels = Image.fromarray(detection.pixels)
+        if size[0] < pixels.width:
+            pixels = pixels.resize(size, Image.Resampling.LANCZOS)
+        show_image(axes, np.asarray(pixels), extent=(-0.5, width - 0.5, height - 0.5, -0.5), vmax=330)
+    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+
+
+def _draw_lines(axes: Axes, found: dict[str, np.ndarray], size: tuple[int, int]) -> None:
+    """Draw the planes, a tenth longer than their landmarks at both ends, the angles' lines, and the soft tissue."""
+    for start, end in ANGLE_LINES:
+        if start in found and end in found:
+            line = np.stack([found[start], found[end]])
+            axes.plot(*line.T, color=ANGLE_LINE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=2)
+    for name, start, end, colour in PLANES:
+        if start in found and end in found:
+            along = found[end] - found[start]
+            line = np.stack([found[start] - 0.1 * along, found[end] + 0.1 * along])
+            axes.plot(*line.T, color=colour, linewidth=1.5, label=name, zorder=3, path_effects=outlined(2.4))
+    profile = [found[name] for name in SOFT_TISSUE if name in found]
+    if len(profile) > 1:
+        axes.plot(*np.stack(profile).T, color=PROFILE, linewidth=1.2, linestyle=(0, (1, 1.5)), zorder=3,
+                  label="soft-tissue profile")  # fmt: skip
+    axes.set(xlim=(-0.5, size[0] - 0.5), ylim=(size[1] - 0.5, -0.5))
+
+
+def _draw_key(axes: Axes, place: Literal["lower left", "lower right"]) -> None:
+    """Draw the key behind the neck, where no landmark lies."""
+    style: dict[str, Any] = {"fontsize": 8.5, "facecolor": "black", "edgecolor": "none", "labelcolor": "white"}
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc=place, framealpha=0.6, handlelength=1.8, labelspacing=0.35, borderpad=0.6, **style)
+
+
+def _draw_ellipses(axes: Axes, detection: Detection) -> None:
+    from matplotlib.patches import Ellipse
+
+    shapes = detection.ellipses()
+    if shapes is None:
+        return
+    for point, (longer, shorter, angle) in zip(detection.points, shapes, strict=True):
+        if np.isfinite([*point, longer]).all():
+            axes.add_patch(
+                Ellipse(
+                    (float(point[0]), float(point[1])), 2 * longer, 2 * shorter, angle=angle, facecolor="#FFFFFF22",
+                    edgecolor=MARK, linewidth=0.8, zorder=4, snap=False,
+                )
+            )  # fmt: skip
+
+
+def _draw_landmarks(axes: Axes, found: dict[str, np.ndarray], size: tuple[int, int], bounds: tuple[int, int]) -> None:
+    """Draw a small ring and the usual abbreviation of every landmark; ``bounds`` is the picture in output pixels."""
+    if not found:
+        return
+    points, scale = np.stack(list(found.values())), np.asarray(bounds) / size
+    axes.plot(*points.T, linestyle="none", marker="o", markersize=3.6, markerfacecolor="none", markeredgecolor=MARK,
+              markeredgewidth=1.2, zorder=5, snap=False, path_effects=outlined(2.4))  # fmt: skip
+    texts = [SHORT.get(name, shorten(name, 14)) for name in found]
+    anchors = (points + 0.5) * scale
+    boxes = [(7.5 * len(text) + 3, 13.0) for text in texts]
+    centres = place_labels(anchors, boxes, bounds, _along_lines(found, scale)) / scale - 0.5
+    for text, (x, y) in zip(texts, centres, strict=True):
+        axes.text(x, y, text, color=MARK, fontsize=9, ha="center", va="center", zorder=6, path_effects=outlined(2.4))
+
+
+def _along_lines(found: dict[str, np.ndarray], scale: np.ndarray) -> np.ndarray:
+    """Places (M, 2) in output pixels that labels should leave free: the landmarks, and steps along the planes."""
+    lines = [(found[a], found[b]) for _, a, b, _ in PLANES if a in found and b in found]
+    steps = [a + (b - a) * np.linspace(-0.1, 1.1, 25)[:, None] for a, b in lines]
+    return (np.concatenate([np.stack(list(found.values())), *steps]) + 0.5) * scale
+
+
+def _draw_panel(figure: Figure, left: float, height: float, analysis: Analysis, notes: Sequence[str]) -> None:
+    axes = pixel_axes(figure, left + MARGIN, TITLE, PANEL - 2 * MARGIN, height)
+    axes.set(xlim=(0, PANEL - 2 * MARGIN), ylim=(height, 0))
+    for place, finding in enumerate(analysis.findings):
+        _draw_measure(axes, 6 + place * ROW, finding)
+    for index, line in enumerate(reversed(notes)):
+        axes.text(0, height - 10 - 18 * index, line, fontsize=8, color=FAINT, va="center")
+
+
+def _draw_measure(axes: Axes, top: float, finding: Finding) -> None:
+    """Draw one measure: name, value and interval; a scale with the normal range; the class."""
+    right = PANEL - 2 * MARGIN
+    interval = interval_words(finding)
+    axes.text(0, top + 10, finding.measure.name, fontsize=11.5, weight="bold", color=INK, va="center")
+    axes.text(56, top + 11, finding.measure.title, fontsize=8.5, color=FAINT, va="center")
+    axes.text(right, top + 10, value_words(finding), fontsize=11.5, weight="bold", color=INK, ha="right", va="center")
+    _draw_scale(axes, top + 37, right, finding)
+    style: dict[str, Any] = {"color": _colour(finding), "fontsize": 9.5, "va": "center"}
+    axes.text(0, top + 68, shorten(class_words(finding), 44 if interval else 62), **style)
+    if interval:
+        axes.text(right, top + 68, f"90 %: {interval}", fontsize=8.5, color=INK, ha="right", va="center")
+    if finding.note and finding.class_number is not None:
+        axes.text(0, top + 83, finding.note, fontsize=8, color=FAINT, va="center")
+    axes.plot([0, right], [top + 93] * 2, color="#E4E4E4", linewidth=0.8)
+
+
+def _colour(finding: Finding) -> str:
+    if finding.class_number is None:
+        return FAINT
+    return UNSURE if finding.uncertain else INK if finding.class_number == 1 else BAD
+
+
+def _draw_scale(axes: Axes, y: float, right: float, finding: Finding) -> None:
+    """Draw the normal range as a band, the interval as a bar and the value as a mark on one scale; none in pixels."""
+    if finding.unit == "px":
+        return
+    low, high = SCHEMES[finding.measure.name].normal
+    width = high - low
+    least, most = low - 3 * width, high + 3 * width
+    seen = [each for each in (finding.value, finding.low, finding.high) if each is not None and np.isfinite(each)]
+    if seen:
+        least, most = min(least, min(seen) - 0.3 * width), max(most, max(seen) + 0.3 * width)
+
+    def place(value: float) -> float:
+        return (value - least) / (most - least) * right
+
+    axes.plot([0, right], [y, y], color="#C9CDD1", linewidth=1.2, zorder=1, solid_capstyle="butt")
+    axes.fill_between([place(low), place(high)], y - 7, y + 7, color="#CFE8DC", linewidth=0, zorder=2)
+    digits = finding.measure.decimals
+    for limit, align in ((low, "right"), (high, "left")):
+        shift = -3 if align == "right" else 3
+        text = f"{limit:.{digits}f}{SYMBOLS[finding.unit] if align == 'left' and finding.unit == 'deg' else ''}"
+        axes.text(place(limit) + shift, y + 15, text, fontsize=7.5, color=FAINT, ha=align, va="center", zorder=2)
+    colour = _colour(finding)
+    if finding.low is not None and finding.high is not None:
+        axes.plot([place(finding.low), place(finding.high)], [y, y], color=colour, linewidth=4, alpha=0.45, zorder=3,
+                  solid_capstyle="butt")  # fmt: skip
+    if np.isfinite(finding.value):
+        axes.plot([place(finding.value)], [y], marker="D", markersize=6.5, color=colour, zorder=4)
+
+
+def _note_lines(detection: Detection, analysis: Analysis) -> list[str]:
+    spacing = "" if detection.spacing is None else f"{detection.spacing[0]:g} x {detection.spacing[1]:g} mm a pixel"
+    facts = [
+        "Green band: normal range (class 1; Wang et al. 2016)." + _interval_note(analysis),
+        ", ".join(each for each in (f"Facing {analysis.facing}" if analysis.facing else "", spacing) if each),
+        *(each[0].upper() + each[1:] + "." for each in analysis.doubts),
+        *analysis.notes,
+        *detection.notes,
+        "Research use only: not a medical device." + (f" Model: {detection.model}" if detection.model else ""),
+    ]
+    return [line for fact in facts if fact for line in textwrap.wrap(fact, 68)]
+
+
+def _interval_note(analysis: Analysis) -> str:
+    known = any(each.low is not None for each in analysis.findings)
+    return " Bar: 90 % interval; uncertain: the class has under 80 %." if known else ""

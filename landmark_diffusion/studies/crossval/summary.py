@@ -1,0 +1,149 @@
+"""One table of all folds: the figures of each, and of all images, each tested by a model that never saw it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.core.files import atomic_write_text
+from landmark_diffusion.studies.crossval.plan import FoldCell
+from landmark_diffusion.studies.fewshot.cell import CHOSEN
+from landmark_diffusion.studies.fewshot.results import RESULT, cell_folder
+
+if TYPE_CHECKING:
+    from landmark_diffusion.core.grid import Grid
+    from landmark_diffusion.metrics.records import PredictionTable
+
+TABLE, PREDICTIONS, METRICS = "crossval.md", "predictions.csv", "metrics.json"
+FOLD_PREDICTIONS = f"predictions_{CHOSEN}.csv"
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """What a fold's test found: its predictions, the radii of its table and the file they are in."""
+
+    cell: FoldCell
+    table: PredictionTable
+    radii: tuple[float, ...]
+    path: Path
+
+
+def read_folds(folder: Path, cells: Sequence[FoldCell]) -> list[FoldResult]:
+    """Read the finished folds, in their order; raises DataError for a damaged one."""
+    from landmark_diffusion.metrics.records import read_predictions_csv
+
+    found = []
+    for cell in cells:
+        place = cell_folder(folder, cell.name)
+        if not (place / RESULT).is_file():
+            continue
+        try:
+            content = json.loads((place / RESULT).read_text(encoding="utf-8"))
+            radii = tuple(float(radius) for radius in content["checkpoints"][CHOSEN]["sdr"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"no whole result ({error}); remove it to run the fold again", place / RESULT) from error
+        path = place / FOLD_PREDICTIONS
+        found.append(FoldResult(cell, read_predictions_csv(path), radii, path))
+    return found
+
+
+def summarise(results: Sequence[FoldResult], total: int) -> dict[str, Any]:
+    """Sum up the folds: ``unit``, ``radii``, ``folds`` (finished and all), ``rows`` (a fold each) and ``all``.
+
+    Of all images the figures come with their 95 % interval over images, None with fewer than two.
+    """
+    radii, unit = results[0].radii, results[0].table.unit
+    names = results[0].table.landmark_names
+    errors = [result.table.errors[:, [result.table.landmark_names.index(name) for name in names]] for result in results]
+    rows = [
+        {"fold": result.cell.number, **_figures(each, radii, False)}
+        for result, each in zip(results, errors, strict=True)
+    ]
+    return {
+        "unit": unit,
+        "radii": list(radii),
+        "folds": {"finished": len(results), "all": total},
+        "rows": rows,
+        "all": _figures(np.concatenate(errors), radii, True),
+    }
+
+
+def write_summary(folder: Path, results: Sequence[FoldResult], summary: dict[str, Any], title: str) -> Grid:
+    """Write predictions.csv of all folds, metrics.json and crossval.md, each whole or not at all; returns the table."""
+    from landmark_diffusion.evaluation.metrics_file import plain
+
+    texts = [result.path.read_text(encoding="utf-8") for result in results]
+    rows = [text.partition("\n")[2] for text in texts]
+    atomic_write_text(folder / PREDICTIONS, texts[0].partition("\n")[0] + "\n" + "".join(rows))
+    atomic_write_text(folder / METRICS, json.dumps(plain(summary), indent=2, allow_nan=False) + "\n")
+    grid = summary_grid(summary, title)
+    atomic_write_text(folder / TABLE, grid.to_markdown())
+    return grid
+
+
+def summary_grid(summary: dict[str, Any], title: str) -> Grid:
+    """Lay the summary out: a row for each fold, and all images together."""
+    from landmark_diffusion.core.grid import Grid
+    from landmark_diffusion.metrics.records import unit_words
+
+    unit, radii = unit_words(summary["unit"]), summary["radii"]
+    whole = summary["all"]
+    finished, total = summary["folds"]["finished"], summary["folds"]["all"]
+    short = ("", "images", "MRE", "median", *(f"<{radius:g}" for radius in radii))
+    long = ("", "images", f"MRE, {unit}", f"median, {unit}", *(f"< {radius:g} {unit}, %" for radius in radii))
+    intervals = [f"MRE {_interval(whole['mre_interval'])} {unit}"] if whole["mre_interval"] else []
+    intervals += [
+        f"< {radius:g} {unit} {_interval(whole['sdr_interval'][radius])} %" for radius in radii if whole["mre_interval"]
+    ]
+    return Grid(
+        title=title,
+        above=(
+            f"{finished} of {total} folds; each image is tested by a model that never saw it; errors in {unit}, the "
+            f"columns {short[4] if radii else short[3]} and on in % of the points",
+        ),
+        headings=short,
+        long_headings=long,
+        sections=(
+            tuple(_cells(f"fold {row['fold']}", row, radii) for row in summary["rows"]),
+            (_cells("all images", whole, radii),),
+        ),
+        notes=("95 % intervals over all images: " + "; ".join(intervals),) if intervals else (),
+    )
+
+
+def _figures(errors: np.ndarray, radii: Sequence[float], intervals: bool) -> dict[str, Any]:
+    from landmark_diffusion.metrics.bootstrap import bootstrap_interval
+
+    known = errors[~np.isnan(errors)]
+    shares = {radius: np.where(np.isnan(errors), np.nan, 100.0 * (errors < radius)) for radius in radii}
+    found: dict[str, Any] = {
+        "images": len(errors),
+        "points": int(known.size),
+        "mre": float(known.mean()),
+        "std": float(known.std()),
+        "median": float(np.median(known)),
+        "sdr": {radius: float(np.nanmean(share)) for radius, share in shares.items()},
+    }
+    if intervals:
+        there = ~np.isnan(errors).all(1)
+        enough = int(there.sum()) > 1
+        found["mre_interval"] = vars(bootstrap_interval(errors[there])) if enough else None
+        found["sdr_interval"] = (
+            {radius: vars(bootstrap_interval(share[there])) for radius, share in shares.items()} if enough else None
+        )
+    return found
+
+
+def _cells(label: str, row: dict[str, Any], radii: Sequence[float]) -> tuple[str, ...]:
+    rates = [f"{row['sdr'][radius]:.1f}" for radius in radii]
+    return (label, str(row["images"]), f"{row['mre']:.2f} ± {row['std']:.2f}", f"{row['median']:.2f}", *rates)
+
+
+def _interval(found: dict[str, float]) -> str:
+    return f"{found['low']:.2f} to {found['high']:.2f}"

@@ -1,0 +1,257 @@
+"""What ``ldx fewshot`` leaves to be read: summary.md, summary.csv, cells.csv and the figures, each whole or absent."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landmark_diffusion.core.files import atomic_write_text
+from landmark_diffusion.core.grid import Grid, escape
+from landmark_diffusion.metrics.protocols import PROTOCOLS
+from landmark_diffusion.metrics.records import spreadsheet_safe
+from landmark_diffusion.studies.fewshot.figures import bars_figure, curve_figure, pretraining_figure
+from landmark_diffusion.studies.fewshot.paper_figures import paper_section
+from landmark_diffusion.studies.fewshot.table import (
+    CHOICES,
+    NONE,
+    SCRATCH,
+    Difference,
+    Group,
+    Metric,
+    group_cells,
+    markdown_table,
+    metrics_of,
+    paired,
+)
+
+if TYPE_CHECKING:
+    from landmark_diffusion.studies.fewshot.results import CellResult
+
+
+def write_summary(
+    folder: Path,
+    results: Sequence[CellResult],
+    *,
+    title: str,
+    dataset: str,
+    facts: Mapping[str, str] | None = None,
+    draws: int | None = None,
+) -> list[Path]:
+    """Write the tables and figures of the finished cells into ``folder``; returns their paths, summary.md first.
+
+    Args:
+        dataset: its name in configs; the paper's figures are shown beside "isbi2015", "hand" and "chest".
+        facts: what to note at the top; "stage", "split", "protocol", "network", "validation" and "pretraining" also
+            fill our column of the comparison with the paper.
+        draws: how many draws each group is to have; None takes the most that any group of the same n has.
+
+    Raises:
+        UserError: without cells, or on cells that cannot stand in one table.
+    """
+    groups, metrics, folder = group_cells(results, draws), metrics_of(results), Path(folder)
+    figures = [
+        bars_figure(folder / "bars.png", groups, metrics, title),
+        curve_figure(folder / "curve.png", groups, metrics, title, dataset),
+    ]
+    updates = pretraining_figure(folder / "pretraining.png", groups, metrics, title)
+    figures += [updates] if updates else []
+    _write_csv(folder / "summary.csv", _summary_rows(groups, metrics))
+    _write_csv(folder / "cells.csv", _cell_rows(results, metrics))
+    text = _markdown(groups, metrics, title, dataset, facts or {}, [path.name for path in figures])
+    atomic_write_text(folder / "summary.md", text)
+    return [folder / name for name in ("summary.md", "summary.csv", "cells.csv")] + figures
+
+
+def _markdown(
+    groups: Sequence[Group], metrics: Sequence[Metric], title: str, dataset: str, facts: Mapping[str, str],
+    figures: Sequence[str],
+) -> str:  # fmt: skip
+    most = max(group.expected for group in groups)
+    measured = f"{groups[0].cells[0].images} images" + (f", {facts['stage']}" if "stage" in facts else "")
+    parts = [
+        f"# {escape(title)}",
+        "\n".join(f"- {escape(key)}: {escape(value)}" for key, value in facts.items()),
+        f"## Results on {measured}\n\n{_SPREAD}",
+        markdown_table(groups, metrics),
+        "\n".join(f"- {line}" for line in _notes(groups)),
+        "\n".join(f"![{Path(name).stem}]({name})" for name in figures),
+        comparison_section(groups, metrics),
+        *(_protocol_section(groups, name) for name in _other_protocols(groups)),
+        paper_section(dataset, measured, f"{most} draw{'s' * (most > 1)}; ± is the spread over them", facts),
+    ]
+    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+
+
+_SPREAD = (
+    "Mean ± standard deviation over draws of the labelled images (divided by the number of draws less one; "
+    f"{NONE} for one draw).\nA draw brings its own seed of training, so the ± holds both."
+)
+
+
+def _notes(groups: Sequence[Group]) -> list[str]:
+    """What a reader must know of the table's rows, and what is not there yet."""
+    choices = {group.checkpoint for group in groups}
+    notes = [f"weights {name}: {words}" for name, words in CHOICES.items() if name in choices]
+    notes.append(
+        "**bold**: the best mean of its n and its choice of weights, where it beats the next best beyond the spread: "
+        "the mean of their differences draw by draw is larger than the standard deviation of these differences"
+    )
+    waiting = [f"{_name(group)} at n = {group.n} ({group.draws})" for group in groups if " of " in group.draws]
+    there = {(group.n, *_key(group)) for group in groups}
+    series = {_key(group): group for group in groups}
+    absent = {
+        _name(group): ", ".join(str(n) for n in sorted({each.n for each in groups}) if (n, *key) not in there)
+        for key, group in series.items()
+    }
+    notes += [f"fewer draws than the others: {'; '.join(waiting)}"] * bool(waiting)
+    listed = [f"{name} at n = {gaps}" for name, gaps in absent.items() if gaps]
+    notes += [f"no cell finished: {'; '.join(listed)}"] * bool(listed)
+    return notes
+
+
+def _key(group: Group) -> tuple[str, str, str]:
+    return group.checkpoint, group.target, group.start
+
+
+def _name(group: Group) -> str:
+    return escape(f"{group.start}, {group.target}, {group.checkpoint}")
+
+
+def comparison_section(groups: Sequence[Group], metrics: Sequence[Metric]) -> str:
+    """Compare each pre-trained start with scratch draw by draw, as a Markdown section."""
+    head = "## Does pre-training help?\n\n"
+    rates = [metric for metric in metrics if metric.radius is not None]
+    shown = [metric for metric in metrics if metric.name in ("mre", "beyond_10mm") or metric in rates[:1]]
+    scratch = {(group.n, *_key(group)[:2]): group for group in groups if group.start == SCRATCH}
+    rows, lines = [], []
+    for key in dict.fromkeys(_key(group) for group in groups if group.start != SCRATCH):
+        mine = [group for group in groups if _key(group) == key and (group.n, *key[:2]) in scratch]
+        pairs = [(group, [paired(group, scratch[group.n, *key[:2]], metric) for metric in shown]) for group in mine]
+        rows += [_difference_row(group, found, shown) for group, found in pairs]
+        lines += _verdict_lines(pairs, shown) if pairs else []
+    if not rows:
+        return f"{head}No comparison: it needs the start called {SCRATCH} and another one at the same n and target."
+    headings = ("start, target, weights", "n", *(text for metric in shown for text in (metric.heading, "better in")))
+    grid = Grid("", (), headings, headings, (tuple(rows),)).to_markdown()
+    return f"{head}{_MEANING}\n\n{grid}\n" + "\n".join(f"- {line}" for line in lines)
+
+
+_MEANING = (
+    f"Each start minus {SCRATCH} in the same draw, that is on the same labelled images: mean difference ± its standard "
+    'deviation over draws,\nand in how many draws the start is better. "Beyond the spread" means: the mean '
+    "difference is larger than that standard deviation.\nThat is no significance test: of comparisons over three draws "
+    "without any true effect, about one in nine would be called better."
+)
+# With three draws, mean > sd is t > sqrt(3) at two degrees of freedom: probability 0.113 on one side.
+
+
+def _difference_row(group: Group, found: Sequence[Difference], shown: Sequence[Metric]) -> tuple[str, ...]:
+    cells = [f"{group.start}, {group.target}, {group.checkpoint}", str(group.n)]
+    for difference, metric in zip(found, shown, strict=True):
+        spread = difference.spread
+        cells.append(NONE if spread is None else spread.text(metric.digits, "+"))
+        cells.append(f"{difference.better} of {len(difference.by_draw)}" if spread else NONE)
+    return tuple(cells)
+
+
+_WORDS = {
+    "better": "better beyond the spread at n = {}",
+    "worse": "worse beyond the spread at n = {}",
+    "within": "within the spread at n = {}",
+    "unknown": "too few draws for a spread at n = {}",
+}
+
+
+def _verdict_lines(pairs: Sequence[tuple[Group, Sequence[Difference]]], shown: Sequence[Metric]) -> list[str]:
+    """Say for each metric at which n one start helps; and which draws could not be compared."""
+    lines = []
+    for number, metric in enumerate(shown):
+        found = {kind: [str(group.n) for group, each in pairs if each[number].verdict == kind] for kind in _WORDS}
+        words = "; ".join(_WORDS[kind].format(", ".join(numbers)) for kind, numbers in found.items() if numbers)
+        what = escape(metric.heading.partition(",")[0])
+        lines.append(f"{_name(pairs[0][0])}: {what} {words}")
+    for group, each in pairs:
+        if each[0].unlike:
+            draws = ", ".join(map(str, each[0].unlike))
+            lines.append(f"{_name(group)} at n = {group.n}: not compared in draw {draws}, trained on other images")
+    return lines
+
+
+def under_protocol(results: Iterable[CellResult], name: str) -> list[CellResult]:
+    """Take what the cells measured under another protocol in place of their own figures; others are left out."""
+    found = [(cell, cell.other[name]) for cell in results if name in cell.other]
+    return [
+        replace(
+            cell, unit=other["unit"], images=other["images"], mre=other["mre"], median=other["median"],
+            sdr={float(radius): percent for radius, percent in other["sdr"].items()}, beyond_10mm=other["beyond_10mm"],
+        )
+        for cell, other in found
+    ]  # fmt: skip
+
+
+def _other_protocols(groups: Sequence[Group]) -> list[str]:
+    return sorted({name for group in groups for cell in group.cells for name in cell.other})
+
+
+def _protocol_section(groups: Sequence[Group], name: str) -> str:
+    """Write the table of the same weights and images, measured under another protocol, below the honest one."""
+    cells = [cell for group in groups for cell in group.cells]
+    results = under_protocol(cells, name)
+    rules = next(cell.other[name]["protocol"] for cell in cells if name in cell.other)
+    caution = PROTOCOLS[name].caution if name in PROTOCOLS else ""
+    lines = "  \n".join(escape(line) for line in (caution, rules) if line)
+    expected = max(group.expected for group in groups)
+    table = markdown_table(group_cells(results, expected), metrics_of(results))
+    return f"## The same under protocol {escape(name)}\n\n{lines}\n\n{table}"
+
+
+def _summary_rows(groups: Sequence[Group], metrics: Sequence[Metric]) -> list[list[Any]]:
+    """A heading and a row a group."""
+    head = ["start", "target", "checkpoint", "n", "draws", "draws_expected", "images", "unit", "pretrain_updates"]
+    rows: list[list[Any]] = [head + [f"{metric.name}_{part}" for metric in metrics for part in ("mean", "sd")]]
+    for group in groups:
+        first = group.cells[0]
+        row = [group.start, group.target, group.checkpoint, group.n, len(group.cells), group.expected]
+        row += [first.images, first.unit, group.pretrain_updates]
+        for metric in metrics:
+            spread = group.spread(metric)
+            row += [None, None] if spread is None else [_rounded(spread.mean), _rounded(spread.sd)]
+        rows.append(row)
+    return rows
+
+
+def _cell_rows(results: Sequence[CellResult], metrics: Sequence[Metric]) -> list[list[Any]]:
+    """A heading and a row a cell and checkpoint, in the table's order."""
+    head = ["start", "target", "checkpoint", "n", "draw", "seed", "images", "unit", "updates", "train_minutes"]
+    others = {name: metrics_of(under_protocol(results, name)) for name in _other_protocols(group_cells(results))}
+    head += ["pretrain_updates", *(metric.name for metric in metrics)]
+    rows: list[list[Any]] = [head + [f"{name}_{metric.name}" for name, each in others.items() for metric in each]]
+    for group in group_cells(results):
+        for cell in group.cells:
+            row = [cell.start, cell.target, cell.checkpoint, cell.n, cell.draw, cell.seed, cell.images, cell.unit]
+            row += [cell.updates, _rounded(cell.train_minutes), group.pretrain_updates]
+            row += [_rounded(metric.of(cell)) for metric in metrics]
+            for name, each in others.items():
+                found = under_protocol([cell], name)
+                row += [_rounded(metric.of(found[0])) if found else None for metric in each]
+            rows.append(row)
+    return rows
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _write_csv(path: Path, rows: Iterable[Iterable[Any]]) -> None:
+    """Write rows whole or not at all; a text that a spreadsheet would run as a formula gets an apostrophe in front."""
+    file = io.StringIO()
+    csv.writer(file).writerows([_safe(value) for value in row] for row in rows)
+    atomic_write_text(path, file.getvalue().replace("\r\n", "\n"))
+
+
+def _safe(value: Any) -> Any:
+    return spreadsheet_safe(value) if isinstance(value, str) else value

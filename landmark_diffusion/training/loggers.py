@@ -1,0 +1,65 @@
+"""Loggers of a run: curves as CSV in the run folder, and Weights & Biases when it is asked for."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.files import create_text, writing
+from landmark_diffusion.training.curves import Curves
+from landmark_diffusion.training.folder import RunFolder
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
+
+WandbMode = Literal["disabled", "offline", "online"]
+PROJECT = "landmark_diffusion"
+
+
+def make_loggers(
+    run_folder: RunFolder | str | Path, wandb_mode: WandbMode = "disabled", name: str | None = None
+) -> list[Logger]:
+    """Return the run's loggers.
+
+    Curves go to ``logs/version_N/metrics.csv``, a version for each start, so that a resumed run leaves the earlier
+    curves alone. Weights & Biases ("offline" writes into the run folder and needs no account) continues the same run
+    after a resume; the environment's WANDB_MODE=disabled turns it off.
+
+    Raises UserError for an unknown mode.
+    """
+    folder = run_folder if isinstance(run_folder, RunFolder) else RunFolder(run_folder)
+    if wandb_mode not in ("disabled", "offline", "online"):
+        raise UserError(f"wandb: found {wandb_mode!r}, expected disabled, offline or online")
+    loggers: list[Logger] = [Curves(folder.path, name=folder.logs.name, flush_logs_every_n_steps=50)]
+    if wandb_mode != "disabled" and os.environ.get("WANDB_MODE") != "disabled":
+        loggers.append(_wandb_logger(folder, wandb_mode, name or folder.path.name))
+    return loggers
+
+
+def _wandb_logger(folder: RunFolder, mode: WandbMode, name: str) -> Logger:
+    from lightning.pytorch.loggers import WandbLogger
+
+    folder.path.mkdir(parents=True, exist_ok=True)
+    offline = mode == "offline" or os.environ.get("WANDB_MODE") == "offline"
+    return WandbLogger(
+        name=name,
+        project=PROJECT,
+        save_dir=str(folder.path),
+        offline=offline,
+        id=stable_id(folder),
+        resume="allow",
+        log_model=False,
+    )
+
+
+def stable_id(folder: RunFolder) -> str:
+    """Return the run's identity at Weights & Biases: made once, by whichever process comes first, in the run folder."""
+    path = folder.wandb_id
+    if not path.is_file():
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            create_text(path, secrets.token_hex(4) + "\n")
+    return path.read_text(encoding="utf-8").strip()

@@ -1,0 +1,170 @@
+"""The HTML page as a file: its numbers are the detection's, nothing in it can run or load what it should not."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import weakref
+from dataclasses import replace
+from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.detection.detection import Detection
+from landmark_diffusion.detection.writers.html_page import PICTURE, HtmlWriter, image_record, script_json
+from tests.detection.detections import make_detection
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>&amp;\u2028 $data <!-- pictures -->"
+
+
+class _Page(HTMLParser):
+    """Elements with their attributes, and the text of each script by its id."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: dict[str, str] = {}
+        self._open = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._open = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._open == "script":
+            key = str(self.elements[-1][1].get("id"))
+            self.scripts[key] = self.scripts.get(key, "") + data
+
+
+def _write(folder: Path, *detections: Detection) -> _Page:
+    writer = HtmlWriter(folder)
+    for detection in detections:
+        writer.add(detection)
+    assert writer.close() == writer.targets([each.name for each in detections]) == [folder / "detections.html"]
+    return _Page((folder / "detections.html").read_text("utf-8"))
+
+
+def test_numbers_of_the_page_are_those_of_the_detection(tmp_path) -> None:
+    detection = make_detection(spacing=(0.1, 0.2))
+    page = json.loads(_write(tmp_path, detection).scripts["data"])
+    (image,) = page["images"]
+    found = {key: np.array([each[key] for each in image["landmarks"]]) for key in image["landmarks"][0]}
+    assert found["name"].tolist() == list(detection.landmark_names)
+    assert np.abs(np.stack([found["x"], found["y"]], -1) - detection.points).max() < 0.001
+    assert np.abs(np.stack([found["x_mm"], found["y_mm"]], -1) - detection.points_mm).max() < 0.001
+    assert np.abs(found["error_mm"] - detection.expected_error_mm).max() < 0.001
+    # The area of the ellipse of a matrix M is pi sqrt(det M), and a mm2 has 1 / (0.1 * 0.2) px2.
+    area = np.pi * np.sqrt(np.linalg.det(detection.regions))
+    assert np.abs(found["area_px2"] - area).max() < 0.001
+    assert np.abs(found["area_mm2"] - area * 0.02).max() < 0.001
+    assert page["model"] == detection.model and ["steps", "8"] in page["settings"]
+    assert (image["spacing"], image["spacing_source"], image["size"]) == ([0.1, 0.2], "option", [300, 400])
+
+
+def test_what_is_not_known_is_null_and_not_a_number(tmp_path) -> None:
+    detection = make_detection(spacing=None, regions=False)
+    detection = replace(detection, points=np.where(np.arange(5)[:, None] == 2, np.nan, detection.points))
+    page = json.loads(_write(tmp_path, detection).scripts["data"])
+    landmarks = page["images"][0]["landmarks"]
+    assert landmarks[2]["x"] is None and landmarks[1]["x"] is not None
+    assert {landmarks[1][key] for key in ("x_mm", "error_px", "error_mm", "area_mm2", "longer")} == {None}
+    assert page["threshold"] is None
+
+
+@pytest.mark.parametrize("place", ["name", "path", "landmark_names", "notes", "model", "settings", "spacing_source"])
+def test_text_of_others_stays_text(tmp_path, place) -> None:
+    values = {"landmark_names": (HOSTILE,) * 5, "notes": (HOSTILE,), "settings": {HOSTILE: HOSTILE}}
+    page = _write(tmp_path, replace(make_detection(), **{place: values.get(place, HOSTILE)}))
+    plain = _write(tmp_path / "plain", make_detection())
+    assert [tag for tag, _ in page.elements] == [tag for tag, _ in plain.elements]
+    assert HOSTILE in _strings(json.loads(page.scripts["data"]))
+
+
+def _strings(value: object) -> set[str]:
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return {value} if isinstance(value, str) else set().union(*map(_strings, children))
+
+
+def test_json_within_a_script_cannot_end_it_and_survives_any_name() -> None:
+    names = [HOSTILE, "\udcff", "<!--", "患者"]
+    text = script_json(names)
+    assert text.isascii() and not set("<>&") & set(text)
+    assert json.loads(text) == names
+
+
+def test_page_asks_for_nothing_outside_itself(tmp_path) -> None:
+    page = _write(tmp_path, make_detection())
+    links = [value for _, each in page.elements for key, value in each.items() if key in ("src", "href", "srcset")]
+    assert links == ["data:,"]
+    text = (tmp_path / "detections.html").read_text("utf-8")
+    assert set(re.findall(r"\w+://[^\"' )]*", text)) == {"http://www.w3.org/2000/svg"}  # a namespace, never fetched
+    assert "@import" not in text and "url(" not in text
+    (policy,) = [each["content"] for tag, each in page.elements if each.get("http-equiv") == "Content-Security-Policy"]
+    assert str(policy).startswith("default-src 'none'; img-src data:;")
+
+
+def test_pictures_are_small_jpegs_of_the_image(tmp_path) -> None:
+    ramp = np.broadcast_to(np.linspace(0, 255, 1935).astype(np.uint8), (2400, 1935))
+    small = np.full((40, 30), 77, np.uint8)
+    page = _write(tmp_path, replace(make_detection("a"), pixels=ramp), replace(make_detection("b"), pixels=small))
+    large, same = (
+        Image.open(BytesIO(base64.b64decode(page.scripts[f"picture-{index}"], validate=True))) for index in (0, 1)
+    )
+    assert (large.format, large.size, same.size) == ("JPEG", (887, PICTURE), (30, 40))
+    row = np.asarray(large).astype(float).mean(0)
+    assert np.abs(row - np.linspace(0, 255, 887)).max() < 4
+    assert len(page.scripts["picture-0"]) < 200_000
+
+
+def test_image_without_pixels_is_listed_without_picture(tmp_path) -> None:
+    page = _write(tmp_path, make_detection(pixels=False))
+    assert json.loads(page.scripts["data"])["images"][0]["thumbnail"] == ""
+    assert page.scripts.get("picture-0", "") == ""
+
+
+def test_pixels_are_let_go_once_added(tmp_path) -> None:
+    detection = make_detection()
+    kept = weakref.ref(detection.pixels)
+    writer = HtmlWriter(tmp_path)
+    writer.add(detection)
+    del detection
+    assert kept() is None
+
+
+@pytest.mark.parametrize(("second", "unit"), [((0.2, 0.2), "mm"), (None, "px")])
+def test_images_are_compared_in_mm_only_where_all_have_a_spacing(tmp_path, second, unit) -> None:
+    both = [make_detection("a"), make_detection("b", spacing=second, seed=1)]
+    page = json.loads(_write(tmp_path, *both).scripts["data"])
+    errors = np.concatenate([each.expected_error_mm if unit == "mm" else each.expected_error for each in both])
+    assert page["unit"] == unit
+    assert page["threshold"] == pytest.approx(2 * np.median(errors), rel=0.05)
+
+
+def test_numbers_of_numpy_can_be_written() -> None:
+    odd = replace(
+        make_detection(), image_score=np.float32(0.25), unlike=np.bool_(True), size=(np.int64(3), np.int64(4))
+    )
+    assert json.loads(script_json(image_record(odd)))["unlike"] is True
+
+
+def test_without_images_no_page_is_written(tmp_path) -> None:
+    assert HtmlWriter(tmp_path).close() == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_place_that_cannot_be_written_is_named(tmp_path) -> None:
+    (tmp_path / "results").write_text("a file where the folder should be")
+    writer = HtmlWriter(tmp_path / "results")
+    writer.add(make_detection())
+    with pytest.raises(UserError, match=r"detections\.html: the file cannot be written"):
+        writer.close()

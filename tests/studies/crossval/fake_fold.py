@@ -1,0 +1,21 @@
+"""Stands in for a fold's process: predicts the truth, 1 px to the right, for the images that the split tests."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from landmark_diffusion.data.sources.folder.source import FolderDataset
+from landmark_diffusion.metrics.records import Prediction, write_predictions_csv
+from landmark_diffusion.studies.fewshot.cell import Job
+from landmark_diffusion.studies.fewshot.results import write_result
+
+job = Job.read(sys.argv[1])
+split = next(option.partition("=")[2] for option in job.options if option.startswith("--data.split="))
+dataset = FolderDataset("own", split=split)
+cases = [
+    Prediction(sample.image_id, index, sample.mean_points + 1, sample.annotations)
+    for index, sample in enumerate(dataset.samples("test"))
+]
+write_predictions_csv(Path(job.folder) / "predictions_chosen.csv", cases, dataset.landmark_names)
+write_result(Path(job.folder), {"checkpoints": {"chosen": {"sdr": {"2": 100.0}}}})

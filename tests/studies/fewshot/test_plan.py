@@ -1,0 +1,132 @@
+"""The config of a grid: what is read, and what is refused before hours are spent on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from landmark_diffusion.configuration.config_files import installed_configs
+from landmark_diffusion.configuration.options import arguments, config_options, data_section, over
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.studies.fewshot.plan import Cell, read_plan
+from tests.studies.fewshot.grid import write_config
+
+RATE = "model.init_args.learning_rate"
+
+
+def test_options_go_from_configs_over_options_and_command_line_to_the_start(tmp_path: Path) -> None:
+    config = write_config(
+        tmp_path, options={"trainer.max_steps": 7, "data.size": [8, 8], "trainer": {"precision": "32-true"}}
+    )
+    plan = read_plan([str(config)], cell_options={"data.size": [16, 16], "model.decoder": "argmax"})
+    assert plan.base()["trainer.max_steps"] == 7
+    assert plan.base()["data.size"] == [16, 16]
+    assert plan.base()["trainer.precision"] == "32-true"
+    assert plan.base()["model.init_args.decoder"] == "argmax"
+    assert plan.base()["model.init_args.target"] == "one_hot"  # the config of ldx fit
+    assert plan.own_options("scratch", "default") == {RATE: 0.001}
+
+
+@pytest.mark.parametrize("config", [path for path in installed_configs() if "_fewshot" in path.stem], ids=str)
+def test_the_installed_grids_are_read(config: Path) -> None:
+    plan = read_plan([config.name])
+    assert plan.base()["data.dataset"]
+    assert "scratch" in plan.starts and len({cell.name for cell in plan.cells()}) == len(plan.cells()) > 1
+
+
+def test_targets_make_a_second_axis_and_name_the_cells(tmp_path: Path) -> None:
+    targets = {"disc": {"model.target": "disc"}, "point": {"model.target": "one_hot"}}
+    plan = read_plan([str(write_config(tmp_path, targets=targets))])
+    assert len(plan.cells()) == 8
+    assert plan.cells()[1] == Cell("scratch", "point", 1, 0)
+    assert plan.cells()[1].name == "scratch-point-n1-d0"
+    assert plan.own_options("scratch", "disc") == {RATE: 0.001, "model.init_args.target": "disc"}
+
+
+def test_a_grid_of_another_dataset_keeps_its_split_to_itself() -> None:
+    plan = read_plan(["ceph_fewshot_small.yaml"])
+    assert plan.base()["data.split"] == "development"
+    own = read_plan(["ceph_fewshot_small.yaml"], cell_options={"data.dataset": "folder", "data.root": "my_xrays"})
+    assert data_section(own.base()) == {"name": "folder", "root": "my_xrays", "options": {}}
+
+
+def test_the_command_line_changes_the_plan(tmp_path: Path) -> None:
+    plan = read_plan([str(write_config(tmp_path))], {"n": [2], "draws": 1, "folder": "elsewhere"})
+    assert (plan.n, plan.draws, plan.folder) == ((2,), 1, Path("elsewhere"))
+
+
+def test_a_folder_is_named_after_the_config(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    config.write_text("".join(line for line in config.open() if "folder:" not in line))
+    assert read_plan([str(config)]).folder == Path("runs/fewshot/fewshot")
+
+
+def test_options_as_arguments_keep_texts_as_they_are() -> None:
+    """An image called 001 would become the number 1, and a path with a blank two arguments."""
+    options = {"data.root": "/a b", "data.size": [64, 80], "model.init_args.pretrained": None, "x": "001", "y": True}
+    assert arguments(options) == [
+        *("--data.root=/a b", "--data.size=[64, 80]", "--model.init_args.pretrained=null", "--x=001", "--y=true")
+    ]
+
+
+def test_a_later_config_replaces_a_whole_option(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("data: {dataset: folder, root: x, split: auto, dataset_options: {csv: a, split_seed: 1}}")
+    second.write_text("data: {dataset_options: {csv: b}}\ntrainer: {max_steps: 1}")
+    options = config_options([first, second])
+    assert options["data.root"] == "x" and options["trainer.max_steps"] == 1
+    assert data_section(options) == {"name": "folder", "root": "x", "options": {"csv": "b", "split": "auto"}}
+    assert over(options, {"data.dataset_options": {}})["data.dataset_options"] == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"drwas": 3}, r"fewshot.yaml:\d+: unknown key fewshot.drwas. Did you mean draws"),
+        ({"draws": 0}, "fewshot.draws: found 0, expected a whole number of at least 1"),
+        ({"draws": True}, "fewshot.draws: found True"),
+        ({"n": [1, 1]}, r"fewshot.n: found \[1, 1\]"),
+        ({"n": []}, "fewshot.n: found"),
+        ({"n": [0]}, "fewshot.n: found"),
+        ({"starts": {}}, "fewshot.starts: found {}"),
+        ({"starts": None}, "fewshot.starts is missing; an example"),
+        ({"starts": {"a-b": {}}}, "found the name 'a-b'"),
+        ({"starts": {"default": {}}}, "not 'default'"),
+        ({"starts": {"a": 3}}, "fewshot.starts.a: found 3, expected options"),
+        ({"starts": {"a": {"run_folder": "x"}}}, "run_folder is decided by `ldx fewshot`"),
+        ({"starts": {"a": {"data": {"split": "x"}}}}, "data.split must be the same for a whole grid"),
+        ({"targets": {"t": {"model.learning_rate": 1}}}, "both set model.init_args.learning_rate"),
+        ({"checkpoints": ["bset"]}, "fewshot.checkpoints: found 'bset'. Did you mean best"),
+        ({"checkpoints": []}, "fewshot.checkpoints: found nothing"),
+        ({"stage": "train"}, "fewshot.stage: found 'train'"),
+        ({"keep_checkpoints": "maybe"}, "expected true or false"),
+        ({"fit": ["nowhere.yaml"]}, "nowhere.yaml"),
+        ({"fit": 3}, "fewshot.fit: found 3"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_plan([str(write_config(tmp_path, **changes))])
+
+
+def test_an_option_given_twice_is_refused_not_passed_over(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"fewshot\.starts\.scratch sets it too"):
+        read_plan([str(write_config(tmp_path))], cell_options={"model.learning_rate": 1})
+
+
+def test_a_config_of_another_verb_is_told(tmp_path: Path) -> None:
+    write_config(tmp_path)
+    with pytest.raises(UserError, match="found the section data, expected `fewshot:` alone"):
+        read_plan([str(tmp_path / "cell.yaml")])
+    with pytest.raises(UserError, match="needs --config"):
+        read_plan([])
+
+
+@pytest.mark.parametrize(
+    "options", [{"model.lr_schedule": "plateau"}, {"model.early_stopping_patience": 3}], ids=["plateau", "stopping"]
+)
+def test_last_weights_that_followed_validation_labels_are_not_called_free_of_them(tmp_path: Path, options) -> None:
+    with pytest.raises(UserError, match=r"checkpoints: last stands for training without validation labels.*\[best\]"):
+        read_plan([str(write_config(tmp_path, options=options))])
+    assert read_plan([str(write_config(tmp_path, options=options, checkpoints=["best"]))]).checkpoints == ("best",)
