@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from landmark_diffusion.data.checks.labels import check_labels
-from landmark_diffusion.data.checks.outliers import find_outliers
+from landmark_diffusion.data.checks.outliers import Outlier, find_outliers
 from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.data.sources import build_dataset
 
@@ -37,6 +37,17 @@ def spoil(samples: list[LandmarkSample], fault: str, rng: np.random.Generator) -
     return int(image)
 
 
+def _tells(fault: str, doubt: Outlier) -> bool:
+    """Whether a doubt names the fault that was put in."""
+    if doubt.cause is None:
+        return False
+    by_fault = {
+        FAULTS[0]: doubt.cause.partner is not None, FAULTS[1]: doubt.cause.row == "mirrored",
+        FAULTS[3]: "10 times too small" in doubt.cause.text, FAULTS[4]: "its x and y" in doubt.cause.text,
+    }  # fmt: skip
+    return by_fault.get(fault, False)
+
+
 def main() -> None:
     """Print recall by fault and the false alarms of subsets without any."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -47,7 +58,8 @@ def main() -> None:
     arguments = parser.parse_args()
     dataset = build_dataset(arguments.dataset, arguments.root)
     pool = {sample.image_id: sample for stage in ("train", "val", "test") for sample in dataset.samples(stage)}
-    rng, found, alarms, points, values = np.random.default_rng(0), dict.fromkeys(FAULTS, 0), 0, 0, 0
+    rng, alarms, points, values = np.random.default_rng(0), 0, 0, 0
+    found, explained = dict.fromkeys(FAULTS, 0), dict.fromkeys(FAULTS, 0)
     for _ in range(arguments.subsets):
         names = rng.choice(sorted(pool), arguments.images, replace=False)
         clean = [replace(pool[name], annotations=pool[name].annotations[:1]) for name in names]
@@ -57,11 +69,14 @@ def main() -> None:
         for fault in FAULTS:
             spoilt = [replace(sample, annotations=sample.annotations.copy()) for sample in clean]
             image = spoil(spoilt, fault, rng)
-            named = {doubt.sample for doubt in find_outliers(spoilt)}
+            doubts = find_outliers(spoilt)
+            named = {doubt.sample for doubt in doubts}
+            explained[fault] += any(_tells(fault, doubt) for doubt in doubts if doubt.sample == image)
             copied = any("exactly the same" in each.message for each in check_labels(spoilt, dataset.landmark_names))
             found[fault] += image in named or copied
     for fault, count in found.items():
-        print(f"{fault}: found in {count} of {arguments.subsets} subsets of {arguments.images} images")
+        print(f"{fault}: found in {count} of {arguments.subsets} subsets of {arguments.images} images, "
+              f"the cause told in {explained[fault]}")  # fmt: skip
     print(f"without a fault: {alarms} of {arguments.subsets} subsets with a doubt, {points / arguments.subsets:.2f} "
           f"points each; {values} with a doubt about values")  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from landmark_diffusion.core.errors import DataError, UserError
@@ -12,9 +13,12 @@ from landmark_diffusion.core.suggestions import did_you_mean
 if TYPE_CHECKING:
     from landmark_diffusion.data.source import LandmarkDataset
 
+_OF_ONE_DATASET = ("split", "dataset_options", "landmark_names")
+_SHOWN = 5
 CHECK_EXAMPLES = """examples:
   ldx data check --dataset isbi2015 --root ~/isbi2015
   ldx data check --dataset folder --root my_images --csv landmarks.csv --split-column part
+  ldx data check --dataset folder --root my_images --landmark_names '[sella, nasion, orbitale]'
   ldx data check --config ceph_diffusion.yaml
 """
 
@@ -38,6 +42,10 @@ def run_data_check(argv: list[str]) -> int:
     parser.add_argument("--csv", help="folder dataset: the table")
     parser.add_argument("--split-column", help="folder dataset: name of the column with train, val, test")
     parser.add_argument("--patient-column", help="folder dataset: name of the column with the patient")
+    parser.add_argument(
+        "--landmark_names", "--data.landmark_names", "--landmark-names", metavar="NAMES",
+        help="as data.landmark_names: '[sella, nasion]' for a table without names, '{N: nasion}' to rename some",
+    )  # fmt: skip
     parser.add_argument("--no-decode", action="store_true", help="do not decode the images, only read their headers")
     arguments = _parse(parser, argv)
     return check_dataset(_build(arguments), decode=not arguments.no_decode)
@@ -95,11 +103,12 @@ def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespa
 
 
 def _build(arguments: argparse.Namespace) -> LandmarkDataset:
+    from landmark_diffusion.data.landmark_names import renamed
     from landmark_diffusion.data.sources import build_dataset
 
     section = config_section(arguments.config)
     if arguments.dataset not in (None, section.get("dataset")):  # the config's split is another dataset's
-        section = {key: value for key, value in section.items() if key not in ("split", "dataset_options")}
+        section = {key: value for key, value in section.items() if key not in _OF_ONE_DATASET}
     options = dict(section.get("dataset_options") or {})
     name = arguments.dataset or section.get("dataset") or ("folder" if arguments.csv else None)
     if name is None:
@@ -112,7 +121,26 @@ def _build(arguments: argparse.Namespace) -> LandmarkDataset:
         options["patient_column"] = arguments.patient_column
     if section.get("labels") is False:
         options["labels"] = False
-    return build_dataset(name, arguments.root or section.get("root"), **options)
+    names = section.get("landmark_names") if arguments.landmark_names is None else _names(arguments.landmark_names)
+    return renamed(build_dataset(name, arguments.root or section.get("root"), **options), names)
+
+
+def _names(text: str) -> list[str] | dict[str, str]:
+    """Read names of landmarks as `ldx fit` does; raises UserError for what is neither a list nor a mapping."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
+        found = None
+    if isinstance(found, list) and not any(isinstance(each, list | dict) for each in found):
+        return list(map(str, found))
+    if isinstance(found, dict) and not any(isinstance(each, list | dict) for each in found.values()):
+        return {str(old): str(new) for old, new in found.items()}
+    raise UserError(
+        f"--landmark_names: found {text!r}, expected all names in the data's order, '[sella, nasion]', or some to "
+        "rename, '{N: nasion}'"
+    )
 
 
 def config_section(names: list[str]) -> dict[str, Any]:
@@ -138,12 +166,13 @@ def config_section(names: list[str]) -> dict[str, Any]:
 
 def _summary(dataset: LandmarkDataset, errors: int, doubts: int) -> Any:
     """A small table: what was checked and what came out."""
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=f"data check: {dataset.name}", show_header=False, title_justify="left")
     for label, value in (
-        ("landmarks", str(len(dataset.landmark_names))),
-        ("annotators", ", ".join(dataset.annotator_names)),
+        ("landmarks", _landmarks(dataset.landmark_names)),
+        ("annotators", escape(", ".join(dataset.annotator_names))),
         ("unit", dataset.unit),
         ("images", _part_sizes(dataset)),
         ("errors", f"[bold red]{errors}" if errors else "0"),
@@ -151,6 +180,17 @@ def _summary(dataset: LandmarkDataset, errors: int, doubts: int) -> Any:
     ):
         table.add_row(label, value)
     return table
+
+
+def _landmarks(names: Sequence[str]) -> str:
+    """How many, and what they are called where they have names."""
+    from rich.markup import escape
+
+    from landmark_diffusion.data.landmark_names import have_names
+
+    if not have_names(names):
+        return str(len(names))
+    return f"{len(names)}: " + escape(", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else ""))
 
 
 def _part_sizes(dataset: LandmarkDataset) -> str:

@@ -44,11 +44,11 @@ def _stands_for_its_config(verb: str, folder: str, arguments: Sequence[str]) -> 
     """Whether a folder given as an option brings its config: not where a config or a whole model is given too."""
     if _value(arguments, CONFIG_OPTIONS) is not None or not _takes_own(verb, arguments):
         return False
-    return (Path(folder) / CONFIG).is_file() or _value(arguments, ("--model", "--model.class_path")) is None
+    return _exists(Path(folder) / CONFIG) or _value(arguments, ("--model", "--model.class_path")) is None
 
 
 def _config(verb: str, folder: Path) -> Path:
-    if (folder / CONFIG).is_file():
+    if _exists(folder / CONFIG):
         return folder / CONFIG
     raise UserError(
         f"ldx {verb}: {folder} holds no {CONFIG}, so it is no folder of a run; name the config with --config, or "
@@ -58,7 +58,7 @@ def _config(verb: str, folder: Path) -> Path:
 
 def runs_beside(folder: Path) -> str:
     """Name runs with checkpoints in the folder's parent and in it; empty where there are none."""
-    places = [each for each in (folder, folder.parent) if each.is_dir()]
+    places = [each for each in (folder, folder.parent) if _exists(each, folder=True)]
     found = [str(path) for place in places for path in sorted(place.iterdir()) if RunFolder(path).has_checkpoint()]
     return f" Runs with checkpoints: {', '.join(dict.fromkeys(found[:8]))}." if found else ""
 
@@ -78,7 +78,15 @@ def _value(arguments: Sequence[str], options: Sequence[str]) -> str | None:
 def _is_folder(arguments: Sequence[str], place: int) -> bool:
     argument, before = arguments[place], arguments[place - 1] if place else ""
     is_value = before.startswith("-") and "=" not in before
-    return not argument.startswith("-") and not is_value and Path(argument).is_dir()
+    return not argument.startswith("-") and not is_value and _exists(Path(argument), folder=True)
+
+
+def _exists(path: Path, folder: bool = False) -> bool:
+    """Tell whether a file or folder is there; not where its name is one that the system refuses (too long)."""
+    try:
+        return path.is_dir() if folder else path.is_file()
+    except OSError:
+        return False
 
 
 def _refuse_unknown(verb: str, arguments: Sequence[str]) -> None:

@@ -122,8 +122,18 @@ class ArrangedDataset(LandmarkDataset):
         return self.inner.load_image(sample)
 
     def check(self, decode: bool = True) -> list[Finding]:
-        """Give the dataset's own findings."""
+        """Give the dataset's own findings, which speak of its landmarks by these names."""
+        shown = dict(zip(self.order, self.landmark_names, strict=True))
+        self.inner.shown_names = tuple(shown[place] for place in range(len(shown)))
         return self.inner.check(decode)
+
+    def notes(self) -> list[str]:
+        """Give the dataset's own notes."""
+        return self.inner.notes()
+
+    def patients(self) -> dict[str, str]:
+        """Give the dataset's own patients."""
+        return self.inner.patients()
 
     def cache_key(self, sample: LandmarkSample) -> str:
         """Take the dataset's key: the pixels are the same."""

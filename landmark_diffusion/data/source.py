@@ -34,6 +34,7 @@ class LandmarkDataset(ABC):
         radii: default SDR radii, in ``unit``.
         unit: of an error: "mm" where the spacing is known, else "px" (original pixels); "px256" where
             ``LandmarkSample.spacing`` holds pixels of the image stretched to 256x256 per original pixel (chest).
+        shown_names: names under which findings speak of the landmarks, in the same order; empty for ``landmark_names``.
     """
 
     name: str
@@ -41,6 +42,7 @@ class LandmarkDataset(ABC):
     annotator_names: tuple[str, ...]
     radii: tuple[float, ...]
     unit: Literal["mm", "px", "px256"]
+    shown_names: tuple[str, ...] = ()
 
     @abstractmethod
     def samples(self, stage: Stage) -> list[LandmarkSample]:

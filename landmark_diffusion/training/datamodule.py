@@ -18,7 +18,7 @@ from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.say import say
 from landmark_diffusion.data.augmentation import get_recipe
 from landmark_diffusion.data.cache import ImageCache
-from landmark_diffusion.data.checks.labels import tell_labels
+from landmark_diffusion.data.checks.labels import refuse_mixed_spacing, tell_labels
 from landmark_diffusion.data.geometry import ResizeMode
 from landmark_diffusion.data.landmark_names import arranged, renamed
 from landmark_diffusion.data.sample import LandmarkSample
@@ -169,7 +169,8 @@ class LandmarkDataModule(LightningDataModule):
 
         Raises UserError before anything is decoded where the disk has no room for the resized images.
         Before training the annotations and headers of the test part are read too: a fault in them must not wait for
-        the end of it. What the labels' values say is told once, and errors among them are refused.
+        the end of it. What the labels' values say is told once, and errors among them are refused, as are images of
+        which only some have a spacing.
         """
         wanted: dict[str, tuple[Stage, ...]] = {
             "fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)
@@ -186,9 +187,12 @@ class LandmarkDataModule(LightningDataModule):
             for note in self.source.notes():
                 say(note)
         datasets = [self.stage_dataset(name) for name in wanted[stage]]
-        more = self.source.samples("test") if stage == "fit" else []
-        if self.check_labels and len(self.landmark_names):
-            tell_labels([*chain.from_iterable(dataset.samples for dataset in datasets), *more], self.source)
+        if len(self.landmark_names):
+            more = self.source.samples("test") if stage == "fit" else []
+            labelled = [*chain.from_iterable(dataset.samples for dataset in datasets), *more]
+            refuse_mixed_spacing(labelled)
+            if self.check_labels:
+                tell_labels(labelled, self.source)
         frames = [frame for dataset in datasets for frame in dataset.frames]
         self.cache.check_room(self.source, chain.from_iterable(dataset.samples for dataset in datasets), frames)
         for dataset in datasets:

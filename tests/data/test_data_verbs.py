@@ -13,6 +13,7 @@ from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.data.cache import ImageCache
 from landmark_diffusion.data.geometry import Frame
 from landmark_diffusion.data.sources import build_dataset
+from landmark_diffusion.training.datamodule import LandmarkDataModule
 
 
 @pytest.fixture
@@ -76,6 +77,68 @@ def test_config_tells_the_dataset_and_options_come_over_it(root: Path, capsys: p
         run_data_check(["--config", "mine", "--split-column", "parts"])
     Path("nested.yaml").write_text(f"data:\n  class_path: X\n  init_args:\n    dataset: folder\n    root: {root}\n")
     assert run_data_check(["-c", "nested.yaml"]) == 0
+
+
+@pytest.mark.parametrize("option", ["--landmark_names", "--data.landmark_names"])
+def test_landmarks_can_be_given_names(root: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+    """Summary, findings and faults speak of the names that were given, in the table's order."""
+    (root / "points.csv").write_text("image,x1,y1,x2,y2,part\na,1,2,0,0,train\nb,3,4,5,6,val\nc,5,6,7,8,test\n")
+    folder = ["--dataset", "folder", "--root", str(root), "--split-column", "part"]
+    assert run_data_check([*folder, option, "[sella, nasion]"]) == 0
+    out = capsys.readouterr().out
+    assert "2: sella, nasion" in out
+    assert "the exact point (0, 0) stands 1 times in 1 of 3 images (a), for nasion:" in out
+    assert f"note: {root}/points.csv: split by the column 'part'" in out  # the table's own notes are still said
+    assert run_data_check([*folder, option, "{2: nasion}"]) == 0
+    assert "for nasion:" in capsys.readouterr().out
+    Path("named.yaml").write_text("data: {dataset: folder, landmark_names: [sella, nasion]}\n")
+    assert run_data_check([*folder, "--config", "named.yaml"]) == 0  # as it is the config's in `ldx fit`
+    assert "2: sella, nasion" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("[sella]", "data.landmark_names: found 1 names, expected 2 ('1', '2')"),
+        ("[sella, Sella]", "expected 2 different names"),
+        ("{N: nasion}", "data.landmark_names: the data has no landmark 'N'"),
+        ("sella", "--landmark_names: found 'sella', expected all names in the data's order, '[sella, nasion]', or"),
+        ("[sella", "--landmark_names: found '[sella', expected"),
+        ("[[sella], nasion]", "--landmark_names: found"),
+    ],
+)  # fmt: skip
+def test_names_that_do_not_fit_are_refused(root: Path, given: str, said: str) -> None:
+    (root / "points.csv").write_text("image,x1,y1,x2,y2\na,1,2,0,0\nb,3,4,5,6\nc,5,6,7,8\n")
+    with pytest.raises(UserError) as caught:
+        run_data_check(["--dataset", "folder", "--root", str(root), "--landmark_names", given])
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_annotator_whose_name_is_markup_is_shown_as_text(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "".join(f"{image},[/bold],1,{k},3\n" for k, image in enumerate("abc"))
+    (root / "points.csv").write_text("image,annotator,landmark,x,y\n" + rows)
+    assert run_data_check(["--dataset", "folder", "--root", str(root)]) == 0
+    assert "[/bold]" in capsys.readouterr().out
+
+
+def test_images_of_known_and_of_unknown_spacing_are_one_error_with_a_cure(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No table at the end of a run could be in one unit: said here, and before an image is decoded by fit and test."""
+    (root / "points.csv").write_text("image,x1,y1,spacing\na,1,2,0.1\nb,3,4,\nc,5,6,n/a\n")
+    assert run_data_check(["--dataset", "folder", "--root", str(root), "--no-decode"]) == 1
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("error: ")]
+    said = (
+        f"{root}/points.csv:3: the spacing of 'b' (and of 1 more: c) is empty, while 1 other images have one: errors "
+        "would be in mm for some and in px for others. Fill in the missing ones, or remove the spacing to measure all "
+        "in px"
+    )
+    assert line == f"error: {said}"
+    for stage in ("fit", "test", "validate", "predict"):
+        with pytest.raises(DataError) as caught:
+            LandmarkDataModule("folder", str(root), size=(8, 8)).setup(stage)
+        assert str(caught.value) == said
+    assert not Path("cache").exists() or not list(Path("cache").rglob("*.png"))
 
 
 def test_a_config_without_labels_asks_for_no_table(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

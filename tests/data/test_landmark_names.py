@@ -146,3 +146,15 @@ def test_names_in_the_table_are_put_in_the_order_asked_for(tmp_path: Path) -> No
 def test_names_that_do_not_fit_are_refused(tmp_path: Path, header: str, names, told: str) -> None:
     with pytest.raises(UserError, match=told):
         LandmarkDataModule(**folder(tmp_path, header), landmark_names=names)
+
+
+def test_notes_and_patients_are_not_lost_with_the_names(tmp_path: Path) -> None:
+    """Patients of a table whose landmarks were given names were torn apart by the few-shot draws."""
+    for place, name in enumerate("ab"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((16, 20), 9 * place, np.uint8))
+    (tmp_path / "points.csv").write_text("image,x1,y1,patient,age\na,1,2,P1,7\nb,3,4,P1,8\n")
+    plain, named = (
+        LandmarkDataModule("folder", str(tmp_path), landmark_names=names).source for names in (None, ["sella"])
+    )
+    assert named.landmark_names == ("sella",) and named.patients() == {"a": "P1", "b": "P1"}
+    assert named.notes() == plain.notes() and any("not used: the column age" in note for note in named.notes())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from landmark_diffusion.data.checks.outliers import MIN_IMAGES, find_outliers
+from landmark_diffusion.data.checks.slips import Cause
 from landmark_diffusion.data.sample import LandmarkSample
 
 SHAPE = np.random.default_rng(5).uniform(100, 500, (8, 2))
@@ -81,3 +84,88 @@ def test_few_images_one_landmark_and_a_landmark_nobody_marked() -> None:
     for sample in single:
         sample.annotations[:] = np.nan
     assert find_outliers(single) == []
+
+
+def _exchange(points: np.ndarray) -> None:
+    points[[1, 6]] = points[[6, 1]]
+
+
+def _mirror(points: np.ndarray) -> None:
+    points[:, 0] = 599 - points[:, 0]
+
+
+def _turn_over(points: np.ndarray) -> None:
+    points[:, 1] = 599 - points[:, 1]
+
+
+def _swap_axes(points: np.ndarray) -> None:
+    points[:] = points[:, ::-1].copy()
+
+
+def _lose_a_digit(points: np.ndarray) -> None:
+    points[4, 1] = points[4, 1] // 10
+
+
+def _lose_the_point(points: np.ndarray) -> None:
+    points[4, 0] *= 10
+
+
+def _swap_one(points: np.ndarray) -> None:
+    points[7] = points[7, ::-1].copy()
+
+
+@pytest.mark.parametrize("count", [6, 10, MIN_IMAGES - 1, 60])
+@pytest.mark.parametrize(
+    ("spoil", "cause"),
+    [
+        (_exchange, {1: Cause(partner=6), 6: Cause(partner=1)}),
+        (_mirror, Cause(row="mirrored")),
+        (_turn_over, Cause(row="upside down")),
+        (_swap_axes, Cause(row="transposed")),
+        (_lose_a_digit, {4: "its y 10 times too small"}),
+        (_lose_the_point, {4: "its x 10 times too large"}),
+        (_swap_one, {7: "its x and y exchanged"}),
+    ],
+)
+def test_a_slip_is_found_and_its_cause_told_in_few_and_in_many_images(
+    spoil: Callable[[np.ndarray], None], cause: Cause | dict[int, Cause | str], count: int
+) -> None:
+    samples = _samples(count)
+    spoil(samples[2].annotations[0])
+    found = find_outliers(samples)
+    assert {o.sample for o in found} == {2}
+    told = {o.landmark: o.cause for o in found if o.cause is not None}
+    if isinstance(cause, Cause):  # of the whole row: said of each of its doubted points
+        assert len(found) >= 2 and set(told.values()) == {cause} and len(told) == len(found)
+    else:
+        assert told.keys() == cause.keys()
+        for landmark, expected in cause.items():
+            found_cause = told[landmark]
+            assert found_cause == expected if isinstance(expected, Cause) else found_cause.text.startswith(expected)
+
+
+@pytest.mark.parametrize("count", [10, 60])
+def test_no_cause_is_told_where_none_explains_the_point(count: int) -> None:
+    samples = _samples(count)
+    samples[2].annotations[0, 3] += (150, -130)
+    (doubt,) = [each for each in find_outliers(samples) if each.landmark == 3]
+    assert doubt.sample == 2 and doubt.cause is None
+
+
+def test_causes_hold_for_images_of_other_sizes_and_with_missing_points() -> None:
+    """x and y are exchanged in px of the image, and not in those of the usual size."""
+    samples = [
+        LandmarkSample(s.image_id, (1200, 300), s.annotations * (2, 0.5)) if index % 3 == 0 else s
+        for index, s in enumerate(_samples(18))
+    ]
+    samples[3].annotations[0, 5] = np.nan
+    samples[3].annotations[0, 7] = samples[3].annotations[0, 7, ::-1].copy()
+    found = find_outliers(samples)
+    assert [(o.sample, o.landmark) for o in found] == [(3, 7)]
+    assert found[0].cause is not None and found[0].cause.text == "its x and y exchanged?"
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("count", [3, 5, 10, MIN_IMAGES - 1])
+def test_few_ordinary_shapes_are_left_in_peace(seed: int, count: int) -> None:
+    assert find_outliers(_samples(count, seed)) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from PIL import Image
 from landmark_diffusion.data.sources.folder.source import FolderDataset
 from tests.fuzz import table_oracle
 from tests.fuzz.harness import inputs, judge, lines_of
-from tests.fuzz.strategies import BAD_CELLS, Rows, mostly, spoilt_rows, text_files, valid_pairs
+from tests.fuzz.strategies import BAD_CELLS, Rows, mostly, spoilt_bytes, spoilt_rows, text_files, valid_pairs
+from tests.fuzz.workbooks import workbooks, writable
 
 SIZES = {"a.png": (64, 80), "b.png": (100, 50), "c.jpg": (64, 80)}
 BAD = (
@@ -37,7 +40,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> bytes:
+def table_rows(draw: st.DrawFn) -> Rows:
+    """A table in one of its forms, with none to three faults."""
     points = {name: valid_pairs(draw(st.integers(0, 99)), 4, size) for name, size in SIZES.items()}
     shown = {name: draw(mostly(name, name[0], name.upper(), name[0].upper(), name + " ", "c.jpeg")) for name in SIZES}
     form = draw(st.sampled_from(("numbered", "numbered", "named", "long", "annotators")))
@@ -58,9 +62,14 @@ def tables(draw: st.DrawFn) -> bytes:
     for column in draw(st.lists(st.sampled_from(sorted(_MORE)), max_size=2, unique=True)):
         for row in rows:
             row += _MORE[column](next((file for file in SIZES if row[0] == shown[file]), None))
+    return draw(spoilt_rows(rows, BAD))
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> bytes:
+    rows = draw(table_rows())
     if draw(st.integers(0, 5)) == 5:
-        rows = [[f'"{cell}"' for cell in row] for row in rows]
-    rows = draw(spoilt_rows(rows, BAD))
+        rows = [[cell if '"' in cell else f'"{cell}"' for cell in row] for row in rows]
     separator = draw(mostly(",", ";", "\t", "|", ", ", ",,"))
     if separator in ";\t" and draw(st.booleans()):
         rows = [[re.sub(r"^(\d+)\.(\d+)$", r"\1,\2", cell) for cell in row] for row in rows]
@@ -91,18 +100,24 @@ _MORE = {
 def test_no_table_gives_other_points_than_it_says(root: Path, data: bytes) -> None:
     path = root / "points.csv"
     path.write_bytes(data)
+    _same_as_the_oracle("folder: CSV", path, data, lines_of(data))
+
+
+def _same_as_the_oracle(kind: str, path: Path, said_data: bytes, lines: int) -> None:
+    """What is read from ``path`` is what the oracle reads from the CSV ``said_data``, or both refuse it."""
+    root = path.parent
 
     def read() -> dict[str, tuple]:
-        dataset = FolderDataset(root, val_fraction=0)
+        dataset = FolderDataset(root, csv=path.name, val_fraction=0)
         stages = {stage: dataset.samples(stage) for stage in ("train", "val", "test")}  # type: ignore[arg-type]
         return {
             sample.image_path.name: (stage, dataset, sample)  # type: ignore[union-attr]
             for stage, samples in stages.items() for sample in samples
         }  # fmt: skip
 
-    found = judge("folder: CSV", read, root, lines=lines_of(data))
+    found = judge(kind, read, root, lines=lines)
     try:
-        expected, unused = table_oracle.read(data, SIZES)
+        expected, unused = table_oracle.read(said_data, SIZES)
     except table_oracle.Wrong:
         assert found is None
         return
@@ -123,13 +138,53 @@ def test_no_table_gives_other_points_than_it_says(root: Path, data: bytes) -> No
         assert points == said.points
 
 
+@inputs(60, 1200)
+@given(rows=table_rows(), data=st.data())
+def test_a_workbook_says_what_its_rows_say(root: Path, rows: Rows, data: st.DataObject) -> None:
+    """The oracle reads the same rows from a CSV: a cell is what its text is, however the workbook stores it."""
+    rows = _square([[cell if writable(cell) else "abc" for cell in row] for row in rows])
+    path = root / "points.xlsx"
+    path.write_bytes(data.draw(workbooks(rows)))
+    text = io.StringIO()
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerows(rows)
+    _same_as_the_oracle("folder: workbooks", path, text.getvalue().encode(), len(rows) + 10)
+
+
+def _square(rows: Rows) -> Rows:
+    width = max(map(len, rows), default=0)
+    return [row + [""] * (width - len(row)) for row in rows]
+
+
+@inputs(30, 800)
+@given(data=st.data())
+def test_a_damaged_workbook_is_refused_or_the_same(root: Path, data: st.DataObject) -> None:
+    """Each part of the archive has its checksum."""
+    points = {name: valid_pairs(data.draw(st.integers(0, 9)), 2, size) for name, size in SIZES.items()}
+    rows: Rows = [["image", "tip_x", "tip_y", "base_x", "base_y"]]
+    rows += [[name, *points[name][0], *points[name][1]] for name in SIZES]
+    path = root / "points.xlsx"
+    path.write_bytes(data.draw(spoilt_bytes(data.draw(workbooks(rows)))))
+    dataset = judge("folder: damaged workbooks", lambda: _read(root, path), root)
+    if dataset is not None:
+        read = {name: dataset.table.rows[name].marks for name in dataset.table.rows}
+        for row in rows[1:]:
+            marks = {name: read[row[0]]["annotator", name][:2] for name in ("tip", "base")}
+            assert marks == {"tip": (float(row[1]), float(row[2])), "base": (float(row[3]), float(row[4]))}
+
+
+def _read(root: Path, path: Path) -> FolderDataset:
+    dataset = FolderDataset(root, csv=path.name)
+    dataset.samples("train")
+    return dataset
+
+
 @inputs(40, 500)
 @given(data=tables())
 def test_check_lists_the_faults_of_a_table_that_is_refused(root: Path, data: bytes) -> None:
     (root / "points.csv").write_bytes(data)
 
     def read() -> bool:
-        dataset = FolderDataset(root)
+        dataset = FolderDataset(root, csv="points.csv")
         assert all(str(root) in finding.message for finding in dataset.check(decode=False))
         faults = [finding for finding in dataset.check(decode=False) if finding.level == "error"]
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from landmark_diffusion import LandmarkDataModule
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.geometry import frames_to_original
+from landmark_diffusion.data.sample import LandmarkSample
 
 COUNT = {"count": (5, 2, 3), "image_size": (129, 160)}
 
@@ -166,3 +168,22 @@ def test_without_labels_there_are_images_and_no_landmarks() -> None:
 def test_bad_options_say_what_is_known(options, expected) -> None:
     with pytest.raises(UserError, match=expected):
         module(**options).setup("fit")
+
+
+@pytest.mark.parametrize("stage", ["fit", "test"])
+def test_a_dataset_of_known_and_unknown_spacing_is_refused_before_training(
+    stage: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of any dataset, one's own too: the metric refused mm beside px only when a whole epoch was trained."""
+    data = module(cache_folder=str(tmp_path / "cache"))
+    samples = data.source.samples
+
+    def mixed(part: str) -> list[LandmarkSample]:
+        return [replace(s, spacing=None) if part == "test" and i < 1 else s for i, s in enumerate(samples(part))]  # type: ignore[arg-type]
+
+    monkeypatch.setattr(data.source, "samples", mixed)
+    images = 10 if stage == "fit" else 3
+    with pytest.raises(UserError, match=rf": 1 of {images} images have no spacing \(.*the others have one: .*Give it"):
+        data.setup(stage)
+    assert not (tmp_path / "cache").exists()
+    module(cache_folder=str(tmp_path / "cache")).setup(stage)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 MIN_IMAGES = 3
@@ -37,30 +39,51 @@ def doubted_by_shape(points: np.ndarray, usable: np.ndarray) -> list[Doubt]:
     shapes[~enough] = np.nan
     if enough.sum() < MIN_IMAGES:
         return []
-    distance, radius = _distances(shapes)
+    known = Shapes.of(shapes)
+    distance = known.distance
     limit = FEWEST_LIMIT if enough.sum() <= FEWEST else LIMIT
     judged = np.isfinite(distance) & (np.isfinite(distance).sum(0) >= MIN_IMAGES)
-    medians = np.array([np.median(d[k]) if k.any() else np.nan for d, k in zip(distance.T, judged.T, strict=True)])
     if not judged.any():
         return []
-    usual = np.fmax(np.fmax(medians, np.nanmedian(medians)), 0.5)
-    far = judged & (np.nan_to_num(distance) > np.fmax(limit * usual, GROSS * radius))
-    return [(int(i), int(n), float(distance[i, n]), float(usual[n])) for i, n in np.argwhere(far)]
+    far = judged & (np.nan_to_num(distance) > np.fmax(limit * known.usual, GROSS * known.radius))
+    return [(int(i), int(n), float(distance[i, n]), float(known.usual[n])) for i, n in np.argwhere(far)]
 
 
-def _distances(shapes: np.ndarray) -> tuple[np.ndarray, float]:
-    """Distance of each point from the median shape laid over its image, (I, N) px, and that shape's radius (RMS).
+@dataclass(frozen=True)
+class Shapes:
+    """What images' shapes have in common: their median shape ``reference`` (N,) complex, x + iy, NaN where unknown; its
+    ``radius`` (RMS) in px; each point's ``distance`` (I, N) from it laid over the image, and the ``usual`` one (N,)."""
 
-    ``shapes`` are (I, N) complex, x + iy; NaN where a point is missing, and in the result where nothing can be said.
-    """
+    reference: np.ndarray
+    radius: float
+    distance: np.ndarray
+    usual: np.ndarray
+
+    @classmethod
+    def of(cls, shapes: np.ndarray) -> Shapes:
+        """Take shapes (I, N) complex; NaN where a point is missing."""
+        reference, radius = _reference(shapes)
+        distance = np.abs(shapes - np.stack([_laid_over(reference, shape) for shape in shapes]))
+        judged = np.isfinite(distance) & (np.isfinite(distance).sum(0) >= MIN_IMAGES)
+        medians = np.array([np.median(d[k]) if k.any() else np.nan for d, k in zip(distance.T, judged.T, strict=True)])
+        overall = np.median(medians[np.isfinite(medians)]) if np.isfinite(medians).any() else np.nan
+        return cls(reference, radius, distance, np.fmax(np.fmax(medians, overall), 0.5))
+
+
+def distances_to(known: Shapes, shape: np.ndarray) -> np.ndarray:
+    """Distance of each point of one more shape (N,) complex from the reference laid over it, px; NaN if unknown."""
+    return np.abs(shape - _laid_over(known.reference, shape))
+
+
+def _reference(shapes: np.ndarray) -> tuple[np.ndarray, float]:
+    """The median shape once all are laid over each other, (N,), and its radius (RMS) px."""
     spread = np.abs(shapes - _median(shapes))
     cost = [np.median(each[np.isfinite(each)]) if np.isfinite(each).any() else np.inf for each in spread]
     reference = shapes[int(np.argmin(cost))]
     for _ in range(_ROUNDS):
         reference = _median(np.stack([_laid_over(shape, reference) for shape in shapes]))
     known = reference[np.isfinite(reference)]
-    radius = float(np.sqrt(np.mean(np.abs(known - known.mean()) ** 2))) if len(known) else 0.0
-    return np.abs(shapes - np.stack([_laid_over(reference, shape) for shape in shapes])), radius
+    return reference, float(np.sqrt(np.mean(np.abs(known - known.mean()) ** 2))) if len(known) else 0.0
 
 
 def _median(shapes: np.ndarray) -> np.ndarray:

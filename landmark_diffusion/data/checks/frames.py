@@ -16,6 +16,7 @@ PERCENT_SIDE = 500
 STEP = np.log(1.3)
 """Images whose points are this much (log of the factor) larger or smaller than the others' can have another frame."""
 
+_ROUNDS = 4
 _NICE = (1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32, 40, 50, 64, 100)
 
 
@@ -127,13 +128,15 @@ def _corner(
         return []
     start = f"the points fill only the first {across:.0%} of the width and {down:.0%} of the height, in all images"
     advice = "Expected pixels of the whole image"
+    mm = False
+    if spacing is not None and np.isfinite(spacing[images]).all():
+        mm = bool(0.5 < (high / spacing[images] / sizes).max() <= 1.02)
     if high.max() <= 100 and high.max() > 50 and sizes.min() >= 2 * 100:
         sure = bool(sizes.min() >= PERCENT_SIDE and not few)
-        return [FrameDoubt(list(images), f"{start}, and are all within 0..100: percent of its size? {advice}", sure)]
-    if spacing is not None and np.isfinite(spacing[images]).all():
-        share = (high / spacing[images] / sizes).max()
-        if 0.5 < share <= 1.02:
-            return [FrameDoubt(list(images), f"{start}; divided by the spacing they would fill it: mm? {advice}")]
+        what = "percent of its size, or mm" if mm else "percent of its size"
+        return [FrameDoubt(list(images), f"{start}, and are all within 0..100: {what}? {advice}", sure)]
+    if mm:
+        return [FrameDoubt(list(images), f"{start}; divided by the spacing they would fill it: mm? {advice}")]
     factor = max((each for each in _NICE if each * most <= 1.01), default=1.0)
     return [FrameDoubt(list(images), f"{start}: mm, or marked on a copy up to {factor:g} times smaller? {advice}")]
 
@@ -147,11 +150,13 @@ def _groups(points: np.ndarray, sizes: np.ndarray, images: np.ndarray) -> tuple[
     if len(images) < 4 or points.shape[2] < 2:
         return images, []
     share = (_nanmedian(points[images], 1) + 0.5) / sizes[images][:, None]
-    middle = _nanmedian(share, 0)
-    with np.errstate(all="ignore"):
-        logs = np.log(np.where(share > 0, share, np.nan) / np.where(middle > 0, middle, np.nan))
-    scale = _nanmedian(logs.reshape(len(images), -1), 1)
-    scale = np.where(np.isfinite(scale), scale, 0.0)
+    scale = np.zeros(len(images))
+    for _ in range(_ROUNDS):  # of two equal groups the median would be now one's, now the other's, landmark by landmark
+        middle = _nanmedian(share * np.exp(-scale)[:, None, None], 0)
+        with np.errstate(all="ignore"):
+            logs = np.log(np.where(share > 0, share, np.nan) / np.where(middle > 0, middle, np.nan))
+        scale = _nanmedian(logs.reshape(len(images), -1), 1)
+        scale = np.where(np.isfinite(scale), scale, 0.0)
     order = np.argsort(scale, kind="stable")
     parts = [part for part in np.split(order, np.flatnonzero(np.diff(scale[order]) > STEP) + 1) if len(part)]
     main = max(parts, key=lambda part: (len(part), scale[part].mean()))
@@ -168,7 +173,9 @@ def _groups(points: np.ndarray, sizes: np.ndarray, images: np.ndarray) -> tuple[
             _nanmedian(np.abs(each - shape).reshape(len(part), -1), 1)
             for each in (share[part], np.exp(-apart) * share[part])
         )
-        here = part[(after < 4 * usual + 0.005) & (after < 0.5 * before)]
+        # ``usual`` of few images is too small: where the part as a whole fits, each of its images may lie further off.
+        limit = (4 * usual + 0.005) * (2 if np.median(after) < 4 * usual + 0.005 else 1)
+        here = part[(after < limit) & (after < 0.5 * before)]
         if len(main) >= 2 and len(here):
             doubts.append(_other_scale(images, sizes, here, main, float(np.exp(apart))))
     return np.sort(images[main]), doubts

@@ -54,6 +54,18 @@ def tell_labels(samples: Sequence[LandmarkSample], dataset: LandmarkDataset) -> 
         warn(f"{finding.message} (`ldx data check` lists all doubts)")
 
 
+def refuse_mixed_spacing(samples: Sequence[LandmarkSample]) -> None:
+    """Raise UserError where some images have a spacing and others none: no table could be in one unit at the end."""
+    different = list({sample.image_id: sample for sample in samples}.values())
+    without = [place for place, sample in enumerate(different) if sample.spacing is None]
+    if without and len(without) < len(different):
+        raise UserError(
+            f"{different[without[0]].source}: {len(without)} of {len(different)} images have no spacing "
+            f"({_named(different, without)}), the others have one: errors would be in mm for some and in px for "
+            "others. Give it for all, or for none to measure in px"
+        )
+
+
 def outside_finding(samples: Sequence[LandmarkSample]) -> str | None:
     """Say what points outside their images may be where many images have them; None where few do."""
     if not samples or not samples[0].annotations.shape[1]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from landmark_diffusion.data.checks import few_outliers
 from landmark_diffusion.data.checks.placeholders import without_placeholders
+from landmark_diffusion.data.checks.slips import Cause, likely_causes
 from landmark_diffusion.data.sample import LandmarkSample
 
 MIN_IMAGES = 20
@@ -31,7 +33,7 @@ _Doubt = tuple[int, int, float, float]  # image, landmark, distance, usual dista
 class Outlier:
     """A doubted point: ``distance`` and the landmark's ``usual`` median distance in px of the image; ``kind`` is
     "position" (against the same landmark in other images), "prediction" (against the image's other landmarks) or
-    "shape" (likewise, of few images)."""
+    "shape" (likewise, of few images); ``cause`` is what may have happened, where that can be told."""
 
     sample: int
     annotator: int
@@ -39,6 +41,7 @@ class Outlier:
     distance: float
     usual: float
     kind: str
+    cause: Cause | None = None
 
 
 def find_outliers(samples: Sequence[LandmarkSample]) -> list[Outlier]:
@@ -70,6 +73,8 @@ def find_outliers(samples: Sequence[LandmarkSample]) -> list[Outlier]:
         for kind, doubted in doubts:
             for image, landmark, distance, usual in doubted:
                 found[image, annotator, landmark] = Outlier(image, annotator, landmark, distance, usual, kind)
+        for image, landmark, cause in _causes(points, usable, usual_size / sizes, doubts):
+            found[image, annotator, landmark] = replace(found[image, annotator, landmark], cause=cause)
     return [found[key] for key in sorted(found)]
 
 
@@ -96,6 +101,19 @@ def not_judged(samples: Sequence[LandmarkSample]) -> list[str]:
         f"points were compared by the images' shapes alone ({reason}): gross slips, exchanges and mirrored rows are "
         "found; small slips, and a whole image's points moved, were not judged"
     ]
+
+
+def _causes(
+    points: np.ndarray, usable: np.ndarray, scales: np.ndarray, doubts: Sequence[tuple[str, Sequence[_Doubt]]]
+) -> list[tuple[int, int, Cause]]:
+    """Image, landmark and likely cause of the doubts for which one can be told."""
+    doubted: dict[int, set[int]] = defaultdict(set)
+    for _, each in doubts:
+        for image, landmark, _, _ in each:
+            doubted[image].add(landmark)
+    by_image = {image: sorted(landmarks) for image, landmarks in doubted.items()}
+    causes = likely_causes(points, usable, scales, by_image) if by_image else {}
+    return [(image, landmark, cause) for (image, landmark), cause in causes.items()]
 
 
 def _median(points: np.ndarray, usable: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.data.checks.labels import check_labels
 from landmark_diffusion.data.checks.outliers import Outlier, find_outliers, not_judged
+from landmark_diffusion.data.checks.slips import ROWS
 from landmark_diffusion.data.readers.image_io import check_contrast
 from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.data.source import Finding, LandmarkDataset
@@ -45,10 +46,9 @@ def check_samples(
     if decode:
         findings += [Finding("error", message) for message in _undecodable(dataset, samples)]
     where = locate if locate is not None else lambda sample, annotator, landmark: sample.source
-    groups = groupby(find_outliers(samples), key=lambda outlier: (outlier.sample, outlier.annotator, outlier.kind))
-    for (index, _, _), group in groups:
+    for (index, _), group in groupby(find_outliers(samples), key=lambda outlier: (outlier.sample, outlier.annotator)):
         findings.append(Finding("warning", _doubt(dataset, samples[index], list(group), where)))
-    findings += check_labels(samples, dataset.landmark_names)
+    findings += check_labels(samples, dataset.shown_names or dataset.landmark_names)
     return findings + [Finding("note", f"{samples[0].source}: {each}") for each in not_judged(samples)]
 
 
@@ -63,20 +63,30 @@ def _undecodable(dataset: LandmarkDataset, samples: Sequence[LandmarkSample]) ->
 
 
 def _doubt(dataset: LandmarkDataset, sample: LandmarkSample, outliers: list[Outlier], where: Locate) -> str:
-    """One sentence for the doubted points of one image and annotator, the farthest one first."""
-    outliers = sorted(outliers, key=lambda outlier: -outlier.distance)
+    """One sentence for the doubted points of one image and annotator: first those with a cause, the farthest first."""
+    outliers = sorted(outliers, key=lambda outlier: (outlier.cause is None, -outlier.distance))
     first = outliers[0]
-    points = ", ".join(
-        f"{dataset.landmark_names[o.landmark]} ({o.distance:.0f} px; usual {o.usual:.0f})" for o in outliers
-    )
+    names = dataset.shown_names or dataset.landmark_names
+    points = ", ".join(f"{names[o.landmark]} ({_how_far(o, names)})" for o in outliers)
     by = f" by {dataset.annotator_names[first.annotator]}" if len(dataset.annotator_names) > 1 else ""
-    what = {
-        "position": "far from the place that these points have in other images",
-        "shape": "far from where the image's other points put them (exchanged, slipped, mirrored?)",
-        "prediction": "far from where the image's other points put them (swapped, slipped?)",
-    }[first.kind]
+    what = "far from where the image's other points put them"
+    if first.cause is not None:
+        what += f" ({ROWS[first.cause.row]})" if first.cause.row is not None else ""
+    elif all(each.kind == "position" for each in outliers):
+        what = "far from the place that these points have in other images"
+    else:
+        what += " (exchanged, slipped, mirrored?)"
     word = "" if points.startswith("landmark ") else "landmark "
     return f"{where(sample, first.annotator, first.landmark)}: {sample.image_id}{by}: {what}: {word}{points}"
+
+
+def _how_far(outlier: Outlier, names: Sequence[str]) -> str:
+    """The distance, the usual one, and the likely cause of this point."""
+    far = f"{outlier.distance:.0f} px; usual {outlier.usual:.0f}"
+    if outlier.cause is None or outlier.cause.row is not None:
+        return far
+    partner = outlier.cause.partner
+    return f"{far}; {outlier.cause.text if partner is None else f'exchanged with {names[partner]}?'}"
 
 
 def _tracked(items: Sequence[LandmarkSample], label: str) -> Iterable[LandmarkSample]:

@@ -344,14 +344,18 @@ def _outside_faults(table: Table, row: Row, size: tuple[int, int]) -> list[DataE
 
 
 def _spacing_faults(table: Table) -> list[DataError]:
-    """A set is measured in mm or in px as a whole, so some rows without spacing are a fault."""
+    """A set is measured in mm or in px as a whole, so some rows without spacing are a fault: one for all of them."""
     without = [row for row in table.rows.values() if row.spacing is None]
     if not without or len(without) == len(table.rows):
         return []
-    return [
-        DataError(f"the spacing of {row.image!r} is empty, while other images have one", table.path, row.line)
-        for row in without
-    ]
+    others = ", ".join(row.image for row in without[1:4]) + (", ..." if len(without) > 4 else "")
+    more = f" (and of {len(without) - 1} more: {others})" if len(without) > 1 else ""
+    message = (
+        f"the spacing of {without[0].image!r}{more} is empty, while {len(table.rows) - len(without)} other images have "
+        "one: errors would be in mm for some and in px for others. Fill in the missing ones, or remove the spacing to "
+        "measure all in px"
+    )
+    return [DataError(message, table.path, without[0].line)]
 
 
 def _bare_table(root: Path, images: Iterable[str]) -> Table:
