@@ -13,6 +13,7 @@ from landmark_diffusion.cli.terminal import Output, hang_up_interrupts, safe_out
 from landmark_diffusion.cli.verbs import OTHER_VERBS, RUN_VERBS
 from landmark_diffusion.configuration.repeated import tell_repeated
 from landmark_diffusion.core.errors import UserError, print_error
+from landmark_diffusion.core.registry import resolve
 from landmark_diffusion.core.suggestions import did_you_mean
 from landmark_diffusion.hardware.waiting import wait_briefly
 
@@ -112,13 +113,13 @@ def _dispatch(arguments: list[str]) -> int:
     if verb in RUN_VERBS:
         return _run(verb, rest)
     if verb in OTHER_VERBS:
-        return _OTHERS[verb](rest)
+        return _run_own(verb, rest)
     raise UserError(_unknown_verb(verb))
 
 
 def help_text() -> str:
     """Return the overview that ``ldx`` and ``ldx --help`` print."""
-    verbs = RUN_VERBS | OTHER_VERBS
+    verbs = RUN_VERBS | {verb: each.what for verb, each in OTHER_VERBS.items()}
     lines = "\n".join(f"  {verb:<9} {line}" for verb, line in verbs.items())
     return HELP.format(verbs=lines, debug=DEBUG_VARIABLE)
 
@@ -142,81 +143,16 @@ def _run(verb: str, rest: list[str]) -> int:
             return run_cli()
 
 
-def _configs(rest: list[str]) -> int:
-    from landmark_diffusion.cli.configs_verb import run_configs
-
-    return run_configs(rest)
-
-
-def _data(rest: list[str]) -> int:
-    _require_action("data", rest, "check")
-    from landmark_diffusion.cli.data_verbs import run_data_check
-
-    return run_data_check(rest[1:]) or 0
-
-
-def _cache(rest: list[str]) -> int:
-    _require_action("cache", rest, "clear")
-    from landmark_diffusion.cli.data_verbs import run_cache_clear
-
-    return run_cache_clear(rest[1:]) or 0
-
-
-def _fewshot(rest: list[str]) -> int:
-    from landmark_diffusion.cli.fewshot_verb import run_fewshot
-
-    return run_fewshot(rest)
-
-
-def _crossval(rest: list[str]) -> int:
-    from landmark_diffusion.cli.crossval_verb import run_crossval
-
-    return run_crossval(rest)
-
-
-def _compare(rest: list[str]) -> int:
-    from landmark_diffusion.cli.compare_verb import run_compare
-
-    return run_compare(rest)
-
-
-def _export(rest: list[str]) -> int:
-    from landmark_diffusion.cli.export_verb import run_export
-
-    return run_export(rest)
-
-
-def _detect(rest: list[str]) -> int:
-    from landmark_diffusion.cli.detect_verb import run_detect
-
-    return run_detect(rest)
-
-
-def _analyse(rest: list[str]) -> int:
-    from landmark_diffusion.cli.analyse_verb import run_analyse
-
-    return run_analyse(rest)
-
-
-def _calibrate(rest: list[str]) -> int:
-    from landmark_diffusion.cli.calibrate_verb import run_calibrate
-
-    return run_calibrate(rest)
-
-
-_OTHERS: dict[str, Callable[[list[str]], int]] = {
-    "detect": _detect, "analyse": _analyse, "calibrate": _calibrate, "fewshot": _fewshot, "export": _export,
-    "crossval": _crossval, "compare": _compare, "configs": _configs, "data": _data, "cache": _cache,
-}  # fmt: skip
-
-
-def _require_action(verb: str, rest: list[str], action: str) -> None:
-    if rest and rest[0] in ("-h", "--help"):
-        print(f"usage: ldx {verb} {action} [options]\n\n{OTHER_VERBS[verb]}\n`ldx {verb} {action} --help` lists them.")
-        raise SystemExit(0)
-    if not rest or rest[0] != action:
+def _run_own(verb: str, rest: list[str]) -> int:
+    what, action = OTHER_VERBS[verb].what, OTHER_VERBS[verb].action
+    if action and rest and rest[0] in ("-h", "--help"):
+        print(f"usage: ldx {verb} {action} [options]\n\n{what}\n`ldx {verb} {action} --help` lists them.")
+        return 0
+    if action and rest[:1] != [action]:
         found = f"found {rest[0]!r}" if rest else "nothing follows it"
-        raise UserError(f"ldx {verb}: {found}, expected `ldx {verb} {action}`: {OTHER_VERBS[verb]}")
+        raise UserError(f"ldx {verb}: {found}, expected `ldx {verb} {action}`: {what}")
+    run: Callable[[list[str]], int | None] = resolve(f"landmark_diffusion.cli.{OTHER_VERBS[verb].run}")
+    return run(rest[1:] if action else rest) or 0
 
 
 def _unknown_verb(verb: str) -> str:

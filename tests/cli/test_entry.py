@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from landmark_diffusion.cli import entry, main
+from landmark_diffusion.cli import main
+from landmark_diffusion.core import errors
 from landmark_diffusion.core.errors import UserError
 
 HEAVY = ("torch", "lightning", "numpy", "cv2", "jsonargparse", "matplotlib", "albumentations", "wandb")
@@ -77,10 +78,10 @@ def test_interrupt_before_training_is_a_line(ldx: Callable[[str], int], capfd: p
 def test_fault_in_a_worker_process_shows_its_message_alone() -> None:
     raised = (
         "Caught DataError in DataLoader worker process 1.\nOriginal Traceback (most recent call last):\n"
-        '  File "x.py", line 1, in f\nlandmark_diffusion.errors.DataError: 007.jpg: truncated; Error: none\n'
+        '  File "x.py", line 1, in f\nlandmark_diffusion.core.errors.DataError: 007.jpg: truncated; Error: none\n'
     )
-    assert entry._without_worker_traceback(raised) == "007.jpg: truncated; Error: none"
-    assert entry._without_worker_traceback("plain: message") == "plain: message"
+    assert errors._without_worker_traceback(raised) == "007.jpg: truncated; Error: none"
+    assert errors._without_worker_traceback("plain: message") == "plain: message"
 
 
 def test_arguments_of_the_process_are_put_back(ldx: Callable[[str], int]) -> None:
