@@ -53,8 +53,9 @@ fuzz: $(INSTALLED_DEV) ## feed the readers 17,000 damaged files, and run every a
 	LDX_FUZZ=full $(BIN)/python -m pytest tests/fuzz $(TEST_OPTIONS)
 	$(BIN)/python -m pytest tests/security -m "slow or not slow" $(TEST_OPTIONS)
 
-check: $(INSTALLED_DEV) ## lint and check types
+check: $(INSTALLED_DEV) ## lint, format and types
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 bench: $(INSTALLED_DEV) ## compare speed with imgaug and diffusers, count the cost of a prediction
