@@ -4,6 +4,7 @@ Every outline was placed by hand for this file after textbook proportions (S-N 7
 """
 
 # ruff: noqa: RUF005 - "point + (dx, dy)" moves an array here, it does not join lists
+# fmt: off - tables of points are read by rows
 
 from __future__ import annotations
 
@@ -93,45 +94,16 @@ def draw_outlines(p: SkullParameters) -> Drawing:
 def _sized(points: list, p: SkullParameters) -> np.ndarray:
     """Stretch the back and the top of the head to the skull's own vault."""
     x, y = np.asarray(points, dtype=np.float64).T
-    return np.stack([np.where(x < 0, x * p.vault_length, x), np.where(y < -10, -10 + (y + 10) * p.vault_height, y)], 1)
+    return np.stack(
+        [np.where(x < 0, x * p.vault_length, x), np.where(y < -10, -10 + (y + 10) * p.vault_height, y)], 1
+    )
 
 
 def _vault(lines: dict[str, Line], pencil: Pencil, p: SkullParameters) -> None:
-    outer = [
-        (70.3, -7),
-        (73.6, -15),
-        (75, -25),
-        (72.5, -45),
-        (62, -67),
-        (40, -86),
-        (9, -97),
-        (-26, -98),
-        (-58, -88),
-        (-85, -67),
-        (-101, -37),
-        (-105, -5),
-        (-98, 25),
-        (-84, 43),
-        (-67, 54),
-        (-52, 57),
-    ]
-    inner = [
-        (57, -11),
-        (62.5, -24),
-        (63.5, -44),
-        (55, -62),
-        (35, -80),
-        (7, -90),
-        (-26, -91),
-        (-55, -82),
-        (-80, -62),
-        (-94, -35),
-        (-97, -6),
-        (-90, 21),
-        (-76, 38),
-        (-62, 47),
-        (-50, 51),
-    ]
+    outer = [(70.3, -7), (73.6, -15), (75, -25), (72.5, -45), (62, -67), (40, -86), (9, -97), (-26, -98), (-58, -88),
+             (-85, -67), (-101, -37), (-105, -5), (-98, 25), (-84, 43), (-67, 54), (-52, 57)]
+    inner = [(57, -11), (62.5, -24), (63.5, -44), (55, -62), (35, -80), (7, -90), (-26, -91), (-55, -82), (-80, -62),
+             (-94, -35), (-97, -6), (-90, 21), (-76, 38), (-62, 47), (-50, 51)]
     shake = pencil.rng.standard_normal() * 0.6  # both tables move together, else the bone's thickness would wander
     lines["outer table"] = pencil(_sized(outer, p) + (0, shake), shake=0.35)
     lines["inner table"] = pencil(_sized(inner, p) + (0, shake), shake=0.35)
@@ -141,9 +113,8 @@ def _vault(lines: dict[str, Line], pencil: Pencil, p: SkullParameters) -> None:
     lines["nasal profile"] = profile
     bridge_from = nearest(profile, lines["outer table"][0])
     lines["nasal bone"] = np.concatenate([profile[bridge_from:], [(82.6, 18), (75, 8.5), (68, 2), (64, -5)]])
-    lines["frontal sinus"] = pencil(
-        [(67, -9), (70.5, -17), (70.5, -27), (66.5, -29), (65.5, -18)], closed=True, shake=0.9
-    )
+    lines["frontal sinus"] = pencil([(67, -9), (70.5, -17), (70.5, -27), (66.5, -29),
+                                     (65.5, -18)], closed=True, shake=0.9)
     lines["suture"] = pencil([(9, -90), (2, -78), (-6, -66), (-8, -52), (-15, -38)], shake=1.5)
     lines["artery"] = pencil([(4, -8), (10, -26), (6, -44), (-8, -60), (-30, -72)], shake=2.0)
 
@@ -152,9 +123,8 @@ def _cranial_base(lines: dict[str, Line], pencil: Pencil) -> None:
     fossa = [(8.2, -5.2), (7.0, -1.8), (4.6, 3.0), (0.2, 4.9), (-4.4, 2.6), (-6.0, -1.8), (-5.2, -6.0)]
     lines["sella fossa"] = pencil(fossa, shake=0.35, step=0.2)
     front, back = lines["sella fossa"][0], lines["sella fossa"][-1]
-    lines["dorsum"] = pencil(
-        [back, back + (-1.6, -0.9), (-8.3, -1), (-8, 5), (-4.2, 4.0), (-6.0, -1.5)], True, shake=0.15
-    )
+    lines["dorsum"] = pencil([back, back + (-1.6, -0.9), (-8.3, -1), (-8, 5), (-4.2, 4.0),
+                              (-6.0, -1.5)], True, shake=0.15)
     lines["planum"] = pencil([front, (12, -6.6), (22, -7.5), (34, -6), (46, -5), (58, -4), (66, -3)], shake=0.3)
     lines["orbital roof"] = pencil([(13, -7), (24, -13), (37, -18), (50, -19), (61, -15), (67, -8)], shake=0.8)
     lines["orbital roof far"] = pencil([(14, -8), (25, -16), (38, -21.5), (50, -22), (60, -18), (66, -10)], shake=0.8)
@@ -165,21 +135,15 @@ def _cranial_base(lines: dict[str, Line], pencil: Pencil) -> None:
     lines["pterygoid"] = pencil([(17, 22), (15, 32), (17, 42), (22, 47), (23, 36), (21, 26)], True, shake=0.6)
     lines["foramen"] = pencil([(-50, 56.5), (-41, 54), (-32, 49.5), (-26, 45)], shake=0.3)
     lines["fossa floor"] = pencil([(-9, 2), (-20, 5), (-34, 4), (-52, 10), (-70, 22), (-84, 36)], shake=0.8)
-    lines["petrous"] = pencil(
-        [(-12, 10), (-22, 5), (-36, 7), (-48, 18), (-52, 32), (-45, 44), (-37, 50), (-30, 44), (-22, 36), (-15, 26)],
-        True,
-        shake=0.9,
-    )
-    lines["mastoid"] = pencil(
-        [(-34, 14), (-45, 19), (-49, 31), (-43, 41), (-37, 46), (-31, 40), (-32, 26)], True, shake=0.8
-    )
-    lines["occipital base"] = pencil(
-        [(-54, 56), (-48, 47), (-36, 44), (-22, 42), (-15, 46), (-20, 53), (-32, 54)], True
-    )
+    lines["petrous"] = pencil([(-12, 10), (-22, 5), (-36, 7), (-48, 18), (-52, 32), (-45, 44), (-37, 50), (-30, 44),
+                               (-22, 36), (-15, 26)], True, shake=0.9)
+    lines["mastoid"] = pencil([(-34, 14), (-45, 19), (-49, 31), (-43, 41), (-37, 46), (-31, 40),
+                               (-32, 26)], True, shake=0.8)
+    lines["occipital base"] = pencil([(-54, 56), (-48, 47), (-36, 44), (-22, 42), (-15, 46), (-20, 53),
+                                      (-32, 54)], True)
     lines["ethmoid"] = pencil([(9, -5), (30, -9), (66, -6), (64, 8), (44, 14), (26, 24), (12, 22)], True)
-    lines["ear canal"] = ellipse(
-        (-24, 26.0), (3.4 + 0.3 * pencil.rng.random(), 4.2 + 0.5 * pencil.rng.random()), 8, 120
-    )
+    lines["ear canal"] = ellipse((-24, 26.0), (3.4 + 0.3 * pencil.rng.random(), 4.2 + 0.5 * pencil.rng.random()),
+        8, 120)
 
 
 def _jaws(lines: dict[str, Line], pencil: Pencil, p: SkullParameters) -> np.ndarray:
@@ -201,44 +165,27 @@ def _maxilla(lines: dict[str, Line], pencil: Pencil, spine: np.ndarray, tip: np.
     labial = np.array([-up[1], up[0]])
     neck = tip + 10.5 * up + 3.4 * labial
     hollow = 0.5 * spine + 0.5 * neck + (-4.6, 0.3)
-    front = pencil(
-        [spine, spine + (-3.0, 2.6), hollow, 0.35 * hollow + 0.65 * neck + (-0.6, 0), neck], shake=0.15, step=0.4
-    )
+    front = pencil([spine, spine + (-3.0, 2.6), hollow, 0.35 * hollow + 0.65 * neck + (-0.6, 0),
+                    neck], shake=0.15, step=0.4)
     lines["maxilla front"] = front
     spine = front[0]
     crest = [neck + (-5, 0.3), (60, tip[1] - 10), (45, tip[1] - 11.5), (32, tip[1] - 12), (26, tip[1] - 17)]
     roof = [(24, spine[1] + 1), (36, spine[1] + 0.5), (50, spine[1] - 0.3), (62, spine[1] - 1.5), (69, spine[1] - 1.2)]
     lines["maxilla"] = np.concatenate([front, pencil(crest, shake=0.4), pencil(roof, shake=0.2)])
-    under = [
-        spine + (-4.5, 2.6),
-        (60, spine[1] + 3.4),
-        (45, spine[1] + 3.3),
-        (30, spine[1] + 2.6),
-        (18, spine[1] + 1.5),
-    ]
+    under = [spine + (-4.5, 2.6), (60, spine[1] + 3.4), (45, spine[1] + 3.3), (30, spine[1] + 2.6),
+             (18, spine[1] + 1.5)]
     y = spine[1]
     lines["palate"] = np.concatenate([[spine], pencil(under, shake=0.2), [(18, y + 0.3)], pencil(roof, shake=0.2)])
-    lines["maxillary sinus"] = pencil(
-        [(29, 28), (40, 25), (53, 27), (60, 36), (57, y + 1), (46, y + 3.5), (33, y + 3), (27, 40)], True, shake=1.0
-    )
-    lines["nasal cavity"] = pencil(
-        [(28, 14), (45, 7), (62, 8), (73, 20), (77, 34), (71, y - 3), (50, y - 2), (30, y - 2)], True
-    )
-    lines["turbinate"] = pencil(
-        [(32, y - 12), (45, y - 15), (58, y - 13), (63, y - 8), (56, y - 4), (38, y - 4)], True, 1.0
-    )
+    lines["maxillary sinus"] = pencil([(29, 28), (40, 25), (53, 27), (60, 36), (57, y + 1), (46, y + 3.5), (33, y + 3),
+                                       (27, 40)], True, shake=1.0)
+    lines["nasal cavity"] = pencil([(28, 14), (45, 7), (62, 8), (73, 20), (77, 34), (71, y - 3), (50, y - 2),
+                                    (30, y - 2)], True)
+    lines["turbinate"] = pencil([(32, y - 12), (45, y - 15), (58, y - 13), (63, y - 8), (56, y - 4),
+                                 (38, y - 4)], True, 1.0)
 
 
-def _mandible(
-    lines: dict[str, Line],
-    pencil: Pencil,
-    p: SkullParameters,
-    condyle: np.ndarray,
-    corner: np.ndarray,
-    forward: np.ndarray,
-    chin: np.ndarray,
-    tip: np.ndarray,
-) -> None:
+def _mandible(lines: dict[str, Line], pencil: Pencil, p: SkullParameters, condyle: np.ndarray, corner: np.ndarray,
+              forward: np.ndarray, chin: np.ndarray, tip: np.ndarray) -> None:
     lower_tip = tip + (-p.overjet - 0.8, -p.overbite)
     apex_way = chin + (2.5, -17.0) - lower_tip
     down = apex_way / np.linalg.norm(apex_way)
@@ -251,67 +198,26 @@ def _mandible(
     up = np.array([forward[1], -forward[0]])
     y = tip[1]
     outline = [
-        neck + 3.0 * ahead,
-        0.5 * (neck + 3 * ahead + hollow) + (-0.6, 0),
-        hollow,
-        knob,
-        chin + (4.8, -2.6),
-        chin,
-        chin + (-6.5, -2.4),
-        chin - 20 * forward + 0.2 * up,
-        chin - 36 * forward + 1.6 * up,
-        corner + 17 * forward + 1.9 * up,
-        corner + 7.5 * forward + 0.7 * up,
-        corner + (1.2, -3.2),
-        corner + (-0.6, -10),
-        corner + (0.6, -24),
-        condyle + (-1.2, 16),
-        condyle + (-4.4, 6.5),
-        condyle + (-3.6, 1.2),
-        condyle + (0.6, -0.6),
-        condyle + (4.6, 2.2),
-        condyle + (5.2, 8),
-        condyle + (10, 15.5),
-        condyle + (19, 14.5),
-        condyle + (28, 5.5),
-        condyle + (31, 10),
-        condyle + (31.5, 24),
-        (23.5, y - 14),
-        (30, y - 1),
-        (35, y + 6.5),
-        (50, y + 8),
-        (62, y + 8),
-        neck - 3.2 * ahead + (0, 0.6),
+        neck + 3.0 * ahead, 0.5 * (neck + 3 * ahead + hollow) + (-0.6, 0), hollow, knob, chin + (4.8, -2.6), chin,
+        chin + (-6.5, -2.4), chin - 20 * forward + 0.2 * up, chin - 36 * forward + 1.6 * up,
+        corner + 17 * forward + 1.9 * up, corner + 7.5 * forward + 0.7 * up, corner + (1.2, -3.2),
+        corner + (-0.6, -10), corner + (0.6, -24), condyle + (-1.2, 16), condyle + (-4.4, 6.5), condyle + (-3.6, 1.2),
+        condyle + (0.6, -0.6), condyle + (4.6, 2.2), condyle + (5.2, 8), condyle + (10, 15.5), condyle + (19, 14.5),
+        condyle + (28, 5.5), condyle + (31, 10), condyle + (31.5, 24), (23.5, y - 14), (30, y - 1), (35, y + 6.5),
+        (50, y + 8), (62, y + 8), neck - 3.2 * ahead + (0, 0.6),
     ]
     lines["mandible"] = pencil(outline, closed=True, shake=0.3, step=0.4)
     lines["chin front"] = lines["mandible"][: nearest(lines["mandible"], chin - 20 * forward + 0.2 * up)]
     lines["chin knob"] = lines["chin front"][nearest(lines["chin front"], hollow) :]
     ends = [nearest(lines["mandible"], place) for place in (corner + 17 * forward + 1.9 * up, corner + (0.6, -24))]
     lines["jaw angle"] = lines["mandible"][ends[0] : ends[1]]
-    lines["mandibular canal"] = pencil(
-        [
-            condyle + (17, 34),
-            corner + 16 * forward + 17 * up,
-            corner + 30 * forward + 11 * up,
-            corner + 48 * forward + 11 * up,
-        ],
-        shake=0.8,
-    )
-    lines["symphysis core"] = pencil(
-        [
-            neck + (-0.6, 3),
-            hollow + (-3.2, 1),
-            knob + (-5, 0.5),
-            chin + (-0.2, -4.5),
-            chin + (-5.0, -6.5),
-            hollow + (-8, 6),
-        ],
-        True,
-        shake=0.3,
-    )
-    lines["symphysis back"] = pencil(
-        [neck + (-4.4, 2), hollow + (-8.4, 0), hollow + (-11.2, 8), chin + (-7.4, -6), chin + (-6.5, -2.4)], shake=0.3
-    )
+    lines["mandibular canal"] = pencil([condyle + (17, 34),
+                                        corner + 16 * forward + 17 * up, corner + 30 * forward + 11 * up,
+                                        corner + 48 * forward + 11 * up], shake=0.8)
+    lines["symphysis core"] = pencil([neck + (-0.6, 3), hollow + (-3.2, 1), knob + (-5, 0.5), chin + (-0.2, -4.5),
+                                      chin + (-5.0, -6.5), hollow + (-8, 6)], True, shake=0.3)
+    lines["symphysis back"] = pencil([neck + (-4.4, 2), hollow + (-8.4, 0), hollow + (-11.2, 8), chin + (-7.4, -6),
+                                      chin + (-6.5, -2.4)], shake=0.3)
 
 
 def nearest(line: Line, point: np.ndarray) -> int:
@@ -323,13 +229,9 @@ def _teeth(lines: dict[str, Line], pencil: Pencil, p: SkullParameters, tip: np.n
     teeth: list[tuple[Line, Line]] = []
     back = rotate(np.array([-1.0, 0.0]), p.occlusal_tilt)
     #        distance behind the incisor, width, crown, root, leaning of the root
-    kinds = [
-        (47.0, 9.5, 6.2, 11.0, 14),
-        (37.0, 10.5, 6.5, 12.0, 8),
-        (27.5, 6.8, 7.2, 13.0, 4),
-        (20.5, 6.8, 7.6, 13.5, 2),
-        (13.5, 7.2, 9.0, 16.0, -4),
-    ]
+    kinds = [(47.0, 9.5, 6.2, 11.0, 14), (37.0, 10.5, 6.5, 12.0, 8), (27.5, 6.8, 7.2, 13.0, 4),
+             (20.5, 6.8, 7.6, 13.5, 2),
+             (13.5, 7.2, 9.0, 16.0, -4)]
     for side in (1, 0):
         shift = side * (pencil.rng.normal(0, 1.2, 2) + (-1.2, -0.6))
         for distance, width, crown, root, lean in kinds:
@@ -362,25 +264,15 @@ def _cheek_tooth(
     cusp = [(0, -0.6 * w), (1.0, 0.0), (0, 0.6 * w)] if width > 7.5 else [(-0.3, 0.0)]
     cap = pencil(at([(crown, -0.78 * w), (0.45 * crown, -w), *cusp, (0.45 * crown, w), (crown, 0.78 * w)]), shake=0.12)
     if twin:
-        legs = [
-            (crown - 1, -0.8 * w),
-            (crown + 0.5 * root, -0.75 * w),
-            (crown + root, -0.55 * w),
-            (crown + 0.6 * root, -0.25 * w),
-            (crown + 0.3 * root, 0),
-            (crown + 0.6 * root, 0.3 * w),
-            (crown + root, 0.7 * w),
-            (crown + 0.5 * root, 0.75 * w),
-            (crown - 1, 0.8 * w),
-        ]
+        legs = [(crown - 1, -0.8 * w), (crown + 0.5 * root, -0.75 * w), (crown + root, -0.55 * w),
+                (crown + 0.6 * root, -0.25 * w),
+                (crown + 0.3 * root, 0), (crown + 0.6 * root, 0.3 * w), (crown + root, 0.7 * w),
+        (crown + 0.5 * root, 0.75 * w),
+                (crown - 1, 0.8 * w)]
     else:
-        legs = [
-            (crown - 1, -0.75 * w),
-            (crown + 0.5 * root, -0.5 * w),
-            (crown + root, 0.1 * w),
-            (crown + 0.5 * root, 0.5 * w),
-            (crown - 1, 0.75 * w),
-        ]
+        legs = [(crown - 1, -0.75 * w), (crown + 0.5 * root, -0.5 * w), (crown + root, 0.1 * w),
+                (crown + 0.5 * root, 0.5 * w),
+                (crown - 1, 0.75 * w)]
     return cap, pencil(at(legs), closed=True, shake=0.15)
 
 
@@ -402,9 +294,9 @@ def _incisor(tip: np.ndarray, apex: np.ndarray, size: float, front: float) -> tu
 
 
 def _face(lines: dict[str, Line], pencil: Pencil, p: SkullParameters, tip: np.ndarray) -> None:
-    lines["orbital rim"] = pencil(
-        [(66, -9), (59, -2), (55, 8), (55.2, 17), (58.6, 22.2), (63.5, 19.5), (66.5, 12)], shake=0.35, step=0.2
-    )
+    lines["orbital rim"] = pencil([(66, -9), (59, -2), (55, 8), (55.2, 17), (58.6, 22.2), (63.5, 19.5),
+                                   (66.5, 12)], shake=0.35,
+                                  step=0.2)
     lines["orbit"] = pencil([(28, -8), (45, -15), (60, -12), (64, 0), (61, 18), (50, 18), (36, 8)], True, shake=0.8)
     lines["lateral orbit"] = pencil([(61, -15), (54, -8), (49, 2), (47.5, 12), (50, 22)], shake=0.7)
     lines["key ridge"] = pencil([(55, 25), (52, 35), (46.5, 46), (41, 38), (36, 28), (30, 24)], shake=0.7)
@@ -416,97 +308,42 @@ def _face(lines: dict[str, Line], pencil: Pencil, p: SkullParameters, tip: np.nd
     fold = 0.5 * (tip + (-p.overjet, 8.0) + knob) + (6.8 + 0.4 * lips, 0)
     fold[0] = min(fold[0], knob[0] + p.chin_tissue - 3.0)
     base = p.spine_height
-    scalp: list = [
-        (80.0, -25),
-        (77.5, -46),
-        (67, -71),
-        (43, -92),
-        (10, -103),
-        (-27, -104),
-        (-61, -94),
-        (-90, -71),
-        (-108, -39),
-        (-112, -5),
-        (-107, 28),
-        (-97, 46),
-        (-90, 62),
-        (-90, 90),
-        (-99, 120),
-        (-118, 160),
-    ]
+    scalp: list = [(80.0, -25), (77.5, -46), (67, -71), (43, -92), (10, -103), (-27, -104), (-61, -94), (-90, -71),
+                   (-108, -39),
+             (-112, -5), (-107, 28), (-97, 46), (-90, 62), (-90, 90), (-99, 120), (-118, 160)]
     lip = lips - 0.5 * p.overjet
     front: list = [
-        tip + (10.0 + lip, 10.0),
-        tip + (12.8 + lip, 6.4),
-        tip + (12.0 + lip, 2.6),
-        tip + (8.2 + lip, 0.4),
-        tip + (11.2 + lips, -1.2),
-        tip + (14.0 + lips, -4.4),
-        tip + (12.8 + lips, -9.0),
-        (86 + m, base + 9.0),
-        (91.5 + m + 0.6 * nose, base + 6),
-        (99 + m + nose, base - 1),
-        (101.8 + m + nose, base - 8),
-        (97 + m + 0.8 * nose, base - 20),
-        (86.5 + 0.3 * nose, 8),
-        (78.0, -6),
-        (80.2, -15),
+        tip + (10.0 + lip, 10.0), tip + (12.8 + lip, 6.4), tip + (12.0 + lip, 2.6), tip + (8.2 + lip, 0.4),
+        tip + (11.2 + lips, -1.2), tip + (14.0 + lips, -4.4), tip + (12.8 + lips, -9.0), (86 + m, base + 9.0),
+        (91.5 + m + 0.6 * nose, base + 6), (99 + m + nose, base - 1), (101.8 + m + nose, base - 8),
+        (97 + m + 0.8 * nose, base - 20), (86.5 + 0.3 * nose, 8), (78.0, -6), (80.2, -15),
     ]
     lower_face: list = [
-        (20, 230),
-        (14, 190),
-        (12, 160),
-        (19, menton[1] + 17),
-        (36, menton[1] + 13),
-        menton + (-9, 9.6),
+        (20, 230), (14, 190), (12, 160), (19, menton[1] + 17), (36, menton[1] + 13), menton + (-9, 9.6),
         menton + (4, 8.8),
-        knob + (p.chin_tissue - 3.0, 7.8),
-        knob + (p.chin_tissue, -0.5),
-        fold + (-0.2, -3.0),
+        knob + (p.chin_tissue - 3.0, 7.8), knob + (p.chin_tissue, -0.5), fold + (-0.2, -3.0),
     ]
-    lines["skin"] = np.concatenate(
-        [pencil([*lower_face, *front, *_sized(scalp, p)], shake=0.25, step=0.6), [(-160, 230)]]
-    )
+    lines["skin"] = np.concatenate([pencil([*lower_face, *front, *_sized(scalp, p)], shake=0.25, step=0.6),
+                                    [(-160, 230)]])
     ends = [nearest(lines["skin"], place) for place in (menton + (4, 8.8), fold + (-0.2, -3.0))]
     lines["soft chin"] = lines["skin"][ends[0] : ends[1]]
-    lines["nostril"] = pencil(
-        [(88 + m, base + 1), (93 + m + nose, base + 2), (96 + m + nose, base - 3), (90 + m, base - 6)], True
-    )
-    lines["tongue"] = pencil(
-        [tip + (-10, 4), tip + (-30, -9), (22, base + 14), (9, base + 30), (8, 100), (22, 112), (48, 100)], True
-    )
+    lines["nostril"] = pencil([(88 + m, base + 1), (93 + m + nose, base + 2), (96 + m + nose, base - 3),
+                               (90 + m, base - 6)], True)
+    lines["tongue"] = pencil([tip + (-10, 4), tip + (-30, -9), (22, base + 14), (9, base + 30), (8, 100),
+                              (22, 112), (48, 100)], True)
     lines["shoulder"] = np.array([(-160, 130), (-90, 126), (-60, 138), (-44, 165), (-44, 230), (-160, 230)])
-    lines["mouth"] = pencil(
-        [tip + (-3, -1), tip + (-12, -5), tip + (-34, -7), tip + (-34, -4.4), tip + (-12, -1.6)], True, 0.3
-    )
+    lines["mouth"] = pencil([tip + (-3, -1), tip + (-12, -5), tip + (-34, -7), tip + (-34, -4.4),
+                             tip + (-12, -1.6)], True, 0.3)
 
 
 def _neck(lines: dict[str, Line], pencil: Pencil, p: SkullParameters) -> None:
     base = p.spine_height
-    lines["pharynx"] = pencil(
-        [
-            (17, 27),
-            (22, base - 3),
-            (14, base + 6),
-            (7, base + 18),
-            (5, 82),
-            (4, 98),
-            (0, 112),
-            (4, 135),
-            (2, 170),
-            (-13, 170),
-            (-12, 135),
-            (-9, 112),
-            (-6, 90),
-            (-5, 68),
-            (-2, 48),
-            (7, 28),
-        ],
-        True,
-    )
-    lines["soft palate"] = pencil(
-        [(20, base + 1), (8, base + 8), (1, base + 22), (3, base + 25), (10, base + 16), (20, base + 5)], True
-    )
+    lines["pharynx"] = pencil([(17, 27), (22, base - 3), (14, base + 6), (7, base + 18), (5, 82), (4, 98),
+                               (0, 112), (4, 135),
+                               (2, 170), (-13, 170), (-12, 135), (-9, 112), (-6, 90), (-5, 68), (-2, 48),
+        (7, 28)], True)
+    lines["soft palate"] = pencil([(20, base + 1), (8, base + 8), (1, base + 22), (3, base + 25), (10, base + 16),
+                                   (20, base + 5)], True)
     lines["epiglottis"] = pencil([(4, 118), (-1, 108), (-4, 99), (-3, 108), (0, 122)], True)
     lines["hyoid"] = pencil([(20, 121), (24, 117), (28, 120), (26, 126), (21, 127)], True)
     lines["hyoid horn"] = pencil([(22, 123), (10, 119), (-3, 117)])
@@ -517,12 +354,10 @@ def _neck(lines: dict[str, Line], pencil: Pencil, p: SkullParameters) -> None:
         return rotate(line - pivot, turn) + pivot
 
     lines["atlas arch"] = tilted(pencil([(-14.5, 48), (-11.5, 51), (-12, 57), (-15, 57)], True, 0.3))
-    lines["atlas back"] = tilted(
-        pencil([(-22, 53), (-34, 55), (-46, 55), (-52, 51), (-55, 56), (-50, 61), (-36, 60), (-23, 58)], True)
-    )
-    lines["dens"] = tilted(
-        pencil([(-22, 66), (-21.5, 52), (-19.5, 46), (-16.5, 52), (-13.5, 66), (-12, 80), (-26, 81)], True, 0.4)
-    )
+    lines["atlas back"] = tilted(pencil([(-22, 53), (-34, 55), (-46, 55), (-52, 51), (-55, 56), (-50, 61),
+                                         (-36, 60), (-23, 58)], True))
+    lines["dens"] = tilted(pencil([(-22, 66), (-21.5, 52), (-19.5, 46), (-16.5, 52), (-13.5, 66), (-12, 80),
+                                   (-26, 81)], True, 0.4))
     for level in range(5):
         x, y, lean = -20.5 - 1.6 * level - 0.35 * level**2, 91.0 + 17.0 * level, 4.0 + 1.5 * level
         size = 1.0 + 0.03 * level
