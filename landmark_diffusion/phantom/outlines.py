@@ -4,7 +4,8 @@ Every outline was placed by hand for this file after textbook proportions (S-N 7
 """
 
 # ruff: noqa: RUF005 - "point + (dx, dy)" moves an array here, it does not join lists
-# fmt: off - tables of points are read by rows
+# tables of points are read by rows
+# fmt: off
 
 from __future__ import annotations
 
