@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.data.geometry import Frame, ResizeMode
+from landmark_diffusion.data.geometry import Frame, ResizeMode, covariance_factors
 from landmark_diffusion.data.readers.dicom_spacing import UNKNOWN_SPACING
 from landmark_diffusion.data.readers.image_io import one_grey
 from landmark_diffusion.data.readers.radiograph import Radiograph, read_radiograph
@@ -259,8 +259,7 @@ def _read(image: str | Path | np.ndarray) -> Radiograph:
 
 def _to_original(covariance: np.ndarray, frame: Frame) -> np.ndarray:
     """Squared network pixels (N, 2, 2) as squared original pixels."""
-    scale = np.asarray(frame.scale)
-    return covariance / (scale[:, None] * scale)
+    return covariance / covariance_factors(np.asarray(frame.scale))
 
 
 def _array(value: torch.Tensor | None) -> Any:

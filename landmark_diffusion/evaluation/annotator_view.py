@@ -18,16 +18,9 @@ import numpy as np
 from landmark_diffusion.core.cells import spreadsheet_safe
 from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.core.grid import ABSENT, Grid
-from landmark_diffusion.evaluation.landmark_table import disagreement_of
-from landmark_diffusion.metrics.annotators import (
-    Disagreement,
-    distance_ratio,
-    nearer_annotator,
-    stack_predictions,
-    stack_spreads,
-)
-from landmark_diffusion.metrics.protocols import PROTOCOLS, Protocol, error_table, get_protocol
-from landmark_diffusion.metrics.records import Prediction, Unit, in_dataset_order, unit_words
+from landmark_diffusion.metrics.annotators import Disagreement, distance_ratio, nearer_annotator
+from landmark_diffusion.metrics.evaluation import Evaluation
+from landmark_diffusion.metrics.records import Unit, unit_words
 from landmark_diffusion.pictures.figures import annotator_labels, numbered
 from landmark_diffusion.spread.statistics import spearman
 
@@ -168,38 +161,27 @@ class AnnotatorView:
         }
 
 
-def annotator_view(
-    variants: Mapping[str, Sequence[Prediction]],
-    landmark_names: Sequence[str],
-    annotator_names: Sequence[str],
-    unit: Unit,
-    protocol: Protocol | str = "default",
-    main: str | None = None,
-) -> AnnotatorView | None:
-    """Put one variant (``main``, by default the last) beside the first two annotators.
+def annotator_view(evaluation: Evaluation) -> AnnotatorView | None:
+    """Put the main variant beside the first two annotators.
 
     None where no image was marked by both, or under a protocol that does not measure in the original frame. With more
-    annotators, the error is to the mean of all and the nearer one is the nearest of all. Raises what
-    ``protocols.error_table`` and ``annotators.stack_spreads`` raise.
+    annotators, the error is to the mean of all and the nearer one is the nearest of all. Raises MetricError on a
+    negative covariance, and what ``Evaluation`` raises.
     """
-    main = main or list(variants)[-1]
-    predictions = in_dataset_order(variants[main])
-    rules = get_protocol(protocol) if isinstance(protocol, str) else protocol
-    split = disagreement_of(predictions, unit, rules)
+    split, main = evaluation.disagreement, evaluation.main
     if split is None:
         return None
-    points, annotations, spacing = stack_predictions(predictions, unit)
-    errors = error_table(predictions, PROTOCOLS["default"], unit)
-    found = stack_spreads(predictions, unit)
-    spread = np.where(np.isnan(errors) | (found is None), np.nan, 0.0 if found is None else found)
+    given = evaluation.points[main], evaluation.annotations, evaluation.scale
+    errors, found = evaluation.errors_to_mean[main], evaluation.rms_spread
+    spread = np.full_like(errors, np.nan) if found is None else np.where(np.isnan(errors), np.nan, found)
     tables = {
-        "error": errors, "rms_error": errors**2, "nearer": nearer_annotator(points, annotations, spacing),
-        "ratio": distance_ratio(points, annotations, spacing), "spread": spread**2,
+        "error": errors, "rms_error": errors**2, "nearer": nearer_annotator(*given), "ratio": distance_ratio(*given),
+        "spread": spread**2,
     }  # fmt: skip
-    names = annotator_labels(annotator_names, annotations.shape[1])
-    lines = tuple(_line(number, name, tables, split) for number, name in enumerate(landmark_names))
+    names = annotator_labels(evaluation.annotator_names, evaluation.annotations.shape[1])
+    lines = tuple(_line(number, name, tables, split) for number, name in enumerate(evaluation.landmark_names))
     related = None if found is None else _correlations(lines, spread, errors)
-    return AnnotatorView(main, unit, (names[0], names[1]), lines, _overall(tables, split), related)
+    return AnnotatorView(main, evaluation.unit, (names[0], names[1]), lines, _overall(tables, split), related)
 
 
 def write_annotators_csv(path: str | Path, view: AnnotatorView) -> Path:

@@ -17,9 +17,11 @@ import numpy as np
 from landmark_diffusion.core.cells import spreadsheet_safe
 from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.core.grid import ABSENT, Grid
+from landmark_diffusion.data.geometry import covariance_factors
 from landmark_diffusion.evaluation.abstention_table import abstention_grid, plain_curve
-from landmark_diffusion.metrics.annotators import Spacing
-from landmark_diffusion.metrics.records import Prediction, Unit, unit_words
+from landmark_diffusion.metrics.evaluation import Evaluation
+from landmark_diffusion.metrics.functional import MetricError
+from landmark_diffusion.metrics.records import Unit, unit_words
 from landmark_diffusion.pictures.figures import numbered
 from landmark_diffusion.spread.coverage import coverage_interval
 from landmark_diffusion.spread.statistics import (
@@ -32,7 +34,7 @@ from landmark_diffusion.spread.statistics import (
     region_area,
     reliability,
 )
-from landmark_diffusion.spread.units import Spreads, expected_in_unit, in_unit, own_spreads, spreads_of, unit_residuals
+from landmark_diffusion.spread.units import Spreads, expected_in_unit, own_spreads
 
 COLUMNS = (
     "number", "landmark", "points", "level", "coverage", "coverage_low", "coverage_high", "area_mean", "area_median",
@@ -170,44 +172,34 @@ class SpreadView:
         }
 
 
-def spread_view(
-    predictions: Sequence[Prediction],
-    landmark_names: Sequence[str],
-    spreads: Spreads | None = None,
-    unit: Unit | None = None,
-    radius: float = 2.0,
-) -> SpreadView | None:
-    """Measure the spread of a test's predictions against the mean of the annotators.
+def spread_view(evaluation: Evaluation, spreads: Spreads | None = None) -> SpreadView | None:
+    """Measure the spread of the main variant's predictions against the mean of the annotators.
 
-    ``spreads`` are calibrated ones, a row a prediction in the order given; None takes the predictions' own covariance,
-    which is reported as uncalibrated and without coverage. ``unit`` "px" measures in original pixels, None in the unit
-    of the spacing where that is known; ``radius``, in that unit, is what the share of good points is counted by. None
-    where no point has both a truth and a spread. Raises MetricError on wrong shapes, on a covariance that is none, and
-    what ``annotators.stack_predictions`` raises.
+    ``spreads`` are calibrated ones, a row an image of the evaluation; None takes the predictions' own covariance, which
+    is reported as uncalibrated and without coverage. The share of good points is counted by the first radius. None
+    where no point has both a truth and a spread. Raises MetricError on spreads of other images, and on a covariance
+    that is none.
     """
-    first: dict[int, int] = {}
-    for row, prediction in enumerate(predictions):
-        first.setdefault(prediction.index, row)
-    rows = [first[index] for index in sorted(first)]
-    ordered = [predictions[row] for row in rows]
-    own, given = own_spreads(ordered), None if spreads is None else spreads_of(spreads, rows, len(predictions))
-    used = given or own
+    own = own_spreads(evaluation)
+    used = spreads or own
     if used is None:
         return None
-    residuals, spacing, truth = unit_residuals(ordered, unit)
-    actual = np.linalg.norm(residuals, axis=-1)
-    tables = _tables(used, residuals, spacing)
+    if len(used.covariance) != len(evaluation.image_ids):
+        raise MetricError(f"found spreads of {len(used.covariance)} images for {len(evaluation.image_ids)} predictions")
+    actual, scale, radius = evaluation.errors_to_mean[evaluation.main], evaluation.scale, evaluation.radii[0]
+    tables = _tables(used, evaluation.residuals(evaluation.main), scale)
     expected = tables["expected"] = np.where(np.isfinite(actual), tables["expected"], np.nan)
     tables["actual"] = np.where(np.isfinite(expected), actual, np.nan)
     if not np.isfinite(expected).any():
         return None
-    before = None if given is None or own is None else expected_in_unit(own, spacing)
+    before = None if spreads is None or own is None else expected_in_unit(own, scale)
     ranks = rank_correlation(expected, actual)
-    lines, overall = _lines(tables, landmark_names, ranks)
+    lines, overall = _lines(tables, evaluation.landmark_names, ranks)
+    count = evaluation.annotations.shape[1]
     return SpreadView(
-        unit="px" if spacing is None else ordered[0].unit,
+        unit=evaluation.unit,
         level=used.level,
-        truth=truth,
+        truth="the annotation" if count == 1 else f"mean of the {count} annotators",
         images=int(np.isfinite(expected).any(1).sum()),
         lines=lines,
         overall=overall,
@@ -231,12 +223,12 @@ def write_spread_csv(path: str | Path, view: SpreadView) -> Path:
     return Path(path)
 
 
-def _tables(spreads: Spreads, residuals: np.ndarray, spacing: Spacing) -> dict[str, np.ndarray]:
+def _tables(spreads: Spreads, residuals: np.ndarray, scale: np.ndarray) -> dict[str, np.ndarray]:
     """Expected error, and area and coverage (NaN without regions) of each point: (I, N) each."""
     unknown = np.full(residuals.shape[:2], np.nan)
-    tables = {"expected": expected_in_unit(spreads, spacing), "area": unknown, "inside": unknown}
+    tables = {"expected": expected_in_unit(spreads, scale), "area": unknown, "inside": unknown}
     if spreads.regions is not None:
-        regions = in_unit(spreads.regions, spacing)
+        regions = spreads.regions * covariance_factors(scale)
         inside = covered(residuals, regions)
         tables |= {"inside": inside, "area": np.where(np.isnan(inside), np.nan, region_area(regions))}
     return tables
