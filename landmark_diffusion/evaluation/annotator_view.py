@@ -6,8 +6,6 @@ whose spread says what cannot be known from the image spreads where the rest is 
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from landmark_diffusion.core.cells import spreadsheet_safe
-from landmark_diffusion.core.files import atomic_write_text
-from landmark_diffusion.core.grid import ABSENT, Grid
+from landmark_diffusion.core.cells import write_csv
+from landmark_diffusion.core.grid import Grid, rounded
 from landmark_diffusion.metrics.annotators import Disagreement, distance_ratio, nearer_annotator
 from landmark_diffusion.metrics.evaluation import Evaluation
 from landmark_diffusion.metrics.records import Unit, unit_words
@@ -129,8 +126,8 @@ class AnnotatorView:
             notes += [
                 "spread: root mean square over images of the root of the covariance's trace; compare with rest/√2",
                 f"Spearman correlation of the spread over {len(self.lines)} landmarks: with the rest "
-                f"{_text(found.rest)}, the offset {_text(found.offset)}, the error {_text(found.error)}; with the "
-                f"error over the images of a landmark, mean over landmarks: {_text(found.within)}",
+                f"{rounded(found.rest)}, the offset {rounded(found.offset)}, the error {rounded(found.error)}; with "
+                f"the error over the images of a landmark, mean over landmarks: {rounded(found.within)}",
             ]
         return (*notes, "all: error, nearer, ratio and people are means over points, the others root mean squares")
 
@@ -185,15 +182,8 @@ def annotator_view(evaluation: Evaluation) -> AnnotatorView | None:
 
 
 def write_annotators_csv(path: str | Path, view: AnnotatorView) -> Path:
-    """Write one row a landmark and one for "all" (without a number), whole or not at all; returns the path.
-
-    Lengths are in ``unit`` with six decimals; empty where nothing was measured. Names that a spreadsheet would run as
-    formulas get an apostrophe in front.
-    """
-    text = io.StringIO()
-    csv.writer(text).writerows([COLUMNS, *(_row(line, view.unit) for line in (*view.lines, view.overall))])
-    atomic_write_text(path, text.getvalue().replace("\r\n", "\n"))
-    return Path(path)
+    """Write one row a landmark and one for "all" (without a number), lengths in ``unit``; returns the path."""
+    return write_csv(path, [COLUMNS, *(_row(line, view.unit) for line in (*view.lines, view.overall))])
 
 
 def _line(number: int, name: str, tables: Mapping[str, np.ndarray], split: Disagreement) -> Line:
@@ -241,17 +231,11 @@ def _cells(line: Line) -> tuple[str, ...]:
         line.error, line.nearer, line.ratio, line.distance, *line.offset, line.constant, line.rest, line.sigma,
         line.spread,
     )  # fmt: skip
-    return (label, *map(_text, numbers))
+    return (label, *map(rounded, numbers))
 
 
-def _row(line: Line, unit: Unit) -> list[str]:
-    numbers = (
-        line.error, line.rms_error, line.nearer, line.ratio, line.distance, *line.offset, line.constant, line.rest,
-        line.sigma, line.spread,
-    )  # fmt: skip
-    head = ["" if line.number is None else str(line.number), spreadsheet_safe(line.name), str(line.images)]
-    return [*head, *("" if np.isnan(value) else f"{value:.6f}" for value in numbers), unit]
-
-
-def _text(value: float) -> str:
-    return f"{value:z.2f}" if np.isfinite(value) else ABSENT
+def _row(line: Line, unit: Unit) -> list[str | int | float | None]:
+    return [
+        line.number, line.name, line.images, line.error, line.rms_error, line.nearer, line.ratio, line.distance,
+        *line.offset, line.constant, line.rest, line.sigma, line.spread, unit,
+    ]  # fmt: skip

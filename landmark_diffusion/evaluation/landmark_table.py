@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from landmark_diffusion.core.grid import ABSENT, Grid
+from landmark_diffusion.core.grid import Grid, rounded
 from landmark_diffusion.metrics.annotators import Disagreement
 from landmark_diffusion.metrics.evaluation import Evaluation
 from landmark_diffusion.metrics.records import Unit, unit_words
@@ -38,10 +36,10 @@ class LandmarkTable:
         heads = ["landmark", *self.mre, *(["people", "offset", "rest"] if people else [])]
         rows = []
         for number, name in enumerate(self.names):
-            cells = [numbered(number, name), *(_text(errors[number]) for errors in self.mre.values())]
+            cells = [numbered(number, name), *(rounded(errors[number]) for errors in self.mre.values())]
             if self.disagreement is not None:
                 parts = (self.disagreement.distance, self.disagreement.constant, self.disagreement.rest)
-                cells += [_text(part[number]) for part in parts]
+                cells += [rounded(part[number]) for part in parts]
             rows.append(tuple(cells))
         note = (
             "people: mean distance between the two annotators; offset: its constant part (the length of the mean "
@@ -87,7 +85,3 @@ def landmark_table(evaluation: Evaluation) -> LandmarkTable:
         evaluation.landmark_names, evaluation.unit, evaluation.landmark_mre, evaluation.landmark_sdr,
         evaluation.disagreement,
     )  # fmt: skip
-
-
-def _text(value: float) -> str:
-    return f"{value:.2f}" if np.isfinite(value) else ABSENT

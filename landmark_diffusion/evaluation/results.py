@@ -12,7 +12,7 @@ from landmark_diffusion.evaluation.spread_view import SpreadView, spread_view
 from landmark_diffusion.evaluation.tables import Table, other_table, results_table
 from landmark_diffusion.metrics.evaluation import Evaluation
 from landmark_diffusion.metrics.protocols import Protocol
-from landmark_diffusion.spread.units import Spreads
+from landmark_diffusion.spread.calibration import Spreads
 
 
 @dataclass(frozen=True)

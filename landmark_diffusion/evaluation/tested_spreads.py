@@ -11,9 +11,8 @@ from landmark_diffusion.data.geometry import Frame, covariance_factors
 from landmark_diffusion.finders.finder import Finder
 from landmark_diffusion.metrics.evaluation import Evaluation
 from landmark_diffusion.modelfile.model_file import is_model_file, read_facts
-from landmark_diffusion.spread.calibration import LEVEL
+from landmark_diffusion.spread.calibration import Spreads
 from landmark_diffusion.spread.model_calibration import Calibration
-from landmark_diffusion.spread.units import Spreads
 
 
 def tested_spreads(
@@ -34,8 +33,5 @@ def tested_spreads(
     found = calibration.find(module.prediction_settings())
     if found is None:
         return None
-    squared = covariance_factors(np.array([frames[index].scale for index in evaluation.indices]))
-    network = found.spread.calibrated(covariance * squared)
-    covariance = network / squared
-    regions = found.spread.regions(network, LEVEL) / squared
-    return Spreads(covariance, found.spread.expected_error(covariance), regions, LEVEL)
+    factors = covariance_factors(np.array([frames[index].scale for index in evaluation.indices]))
+    return found.spread.spreads(covariance * factors, factors)
