@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from landmark_diffusion.data.geometry import covariance_factors
 from landmark_diffusion.detection.detector import Detector
 from landmark_diffusion.modelfile.model_file import read_facts
 from landmark_diffusion.spread.calibration import LEVELS, SpreadCalibration, conformal_quantile
@@ -159,8 +160,7 @@ def halves(collected: Collected, fitting: np.ndarray, counted: np.ndarray, floor
         spread = replace(spread, scale=np.ones_like(spread.scale), floor=np.zeros_like(spread.floor), quantiles=bounds)
     calibrated = spread.calibrated(new)
     inside = covered(collected.residuals[counted], spread.regions(calibrated, LEVEL))
-    scale = collected.to_unit[counted]
-    squared = (scale[:, :, None] * scale[:, None, :])[:, None]
+    squared = covariance_factors(collected.to_unit[counted])
     area = region_area(spread.regions(calibrated, LEVEL) * squared)
     ranks = rank_correlation(spread.expected_error(calibrated * squared), collected.errors[counted])
     return float(inside.mean()), float(area.mean()), float(np.median(area)), ranks.pooled, ranks.within

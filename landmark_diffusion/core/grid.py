@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
 
 ABSENT = "\N{EN DASH}"
 """Stands for a number that is not known."""
+
+
+def rounded(value: float | None, decimals: int = 2) -> str:
+    """Write a number for people to read, never as -0; ``ABSENT`` where it is not known."""
+    return ABSENT if value is None or not math.isfinite(value) else f"{value:z.{decimals}f}"
 
 
 @dataclass(frozen=True)

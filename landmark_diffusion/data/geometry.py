@@ -78,6 +78,14 @@ class Frame:
         return np.asarray(self.scale), np.asarray(self.offset)
 
 
+def covariance_factors(scale: Points) -> Points:
+    """What scaling points by ``scale`` (..., 2) multiplies their covariances (..., N, 2, 2) by: (..., 1, 2, 2).
+
+    That is J C J^T of a diagonal J, element by element; dividing by it undoes the scaling.
+    """
+    return (scale[..., :, None] * scale[..., None, :])[..., None, :, :]
+
+
 def frames_to_original(points: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
     """Map a batch of network points (B, ..., 2) to original pixels in float64, by frames (B, 2, 2)."""
     frames = frames.to(torch.float64)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.data.geometry import covariance_factors
 from landmark_diffusion.data.readers.dicom_spacing import UNKNOWN_SPACING
 from landmark_diffusion.detection.forms import save_detection
 
@@ -106,8 +107,7 @@ class Detection:
         """``ellipses`` in mm, also where x and y have spacings of their own; None without regions or spacing."""
         if self.regions is None or self.spacing is None:
             return None
-        scale = np.asarray(self.spacing)
-        return ellipse_axes(self.regions * scale[:, None] * scale)
+        return ellipse_axes(self.regions * covariance_factors(np.asarray(self.spacing)))
 
     def save(self, path: str | Path, overwrite: bool = False) -> Path:
         """Write a .csv, .json, .mrk.json (3D Slicer, with the image as .nrrd beside it), .png or .html file.

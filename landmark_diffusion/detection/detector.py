@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.data.geometry import Frame, ResizeMode
+from landmark_diffusion.data.geometry import Frame, ResizeMode, covariance_factors
 from landmark_diffusion.data.readers.dicom_spacing import UNKNOWN_SPACING
 from landmark_diffusion.data.readers.image_io import one_grey
 from landmark_diffusion.data.readers.radiograph import Radiograph, read_radiograph
@@ -219,21 +219,20 @@ class Detector:
         """Say how far to trust one image's points, in original pixels, calibrated where possible."""
         if answer.covariance is None:
             return {}
+        factors = covariance_factors(np.asarray(frame.scale))
         if self.calibration is None:
-            return {"covariance": _to_original(answer.covariance[0], frame)}
-        spread, image = self.calibration.spread, self.calibration.image
-        covariance = spread.calibrated(answer.covariance[0])
+            return {"covariance": answer.covariance[0] / factors}
+        image = self.calibration.image
+        spreads = self.calibration.spread.spreads(answer.covariance[0], factors, self.level)
         score = float(image.p_values(answer)[0])
         found: dict[str, Any] = {
-            "covariance": _to_original(covariance, frame),
+            "covariance": spreads.covariance,
             "image_score": score,
             "unlike": score <= UNLIKE if image.can_tell else None,
         }
         if found["unlike"]:  # what regions state was learned on other images and would not hold
             return found
-        regions = _to_original(spread.regions(covariance, self.level), frame)
-        expected = spread.expected_error(found["covariance"])
-        return {**found, "level": self.level, "regions": regions, "expected_error": expected}
+        return {**found, "level": spreads.level, "regions": spreads.regions, "expected_error": spreads.expected_error}
 
 
 def network_input(grey: np.ndarray, frame: Frame) -> torch.Tensor:
@@ -255,12 +254,6 @@ def _read(image: str | Path | np.ndarray) -> Radiograph:
     grey = image if image.ndim == 2 else np.asarray(Image.fromarray(image).convert("L"))
     found = one_grey(grey)
     return Radiograph(grey, None, UNKNOWN_SPACING, (f"{found}.",) if found else (), 8)
-
-
-def _to_original(covariance: np.ndarray, frame: Frame) -> np.ndarray:
-    """Squared network pixels (N, 2, 2) as squared original pixels."""
-    scale = np.asarray(frame.scale)
-    return covariance / (scale[:, None] * scale)
 
 
 def _array(value: torch.Tensor | None) -> Any:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from landmark_diffusion.core.grid import ABSENT, Grid
+from landmark_diffusion.core.grid import Grid, rounded
 from landmark_diffusion.metrics.records import Unit, unit_words
 from landmark_diffusion.spread.statistics import Abstention
 
@@ -24,7 +22,7 @@ def abstention_grid(by_point: Abstention, by_image: Abstention, unit: Unit) -> G
         "kept: those of the smallest expected error, single points or whole images (by their mean); best: if the "
         "smallest true errors were kept",
         "excess area under the curve (NAURC: 0 the best order, 1 a random one): points "
-        f"{_text(by_point.normalized_excess)}, images {_text(by_image.normalized_excess)}",
+        f"{rounded(by_point.normalized_excess)}, images {rounded(by_image.normalized_excess)}",
     )
     above = (f"mean radial error of the points or images that are kept, {unit_words(unit)}",)
     return Grid("Abstention", above, short, ("kept", *long[0], *long[1]), (tuple(rows),), notes)
@@ -42,8 +40,4 @@ def plain_curve(curve: Abstention) -> dict[str, Any]:
 
 def _cells(curve: Abstention, share: float) -> tuple[str, str, str]:
     place = curve.kept(share)
-    return _text(curve.mre[place]), _text(curve.oracle[place]), f"{curve.rate[place]:.1f}"
-
-
-def _text(value: float) -> str:
-    return f"{value:.2f}" if np.isfinite(value) else ABSENT
+    return rounded(curve.mre[place]), rounded(curve.oracle[place]), f"{curve.rate[place]:.1f}"

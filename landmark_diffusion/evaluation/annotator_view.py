@@ -6,8 +6,6 @@ whose spread says what cannot be known from the image spreads where the rest is 
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,19 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from landmark_diffusion.core.cells import spreadsheet_safe
-from landmark_diffusion.core.files import atomic_write_text
-from landmark_diffusion.core.grid import ABSENT, Grid
-from landmark_diffusion.evaluation.landmark_table import disagreement_of
-from landmark_diffusion.metrics.annotators import (
-    Disagreement,
-    distance_ratio,
-    nearer_annotator,
-    stack_predictions,
-    stack_spreads,
-)
-from landmark_diffusion.metrics.protocols import PROTOCOLS, Protocol, error_table, get_protocol
-from landmark_diffusion.metrics.records import Prediction, Unit, in_dataset_order, unit_words
+from landmark_diffusion.core.cells import write_csv
+from landmark_diffusion.core.grid import Grid, rounded
+from landmark_diffusion.metrics.annotators import Disagreement, distance_ratio, nearer_annotator
+from landmark_diffusion.metrics.evaluation import Evaluation
+from landmark_diffusion.metrics.records import Unit, unit_words
 from landmark_diffusion.pictures.figures import annotator_labels, numbered
 from landmark_diffusion.spread.statistics import spearman
 
@@ -136,8 +126,8 @@ class AnnotatorView:
             notes += [
                 "spread: root mean square over images of the root of the covariance's trace; compare with rest/√2",
                 f"Spearman correlation of the spread over {len(self.lines)} landmarks: with the rest "
-                f"{_text(found.rest)}, the offset {_text(found.offset)}, the error {_text(found.error)}; with the "
-                f"error over the images of a landmark, mean over landmarks: {_text(found.within)}",
+                f"{rounded(found.rest)}, the offset {rounded(found.offset)}, the error {rounded(found.error)}; with "
+                f"the error over the images of a landmark, mean over landmarks: {rounded(found.within)}",
             ]
         return (*notes, "all: error, nearer, ratio and people are means over points, the others root mean squares")
 
@@ -168,50 +158,32 @@ class AnnotatorView:
         }
 
 
-def annotator_view(
-    variants: Mapping[str, Sequence[Prediction]],
-    landmark_names: Sequence[str],
-    annotator_names: Sequence[str],
-    unit: Unit,
-    protocol: Protocol | str = "default",
-    main: str | None = None,
-) -> AnnotatorView | None:
-    """Put one variant (``main``, by default the last) beside the first two annotators.
+def annotator_view(evaluation: Evaluation) -> AnnotatorView | None:
+    """Put the main variant beside the first two annotators.
 
     None where no image was marked by both, or under a protocol that does not measure in the original frame. With more
-    annotators, the error is to the mean of all and the nearer one is the nearest of all. Raises what
-    ``protocols.error_table`` and ``annotators.stack_spreads`` raise.
+    annotators, the error is to the mean of all and the nearer one is the nearest of all. Raises MetricError on a
+    negative covariance, and what ``Evaluation`` raises.
     """
-    main = main or list(variants)[-1]
-    predictions = in_dataset_order(variants[main])
-    rules = get_protocol(protocol) if isinstance(protocol, str) else protocol
-    split = disagreement_of(predictions, unit, rules)
+    split, main = evaluation.disagreement, evaluation.main
     if split is None:
         return None
-    points, annotations, spacing = stack_predictions(predictions, unit)
-    errors = error_table(predictions, PROTOCOLS["default"], unit)
-    found = stack_spreads(predictions, unit)
-    spread = np.where(np.isnan(errors) | (found is None), np.nan, 0.0 if found is None else found)
+    given = evaluation.points[main], evaluation.annotations, evaluation.scale
+    errors, found = evaluation.errors_to_mean[main], evaluation.rms_spread
+    spread = np.full_like(errors, np.nan) if found is None else np.where(np.isnan(errors), np.nan, found)
     tables = {
-        "error": errors, "rms_error": errors**2, "nearer": nearer_annotator(points, annotations, spacing),
-        "ratio": distance_ratio(points, annotations, spacing), "spread": spread**2,
+        "error": errors, "rms_error": errors**2, "nearer": nearer_annotator(*given), "ratio": distance_ratio(*given),
+        "spread": spread**2,
     }  # fmt: skip
-    names = annotator_labels(annotator_names, annotations.shape[1])
-    lines = tuple(_line(number, name, tables, split) for number, name in enumerate(landmark_names))
+    names = annotator_labels(evaluation.annotator_names, evaluation.annotations.shape[1])
+    lines = tuple(_line(number, name, tables, split) for number, name in enumerate(evaluation.landmark_names))
     related = None if found is None else _correlations(lines, spread, errors)
-    return AnnotatorView(main, unit, (names[0], names[1]), lines, _overall(tables, split), related)
+    return AnnotatorView(main, evaluation.unit, (names[0], names[1]), lines, _overall(tables, split), related)
 
 
 def write_annotators_csv(path: str | Path, view: AnnotatorView) -> Path:
-    """Write one row a landmark and one for "all" (without a number), whole or not at all; returns the path.
-
-    Lengths are in ``unit`` with six decimals; empty where nothing was measured. Names that a spreadsheet would run as
-    formulas get an apostrophe in front.
-    """
-    text = io.StringIO()
-    csv.writer(text).writerows([COLUMNS, *(_row(line, view.unit) for line in (*view.lines, view.overall))])
-    atomic_write_text(path, text.getvalue().replace("\r\n", "\n"))
-    return Path(path)
+    """Write one row a landmark and one for "all" (without a number), lengths in ``unit``; returns the path."""
+    return write_csv(path, [COLUMNS, *(_row(line, view.unit) for line in (*view.lines, view.overall))])
 
 
 def _line(number: int, name: str, tables: Mapping[str, np.ndarray], split: Disagreement) -> Line:
@@ -259,17 +231,11 @@ def _cells(line: Line) -> tuple[str, ...]:
         line.error, line.nearer, line.ratio, line.distance, *line.offset, line.constant, line.rest, line.sigma,
         line.spread,
     )  # fmt: skip
-    return (label, *map(_text, numbers))
+    return (label, *map(rounded, numbers))
 
 
-def _row(line: Line, unit: Unit) -> list[str]:
-    numbers = (
-        line.error, line.rms_error, line.nearer, line.ratio, line.distance, *line.offset, line.constant, line.rest,
-        line.sigma, line.spread,
-    )  # fmt: skip
-    head = ["" if line.number is None else str(line.number), spreadsheet_safe(line.name), str(line.images)]
-    return [*head, *("" if np.isnan(value) else f"{value:.6f}" for value in numbers), unit]
-
-
-def _text(value: float) -> str:
-    return f"{value:z.2f}" if np.isfinite(value) else ABSENT
+def _row(line: Line, unit: Unit) -> list[str | int | float | None]:
+    return [
+        line.number, line.name, line.images, line.error, line.rms_error, line.nearer, line.ratio, line.distance,
+        *line.offset, line.constant, line.rest, line.sigma, line.spread, unit,
+    ]  # fmt: skip

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landmark_diffusion.core.grid import ABSENT
+from landmark_diffusion.core.grid import rounded
 from landmark_diffusion.evaluation.generated import (
     BINS,
     ROUNDING_POWER,
@@ -144,8 +144,7 @@ def _draw(axes: Axes, x: np.ndarray, made: np.ndarray, real: np.ndarray, held: l
 
 
 def _heading(axes: Axes, name: str, distance: float, reference: float) -> None:
-    other = ABSENT if np.isnan(reference) else f"{reference:.2f}"
-    axes.set_title(f"{name}: {distance:.2f} apart (reference {other})", fontsize=10, loc="left", color=INK)
+    axes.set_title(f"{name}: {distance:.2f} apart (reference {rounded(reference)})", fontsize=10, loc="left", color=INK)
 
 
 def _title(text: str, updates: int | None) -> str:

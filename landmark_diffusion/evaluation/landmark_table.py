@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from landmark_diffusion.core.grid import ABSENT, Grid
-from landmark_diffusion.metrics.annotators import Disagreement, split_disagreement, stack_predictions
-from landmark_diffusion.metrics.protocols import Protocol, evaluate, get_protocol
-from landmark_diffusion.metrics.records import Prediction, Unit, unit_words
+from landmark_diffusion.core.grid import Grid, rounded
+from landmark_diffusion.metrics.annotators import Disagreement
+from landmark_diffusion.metrics.evaluation import Evaluation
+from landmark_diffusion.metrics.records import Unit, unit_words
 from landmark_diffusion.pictures.figures import numbered
 
 
@@ -38,10 +36,10 @@ class LandmarkTable:
         heads = ["landmark", *self.mre, *(["people", "offset", "rest"] if people else [])]
         rows = []
         for number, name in enumerate(self.names):
-            cells = [numbered(number, name), *(_text(errors[number]) for errors in self.mre.values())]
+            cells = [numbered(number, name), *(rounded(errors[number]) for errors in self.mre.values())]
             if self.disagreement is not None:
                 parts = (self.disagreement.distance, self.disagreement.constant, self.disagreement.rest)
-                cells += [_text(part[number]) for part in parts]
+                cells += [rounded(part[number]) for part in parts]
             rows.append(tuple(cells))
         note = (
             "people: mean distance between the two annotators; offset: its constant part (the length of the mean "
@@ -81,34 +79,9 @@ class LandmarkTable:
         return entry
 
 
-def landmark_table(
-    variants: Mapping[str, Sequence[Prediction]],
-    landmark_names: Sequence[str],
-    radii: Sequence[float] | None = None,
-    unit: Unit | None = None,
-    protocol: Protocol | str = "default",
-) -> LandmarkTable:
-    """Measure each landmark under a protocol; arguments and errors are those of ``tables.results_table``."""
-    rules = get_protocol(protocol) if isinstance(protocol, str) else protocol
-    found = {name: evaluate(predictions, rules, radii, unit) for name, predictions in variants.items()}
-    shown: Unit = next(iter(found.values()))["unit"]
+def landmark_table(evaluation: Evaluation) -> LandmarkTable:
+    """Lay out each landmark's errors; raises what ``Evaluation`` raises."""
     return LandmarkTable(
-        names=tuple(landmark_names),
-        unit=shown,
-        mre={name: each["landmark_mre"] for name, each in found.items()},
-        sdr={name: each["landmark_sdr"] for name, each in found.items()},
-        disagreement=disagreement_of(next(iter(variants.values())), shown, rules),
-    )
-
-
-def disagreement_of(predictions: Sequence[Prediction], unit: Unit, rules: Protocol) -> Disagreement | None:
-    """Split the first two annotators' disagreement; None where no image was marked by both, or on another grid."""
-    _, annotations, spacing = stack_predictions(predictions, unit)
-    if annotations.shape[1] < 2 or rules.frame != "original":
-        return None
-    split = split_disagreement(annotations, spacing)
-    return split if split.count.any() else None
-
-
-def _text(value: float) -> str:
-    return f"{value:.2f}" if np.isfinite(value) else ABSENT
+        evaluation.landmark_names, evaluation.unit, evaluation.landmark_mre, evaluation.landmark_sdr,
+        evaluation.disagreement,
+    )  # fmt: skip

@@ -12,15 +12,13 @@ import numpy as np
 from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.core.grid import escape
 from landmark_diffusion.evaluation.annotator_figure import annotator_figure
-from landmark_diffusion.evaluation.annotator_view import annotator_view
-from landmark_diffusion.evaluation.landmark_table import disagreement_of, landmark_table
-from landmark_diffusion.evaluation.metrics_file import interval_lines, intervals
+from landmark_diffusion.evaluation.metrics_file import interval_lines
+from landmark_diffusion.evaluation.results import Results
 from landmark_diffusion.evaluation.spread_figure import spread_figure
-from landmark_diffusion.evaluation.spread_view import SpreadView
-from landmark_diffusion.evaluation.tables import Table, other_table, results_table
-from landmark_diffusion.metrics.annotators import between_annotators, stack_predictions
-from landmark_diffusion.metrics.protocols import Protocol, error_table, get_protocol
-from landmark_diffusion.metrics.records import Prediction, Unit, errors, in_dataset_order, unit_words
+from landmark_diffusion.evaluation.tables import Table
+from landmark_diffusion.metrics.annotators import between_annotators
+from landmark_diffusion.metrics.evaluation import Evaluation
+from landmark_diffusion.metrics.records import unit_words
 from landmark_diffusion.pictures.closeups import closeup_figure
 from landmark_diffusion.pictures.figures import annotator_labels, numbered
 from landmark_diffusion.pictures.landmark_errors import cumulative_figure, landmark_errors_figure
@@ -63,21 +61,22 @@ class _Case:
     """Everything the pictures share."""
 
     folder: Path
-    landmark_names: Sequence[str]
+    evaluation: Evaluation
     annotator_names: Sequence[str]
-    unit: Unit
-    radii: tuple[float, ...]
-    variant: str
-    images: int
+
+    @property
+    def unit(self) -> str:
+        """The unit as people read it."""
+        return unit_words(self.evaluation.unit)
 
 
-def choose_images(predictions: Sequence[Prediction], count: int = 6, unit: Unit | None = None) -> list[Choice]:
+def choose_images(evaluation: Evaluation, count: int = 6) -> list[Choice]:
     """Choose the images with the best, median and worst mean error, ``count`` in total (fewer where there are fewer).
 
-    Images without any truth are passed over. Sorted from best to worst; ``rank`` counts from 1.
+    The errors are the main variant's to the mean of the annotators; images without any truth are passed over. Sorted
+    from best to worst; ``rank`` counts from 1.
     """
-    ordered = in_dataset_order(predictions)
-    found = [(prediction.image_id, errors(prediction, unit)) for prediction in ordered]
+    found = zip(evaluation.image_ids, evaluation.errors_to_mean[evaluation.main], strict=True)
     means = sorted((float(np.nanmean(each)), image) for image, each in found if np.isfinite(each).any())
     total, part = len(means), -(-min(count, len(means)) // 3)
     middle = max(0, (total - part) // 2)
@@ -90,110 +89,87 @@ def choose_images(predictions: Sequence[Prediction], count: int = 6, unit: Unit 
 
 def write_report(
     folder: str | Path,
-    variants: Mapping[str, Sequence[Prediction]],
+    results: Results,
     images: Source[np.ndarray] | None,
-    landmark_names: Sequence[str],
-    annotator_names: Sequence[str] = (),
-    radii: Sequence[float] | None = None,
-    unit: Unit | None = None,
-    protocol: Protocol | str = "default",
     *,
     details: Source[CaseDetails | None] | None = None,
-    main: str | None = None,
     overlays: int = 6,
-    title: str = "Results",
-    other_protocols: Sequence[Protocol | str] = (),
-    spread: SpreadView | None = None,
 ) -> list[Path]:
     """Write the report and return the paths written, README.md first.
 
     Args:
         folder: where the report goes; made if missing.
-        variants: name -> predictions, as for ``tables.results_table``.
+        results: what it tells; the best, median and worst images are those of the evaluation's main variant.
         images: image_id -> (H, W) uint8 original image, as a function or a mapping; None leaves the pictures out.
         details: image_id -> CaseDetails or None, asked for the images of ``choose_images`` only, so that a function may
             run the model again. It gives the heatmaps in the overlays and, for one image of each kind, the panels of
             heatmaps around landmarks and the reverse process (where the details hold a trajectory).
-        main: the variant whose best, median and worst images are shown; by default the last one.
         overlays: how many images are shown.
-        other_protocols: measure by these too, in small tables below the first.
-        spread: of the main variant's predictions, drawn and told where given.
 
     Raises:
-        MetricError: where ``metrics.protocols.evaluate`` raises.
+        MetricError: where ``results`` raises.
     """
-    folder, main = Path(folder), main or list(variants)[-1]
-    rules = get_protocol(protocol) if isinstance(protocol, str) else protocol
-    table = results_table(variants, annotator_names, radii, unit, rules, title)
-    by_landmark = landmark_table(variants, landmark_names, radii, unit, rules)
-    labels = annotator_labels(annotator_names, len(variants[main][0].annotations))
-    case = _Case(folder, landmark_names, labels, table.unit, table.radii, main, len(in_dataset_order(variants[main])))
-    written, text = _plots(case, variants, rules, table)
-    doctors = ""
-    if (view := annotator_view(variants, landmark_names, annotator_names, table.unit, rules, main)) is not None:
+    folder, evaluation, table = Path(folder), results.evaluation, results.table
+    labels = annotator_labels(evaluation.annotator_names, evaluation.annotations.shape[1])
+    case = _Case(folder, evaluation, labels)
+    written, text = _plots(case, table)
+    by_landmark, doctors, trust = results.landmarks, "", ""
+    if (view := results.annotators) is not None:
         written.append(annotator_figure(folder / "annotators.png", view))
-        link = _link(written[-1], f"Annotators, error and spread of {main}", table.counts)
+        link = _link(written[-1], f"Annotators, error and spread of {evaluation.main}", table.counts)
         doctors = "\n".join([view.to_markdown(), *link])
         by_landmark = replace(by_landmark, disagreement=None)  # the view tells it, beside the spread
-    trust = ""
-    if spread is not None:
+    if (spread := results.spread) is not None:
         written.append(spread_figure(folder / "spread.png", spread))
-        trust = "\n".join([spread.to_markdown(), *_link(written[-1], f"Spread of {main}, and its error", table.counts)])
+        link = _link(written[-1], f"Spread of {evaluation.main}, and its error", table.counts)
+        trust = "\n".join([spread.to_markdown(), *link])
     if images is not None:
-        more, lines = _pictures(case, variants, images, details, choose_images(variants[main], overlays, table.unit))
+        more, lines = _pictures(case, images, details, choose_images(evaluation, overlays))
         written, text = written + more, text + lines
-    confidence = [f"- {escape(line)}" for line in interval_lines(intervals(variants, table.unit, rules), table.unit)]
+    confidence = [f"- {escape(line)}" for line in interval_lines(evaluation.intervals, evaluation.unit)]
     head = table.to_markdown().replace("## ", "# ", 1)
-    others = [other_table(variants, each, table.radii).to_markdown() for each in other_protocols]
+    others = [each.to_markdown() for each in results.other_tables]
     parts = [head, "\n".join(confidence), *others, by_landmark.to_markdown(), trust, doctors, "\n".join(text)]
     readme = folder / "README.md"
     atomic_write_text(readme, "\n\n".join(part.strip("\n") for part in parts if part) + "\n")
     return [readme, *written]
 
 
-def _plots(
-    case: _Case, variants: Mapping[str, Sequence[Prediction]], rules: Protocol, table: Table
-) -> tuple[list[Path], list[str]]:
+def _plots(case: _Case, table: Table) -> tuple[list[Path], list[str]]:
     """Draw errors by landmark and by radius; returns paths and Markdown lines."""
-    found = {name: error_table(in_dataset_order(each), rules, case.unit) for name, each in variants.items()}
-    split = disagreement_of(variants[case.variant], case.unit, rules)
+    evaluation, split = case.evaluation, case.evaluation.disagreement
     people: dict[str, np.ndarray] = {}
-    words = unit_words(case.unit)
     if split is not None:
-        _, annotations, spacing = stack_predictions(variants[case.variant], case.unit)
-        between = between_annotators(annotations, spacing)
-        people[f"{case.annotator_names[0]} to {case.annotator_names[1]}"] = between
+        name = f"{case.annotator_names[0]} to {case.annotator_names[1]}"
+        people[name] = between_annotators(evaluation.annotations, evaluation.scale)
     landmarks = landmark_errors_figure(
-        case.folder / "landmark_errors.png", found, case.landmark_names, unit=words,
-        human=None if split is None else split.distance, radius=case.radii[0],
+        case.folder / "landmark_errors.png", evaluation.errors, evaluation.landmark_names, unit=case.unit,
+        human=None if split is None else split.distance, radius=evaluation.radii[0],
     )  # fmt: skip
-    curves = cumulative_figure(case.folder / "cumulative_errors.png", found, unit=words, radii=case.radii, human=people)
+    curves = cumulative_figure(
+        case.folder / "cumulative_errors.png", evaluation.errors, unit=case.unit, radii=evaluation.radii, human=people
+    )
     lines = _link(landmarks, "Radial errors by landmark", table.counts)
     return [landmarks, curves], lines + _link(curves, "Share of points found within a radius", table.counts)
 
 
 def _pictures(
-    case: _Case,
-    variants: Mapping[str, Sequence[Prediction]],
-    images: Source[np.ndarray],
-    details: Source[CaseDetails | None] | None,
-    choices: Sequence[Choice],
+    case: _Case, images: Source[np.ndarray], details: Source[CaseDetails | None] | None, choices: Sequence[Choice]
 ) -> tuple[list[Path], list[str]]:
     """Draw every chosen image; returns paths and Markdown lines."""
-    of = {name: {each.image_id: each for each in reversed(list(found))} for name, found in variants.items()}
     telling = [next(each for each in choices[::step] if each.why == why) for why, step in _kinds(choices)]
     written: list[Path] = []
-    lines = [f"## Images: best, median and worst by the mean error of {escape(case.variant)}", ""]
+    lines = [f"## Images: best, median and worst by the mean error of {escape(case.evaluation.main)}", ""]
     for number, choice in enumerate(choices, 1):
-        found = {name: each[choice.image_id] for name, each in of.items() if choice.image_id in each}
+        row = case.evaluation.image_ids.index(choice.image_id)
         more = None if details is None else _ask(details, choice.image_id)
         stem, caption = f"{number}_{choice.why}", _caption(case, choice)
-        overlay, closeup = _overlays(case, found[case.variant], _ask(images, choice.image_id), more, stem, caption)
+        overlay, closeup = _overlays(case, row, _ask(images, choice.image_id), more, stem, caption)
         lines += _link(overlay, caption, "prediction, annotators" + (" and heatmap" if more else ""))
         lines += [f"[Close-ups of each landmark]({closeup.name})", ""]
         written += [overlay, closeup]
         if more is not None and choice in telling:
-            paths, about = _diffusion(case, found, more, stem, caption)
+            paths, about = _diffusion(case, row, more, stem, caption)
             written, lines = written + paths, lines + about
     return written, lines
 
@@ -204,45 +180,46 @@ def _kinds(choices: Sequence[Choice]) -> list[tuple[str, int]]:
 
 
 def _overlays(
-    case: _Case, prediction: Prediction, image: np.ndarray, more: CaseDetails | None, stem: str, caption: str
+    case: _Case, row: int, image: np.ndarray, more: CaseDetails | None, stem: str, caption: str
 ) -> tuple[Path, Path]:
+    evaluation = case.evaluation
+    found = image, evaluation.points[evaluation.main][row], evaluation.annotations[row]
+    names = (evaluation.landmark_names, case.annotator_names)
     shown: dict[str, Any] = {
-        "errors": errors(prediction, case.unit), "bad_beyond": max(case.radii), "title": caption
+        "errors": evaluation.errors_to_mean[evaluation.main][row], "bad_beyond": max(evaluation.radii),
+        "title": caption,
     }  # fmt: skip
-    names = (case.landmark_names, case.annotator_names)
-    heat = None if more is None else more.heatmaps.get(case.variant)
+    heat = None if more is None else more.heatmaps.get(evaluation.main)
     overlay = overlay_figure(
-        case.folder / f"overlay_{stem}.png", image, prediction.points, prediction.annotations, *names, heatmap=heat,
-        frame=None if more is None else more.frame, unit=unit_words(case.unit), **shown,
+        case.folder / f"overlay_{stem}.png", *found, *names, heatmap=heat, frame=None if more is None else more.frame,
+        unit=case.unit, **shown,
     )  # fmt: skip
-    spacing = None if case.unit == "px" else prediction.spacing
+    spacing = None if evaluation.unit == "px" else evaluation.scale[row]
     closeup = closeup_figure(
-        case.folder / f"closeups_{stem}.png", image, prediction.points, prediction.annotations, *names,
-        spacing=spacing, unit=case.unit, **shown,
-    )  # fmt: skip
+        case.folder / f"closeups_{stem}.png", *found, *names, spacing=spacing, unit=evaluation.unit, **shown
+    )
     return overlay, closeup
 
 
-def _diffusion(
-    case: _Case, found: Mapping[str, Prediction], more: CaseDetails, stem: str, caption: str
-) -> tuple[list[Path], list[str]]:
+def _diffusion(case: _Case, row: int, more: CaseDetails, stem: str, caption: str) -> tuple[list[Path], list[str]]:
     """Draw the heatmaps around landmarks, and the reverse process of the landmark with the median error."""
-    main = found[case.variant]
-    truth = more.frame.to_network(main.truth)
+    evaluation, names = case.evaluation, case.evaluation.landmark_names
+    truth = more.frame.to_network(evaluation.truth[row])
     written: list[Path] = []
     lines: list[str] = []
     if more.heatmaps:
-        points = {name: more.frame.to_network(found[name].points) for name in more.heatmaps if name in found}
+        given = {name: points[row] for name, points in evaluation.points.items() if name in more.heatmaps}
+        points = {name: more.frame.to_network(given[name]) for name in more.heatmaps if name in given}
         panel = salt_and_pepper_figure(
-            case.folder / f"heatmaps_{stem}.png", more.image, more.heatmaps, truth, case.landmark_names, points=points,
+            case.folder / f"heatmaps_{stem}.png", more.image, more.heatmaps, truth, names, points=points,
             title=f"Heatmaps: {caption}",
         )  # fmt: skip
         written.append(panel)
         lines += _link(panel, f"Heatmaps around five landmarks, image {caption}", "truth in green (paper A, figure 3)")
     if len(more.trajectory):
-        landmark = _median_landmark(errors(main, case.unit))
+        landmark = _median_landmark(evaluation.errors_to_mean[evaluation.main][row])
         steps = [(int(t), np.asarray(x)[landmark], np.asarray(x0)[landmark]) for t, x, x0 in more.trajectory]
-        name = f"{numbered(landmark, case.landmark_names[landmark])}, image {main.image_id}"
+        name = f"{numbered(landmark, names[landmark])}, image {evaluation.image_ids[row]}"
         process = process_figure(case.folder / f"process_{stem}.png", steps, more.image, truth[landmark], name)
         written.append(process)
         lines += _link(process, f"Reverse process of {name}", "x_t and the estimate of x_0 (paper A, figure 2)")
@@ -250,8 +227,8 @@ def _diffusion(
 
 
 def _caption(case: _Case, choice: Choice) -> str:
-    place = f"{choice.why}: {choice.rank} of {case.images}"
-    return f"{choice.image_id}, {case.variant}, mean error {choice.error:.2f} {unit_words(case.unit)} ({place})"
+    place = f"{choice.why}: {choice.rank} of {len(case.evaluation.image_ids)}"
+    return f"{choice.image_id}, {case.evaluation.main}, mean error {choice.error:.2f} {case.unit} ({place})"
 
 
 def _link(path: Path, caption: str, more: str) -> list[str]:

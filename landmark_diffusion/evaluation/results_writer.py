@@ -20,14 +20,16 @@ from rich.console import Console
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.say import say
 from landmark_diffusion.data.source import Stage
-from landmark_diffusion.evaluation.annotator_view import annotator_view, write_annotators_csv
+from landmark_diffusion.evaluation.annotator_view import write_annotators_csv
 from landmark_diffusion.evaluation.metrics_file import write_metrics
 from landmark_diffusion.evaluation.report import CaseDetails, write_report
-from landmark_diffusion.evaluation.spread_view import SpreadView, spread_view, write_spread_csv
-from landmark_diffusion.evaluation.tables import other_table, results_table
+from landmark_diffusion.evaluation.results import Results
+from landmark_diffusion.evaluation.spread_view import write_spread_csv
 from landmark_diffusion.evaluation.tested_spreads import tested_spreads
-from landmark_diffusion.metrics.protocols import get_protocol, misfit
-from landmark_diffusion.metrics.records import LengthUnit, Prediction, write_predictions_csv
+from landmark_diffusion.metrics.evaluation import evaluate, misfit
+from landmark_diffusion.metrics.predictions_file import write_predictions_csv
+from landmark_diffusion.metrics.protocols import get_protocol
+from landmark_diffusion.metrics.records import LengthUnit, Prediction
 from landmark_diffusion.pictures.process_figure import Step, choose_steps
 from landmark_diffusion.training.processes import is_running
 
@@ -95,81 +97,63 @@ class ResultsWriter(Callback):
         name, stage = FOLDERS[trainer.state.fn]
         folder, data = self.run_folder / name, trainer.datamodule  # type: ignore[attr-defined]
         console = Console()
-        main = module.main_variant if module.main_variant in module.results else next(iter(module.results))
-        variants = dict(sorted(module.results.items(), key=lambda item: (item[0] == main, item[0])))
-        table: Any = None
+        results = self._results(trainer, module, stage)
+        evaluation = results.evaluation
         pictures: list[Path] = []
-        shown: list[Any] = []  # printed when all is written: a terminal that fails must not cost the results
+        measured = stage != "predict" and bool(np.isfinite(evaluation.truth).any())
         with draft_of(folder) as draft:
-            for variant, predictions in variants.items():
-                suffix = "" if variant == main else f"_{variant.replace('-', '_')}"
-                write_predictions_csv(draft / f"predictions{suffix}.csv", predictions, data.landmark_names)
-            if stage != "predict" and not any(np.isfinite(each.truth).any() for each in variants[main]):
-                shown.append(f"No landmark of the {stage} images is marked: the points are written, nothing measured")
-            elif stage != "predict":
-                table, pictures = self._write_figures(trainer, module, variants, main, draft, stage, shown)
-        for each in shown:
-            console.print(each)
+            for variant in evaluation.points:
+                suffix = "" if variant == evaluation.main else f"_{variant.replace('-', '_')}"
+                write_predictions_csv(draft / f"predictions{suffix}.csv", evaluation, variant)
+            if measured:
+                self._write_figures(results, module, draft)
+                if stage == "test" and self.pictures:
+                    with console.status("drawing the report"):
+                        pictures = self._report(results, data, module, draft / "report")
+        # printed when all is written: a terminal that fails must not cost the results
+        if measured:
+            for shown in (results.table, *results.other_tables, results.spread):
+                if shown is not None:
+                    console.print(shown)
+        elif stage != "predict":
+            console.print(f"No landmark of the {stage} images is marked: the points are written, nothing measured")
         if pictures:
             console.print(f"Pictures and per-landmark errors: {folder / 'report' / 'README.md'}")
-        if table is not None:
-            log_to_wandb(trainer, stage, table, [folder / path.relative_to(draft) for path in pictures])
+        if measured:
+            log_to_wandb(trainer, stage, results.table, [folder / path.relative_to(draft) for path in pictures])
         console.print(f"[bold]Results in {folder}[/bold]")
 
-    def _write_figures(
-        self, trainer: Trainer, module: Any, variants: dict[str, list[Prediction]], main: str, folder: Path,
-        stage: Stage, shown: list[Any],
-    ) -> tuple[Any, list[Path]]:  # fmt: skip
-        source = trainer.datamodule.source  # type: ignore[attr-defined]
-        title = f"{type(module).__name__} on {source.name}, {stage} images"
-        table = results_table(variants, source.annotator_names, source.radii, None, title=title)
-        shown.append(table)
-        for protocol in self.other_protocols:
-            shown.append(other_table(variants, protocol, source.radii))
-        examples = trainer.datamodule.stage_dataset(stage)  # type: ignore[attr-defined]
-        spreads = tested_spreads(self.facts.get("checkpoint"), module, variants[main], examples.frames)
-        spread = spread_view(variants[main], source.landmark_names, spreads, table.unit, source.radii[0])
-        extra = {"command": " ".join(["ldx", *sys.argv[1:]]), "seed": module.seed, "updates": module.trained_updates}
-        write_metrics(
-            folder / "metrics.json", variants, source.landmark_names, source.annotator_names, source.radii,
-            extra={**extra, **self.facts}, other_protocols=self.other_protocols, spread=spread, main=main,
-        )  # fmt: skip
-        if spread is not None:
-            shown.append(spread)
-            write_spread_csv(folder / "spread.csv", spread)
-        view = annotator_view(variants, source.landmark_names, source.annotator_names, table.unit, main=main)
-        if view is not None:
-            write_annotators_csv(folder / "annotators.csv", view)
-        pictures: list[Path] = []
-        if stage == "test" and self.pictures:
-            with Console().status("drawing the report"):
-                pictures = self._report(trainer, module, variants, main, folder, title, spread)
-        return table, pictures
-
-    def _report(
-        self, trainer: Trainer, module: Any, variants: dict[str, list[Prediction]], main: str, folder: Path, title: str,
-        spread: SpreadView | None,
-    ) -> list[Path]:  # fmt: skip
+    def _results(self, trainer: Trainer, module: Any, stage: Stage) -> Results:
+        """Stack what was found, the main variant last."""
         data = trainer.datamodule  # type: ignore[attr-defined]
+        main = module.main_variant if module.main_variant in module.results else next(iter(module.results))
+        variants = dict(sorted(module.results.items(), key=lambda item: (item[0] == main, item[0])))
+        source = data.source
+        evaluation = evaluate(variants, source.landmark_names, source.annotator_names, source.radii, main=main)
+        spreads = None
+        if stage != "predict":
+            frames = data.stage_dataset(stage).frames
+            spreads = tested_spreads(self.facts.get("checkpoint"), module, evaluation, frames)
+        title = f"{type(module).__name__} on {source.name}, {stage} images"
+        return Results(evaluation, title, self.other_protocols, spreads)
+
+    def _write_figures(self, results: Results, module: Any, folder: Path) -> None:
+        extra = {"command": " ".join(["ldx", *sys.argv[1:]]), "seed": module.seed, "updates": module.trained_updates}
+        write_metrics(folder / "metrics.json", results, {**extra, **self.facts})
+        if results.spread is not None:
+            write_spread_csv(folder / "spread.csv", results.spread)
+        if results.annotators is not None:
+            write_annotators_csv(folder / "annotators.csv", results.annotators)
+
+    def _report(self, results: Results, data: Any, module: Any, folder: Path) -> list[Path]:
         examples = data.stage_dataset("test")
         places = {sample.image_id: index for index, sample in enumerate(examples.samples)}
-
-        def details(image_id: str) -> CaseDetails:
-            return case_details(module, examples, places[image_id])
-
         return write_report(
-            folder / "report",
-            variants,
+            folder,
+            results,
             lambda image_id: data.source.load_image(examples.samples[places[image_id]]),
-            data.landmark_names,
-            data.source.annotator_names,
-            data.source.radii,
-            details=details,
-            main=main,
+            details=lambda image_id: case_details(module, examples, places[image_id]),
             overlays=self.pictures,
-            title=title,
-            other_protocols=self.other_protocols,
-            spread=spread,
         )
 
 

@@ -5,8 +5,6 @@ The truth is the mean of the annotators. Lengths are in the unit of the images' 
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from landmark_diffusion.core.cells import spreadsheet_safe
-from landmark_diffusion.core.files import atomic_write_text
-from landmark_diffusion.core.grid import ABSENT, Grid
+from landmark_diffusion.core.cells import write_csv
+from landmark_diffusion.core.grid import ABSENT, Grid, rounded
+from landmark_diffusion.data.geometry import covariance_factors
 from landmark_diffusion.evaluation.abstention_table import abstention_grid, plain_curve
-from landmark_diffusion.metrics.annotators import Spacing
-from landmark_diffusion.metrics.records import Prediction, Unit, unit_words
+from landmark_diffusion.metrics.evaluation import Evaluation
+from landmark_diffusion.metrics.functional import MetricError
+from landmark_diffusion.metrics.records import Unit, unit_words
 from landmark_diffusion.pictures.figures import numbered
+from landmark_diffusion.spread.calibration import Spreads
 from landmark_diffusion.spread.coverage import coverage_interval
 from landmark_diffusion.spread.statistics import (
     Abstention,
@@ -28,11 +28,11 @@ from landmark_diffusion.spread.statistics import (
     Reliability,
     abstention_curve,
     covered,
+    expected_radial_error,
     rank_correlation,
     region_area,
     reliability,
 )
-from landmark_diffusion.spread.units import Spreads, expected_in_unit, in_unit, own_spreads, spreads_of, unit_residuals
 
 COLUMNS = (
     "number", "landmark", "points", "level", "coverage", "coverage_low", "coverage_high", "area_mean", "area_median",
@@ -125,12 +125,13 @@ class SpreadView:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the columns mean, and the correlations in words."""
+        within = rounded(self.ranks.within)
         notes = [
             "expected: mean of the radial errors that the spread states; actual: mean radial error; rank: Spearman "
-            f"correlation of the two over images (all: over points; mean within landmarks {_text(self.ranks.within)})",
-            f"reliability: {len(self.reliability.count)} bins of equal count lie {_text(self.reliability.gap)} "
+            f"correlation of the two over images (all: over points; mean within landmarks {within})",
+            f"reliability: {len(self.reliability.count)} bins of equal count lie {rounded(self.reliability.gap)} "
             f"{unit_words(self.unit)} from the diagonal on average"
-            + ("" if self.uncalibrated is None else f", uncalibrated {_text(self.uncalibrated.gap)}"),
+            + ("" if self.uncalibrated is None else f", uncalibrated {rounded(self.uncalibrated.gap)}"),
         ]
         if self.level is None:
             return tuple(notes)
@@ -170,44 +171,35 @@ class SpreadView:
         }
 
 
-def spread_view(
-    predictions: Sequence[Prediction],
-    landmark_names: Sequence[str],
-    spreads: Spreads | None = None,
-    unit: Unit | None = None,
-    radius: float = 2.0,
-) -> SpreadView | None:
-    """Measure the spread of a test's predictions against the mean of the annotators.
+def spread_view(evaluation: Evaluation, spreads: Spreads | None = None) -> SpreadView | None:
+    """Measure the spread of the main variant's predictions against the mean of the annotators.
 
-    ``spreads`` are calibrated ones, a row a prediction in the order given; None takes the predictions' own covariance,
-    which is reported as uncalibrated and without coverage. ``unit`` "px" measures in original pixels, None in the unit
-    of the spacing where that is known; ``radius``, in that unit, is what the share of good points is counted by. None
-    where no point has both a truth and a spread. Raises MetricError on wrong shapes, on a covariance that is none, and
-    what ``annotators.stack_predictions`` raises.
+    ``spreads`` are calibrated ones, a row an image of the evaluation; None takes the predictions' own covariance, which
+    is reported as uncalibrated and without coverage. The share of good points is counted by the first radius. None
+    where no point has both a truth and a spread. Raises MetricError on spreads of other images, and on a covariance
+    that is none.
     """
-    first: dict[int, int] = {}
-    for row, prediction in enumerate(predictions):
-        first.setdefault(prediction.index, row)
-    rows = [first[index] for index in sorted(first)]
-    ordered = [predictions[row] for row in rows]
-    own, given = own_spreads(ordered), None if spreads is None else spreads_of(spreads, rows, len(predictions))
-    used = given or own
+    covariance = evaluation.covariance[evaluation.main]
+    own = None if covariance is None else Spreads(covariance, expected_radial_error(covariance))
+    used = spreads or own
     if used is None:
         return None
-    residuals, spacing, truth = unit_residuals(ordered, unit)
-    actual = np.linalg.norm(residuals, axis=-1)
-    tables = _tables(used, residuals, spacing)
+    if len(used.covariance) != len(evaluation.image_ids):
+        raise MetricError(f"found spreads of {len(used.covariance)} images for {len(evaluation.image_ids)} predictions")
+    actual, scale, radius = evaluation.errors_to_mean[evaluation.main], evaluation.scale, evaluation.radii[0]
+    tables = _tables(used, evaluation.residuals(evaluation.main), scale)
     expected = tables["expected"] = np.where(np.isfinite(actual), tables["expected"], np.nan)
     tables["actual"] = np.where(np.isfinite(expected), actual, np.nan)
     if not np.isfinite(expected).any():
         return None
-    before = None if given is None or own is None else expected_in_unit(own, spacing)
+    before = None if spreads is None or own is None else _expected_in_unit(own, scale)
     ranks = rank_correlation(expected, actual)
-    lines, overall = _lines(tables, landmark_names, ranks)
+    lines, overall = _lines(tables, evaluation.landmark_names, ranks)
+    count = evaluation.annotations.shape[1]
     return SpreadView(
-        unit="px" if spacing is None else ordered[0].unit,
+        unit=evaluation.unit,
         level=used.level,
-        truth=truth,
+        truth="the annotation" if count == 1 else f"mean of the {count} annotators",
         images=int(np.isfinite(expected).any(1).sum()),
         lines=lines,
         overall=overall,
@@ -220,26 +212,33 @@ def spread_view(
 
 
 def write_spread_csv(path: str | Path, view: SpreadView) -> Path:
-    """Write one row a landmark and one for "all" (without a number), whole or not at all; returns the path.
+    """Write one row a landmark and one for "all" (without a number); returns the path.
 
-    Lengths are in ``unit``, areas in its square, shares 0 to 1, all with six decimals; empty where nothing was
-    measured. Names that a spreadsheet would run as formulas get an apostrophe in front.
+    Lengths are in ``unit``, areas in its square, shares 0 to 1.
     """
-    text = io.StringIO()
-    csv.writer(text).writerows([COLUMNS, *(_row(line, view) for line in (*view.lines, view.overall))])
-    atomic_write_text(path, text.getvalue().replace("\r\n", "\n"))
-    return Path(path)
+    return write_csv(path, [COLUMNS, *(_row(line, view) for line in (*view.lines, view.overall))])
 
 
-def _tables(spreads: Spreads, residuals: np.ndarray, spacing: Spacing) -> dict[str, np.ndarray]:
+def _tables(spreads: Spreads, residuals: np.ndarray, scale: np.ndarray) -> dict[str, np.ndarray]:
     """Expected error, and area and coverage (NaN without regions) of each point: (I, N) each."""
     unknown = np.full(residuals.shape[:2], np.nan)
-    tables = {"expected": expected_in_unit(spreads, spacing), "area": unknown, "inside": unknown}
+    tables = {"expected": _expected_in_unit(spreads, scale), "area": unknown, "inside": unknown}
     if spreads.regions is not None:
-        regions = in_unit(spreads.regions, spacing)
+        regions = spreads.regions * covariance_factors(scale)
         inside = covered(residuals, regions)
         tables |= {"inside": inside, "area": np.where(np.isnan(inside), np.nan, region_area(regions))}
     return tables
+
+
+def _expected_in_unit(spreads: Spreads, scale: np.ndarray) -> np.ndarray:
+    """Expected errors (I, N) in a unit of which a pixel measures ``scale`` (I, 2).
+
+    They are scaled as the covariance's own, which is exact where x and y differ too.
+    """
+    before = expected_radial_error(spreads.covariance)
+    after = expected_radial_error(spreads.covariance * covariance_factors(scale))
+    factor = np.sqrt(scale.prod(1))[:, None] * np.ones_like(before)  # for a point without spread
+    return spreads.expected_error * np.divide(after, before, out=factor, where=before > 0)
 
 
 def _lines(
@@ -276,32 +275,22 @@ def _plain_line(line: Line) -> dict[str, Any]:
 
 def _cells(line: Line) -> dict[str, str]:
     label = line.name if line.number is None else numbered(line.number - 1, line.name)
-    known = np.isfinite(line.low)
+    share, low, high = (rounded(100 * value, 1) for value in (line.coverage, line.low, line.high))
     return {
-        "landmark": label, "points": str(line.points), "inside": _percent(line.coverage),
-        "95 %": f"{_percent(line.low)}-{_percent(line.high)}" if known else ABSENT, "mean": _text(line.area_mean),
-        "area": _text(line.area_median), "expect": _text(line.expected), "actual": _text(line.actual),
-        "rank": _text(line.rank),
+        "landmark": label, "points": str(line.points), "inside": share,
+        "95 %": ABSENT if low == ABSENT else f"{low}-{high}", "mean": rounded(line.area_mean),
+        "area": rounded(line.area_median), "expect": rounded(line.expected), "actual": rounded(line.actual),
+        "rank": rounded(line.rank),
     }  # fmt: skip
 
 
-def _row(line: Line, view: SpreadView) -> list[str]:
-    level = "" if view.level is None else f"{view.level:g}"
-    head = ["" if line.number is None else str(line.number), spreadsheet_safe(line.name), str(line.points), level]
-    numbers = (
-        line.coverage, line.low, line.high, line.area_mean, line.area_median, line.expected, line.actual, line.rank
-    )  # fmt: skip
-    return [*head, *("" if np.isnan(value) else f"{value:.6f}" for value in numbers), view.unit]
+def _row(line: Line, view: SpreadView) -> list[str | int | float | None]:
+    return [
+        line.number, line.name, line.points, "" if view.level is None else f"{view.level:g}", line.coverage, line.low,
+        line.high, line.area_mean, line.area_median, line.expected, line.actual, line.rank, view.unit,
+    ]  # fmt: skip
 
 
 def squared(unit: str) -> str:
     """Say the square of a unit."""
     return f"({unit})²" if " " in unit else f"{unit}²"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}" if np.isfinite(share) else ABSENT
-
-
-def _text(value: float) -> str:
-    return f"{value:z.2f}" if np.isfinite(value) else ABSENT

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from landmark_diffusion.core.grid import Grid
 from landmark_diffusion.metrics.annotators import (
@@ -17,11 +16,10 @@ from landmark_diffusion.metrics.annotators import (
     distance_ratio,
     each_against_mean,
     nearer_annotator,
-    stack_predictions,
 )
-from landmark_diffusion.metrics.functional import MetricError, within
-from landmark_diffusion.metrics.protocols import FAR_MM, Protocol, error_table, evaluate, get_protocol
-from landmark_diffusion.metrics.records import Prediction, Unit, in_dataset_order, unit_words
+from landmark_diffusion.metrics.evaluation import Evaluation
+from landmark_diffusion.metrics.records import Unit, unit_words
+from landmark_diffusion.metrics.summary import FAR_MM, ErrorSummary
 from landmark_diffusion.pictures.figures import annotator_labels, shorten
 
 Group = Literal["method", "people", "each annotator"]
@@ -29,29 +27,19 @@ GROUPS: tuple[Group, ...] = ("method", "people", "each annotator")
 NAME = 12  # characters of an annotator's name in a row's label
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: K errors in the table's unit, summed up.
+@dataclass(frozen=True, kw_only=True)
+class Row(ErrorSummary):
+    """One line of the table: errors in the table's unit, summed up.
 
     Args:
         label: the variant's name, or who is measured against whom.
         group: "method" (variant against the protocol's truth), "people", or "each annotator" (variant against one).
-        points: K, the number of errors.
-        mre, std, median: mean, standard deviation (divided by K) and median of the errors.
-        sdr: radius -> percent of points within it.
-        beyond: percent of points farther than 10 mm; None unless in mm.
         ratio: mean of the annotators' distance over the sum of the prediction's distances to both; None elsewhere.
         flattering: whether the truth contains the one who is measured, or is chosen to suit.
     """
 
     label: str
     group: Group
-    points: int
-    mre: float
-    std: float
-    median: float
-    sdr: dict[float, float]
-    beyond: float | None = None
     ratio: float | None = None
     flattering: bool = False
 
@@ -129,114 +117,66 @@ class Table:
         return {**head, "radii": list(self.radii), "strict": self.strict, "rows": rows}
 
 
-def results_table(
-    variants: Mapping[str, Sequence[Prediction]],
-    annotator_names: Sequence[str] = (),
-    radii: Sequence[float] | None = None,
-    unit: Unit | None = None,
-    protocol: Protocol | str = "default",
-    title: str = "Results",
-) -> Table:
-    """Measure every variant under a protocol, and the annotators beside it where there are two or more.
+def results_table(evaluation: Evaluation, title: str = "Results") -> Table:
+    """Lay out every variant's errors, and the annotators beside them where there are two or more.
 
     Annotators are measured in the original frame only: a protocol on another grid gives the variants' rows alone.
-
-    Args:
-        variants: name -> predictions, each image once or more (repeats are dropped); all of the same images.
-        annotator_names: A names; a missing one becomes "annotator 2".
-        radii, unit: fill in, or override, the protocol's.
-
-    Raises:
-        MetricError: without variants, or where ``metrics.protocols.evaluate`` raises.
+    Raises MetricError where no landmark has a truth, and what ``Evaluation`` raises.
     """
-    if not variants:
-        raise MetricError("no variants to put into a table")
-    rules = get_protocol(protocol) if isinstance(protocol, str) else protocol
-    found = {name: evaluate(predictions, rules, radii, unit) for name, predictions in variants.items()}
-    first = next(iter(found.values()))
-    used, shown = tuple(first["sdr"]), first["unit"]
-    _, annotations, spacing = stack_predictions(next(iter(variants.values())), shown)
-    names = annotator_labels(annotator_names, annotations.shape[1])
-    rows = [_method_row(name, variants[name], rules, used, shown) for name in variants]
-    people = annotations.shape[1] > 1 and rules.frame == "original"
+    people = evaluation.annotations.shape[1] > 1 and evaluation.protocol.frame == "original"
+    names = annotator_labels(evaluation.annotator_names, evaluation.annotations.shape[1]) if people else []
+    rows = [
+        _row(name, "method", each, ratio=_ratio(evaluation, name) if people else None)
+        for name, each in evaluation.summaries.items()
+    ]
     if people:
-        rows += _people_rows(annotations, spacing, names, used, rules.strict, shown)
-        for name, predictions in variants.items():
-            rows += _rows_of_each(name, predictions, names, used, rules.strict, shown)
+        labels = [shorten(name, NAME) for name in names]
+        rows += _people_rows(evaluation, labels)
+        rows += [row for variant in evaluation.points for row in _rows_of_each(evaluation, variant, labels)]
+    counts = f"{len(evaluation.image_ids)} images, {evaluation.summaries[evaluation.main].points} points"
+    counts += f" ({evaluation.missing} without truth)" if evaluation.missing else ""
+    counts += f"; annotators: {', '.join(names)}" if people else ""
     kept = tuple(row for row in rows if row.points)
-    return Table(title, first["protocol"], _counts(found, names if people else ()), shown, rules.strict, used, kept)
+    rules = evaluation.protocol
+    line = rules.describe(evaluation.radii, evaluation.unit)
+    return Table(title, line, counts, evaluation.unit, rules.strict, evaluation.radii, kept)
 
 
-def other_table(
-    variants: Mapping[str, Sequence[Prediction]], protocol: Protocol | str, radii: Sequence[float] | None = None
-) -> Table:
-    """Measure the variants under another protocol, to be printed below the honest table under that one's caution.
-
-    ``radii`` are the dataset's, for a protocol without its own. Raises what :func:`results_table` raises.
-    """
-    rules = get_protocol(protocol) if isinstance(protocol, str) else protocol
-    title = rules.caution or f"Under protocol {rules.name}"
-    return results_table(variants, radii=rules.radii or radii, protocol=rules, title=title)
+def other_table(evaluation: Evaluation) -> Table:
+    """Lay out an evaluation under another protocol, to be printed below the honest table under that one's caution."""
+    rules = evaluation.protocol
+    return results_table(evaluation, rules.caution or f"Under protocol {rules.name}")
 
 
-def _method_row(
-    name: str, predictions: Sequence[Prediction], rules: Protocol, radii: tuple[float, ...], unit: Unit
-) -> Row:
-    errors = error_table(in_dataset_order(predictions), rules, unit)
-    points, annotations, spacing = stack_predictions(predictions, unit)
-    ratio = None
-    if annotations.shape[1] > 1 and rules.frame == "original":
-        ratios = distance_ratio(points, annotations, spacing)
-        ratio = float(np.nanmean(ratios)) if np.isfinite(ratios).any() else None
-    return _row(name, "method", errors, radii, rules.strict, unit, ratio=ratio)
+def _ratio(evaluation: Evaluation, variant: str) -> float | None:
+    ratios = distance_ratio(evaluation.points[variant], evaluation.annotations, evaluation.scale)
+    return float(np.nanmean(ratios)) if np.isfinite(ratios).any() else None
 
 
-def _people_rows(
-    annotations: np.ndarray, spacing: Any, names: Sequence[str], radii: tuple[float, ...], strict: bool, unit: Unit
-) -> list[Row]:
+def _people_rows(evaluation: Evaluation, labels: Sequence[str]) -> list[Row]:
+    annotations, scale, summary = evaluation.annotations, evaluation.scale, evaluation.summary
     # A point that only one annotator marked is that annotator's own: its distance to the mean, 0, says nothing.
     both = (~np.isnan(annotations).any(-1)).sum(1) > 1
-    to_mean = np.where(both[:, None], each_against_mean(annotations, spacing), np.nan)
+    to_mean = np.where(both[:, None], each_against_mean(annotations, scale), np.nan)
     rows = [
-        _row(f"{shorten(name, NAME)} to the mean *", "people", to_mean[:, i], radii, strict, unit, flattering=True)
-        for i, name in enumerate(names)
+        _row(f"{label} to the mean *", "people", summary(to_mean[:, i]), flattering=True)
+        for i, label in enumerate(labels)
     ]
-    for i, j in combinations(range(len(names)), 2):
-        label = f"{shorten(names[i], NAME)} to {shorten(names[j], NAME)}"
-        rows.append(_row(label, "people", between_annotators(annotations, spacing, i, j), radii, strict, unit))
-    return rows
-
-
-def _rows_of_each(
-    variant: str,
-    predictions: Sequence[Prediction],
-    names: Sequence[str],
-    radii: tuple[float, ...],
-    strict: bool,
-    unit: Unit,
-) -> list[Row]:
-    points, annotations, spacing = stack_predictions(predictions, unit)
-    each = against_each(points, annotations, spacing)
-    nearer = nearer_annotator(points, annotations, spacing)
-    rows = [
-        _row(f"{variant} to {shorten(name, NAME)}", "each annotator", each[:, i], radii, strict, unit)
-        for i, name in enumerate(names)
+    return rows + [
+        _row(f"{labels[i]} to {labels[j]}", "people", summary(between_annotators(annotations, scale, i, j)))
+        for i, j in combinations(range(len(labels)), 2)
     ]
-    return [*rows, _row(f"{variant} to nearer †", "each annotator", nearer, radii, strict, unit, flattering=True)]
 
 
-def _row(
-    label: str, group: Group, errors: np.ndarray, radii: tuple[float, ...], strict: bool, unit: Unit, **more: Any
-) -> Row:
-    known = errors[np.isfinite(errors)]
-    if not known.size:
-        return Row(label, group, 0, np.nan, np.nan, np.nan, dict.fromkeys(radii, np.nan), **more)
-    inside = {radius: within(torch.from_numpy(known), radius, strict).numpy() for radius in radii}
-    return Row(
-        label, group, known.size, float(known.mean()), float(known.std()), float(np.median(known)),
-        {radius: 100.0 * float(hits.mean()) for radius, hits in inside.items()},
-        100.0 * float((known > FAR_MM).mean()) if unit == "mm" else None, **more,
-    )  # fmt: skip
+def _rows_of_each(evaluation: Evaluation, variant: str, labels: Sequence[str]) -> list[Row]:
+    given = evaluation.points[variant], evaluation.annotations, evaluation.scale
+    each, nearer, summary = against_each(*given), nearer_annotator(*given), evaluation.summary
+    rows = [_row(f"{variant} to {label}", "each annotator", summary(each[:, i])) for i, label in enumerate(labels)]
+    return [*rows, _row(f"{variant} to nearer †", "each annotator", summary(nearer), flattering=True)]
+
+
+def _row(label: str, group: Group, summary: ErrorSummary, **more: Any) -> Row:
+    return Row(label=label, group=group, **vars(summary), **more)
 
 
 def _cells(row: Row, far: bool, ratio: bool) -> tuple[str, ...]:
@@ -249,15 +189,3 @@ def _cells(row: Row, far: bool, ratio: bool) -> tuple[str, ...]:
 def _percent(rate: float) -> str:
     """One decimal, but none at 100, which would make every column wider."""
     return f"{rate:.1f}".replace("100.0", "100")
-
-
-def _counts(found: Mapping[str, Mapping[str, Any]], annotators: Sequence[str]) -> str:
-    """Say how many images and points were counted; once where all variants agree, else for each."""
-    texts = {
-        name: f"{each['images']} images, {each['points']} points"
-        + (f" ({each['missing']} without truth)" if each["missing"] else "")
-        for name, each in found.items()
-    }
-    same = len(set(texts.values())) == 1
-    text = next(iter(texts.values())) if same else "; ".join(f"{name}: {text}" for name, text in texts.items())
-    return text + (f"; annotators: {', '.join(annotators)}" if len(annotators) > 1 else "")

@@ -7,35 +7,31 @@ from pathlib import Path
 
 import numpy as np
 
-from landmark_diffusion.data.geometry import Frame
+from landmark_diffusion.data.geometry import Frame, covariance_factors
 from landmark_diffusion.finders.finder import Finder
-from landmark_diffusion.metrics.records import Prediction
+from landmark_diffusion.metrics.evaluation import Evaluation
 from landmark_diffusion.modelfile.model_file import is_model_file, read_facts
-from landmark_diffusion.spread.calibration import LEVEL
+from landmark_diffusion.spread.calibration import Spreads
 from landmark_diffusion.spread.model_calibration import Calibration
-from landmark_diffusion.spread.units import Spreads
 
 
 def tested_spreads(
-    checkpoint: str | Path | None, module: Finder, predictions: Sequence[Prediction], frames: Sequence[Frame]
+    checkpoint: str | Path | None, module: Finder, evaluation: Evaluation, frames: Sequence[Frame]
 ) -> Spreads | None:
-    """Bring the predictions' covariances to what the calibration in ``checkpoint`` makes of them.
+    """Bring the main variant's covariances to what the calibration in ``checkpoint`` makes of them.
 
-    ``predictions`` are of the module's main variant; ``frames`` are those of the data set, by ``Prediction.index``.
-    None where the checkpoint is no model file, or was not calibrated for the module's settings.
+    ``frames`` are those of the whole data set. None where the checkpoint is no model file, was not calibrated for the
+    module's settings, or an image has no covariance.
     """
-    if checkpoint is None or not is_model_file(checkpoint):
+    covariance = evaluation.covariance[evaluation.main]
+    if checkpoint is None or not is_model_file(checkpoint) or covariance is None:
         return None
     content = read_facts(checkpoint).calibration
-    if content is None or any(prediction.covariance is None for prediction in predictions):
+    if content is None or np.isnan(covariance).all((1, 2, 3)).any():
         return None
     calibration = Calibration.from_dict(content, module.num_landmarks, checkpoint)
     found = calibration.find(module.prediction_settings())
     if found is None:
         return None
-    scale = np.array([frames[prediction.index].scale for prediction in predictions])
-    squared = (scale[:, :, None] * scale[:, None, :])[:, None]
-    network = found.spread.calibrated(np.stack([each.covariance for each in predictions]) * squared)  # type: ignore[misc]
-    covariance = network / squared
-    regions = found.spread.regions(network, LEVEL) / squared
-    return Spreads(covariance, found.spread.expected_error(covariance), regions, LEVEL)
+    factors = covariance_factors(np.array([frames[index].scale for index in evaluation.indices]))
+    return found.spread.spreads(covariance * factors, factors)

@@ -158,8 +158,8 @@ def _row(found: Mapping[str, Any]) -> Row:
     mre, std, median = (math.nan if found[key] is None else found[key] for key in ("mre", "std", "median"))
     sdr = {float(radius): math.nan if rate is None else rate for radius, rate in found["sdr"].items()}
     return Row(
-        found["label"], found["group"], found["points"], mre, std, median, sdr,
-        found.get("beyond_10mm"), found.get("annotator_ratio"), bool(found.get("flattering")),
+        label=found["label"], group=found["group"], points=found["points"], mre=mre, std=std, median=median, sdr=sdr,
+        beyond=found.get("beyond_10mm"), ratio=found.get("annotator_ratio"), flattering=bool(found.get("flattering")),
     )  # fmt: skip
 
 

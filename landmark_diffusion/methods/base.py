@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
 from landmark_diffusion.core.annotations import mean_of_annotators
-from landmark_diffusion.data.geometry import frames_to_original
+from landmark_diffusion.data.geometry import covariance_factors, frames_to_original
 from landmark_diffusion.finders.finder import Finder, Found
 from landmark_diffusion.finders.method import Batch
 from landmark_diffusion.methods.training import TrainedModule
@@ -121,8 +121,7 @@ def covariances_to_original(covariance: torch.Tensor | None, frames: torch.Tenso
     """Map covariances (B, N, 2, 2) in network pixels to original pixels in float64, by frames (B, 2, 2)."""
     if covariance is None:
         return None
-    scale = frames[:, 0].to(torch.float64)
-    return covariance.to(torch.float64) / (scale[:, :, None] * scale[:, None, :])[:, None]
+    return covariance.to(torch.float64) / covariance_factors(frames[:, 0].to(torch.float64))
 
 
 def make_records(

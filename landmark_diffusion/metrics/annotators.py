@@ -6,7 +6,6 @@ result that needs it. ``spacing`` is mm (or px256) per pixel, (2,) or (I, 2); No
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,6 @@ import numpy as np
 from landmark_diffusion.core.annotations import mean_of_annotators
 from landmark_diffusion.metrics.bootstrap import Interval
 from landmark_diffusion.metrics.functional import MetricError
-from landmark_diffusion.metrics.records import Prediction, Unit, in_dataset_order
 
 Spacing = np.ndarray | tuple[float, float] | None
 
@@ -116,39 +114,6 @@ def distance_ratio(
     return np.minimum(_divide(between, each[:, first] + each[:, second]), 1.0)
 
 
-def stack_predictions(
-    predictions: Sequence[Prediction], unit: Unit | None = None
-) -> tuple[np.ndarray, np.ndarray, Spacing]:
-    """Gather predictions as points (I, N, 2), annotations (I, A, N, 2) and spacing (I, 2) or None, in dataset order.
-
-    ``unit`` "px" leaves the spacing out, so that what is measured with it is in original pixels. Raises MetricError
-    when there is none, when shapes differ, or when the spacing is known for some only.
-    """
-    ordered = in_dataset_order(predictions)
-    shapes = {prediction.annotations.shape for prediction in ordered}
-    if len(shapes) != 1:
-        raise MetricError(f"found annotations of shapes {sorted(shapes)}, expected one shape (A, N, 2) for all images")
-    known = [prediction.spacing is not None for prediction in ordered]
-    if any(known) and not all(known):
-        raise MetricError(f"{ordered[known.index(False)].image_id}: spacing is unknown, but known for other images")
-    spacing = np.array([prediction.spacing for prediction in ordered]) if all(known) and unit != "px" else None
-    points = np.stack([prediction.points for prediction in ordered])
-    return points, np.stack([prediction.annotations for prediction in ordered]), spacing
-
-
-def stack_spreads(predictions: Sequence[Prediction], unit: Unit | None = None) -> np.ndarray | None:
-    """Gather how far each prediction spreads, (I, N) in dataset order: the root of its covariance's trace.
-
-    In the spacing's unit, or in original pixels for ``unit`` "px" and where no spacing is known. NaN for an image or
-    a landmark without covariance, None where no image has one. Raises MetricError on a covariance of another shape
-    or with a negative trace.
-    """
-    ordered = in_dataset_order(predictions)
-    if all(prediction.covariance is None for prediction in ordered):
-        return None
-    return np.stack([_spread(prediction, unit) for prediction in ordered])
-
-
 def offset_shift(
     before: np.ndarray, after: np.ndarray, spacing: Spacing = None, n: int = 10_000, seed: int = 0, level: float = 0.95
 ) -> list[tuple[Interval, Interval]]:
@@ -181,22 +146,6 @@ def _drawn_means(values: np.ndarray, n: int, rng: np.random.Generator) -> np.nda
     there = np.broadcast_to(~np.isnan(values).any(-1, keepdims=True), values.shape)
     total = np.einsum("ki,inc->knc", weights, np.where(there, values, 0.0), optimize=True)
     return _divide(total, np.einsum("ki,inc->knc", weights, there.astype(np.float64), optimize=True))
-
-
-def _spread(prediction: Prediction, unit: Unit | None) -> np.ndarray:
-    if prediction.covariance is None:
-        return np.full(len(prediction.points), np.nan)
-    covariance = np.asarray(prediction.covariance, dtype=np.float64)
-    if covariance.shape != (len(prediction.points), 2, 2):
-        raise MetricError(
-            f"{prediction.image_id}: found a covariance of shape {covariance.shape}, expected "
-            f"({len(prediction.points)}, 2, 2)"
-        )
-    scale = np.ones(2) if unit == "px" or prediction.spacing is None else np.asarray(prediction.spacing)
-    variance = np.diagonal(covariance, axis1=1, axis2=2) @ scale**2
-    if (variance < 0).any():
-        raise MetricError(f"{prediction.image_id}: covariance of point {int(np.nanargmin(variance))} is negative")
-    return np.sqrt(variance)
 
 
 def _annotations(annotations: np.ndarray) -> np.ndarray:

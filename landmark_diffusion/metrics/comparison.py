@@ -11,8 +11,9 @@ import numpy as np
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.metrics.bootstrap import Interval, bootstrap_interval, paired_difference
-from landmark_diffusion.metrics.protocols import FAR_MM
-from landmark_diffusion.metrics.records import PredictionTable, Unit, read_predictions_csv, unit_words
+from landmark_diffusion.metrics.predictions_file import PredictionTable, read_predictions_csv
+from landmark_diffusion.metrics.records import Unit, unit_words
+from landmark_diffusion.metrics.summary import FAR_MM, within
 
 PREDICTIONS, METRICS = "predictions.csv", "metrics.json"
 RADII_MM = (2.0, 2.5, 3.0, 4.0)
@@ -143,9 +144,9 @@ def _views(unit: Unit, radii: Sequence[float]) -> dict[str, View]:
     def share(holds: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
         return lambda errors: np.where(np.isnan(errors), np.nan, 100.0 * holds(errors))
 
-    within = {f"< {radius:g}": share(lambda errors, r=radius: errors < r) for radius in radii}  # type: ignore[misc]
+    hits = {f"< {radius:g}": share(lambda errors, r=radius: within(errors, r)) for radius in radii}  # type: ignore[misc]
     far: dict[str, View] = {f"> {FAR_MM:g}": share(lambda errors: errors > FAR_MM)} if unit == "mm" else {}
-    return {"MRE": lambda errors: errors, "median": None, **within, **far}
+    return {"MRE": lambda errors: errors, "median": None, **hits, **far}
 
 
 def _figure(figure: str, name: str, errors: np.ndarray, first: np.ndarray | None, view: View) -> Figure:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from landmark_diffusion.core.errors import UserError
-
-TIE = 1e-6
-"""Errors within this of a radius (mm or px) are ties: 20 px at a float32 spacing of 0.1 mm are 2.00000003 mm."""
+from landmark_diffusion.metrics.summary import error_std, hit_rates, mean_error
 
 
 class MetricError(UserError, ValueError):
@@ -91,29 +90,18 @@ def present(errors: Tensor) -> Tensor:
 
 def mean_of(errors: Tensor) -> Tensor:
     """Average (K,) errors; NaN with a warning where there is none."""
-    _warn_if_empty(errors)
-    return errors.mean() if errors.numel() else errors.new_tensor(torch.nan)
+    return errors.new_tensor(mean_error(_measured(errors)))
 
 
 def std_of(errors: Tensor, correction: int = 0) -> Tensor:
     """Standard deviation of (K,) errors, over K - ``correction``; NaN with a warning where K is too small."""
-    _warn_if_empty(errors)
-    if errors.numel() <= correction:
-        return errors.new_tensor(torch.nan)
-    return errors.std(correction=correction)
+    return errors.new_tensor(error_std(_measured(errors), correction))
 
 
 def rates_of(errors: Tensor, radii: Sequence[float], strict: bool) -> dict[float, Tensor]:
     """Percent of (K,) errors within each radius; NaN with a warning where there is none."""
-    _warn_if_empty(errors)
-    if not errors.numel():
-        return {radius: errors.new_tensor(torch.nan) for radius in radii}
-    return {radius: 100.0 * within(errors, radius, strict).to(torch.float64).mean() for radius in radii}
-
-
-def within(errors: Tensor, radius: float, strict: bool) -> Tensor:
-    """Which errors lie inside a radius, as bool: < if ``strict``, else <=, with ties as ``TIE`` says."""
-    return errors < radius - TIE if strict else errors <= radius + TIE
+    rates = hit_rates(_measured(errors), radii, strict)
+    return {radius: errors.new_tensor(rate) for radius, rate in rates.items()}
 
 
 def check_radii(radii: Sequence[float]) -> tuple[float, ...]:
@@ -181,6 +169,8 @@ def _float64(values: Tensor) -> Tensor:
     return (values.cpu() if values.device.type == "mps" else values).to(torch.float64)
 
 
-def _warn_if_empty(errors: Tensor) -> None:
+def _measured(errors: Tensor) -> np.ndarray:
+    """Errors as an array; warns where there is none."""
     if not errors.numel():
-        warnings.warn("no landmark to measure (no update, or none visible): the result is NaN", stacklevel=3)
+        warnings.warn("no landmark to measure (no update, or none visible): the result is NaN", stacklevel=4)
+    return errors.cpu().numpy()

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from landmark_diffusion.metrics.functional import MetricError
-from landmark_diffusion.metrics.records import Prediction, Unit, check_finite
+from landmark_diffusion.metrics.records import Unit
 
 Scale = Literal["spacing", "swapped", "wrist"]
 SCALES: dict[str, str] = {
@@ -34,46 +34,49 @@ WRIST, WRIST_MM = (0, 4), 50.0
 
 
 def grid_errors(
-    prediction: Prediction, truth: np.ndarray, scale: Scale = "spacing", unit: Unit | None = None
+    points: np.ndarray, truth: np.ndarray, size: np.ndarray, pixel: np.ndarray, known: Unit, scale: Scale, unit: Unit
 ) -> np.ndarray:
-    """Measure radial errors (N,) between rounded points of the 256x256 grid; NaN where there is no truth.
+    """Measure one image's radial errors (..., N) between rounded points of the 256x256 grid; NaN without truth.
 
     Args:
-        prediction: with its ``image_size``, and its spacing unless ``scale`` is "wrist" or ``unit`` "px256".
-        truth: (N, 2) original pixels, NaN where unknown.
+        points, truth: (N, 2) and (..., N, 2) original pixels.
+        size: (W, H) of the original image, NaN where it is not known.
+        pixel: (2,) length of an original pixel in the unit ``known``, "px" where that is not known.
         scale: how a difference on the grid becomes a length, see ``SCALES``.
-        unit: "mm" or "px256" (pixels of the grid); None takes the spacing's unit, and mm for "wrist".
+        unit: of the errors, "mm" or "px256" (pixels of the grid).
 
     Raises:
-        MetricError: where one of these is missing, or a point is not finite although its truth is known.
+        MetricError: where one of these is missing.
     """
-    check_finite(prediction, truth)
-    there = redrawn(to_grid(truth, prediction))
-    unit = unit or ("mm" if scale == "wrist" else prediction.unit)
-    difference = np.rint(to_grid(prediction.points, prediction)) - np.rint(there)
-    return np.linalg.norm(difference * _factor(prediction, np.rint(there), scale, unit), axis=-1)
-
-
-def to_grid(points: np.ndarray, prediction: Prediction) -> np.ndarray:
-    """Stretch original pixels (N, 2) to the 256x256 grid, unrounded; raises MetricError without the image's size."""
-    if prediction.image_size is None:
+    if np.isnan(size).any():
         raise MetricError(
-            f"{prediction.image_id}: errors on the 256x256 grid need the image's size; give "
-            "Prediction(..., image_size=(W, H)) of the original image, or take a protocol in the original frame"
+            "errors on the 256x256 grid need the image's size; give Prediction(..., image_size=(W, H)) of the original "
+            "image, or take a protocol in the original frame"
         )
-    # Divided first, as in the code: the order decides ties.
-    return np.asarray(points, dtype=np.float64) / prediction.image_size * GRID
+    there = np.rint(redrawn(truth / size * GRID))  # divided first, as in the code: the order decides ties
+    difference = np.rint(points / size * GRID) - there
+    if unit == "px256":
+        return np.linalg.norm(difference, axis=-1)
+    if unit == "mm" and scale == "wrist":
+        return np.linalg.norm(difference * _wrist_factor(there)[..., None, None], axis=-1)
+    if unit == "px" or unit != known:
+        raise MetricError(
+            "an error on the 256x256 grid is in mm, which needs the spacing, or in px256; found a spacing in "
+            f"{known} and the unit {unit!r}"
+        )
+    factor = pixel * size / GRID
+    return np.linalg.norm(difference * (factor[::-1] if scale == "swapped" else factor), axis=-1)
 
 
 def redrawn(points: np.ndarray) -> np.ndarray:
-    """Draw each point (N, 2) of the grid as a disc around its nearest pixel and find the middle of its outline.
+    """Draw each point (..., 2) of the grid as a disc around its nearest pixel and find the middle of its outline.
 
     That is the nearest pixel itself unless the border cuts the disc. NaN stays NaN.
     """
     drawn = np.rint(points)
     cut = ~((drawn >= 5) & (drawn <= GRID - 6)).all(-1) & ~np.isnan(drawn).any(-1)
-    for number in np.flatnonzero(cut):
-        drawn[number] = _middle_of_disc(drawn[number])
+    for place in map(tuple, np.argwhere(cut)):
+        drawn[place] = _middle_of_disc(drawn[place])
     return drawn
 
 
@@ -91,28 +94,15 @@ def _middle_of_disc(centre: np.ndarray) -> np.ndarray:
     return np.array([sums["m10"], sums["m01"]]) / sums["m00"] if sums["m00"] else np.zeros(2)
 
 
-def _factor(prediction: Prediction, truth: np.ndarray, scale: Scale, unit: Unit) -> np.ndarray:
-    """Length of a grid pixel in ``unit``, (2,) for x and y; ``truth`` (N, 2) is rounded."""
-    if unit == "px256":
-        return np.ones(2)
-    if unit == "mm" and scale == "wrist":
-        return np.full(2, _wrist_factor(prediction, truth))
-    if unit == "px" or unit != prediction.unit:
+def _wrist_factor(truth: np.ndarray) -> np.ndarray:
+    """Millimetres of a grid pixel, from rounded truth (..., N, 2): (...)."""
+    if truth.shape[-2] <= max(WRIST):
+        raise MetricError(f"the wrist's scale needs landmarks 1 and 5, found {truth.shape[-2]}")
+    first, fifth = (truth[..., place, :] for place in WRIST)
+    width = np.linalg.norm(first - fifth, axis=-1)
+    if not (width > 0).all():
         raise MetricError(
-            f"{prediction.image_id}: an error on the 256x256 grid is in mm, which needs the spacing, or in px256; "
-            f"found a spacing in {prediction.unit} and the unit {unit!r}"
+            "the wrist's scale needs landmarks 1 and 5 at two places of the 256x256 grid; found "
+            f"{first[~(width > 0)][0].tolist()} and {fifth[~(width > 0)][0].tolist()}"
         )
-    factor = np.asarray(prediction.spacing) * np.asarray(prediction.image_size) / GRID
-    return factor[::-1] if scale == "swapped" else factor
-
-
-def _wrist_factor(prediction: Prediction, truth: np.ndarray) -> float:
-    if len(truth) <= max(WRIST):
-        raise MetricError(f"{prediction.image_id}: the wrist's scale needs landmarks 1 and 5, found {len(truth)}")
-    width = float(np.linalg.norm(truth[WRIST[0]] - truth[WRIST[1]]))
-    if not width > 0:
-        raise MetricError(
-            f"{prediction.image_id}: the wrist's scale needs landmarks 1 and 5 at two places of the 256x256 grid; "
-            f"found {truth[WRIST[0]].tolist()} and {truth[WRIST[1]].tolist()}"
-        )
-    return WRIST_MM / width
+    return np.asarray(WRIST_MM / width)

@@ -5,15 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
-
-import numpy as np
-import torch
+from typing import Literal
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.metrics.functional import MetricError, check_radii, within
-from landmark_diffusion.metrics.grid256 import SCALES, Scale, grid_errors
-from landmark_diffusion.metrics.records import Prediction, Unit, errors, in_dataset_order, unit_words
+from landmark_diffusion.metrics.functional import check_radii
+from landmark_diffusion.metrics.grid256 import SCALES, Scale
+from landmark_diffusion.metrics.records import Unit, unit_words
 
 Truth = Literal["mean", "senior", "junior", "each"]
 TRUTHS: dict[str, str] = {
@@ -23,8 +20,6 @@ TRUTHS: dict[str, str] = {
     "each": "each annotator in turn",
 }
 ANNOTATOR: dict[str, int] = {"senior": 0, "junior": 1}
-FAR_MM = 10.0
-"""Beyond this a point is not imprecise but another structure."""
 
 
 @dataclass(frozen=True)
@@ -114,123 +109,3 @@ def get_protocol(name: str) -> Protocol:
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(PROTOCOLS)}"
         raise UserError(f"protocol: found {name!r}; {hint}")
     return PROTOCOLS[name]
-
-
-def evaluate(
-    predictions: Sequence[Prediction],
-    protocol: Protocol | str = "default",
-    radii: Sequence[float] | None = None,
-    unit: Unit | None = None,
-) -> dict[str, Any]:
-    """Measure predictions under a protocol; each image counts once, landmarks without truth are left out.
-
-    ``radii`` and ``unit`` fill in, or override, what the protocol says. Raises MetricError without predictions,
-    radii, or a needed spacing, and on images of different units or numbers of landmarks.
-
-    Returns:
-        dict of plain Python values: ``protocol`` (the line to print), ``unit``, ``mre``, ``std`` (over points, divided
-        by their number), ``median``, ``sdr`` {radius: percent}, ``beyond_10mm`` (percent; None unless in mm),
-        ``landmark_mre`` [N], ``landmark_sdr`` {radius: [N]} (NaN for a landmark without truth anywhere), ``images``,
-        ``points`` and ``missing`` (counts).
-    """
-    protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
-    ordered = in_dataset_order(predictions)
-    if not ordered:
-        raise MetricError("no predictions to evaluate")
-    unit = unit or protocol.unit or _one_unit(ordered)
-    chosen = check_radii(_radii(protocol, radii))
-    table = error_table(ordered, protocol, unit)
-    there = ~np.isnan(table)
-    if not there.any():
-        raise MetricError("none of the predictions has a truth to be measured against")
-    points = table[there]
-    hits = {radius: _hits(table, radius, protocol.strict) for radius in chosen}
-    return {
-        "protocol": protocol.describe(chosen, unit),
-        "unit": unit,
-        "mre": float(points.mean()),
-        "std": float(points.std()),
-        "median": float(np.median(points)),
-        "sdr": {radius: 100.0 * float(hit[there].mean()) for radius, hit in hits.items()},
-        "beyond_10mm": 100.0 * float((points > FAR_MM).mean()) if unit == "mm" else None,
-        "landmark_mre": _by_landmark(table, there),
-        "landmark_sdr": {radius: _by_landmark(100.0 * hit, there) for radius, hit in hits.items()},
-        "images": len(ordered),
-        "points": int(there.sum()),
-        "missing": int((~there).sum()),
-    }
-
-
-def error_table(
-    predictions: Sequence[Prediction], protocol: Protocol | str = "default", unit: Unit | None = None
-) -> np.ndarray:
-    """Errors of all images under a protocol as (I, N), or (I A, N) for truth "each"; NaN where there is no truth.
-
-    Raises MetricError when images differ in their number of landmarks, or lack what the protocol needs.
-    """
-    protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
-    rows = [
-        grid_errors(prediction, truth, protocol.scale, unit)
-        if protocol.frame == "grid256"
-        else errors(prediction, unit, truth)
-        for prediction in predictions
-        for truth in _truths(prediction, protocol.truth)
-    ]
-    if len({len(row) for row in rows}) > 1:
-        raise MetricError(f"images of different numbers of landmarks: {sorted({len(row) for row in rows})}")
-    return np.stack(rows)
-
-
-def misfit(predictions: Sequence[Prediction], protocol: Protocol | str) -> str | None:
-    """Say why images cannot be measured under a protocol, before there is any prediction; None where they can.
-
-    ``predictions`` hold annotations, spacing and size of the images; their points are not looked at.
-    """
-    known = [replace(each, points=np.nan_to_num(each.truth)) for each in predictions]
-    try:
-        error_table(known, protocol, get_protocol(protocol).unit if isinstance(protocol, str) else protocol.unit)
-    except MetricError as error:
-        return str(error)
-    return None
-
-
-def _truths(prediction: Prediction, truth: Truth) -> list[np.ndarray]:
-    """What a prediction is measured against: one or A times (N, 2) original pixels."""
-    if truth == "mean":
-        return [prediction.truth]
-    if truth == "each":
-        return list(prediction.annotations)
-    if ANNOTATOR[truth] >= len(prediction.annotations):
-        raise MetricError(
-            f"{prediction.image_id}: the protocol's truth is the {TRUTHS[truth]}, found {len(prediction.annotations)} "
-            "annotator(s); take a protocol with truth 'mean'"
-        )
-    return [prediction.annotations[ANNOTATOR[truth]]]
-
-
-def _hits(table: np.ndarray, radius: float, strict: bool) -> np.ndarray:
-    return within(torch.from_numpy(table), radius, strict).numpy()
-
-
-def _by_landmark(values: np.ndarray, there: np.ndarray) -> list[float]:
-    """Average (I, N) over the images where the landmark is there."""
-    count = there.sum(0)
-    total = np.where(there, values, 0.0).sum(0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan).tolist()
-
-
-def _radii(protocol: Protocol, radii: Sequence[float] | None) -> Sequence[float]:
-    chosen = protocol.radii if radii is None else radii
-    if chosen is None:
-        raise MetricError(f"protocol {protocol.name} leaves the radii to the dataset: pass radii=dataset.radii")
-    return chosen
-
-
-def _one_unit(predictions: Sequence[Prediction]) -> Unit:
-    units = {prediction.unit for prediction in predictions}
-    if len(units) == 1:
-        return units.pop()
-    if "px" in units:
-        example = next(prediction.image_id for prediction in predictions if prediction.spacing is None)
-        raise MetricError(f"some images have a spacing and others none ({example}): give it for all, or use unit 'px'")
-    raise MetricError(f"images of different units: {', '.join(sorted(units))}; measure each dataset by itself")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.metrics.functional import MetricError
 from landmark_diffusion.spread.statistics import expected_radial_error, mahalanobis
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
@@ -26,6 +27,27 @@ LEVEL = 0.9
 
 _MIXES = np.linspace(0, 1, 21)
 """Shares of the method's own covariance in S that are tried; the rest is the floor."""
+
+
+@dataclass(frozen=True)
+class Spreads:
+    """Spreads of predictions in original pixels, of one image or of all of an evaluation; NaN where there is none.
+
+    Args:
+        covariance: (..., N, 2, 2) squared pixels.
+        expected_error: (..., N) expected radial errors in pixels.
+        regions: (..., N, 2, 2) squared pixels: ellipses r^T regions^-1 r <= 1; None without a calibration.
+        level: stated coverage of the regions; None without a calibration.
+    """
+
+    covariance: np.ndarray
+    expected_error: np.ndarray
+    regions: np.ndarray | None = None
+    level: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.regions is None) != (self.level is None):
+            raise MetricError("spreads: regions and their level belong together, found one without the other")
 
 
 @dataclass(frozen=True)
@@ -78,6 +100,15 @@ class SpreadCalibration:
     def expected_error(self, calibrated: np.ndarray) -> np.ndarray:
         """Expected radial error (..., N) in the unit that ``calibrated`` (..., N, 2, 2) is squared in."""
         return expected_radial_error(calibrated) * self.error_factor
+
+    def spreads(self, covariance: np.ndarray, factors: np.ndarray, level: float = LEVEL) -> Spreads:
+        """Calibrate covariances (..., N, 2, 2) in squared network pixels, and bring them to original pixels.
+
+        ``factors`` (..., 1, 2, 2) are ``geometry.covariance_factors`` of the frames' scales.
+        """
+        network = self.calibrated(covariance)
+        original = network / factors
+        return Spreads(original, self.expected_error(original), self.regions(network, level) / factors, level)
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values for JSON."""

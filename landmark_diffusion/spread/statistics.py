@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landmark_diffusion.metrics.functional import TIE, MetricError
+from landmark_diffusion.metrics.functional import MetricError
+from landmark_diffusion.metrics.summary import within
 from landmark_diffusion.spread.coverage import draw_counts, interval_ends, ratio_of
 
 ROUNDING = 1e-4
@@ -222,7 +223,7 @@ def abstention_curve(
     both.
     """
     known = _both_known(expected, error)
-    inside = np.where(error < radius - TIE, 100.0, 0.0)
+    inside = np.where(within(error, radius), 100.0, 0.0)
     if by_image:
         rows, count = known.any(1), known.sum(1)
         sure, loss, rate = (np.where(known, x, 0.0).sum(1)[rows] / count[rows] for x in (expected, error, inside))
@@ -230,8 +231,8 @@ def abstention_curve(
         sure, loss, rate = expected[known], error[known], inside[known]
     _, group = np.unique(sure, return_inverse=True)
     number = np.arange(1, len(sure) + 1)
-    mre, within = (np.cumsum(_group_means(group, x)[np.sort(group)]) / number for x in (loss, rate))
-    return Abstention(number / len(sure), mre, within, np.cumsum(np.sort(loss)) / number, radius)
+    mre, hits = (np.cumsum(_group_means(group, x)[np.sort(group)]) / number for x in (loss, rate))
+    return Abstention(number / len(sure), mre, hits, np.cumsum(np.sort(loss)) / number, radius)
 
 
 def _both_known(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from landmark_diffusion.core.grid import ABSENT, Grid
+from landmark_diffusion.core.grid import Grid, rounded
 from landmark_diffusion.metrics.records import unit_words
 from landmark_diffusion.spread.model_calibration import Calibration, SettingCalibration
 
@@ -37,9 +35,5 @@ def _row(each: SettingCalibration, levels: list[str]) -> tuple[str, ...]:
     name = f"{settings['steps']} x {settings['samples']}, {settings['spread']}"
     shares = [figures["coverage"].get(level, {}).get("mean") for level in levels]
     numbers = [figures.get(key) for key in ("median_area", "expected_error", "spearman_pooled", "spearman_within")]
-    percents = [ABSENT if share is None else f"{100 * share:.1f}" for share in shares]
-    return (name, _number(figures["mre"]), *percents, *map(_number, numbers))
-
-
-def _number(value: Any) -> str:
-    return ABSENT if value is None else f"{value:.2f}"
+    percents = [rounded(None if share is None else 100 * share, 1) for share in shares]
+    return (name, rounded(figures["mre"]), *percents, *map(rounded, numbers))

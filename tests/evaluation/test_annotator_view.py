@@ -15,8 +15,9 @@ from rich.console import Console
 from scipy.stats import spearmanr
 
 from landmark_diffusion.core.plain import plain
-from landmark_diffusion.evaluation import AnnotatorView, annotator_view, write_annotators_csv, write_metrics
+from landmark_diffusion.evaluation import AnnotatorView, Results, annotator_view, write_annotators_csv, write_metrics
 from landmark_diffusion.evaluation.annotator_figure import annotator_figure
+from landmark_diffusion.metrics.evaluation import evaluate
 from landmark_diffusion.metrics.functional import MetricError
 from landmark_diffusion.metrics.records import Prediction
 
@@ -42,7 +43,9 @@ def _hand_worked(**more: object) -> list[Prediction]:
 
 
 def _view(predictions: list[Prediction], unit: str = "mm", names: tuple[str, ...] = NAMES) -> AnnotatorView:
-    view = annotator_view({"other": [], "main": predictions}, names, DOCTORS, unit)
+    other = [replace(each, points=each.points + 9, covariance=None) for each in predictions]
+    variants = {"other": other, "main": predictions, "last": other}
+    view = annotator_view(evaluate(variants, names, DOCTORS, (2.0,), unit, main="main"))
     assert view is not None and (view.variant, view.unit) == ("main", unit)
     return view
 
@@ -113,14 +116,15 @@ def test_one_annotator_leaves_no_view(annotators: str, tmp_path) -> None:
     for each in rows:
         each.annotations[1:] = np.nan
         each.annotations = each.annotations[: 1 if annotators == "one" else 2]
-    assert annotator_view({"main": rows}, NAMES, DOCTORS, "mm") is None
-    found = json.loads(write_metrics(tmp_path / "a.json", {"main": rows}, NAMES, DOCTORS, (2.0,)).read_text())
+    results = Results(evaluate({"main": rows}, NAMES, DOCTORS, (2.0,)))
+    assert results.annotators is None
+    found = json.loads(write_metrics(tmp_path / "a.json", results).read_text())
     assert found["annotator_view"] is None
 
 
 def test_a_protocol_on_another_grid_has_no_view() -> None:
     rows = _hand_worked(image_size=(100, 100))
-    assert annotator_view({"main": rows}, NAMES, DOCTORS, "mm", "paper_b") is None
+    assert annotator_view(evaluate({"main": rows}, NAMES, DOCTORS, (2.0,), "mm", "paper_b")) is None
 
 
 def test_of_three_annotators_the_first_two_are_split_and_the_nearest_of_all_counts() -> None:
@@ -189,8 +193,8 @@ def test_table_says_what_it_shows_and_fits_80_columns() -> None:
 
 
 def test_json_block_is_plain_and_repeats_nothing(tmp_path) -> None:
-    rows = {"main": _hand_worked()}
-    found = json.loads(write_metrics(tmp_path / "metrics.json", rows, NAMES, DOCTORS, (2.0,)).read_text())
+    results = Results(evaluate({"main": _hand_worked()}, NAMES, DOCTORS, (2.0,)))
+    found = json.loads(write_metrics(tmp_path / "metrics.json", results).read_text())
     block, view = found["annotator_view"], _view(_hand_worked())
     assert block == plain(view.to_dict()) and block["overall"]["spread"] == view.overall.spread
     assert set(block["landmarks"][0]) == {"number", "rms_error", "sigma", "spread", "nearer", "ratio"}

@@ -11,8 +11,8 @@ import pytest
 
 from landmark_diffusion.core.plain import plain
 from landmark_diffusion.data.geometry import Frame
-from landmark_diffusion.evaluation import CaseDetails, choose_images, intervals, write_metrics, write_report
-from landmark_diffusion.metrics.protocols import evaluate
+from landmark_diffusion.evaluation import CaseDetails, Results, choose_images, write_metrics, write_report
+from landmark_diffusion.metrics.evaluation import Evaluation, evaluate
 from landmark_diffusion.metrics.records import Prediction
 
 LANDMARKS = ("sella", "nasion", "soft_tissue|chin")
@@ -25,6 +25,10 @@ def _ranked(count: int) -> list[Prediction]:
     return rows[::-1]
 
 
+def _evaluated(variants: dict[str, list[Prediction]], annotators=(), unit="mm", **more) -> Evaluation:
+    return evaluate(variants, LANDMARKS, annotators, RADII, unit, main="multi-step", **more)
+
+
 def _details(image_id: str) -> CaseDetails:
     rng = np.random.default_rng(0)
     maps = {"single-step": rng.random((3, 24, 16)), "multi-step": rng.random((3, 24, 16))}
@@ -33,7 +37,7 @@ def _details(image_id: str) -> CaseDetails:
 
 
 def test_best_median_and_worst_are_chosen_by_mean_error() -> None:
-    choices = choose_images(_ranked(101), 6)
+    choices = choose_images(evaluate({"a": _ranked(101)}), 6)
     assert [choice.image_id for choice in choices] == ["0", "1", "49", "50", "99", "100"]
     assert [choice.why for choice in choices] == ["best", "best", "median", "median", "worst", "worst"]
     assert [choice.rank for choice in choices] == [1, 2, 50, 51, 100, 101]
@@ -42,7 +46,7 @@ def test_best_median_and_worst_are_chosen_by_mean_error() -> None:
 
 @pytest.mark.parametrize("images", [1, 2, 3, 4, 5, 7])
 def test_few_images_are_shown_once_each(images) -> None:
-    chosen = [choice.image_id for choice in choose_images(_ranked(images), 6)]
+    chosen = [choice.image_id for choice in choose_images(evaluate({"a": _ranked(images)}), 6)]
     assert len(set(chosen)) == len(chosen) <= min(images, 6)
     assert chosen[0] == "0" and chosen[-1] == str(images - 1)
 
@@ -50,7 +54,7 @@ def test_few_images_are_shown_once_each(images) -> None:
 def test_images_without_truth_are_not_chosen() -> None:
     rows = _ranked(3)
     rows[0].annotations[:] = np.nan
-    assert {choice.image_id for choice in choose_images(rows)} == {"0", "1"}
+    assert {choice.image_id for choice in choose_images(evaluate({"a": rows}))} == {"0", "1"}
 
 
 def test_report_links_every_picture_that_it_wrote(tmp_path, variants) -> None:
@@ -61,17 +65,8 @@ def test_report_links_every_picture_that_it_wrote(tmp_path, variants) -> None:
         asked.append(image_id)
         return image
 
-    written = write_report(
-        tmp_path / "report",
-        variants,
-        images,
-        LANDMARKS,
-        ("senior", "junior"),
-        RADII,
-        "mm",
-        details=_details,
-        overlays=3,
-    )
+    results = Results(_evaluated(variants, ("senior", "junior")))
+    written = write_report(tmp_path / "report", results, images, details=_details, overlays=3)
     text = written[0].read_text(encoding="utf-8")
     linked = set(re.findall(r"\]\(([^)]+)\)", text))
     assert written[0].name == "README.md"
@@ -88,7 +83,8 @@ def test_report_links_every_picture_that_it_wrote(tmp_path, variants) -> None:
 
 def test_report_of_one_variant_without_images(tmp_path, variants) -> None:
     single = [Prediction(p.image_id, p.index, p.points, p.annotations[:1], None) for p in variants["multi-step"]]
-    written = write_report(tmp_path, {"baseline": single}, None, LANDMARKS, ("reader",), (3, 6, 9), "px")
+    results = Results(evaluate({"baseline": single}, LANDMARKS, ("reader",), (3, 6, 9), "px"))
+    written = write_report(tmp_path, results, None)
     assert [path.name for path in written] == ["README.md", "landmark_errors.png", "cumulative_errors.png"]
     assert "Annotators and spread" not in written[0].read_text(encoding="utf-8")
 
@@ -96,7 +92,8 @@ def test_report_of_one_variant_without_images(tmp_path, variants) -> None:
 def test_report_in_pixels_of_the_256_grid_says_so_everywhere(tmp_path, variants) -> None:
     chest = [replace(p, length_unit="px256") for p in variants["multi-step"]]
     image = np.zeros((200, 200), dtype=np.uint8)
-    written = write_report(tmp_path, {"a": chest}, lambda _: image, LANDMARKS, (), (3, 6, 9), overlays=1)
+    results = Results(evaluate({"a": chest}, LANDMARKS, (), (3, 6, 9)))
+    written = write_report(tmp_path, results, lambda _: image, overlays=1)
     text = written[0].read_text(encoding="utf-8")
     assert "errors in px of 256x256" in text and " mm" not in text
     assert re.search(r"a: [\d.]+ px of 256x256, 95 % interval", text)
@@ -109,7 +106,7 @@ def test_metrics_json_holds_the_numbers_and_no_nan(tmp_path, variants) -> None:
         for each in predictions:
             each.annotations[:, 2] = np.nan  # a landmark that is nowhere: its mean error is not a number
     extra = {"seed": np.int64(3), "command": "ldx test", "score": float("inf"), "folder": tmp_path}
-    path = write_metrics(tmp_path / "metrics.json", variants, LANDMARKS, ("senior", "junior"), RADII, "mm", extra=extra)
+    path = write_metrics(tmp_path / "metrics.json", Results(_evaluated(variants, ("senior", "junior"))), extra)
     found = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
     assert found["extra"] == {"seed": 3, "command": "ldx test", "score": None, "folder": str(tmp_path)}
     assert found["landmarks"][2]["variants"]["multi-step"]["mre"] is None
@@ -127,17 +124,18 @@ def test_metrics_json_holds_the_numbers_and_no_nan(tmp_path, variants) -> None:
 
 def test_other_protocols_stand_beside_the_honest_numbers(tmp_path, variants) -> None:
     sized = {name: [replace(p, image_size=(200, 200)) for p in each] for name, each in variants.items()}
-    path = write_metrics(tmp_path / "metrics.json", sized, LANDMARKS, radii=RADII, other_protocols=("paper_b",))
-    found = json.loads(path.read_text(encoding="utf-8"))
-    other, honest = found["other_protocols"]["paper_b"], evaluate(sized["multi-step"], radii=RADII)
-    assert found["variants"]["multi-step"]["mre"] == honest["mre"]
-    released = evaluate(sized["multi-step"], "paper_b", RADII)
-    assert other["variants"]["multi-step"]["mre"] == released["mre"] != honest["mre"]
-    assert other["variants"]["multi-step"]["sdr"] == {f"{radius:g}": released["sdr"][radius] for radius in RADII}
+    evaluation = _evaluated(sized, unit=None)
+    results = Results(evaluation, other_protocols=("paper_b",))
+    found = json.loads(write_metrics(tmp_path / "metrics.json", results).read_text(encoding="utf-8"))
+    other, honest = found["other_protocols"]["paper_b"], evaluation.summaries["multi-step"]
+    assert found["variants"]["multi-step"]["mre"] == honest.mre
+    released = _evaluated(sized, unit=None, protocol="paper_b").summaries["multi-step"]
+    assert other["variants"]["multi-step"]["mre"] == released.mre != honest.mre
+    assert other["variants"]["multi-step"]["sdr"] == {f"{radius:g}": released.sdr[radius] for radius in RADII}
     assert (other["unit"], other["radii"]) == ("mm", list(RADII)) and "protocol paper_b" in other["protocol"]
-    plainly = write_metrics(tmp_path / "plain.json", variants, LANDMARKS, radii=RADII)
+    plainly = write_metrics(tmp_path / "plain.json", Results(_evaluated(variants)))
     assert json.loads(plainly.read_text(encoding="utf-8"))["other_protocols"] == {}
-    report = write_report(tmp_path / "report", sized, None, LANDMARKS, (), RADII, other_protocols=("paper_b",))
+    report = write_report(tmp_path / "report", results, None)
     text = report[0].read_text(encoding="utf-8")
     assert text.index("protocol default") < text.index("not to be believed") < text.index("## Errors by landmark")
 
@@ -146,7 +144,7 @@ def test_interval_of_a_difference_is_paired() -> None:
     # b errs exactly 1 px more in every image, while the images differ wildly: only pairing sees it for sure.
     a = [Prediction(str(i), i, np.array([[10.0 * i, 0.0]]), np.zeros((1, 1, 2))) for i in range(8)]
     b = [Prediction(str(i), i, np.array([[10.0 * i + 1, 0.0]]), np.zeros((1, 1, 2))) for i in range(8)]
-    found = intervals({"a": a, "b": b}, "px")
+    found = evaluate({"a": a, "b": b}, main="b").intervals
     assert found["a"]["low"] < found["a"]["mean"] - 5
     difference = found["a - b"]
     assert (difference["mean"], difference["low"], difference["high"]) == pytest.approx((-1.0, -1.0, -1.0))

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections import Counter
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
+from landmark_diffusion.evaluation import report, results_writer
+from landmark_diffusion.evaluation.annotator_view import annotator_view
+from landmark_diffusion.evaluation.landmark_table import landmark_table
+from landmark_diffusion.evaluation.metrics_file import write_metrics
+from landmark_diffusion.evaluation.report import choose_images, write_report
 from landmark_diffusion.evaluation.results_writer import ResultsWriter, case_details
-from landmark_diffusion.metrics.records import Prediction
+from landmark_diffusion.evaluation.spread_view import spread_view
+from landmark_diffusion.evaluation.tables import results_table
+from landmark_diffusion.metrics.annotators import split_disagreement
+from landmark_diffusion.metrics.bootstrap import bootstrap_interval, paired_difference
+from landmark_diffusion.metrics.evaluation import evaluate
+from landmark_diffusion.metrics.records import Prediction, in_dataset_order
 from landmark_diffusion.pictures.process_figure import choose_steps
+from landmark_diffusion.spread.coverage import coverage_interval
+from landmark_diffusion.spread.statistics import reliability
 from tests.methods import test_diffusion_heatmap, tiny_positions
 
 VERBS = {"test": TrainerFn.TESTING, "validate": TrainerFn.VALIDATING}
@@ -46,6 +62,66 @@ def test_one_image_is_measured(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "test" / "metrics.json").read_text())
     assert found["variants"]["heatmap"]["mre"] == pytest.approx(0.5) and found["main"] == "heatmap"
     assert found["intervals"] == {}
+
+
+ONCE = {
+    evaluate: 1, in_dataset_order: 2, results_table: 2, landmark_table: 1, annotator_view: 1, spread_view: 1,
+    bootstrap_interval: 3, paired_difference: 1, split_disagreement: 1, coverage_interval: 1, reliability: 1,
+    write_metrics: 1, write_report: 1, choose_images: 1,
+}  # fmt: skip
+"""Calls in one test of two variants under two protocols: a stacking a variant, a table a protocol, an interval a
+variant and one of their difference. The results table was built 3 times a protocol, and each interval drawn twice."""
+
+
+def empty_picture(path: Path, *_: object, **__: object) -> Path:
+    """Stand in for a figure, which takes a second to draw."""
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    return path
+
+
+def test_a_test_makes_each_table_and_each_bootstrap_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variants: dict[str, list[Prediction]]
+) -> None:
+    sized = [
+        {"image_size": (200, 200), "covariance": np.broadcast_to(np.eye(2) * (each.index + 1), (3, 2, 2))}
+        for each in variants["multi-step"]
+    ]
+    found = {name: [replace(p, **more) for p, more in zip(rows, sized, strict=True)] for name, rows in variants.items()}
+    names, image = ("sella", "nasion", "chin"), np.zeros((200, 200), np.uint8)
+    source = SimpleNamespace(
+        name="made up", landmark_names=names, annotator_names=("a", "b"), radii=(2.0, 4.0), load_image=lambda _: image
+    )
+    examples = SimpleNamespace(samples=found["multi-step"], frames=[None] * 7)
+    data = SimpleNamespace(source=source, landmark_names=names, stage_dataset=lambda _: examples)
+    module = SimpleNamespace(main_variant="multi-step", results=found, seed=0, trained_updates=1)
+    trainer = SimpleNamespace(
+        state=SimpleNamespace(fn=TrainerFn.TESTING), is_global_zero=True, datamodule=data, loggers=[]
+    )
+    monkeypatch.setattr(results_writer, "case_details", lambda *_: None)
+    for name in vars(report):
+        if name.endswith("_figure"):
+            monkeypatch.setattr(report, name, empty_picture)
+    calls: Counter[Any] = Counter()
+    codes = {each.__code__: each for each in ONCE}
+
+    def count(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code in codes:
+            calls[codes[frame.f_code]] += 1
+
+    sys.setprofile(count)  # whatever name a caller imported it by
+    try:
+        ResultsWriter(tmp_path, other_protocols=["paper_b"], pictures=1)._write(trainer, module)
+    finally:
+        sys.setprofile(None)
+    assert {each.__name__: times for each, times in calls.items()} == {
+        each.__name__: times for each, times in ONCE.items()
+    }
+    written = {path.name for path in (tmp_path / "test").rglob("*") if path.is_file()}
+    assert written >= {
+        "metrics.json", "predictions.csv", "predictions_single_step.csv", "spread.csv", "annotators.csv", "README.md",
+        "overlay_1_best.png", "spread.png", "annotators.png", "cumulative_errors.png",
+    }  # fmt: skip
 
 
 class Examples:

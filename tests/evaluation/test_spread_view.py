@@ -7,6 +7,8 @@ import io
 import json
 import math
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,14 +16,19 @@ from PIL import Image
 from rich.console import Console
 
 from landmark_diffusion.core.plain import plain
+from landmark_diffusion.data.geometry import Frame
+from landmark_diffusion.evaluation import tested_spreads
 from landmark_diffusion.evaluation.spread_figure import spread_figure
 from landmark_diffusion.evaluation.spread_view import Spreads, SpreadView, spread_view, write_spread_csv
+from landmark_diffusion.metrics.evaluation import evaluate
 from landmark_diffusion.metrics.functional import MetricError
-from landmark_diffusion.metrics.records import Prediction
+from landmark_diffusion.metrics.records import Prediction, Unit
+from landmark_diffusion.spread.calibration import SpreadCalibration
 from landmark_diffusion.spread.statistics import expected_radial_error
 
 NAMES = ("chin", "=nose")
 NAN = math.nan
+N = 3
 ROUND = math.sqrt(math.pi / 2)
 """Expected length over sigma of a round Gaussian."""
 
@@ -48,9 +55,16 @@ def _hand_worked() -> tuple[list[Prediction], Spreads]:
     return found, Spreads(stacked, expected_radial_error(stacked), np.stack(regions), 0.9)
 
 
+def _seen(
+    predictions: list[Prediction], names: tuple[str, ...], spreads: Spreads | None = None, unit: Unit | None = None,
+    radius: float = 2.0,
+) -> SpreadView | None:  # fmt: skip
+    return spread_view(evaluate({"a": predictions}, names, (), (radius,), unit), spreads)
+
+
 def _view(calibrated: bool = True) -> SpreadView:
     predictions, spreads = _hand_worked()
-    view = spread_view(predictions, NAMES, spreads if calibrated else None)
+    view = _seen(predictions, NAMES, spreads if calibrated else None)
     assert view is not None
     return view
 
@@ -92,9 +106,9 @@ def test_expected_error_of_a_long_ellipse_is_that_in_mm_also_where_x_and_y_diffe
     long = np.zeros_like(spreads.covariance)
     long[..., 0, 0] = 16.0  # sigma of 4 px along x, 2 mm, and none along y: half normal
     stated = 3.0 * expected_radial_error(long)  # a calibration may state another length than the Gaussian's
-    view = spread_view(predictions, NAMES, replace(spreads, covariance=long, expected_error=stated))
+    view = _seen(predictions, NAMES, replace(spreads, covariance=long, expected_error=stated))
     assert view is not None and view.lines[0].expected == pytest.approx(3 * 2 * math.sqrt(2 / math.pi))
-    view = spread_view(predictions, NAMES, replace(spreads, covariance=long * 0, expected_error=stated * 0 + 2.0))
+    view = _seen(predictions, NAMES, replace(spreads, covariance=long * 0, expected_error=stated * 0 + 2.0))
     assert view is not None and view.lines[0].expected == pytest.approx(2 * math.sqrt(0.125))
 
 
@@ -111,7 +125,7 @@ def test_abstention_and_reliability_are_of_the_points_in_mm() -> None:
 
 def test_spread_that_the_truth_was_drawn_from_is_found_true() -> None:
     predictions, spreads = _made_up()
-    view = spread_view(predictions, tuple("abcdef"), spreads)
+    view = _seen(predictions, tuple("abcdef"), spreads)
     assert view is not None
     assert view.overall.low < 0.9 < view.overall.high and view.overall.high - view.overall.low < 0.06
     assert view.overall.expected == pytest.approx(view.overall.actual, rel=0.05)
@@ -119,17 +133,37 @@ def test_spread_that_the_truth_was_drawn_from_is_found_true() -> None:
     assert min(view.column("rank")) > 0.2 and view.by_point.normalized_excess < 0.6
 
 
-def test_calibrated_rows_follow_the_predictions_through_sorting_and_repeats() -> None:
+def test_spreads_are_those_of_the_images_in_dataset_order() -> None:
     predictions, spreads = _made_up(images=12)
     rows = [5, 3, 5, 0, 1, 2, 4, 6, 11, 10, 9, 8, 7, 0]  # as several processes give them: interleaved, padded
-    regions = None if spreads.regions is None else spreads.regions[rows]
-    mixed = Spreads(spreads.covariance[rows], spreads.expected_error[rows], regions, 0.9)
     found, wanted = (
-        spread_view(each, tuple("abcdef"), given)
-        for each, given in (([predictions[row] for row in rows], mixed), (predictions, spreads))
+        _seen(each, tuple("abcdef"), spreads) for each in ([predictions[row] for row in rows], predictions)
     )
     assert found is not None and wanted is not None
     assert plain(found.to_dict()) == plain(wanted.to_dict())
+
+
+def test_calibrated_spreads_follow_each_image_s_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Network pixels differ from image to image, and predictions come interleaved."""
+    predictions, _ = _made_up(images=4, landmarks=N)
+    spread = SpreadCalibration(*np.full((2, N), 2.0), (0.9,), np.full((N, 1), 3.0), np.ones(N))
+    facts = SimpleNamespace(calibration={})
+    calibration = SimpleNamespace(find=lambda settings: SimpleNamespace(spread=spread))
+    monkeypatch.setattr(tested_spreads, "is_model_file", lambda path: True)
+    monkeypatch.setattr(tested_spreads, "read_facts", lambda path: facts)
+    monkeypatch.setattr(tested_spreads.Calibration, "from_dict", lambda *_: calibration)
+    frames = [Frame.fit((100, 100), (10 * (i + 1), 50)) for i in range(4)]
+    evaluation = evaluate({"a": [predictions[row] for row in (2, 0, 2, 3, 1)]})
+    module: Any = SimpleNamespace(num_landmarks=N, prediction_settings=dict)
+    found = tested_spreads.tested_spreads("x.ldx", module, evaluation, frames)
+    assert found is not None and found.regions is not None
+    for image, prediction in enumerate(predictions):  # 2 C + 2 px^2 of the network
+        own = 2 * np.asarray(prediction.covariance) + 2 * np.diag([(10 / (image + 1)) ** 2, 4.0])
+        np.testing.assert_allclose(found.covariance[image], own, rtol=1e-12)
+        np.testing.assert_allclose(found.regions[image], 9 * own, rtol=1e-12)
+    assert tested_spreads.tested_spreads(None, module, evaluation, frames) is None
+    some = evaluate({"a": [replace(predictions[0], covariance=None), *predictions[1:]]})
+    assert tested_spreads.tested_spreads("x.ldx", module, some, frames) is None
 
 
 def test_without_calibration_there_is_no_coverage_and_it_says_so() -> None:
@@ -146,7 +180,7 @@ def test_without_calibration_there_is_no_coverage_and_it_says_so() -> None:
 def test_image_without_covariance_is_left_out_of_the_methods_own_spread() -> None:
     predictions, _ = _hand_worked()
     predictions[0].covariance = None
-    view = spread_view(predictions, NAMES)
+    view = _seen(predictions, NAMES)
     assert view is not None and (view.images, view.overall.points) == (3, 5)
     assert view.lines[0].actual == pytest.approx(3.0)
 
@@ -156,7 +190,7 @@ def test_units_without_mm() -> None:
     bare = [replace(each, spacing=None) for each in predictions]
     grid = [replace(each, length_unit="px256") for each in predictions]
     for given, unit, shown in ((bare, None, "px"), (predictions, "px", "px"), (grid, None, "px256")):
-        view = spread_view(given, NAMES, spreads, unit=unit, radius=3.0)
+        view = _seen(given, NAMES, spreads, unit=unit, radius=3.0)
         assert view is not None and view.unit == shown and view.by_point.radius == 3.0
         assert view.lines[0].actual == pytest.approx(2.5 if shown == "px256" else 5.0)
     assert "px of 256x256" in view.to_markdown() and "(px of 256x256)²" in view.to_markdown()
@@ -164,20 +198,20 @@ def test_units_without_mm() -> None:
 
 def test_there_is_no_view_without_spread_or_truth() -> None:
     predictions, spreads = _hand_worked()
-    assert spread_view([replace(each, covariance=None) for each in predictions], NAMES) is None
+    assert _seen([replace(each, covariance=None) for each in predictions], NAMES) is None
     unknown = [replace(each, annotations=each.annotations * NAN) for each in predictions]
-    assert spread_view(unknown, NAMES, spreads) is None
+    assert _seen(unknown, NAMES, spreads) is None
 
 
 def test_wrong_spreads_are_named() -> None:
     predictions, spreads = _hand_worked()
     with pytest.raises(MetricError, match="spreads of 4 images for 3 predictions"):
-        spread_view(predictions[:3], NAMES, spreads)
+        _seen(predictions[:3], NAMES, spreads)
     with pytest.raises(MetricError, match="regions and their level belong together"):
-        spread_view(predictions, NAMES, replace(spreads, level=None))
+        _seen(predictions, NAMES, replace(spreads, level=None))
     predictions[2].covariance = np.eye(2)
     with pytest.raises(MetricError, match=r"2: found a covariance of shape \(2, 2\), expected \(2, 2, 2\)"):
-        spread_view(predictions, NAMES)
+        _seen(predictions, NAMES)
 
 
 def test_csv_holds_every_number_and_nothing_that_a_spreadsheet_runs(tmp_path) -> None:
@@ -199,7 +233,7 @@ def test_csv_holds_every_number_and_nothing_that_a_spreadsheet_runs(tmp_path) ->
 
 def test_table_says_what_it_shows_and_fits_80_columns() -> None:
     predictions, spreads = _hand_worked()
-    view = spread_view(predictions, ("lower incisal incision", "nose"), spreads)
+    view = _seen(predictions, ("lower incisal incision", "nose"), spreads)
     console = Console(width=80, file=io.StringIO())
     console.print(view)
     printed = console.file.getvalue()
@@ -228,7 +262,7 @@ def test_figure_marks_what_misses_the_stated_level(tmp_path) -> None:
     narrow = replace(spreads, regions=spreads.covariance.copy())
     orange = {}
     for name, given in {"true": spreads, "narrow": narrow}.items():
-        view = spread_view(predictions, tuple("abcdef"), given)
+        view = _seen(predictions, tuple("abcdef"), given)
         assert view is not None
         with Image.open(spread_figure(tmp_path / f"{name}.png", view)) as picture:
             pixels = np.asarray(picture.convert("RGB")).astype(int)
@@ -242,7 +276,7 @@ def test_figure_of_a_single_image_is_drawn_and_shows_coverage_only_of_regions(tm
     one = Spreads(spreads.covariance[:1], spreads.expected_error[:1], spreads.regions[:1], 0.9)
     heights = []
     for given in (one, None):
-        view = spread_view(predictions[:1], NAMES, given)
+        view = _seen(predictions[:1], NAMES, given)
         assert view is not None
         with Image.open(spread_figure(tmp_path / "one.png", view)) as picture:
             heights.append(picture.height)

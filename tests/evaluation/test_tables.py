@@ -12,12 +12,16 @@ from rich.console import Console
 
 from landmark_diffusion.evaluation import landmark_table, other_table, results_table
 from landmark_diffusion.evaluation.tables import Table
+from landmark_diffusion.metrics.evaluation import Evaluation, evaluate
 from landmark_diffusion.metrics.functional import MetricError
-from landmark_diffusion.metrics.protocols import evaluate
 from landmark_diffusion.metrics.records import Prediction
 
 RADII = (2.0, 2.5, 3.0, 4.0)
 NAMES = ("senior", "junior")
+
+
+def _evaluated(variants: dict[str, list[Prediction]], annotators=(), radii=None, unit=None, **more) -> Evaluation:
+    return evaluate(variants, (), annotators, radii, unit, main="multi-step", **more)
 
 
 def _rows(table: Table) -> dict[str, object]:
@@ -39,7 +43,7 @@ def hand_worked() -> dict[str, list[Prediction]]:
 
 
 def test_human_rows_agree_with_a_case_worked_by_hand(hand_worked) -> None:
-    rows = _rows(results_table(hand_worked, NAMES, (2.0, 4.0), "mm"))
+    rows = _rows(results_table(evaluate(hand_worked, (), NAMES, (2.0, 4.0), "mm")))
     assert rows["baseline"].mre == pytest.approx((4.0 + 0.5) / 2)
     assert rows["baseline"].std == pytest.approx(1.75)
     assert rows["baseline"].sdr == {2.0: 50.0, 4.0: 50.0}  # exactly 4 mm is no hit under <
@@ -57,7 +61,7 @@ def test_human_rows_agree_with_a_case_worked_by_hand(hand_worked) -> None:
 
 
 def test_method_rows_agree_with_numpy_and_with_the_metrics(variants) -> None:
-    table = results_table(variants, NAMES, RADII, "mm")
+    table = results_table(_evaluated(variants, NAMES, RADII, "mm"))
     for name, predictions in variants.items():
         row = _rows(table)[name]
         errors = np.concatenate(
@@ -70,15 +74,13 @@ def test_method_rows_agree_with_numpy_and_with_the_metrics(variants) -> None:
         assert row.median == pytest.approx(np.median(errors), abs=1e-12)
         assert row.sdr == {radius: pytest.approx(100 * np.mean(errors < radius)) for radius in RADII}
         assert row.beyond == pytest.approx(100 * np.mean(errors > 10))
-        expected = evaluate(predictions, "default", RADII, "mm")
-        assert (row.mre, row.std, row.median, row.sdr) == tuple(
-            expected[key] for key in ("mre", "std", "median", "sdr")
-        )
+        expected = evaluate({"alone": predictions}, (), (), RADII, "mm").summaries["alone"]
+        assert (row.mre, row.std, row.median, row.sdr) == (expected.mre, expected.std, expected.median, expected.sdr)
 
 
 @pytest.mark.parametrize("width", [80, 100])
 def test_no_column_is_cut_in_a_terminal(variants, width) -> None:
-    table = results_table({"baseline": variants["single-step"], **variants}, NAMES, RADII, "mm")
+    table = results_table(_evaluated({"baseline": variants["single-step"], **variants}, NAMES, RADII, "mm"))
     lines = _printed(table, width)
     for row in table.rows:
         line = next(line for line in lines if line.startswith(row.label))
@@ -94,14 +96,14 @@ def table_cells(table: Table, label: str) -> list[str]:
 
 
 def test_counts_and_rules_are_printed_above(variants) -> None:
-    text = " ".join(_printed(results_table(variants, NAMES, RADII, "mm"), 100))
+    text = " ".join(_printed(results_table(_evaluated(variants, NAMES, RADII, "mm")), 100))
     assert "7 images, 20 points (1 without truth)" in text
     assert "protocol default" in text and "mean of the annotators" in text and "error < 2 / 2.5 / 3 / 4 mm" in text
     assert "flattering: each annotator is a part of the mean" in text
 
 
 def test_markdown_has_the_same_number_of_cells_in_every_row(variants) -> None:
-    table = results_table(variants, ("a|b", "*junior*"), RADII, "mm")
+    table = results_table(_evaluated(variants, ("a|b", "*junior*"), RADII, "mm"))
     lines = [line for line in table.to_markdown().splitlines() if line.startswith("|")]
     cells = [line.replace("\\|", "").count("|") for line in lines]
     assert len(lines) == 2 + len(table.rows)
@@ -112,7 +114,7 @@ def test_markdown_has_the_same_number_of_cells_in_every_row(variants) -> None:
 
 def test_one_annotator_leaves_no_human_rows(variants) -> None:
     single = [Prediction(p.image_id, p.index, p.points, p.annotations[:1], p.spacing) for p in variants["multi-step"]]
-    table = results_table({"baseline": single}, ("reader",), RADII, "mm")
+    table = results_table(evaluate({"baseline": single}, (), ("reader",), RADII, "mm"))
     assert [row.label for row in table.rows] == ["baseline"]
     assert table.rows[0].ratio is None and not table.notes and "ratio" not in table.grid().headings
 
@@ -121,7 +123,7 @@ def test_an_annotator_who_marked_nothing_is_left_out(variants) -> None:
     for predictions in variants.values():
         for each in predictions:
             each.annotations[1] = np.nan
-    labels = {row.label for row in results_table(variants, NAMES, RADII, "mm").rows}
+    labels = {row.label for row in results_table(_evaluated(variants, NAMES, RADII, "mm")).rows}
     # Alone, the senior is the mean: a row of zeros would say that people never err.
     assert labels == {
         "single-step", "multi-step", "single-step to senior", "single-step to nearer †", "multi-step to senior",
@@ -130,7 +132,7 @@ def test_an_annotator_who_marked_nothing_is_left_out(variants) -> None:
 
 
 def test_pixels_have_no_column_beyond_10_mm(variants) -> None:
-    table = results_table(variants, NAMES, (3, 6, 9), "px")
+    table = results_table(_evaluated(variants, NAMES, (3, 6, 9), "px"))
     assert table.unit == "px" and all(row.beyond is None for row in table.rows)
     assert ">10" not in table.grid().headings
     row, each = _rows(table)["senior to junior"], variants["multi-step"]
@@ -139,41 +141,42 @@ def test_pixels_have_no_column_beyond_10_mm(variants) -> None:
 
 
 def test_protocol_of_paper_a_brings_its_own_radii(variants) -> None:
-    table = results_table(variants, NAMES, protocol="paper_a")
+    table = results_table(_evaluated(variants, NAMES, protocol="paper_a"))
     assert table.radii == (2.0, 2.5, 4.0) and "paper_a" in table.protocol
 
 
 def test_pixels_of_the_256_grid_are_named_where_people_read(variants) -> None:
     chest = {name: [replace(p, length_unit="px256") for p in each] for name, each in variants.items()}
-    table = results_table(chest, NAMES, (3, 6, 9))
+    table = results_table(_evaluated(chest, NAMES, (3, 6, 9)))
     assert table.unit == table.to_dict()["unit"] == "px256" and ">10" not in table.grid().headings
     assert "MRE ± SD, px of 256x256" in table.to_markdown() and "errors in px of 256x256" in table.to_markdown()
     assert "errors in px of 256x256" in " ".join(" ".join(_printed(table, 80)).split())
-    people = results_table(variants, NAMES, (3, 6, 9), "mm")  # the same spacing, so the same numbers
+    people = results_table(_evaluated(variants, NAMES, (3, 6, 9), "mm"))  # the same spacing, so the same numbers
     assert _rows(table)["senior to junior"].mre == _rows(people)["senior to junior"].mre
     assert _rows(table)["multi-step"].ratio == _rows(people)["multi-step"].ratio
-    by_landmark = landmark_table(chest, ("a", "b", "c"), (3, 6, 9))
+    by_landmark = landmark_table(_evaluated(chest, radii=(3, 6, 9)))
     assert "mean radial error in px of 256x256" in by_landmark.to_markdown()
-    distance = landmark_table(variants, ("a", "b", "c"), (3, 6, 9)).disagreement.distance
+    distance = landmark_table(_evaluated(variants, radii=(3, 6, 9))).disagreement.distance
     np.testing.assert_array_equal(by_landmark.disagreement.distance, distance)
 
 
 def test_the_released_code_s_table_is_small_and_carries_its_caution(variants) -> None:
     sized = {name: [replace(p, image_size=(200, 256)) for p in each] for name, each in variants.items()}
-    table = other_table(sized, "paper_b", RADII)
+    honest = _evaluated(sized, NAMES, RADII)
+    table = other_table(honest.under("paper_b"))
     assert [row.label for row in table.rows] == ["single-step", "multi-step"]
-    assert table.rows[0].mre == evaluate(sized["single-step"], "paper_b", RADII)["mre"]
+    assert table.rows[0].mre == _evaluated(sized, NAMES, RADII, protocol="paper_b").summaries["single-step"].mre
     assert table.rows[0].ratio is None and not table.strict
     lines = _printed(table, 80)
     assert len(lines) <= 12 and "not to be believed to better than half a pixel" in " ".join(" ".join(lines).split())
     assert not any("annotator 1" in line for line in lines)
     assert next(line for line in lines if "MRE" in line).split()[4:8] == ["≤2", "≤2.5", "≤3", "≤4"]
-    assert landmark_table(sized, ("a", "b", "c"), RADII, protocol="paper_b").disagreement is None
-    assert other_table(sized, "contour_hugging", (7.0,)).radii == RADII  # its own come first
+    assert landmark_table(honest.under("paper_b")).disagreement is None
+    assert other_table(_evaluated(sized, radii=(7.0,)).under("contour_hugging")).radii == RADII  # its own come first
 
 
 def test_dict_survives_json(variants) -> None:
-    table = results_table(variants, NAMES, RADII, "mm")
+    table = results_table(_evaluated(variants, NAMES, RADII, "mm"))
     again = json.loads(json.dumps(table.to_dict(), allow_nan=False))
     assert again["rows"][0]["mre"] == table.rows[0].mre
     assert list(again["rows"][0]["sdr"]) == ["2", "2.5", "3", "4"]
@@ -181,7 +184,7 @@ def test_dict_survives_json(variants) -> None:
 
 def test_no_variant_is_an_error() -> None:
     with pytest.raises(MetricError, match="no variants"):
-        results_table({})
+        evaluate({})
 
 
 def test_landmark_table_separates_a_constant_offset_from_scatter() -> None:
@@ -190,7 +193,7 @@ def test_landmark_table_separates_a_constant_offset_from_scatter() -> None:
     for index, sign in enumerate((1.0, -1.0)):
         annotations = np.array([[[0.0, 0.0], [9.0, 9.0]], [[3.0, 4.0], [9.0 + 2 * sign, 9.0]]])
         predictions.append(Prediction(str(index), index, np.array([[1.5, 2.0], [9.0, 9.0]]), annotations))
-    table = landmark_table({"baseline": predictions}, ("chin", "nose"), (2.0,), "px")
+    table = landmark_table(evaluate({"baseline": predictions}, ("chin", "nose"), (), (2.0,), "px"))
     assert table.mre["baseline"] == pytest.approx([0.0, 1.0])
     assert table.disagreement.constant == pytest.approx([5.0, 0.0])
     assert table.disagreement.rest == pytest.approx([0.0, 2.0])

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from landmark_diffusion.core.grid import ABSENT
-from landmark_diffusion.evaluation.metrics_file import metrics_dict
+from landmark_diffusion.evaluation import Results, metrics_dict
 from landmark_diffusion.export.card import model_card
+from landmark_diffusion.metrics.evaluation import evaluate
 from landmark_diffusion.metrics.records import Prediction
 from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.spread.answers import Answers
@@ -39,8 +40,8 @@ def measured() -> dict[str, Any]:
     predictions = [
         Prediction(image_id=str(i), index=i, points=below, annotations=truth, spacing=(0.1, 0.1)) for i in range(2)
     ]
-    found = metrics_dict({"multi-step": predictions}, ["sella", "nasion"], ["senior", "junior"], (2.0, 4.0))
-    return {"verb": "test", **found}
+    found = evaluate({"multi-step": predictions}, ["sella", "nasion"], ["senior", "junior"], (2.0, 4.0))
+    return {"verb": "test", **metrics_dict(Results(found))}
 
 
 def test_it_says_data_limits_and_terms() -> None:

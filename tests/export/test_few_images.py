@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.evaluation import annotator_view, write_annotators_csv, write_metrics, write_report
-from landmark_diffusion.evaluation.spread_view import spread_view, write_spread_csv
+from landmark_diffusion.evaluation import Results, write_annotators_csv, write_metrics, write_report
+from landmark_diffusion.evaluation.spread_view import write_spread_csv
 from landmark_diffusion.export.card import model_card, write_model_and_card
 from landmark_diffusion.export.gather import _measured
+from landmark_diffusion.metrics.evaluation import evaluate
 from landmark_diffusion.metrics.records import Prediction
 from landmark_diffusion.modelfile.facts import facts_from_json
 from landmark_diffusion.spread.answers import Answers
@@ -39,16 +40,13 @@ def predictions(images: int, annotators: int = 2) -> list[Prediction]:
 
 
 def metrics_of(folder: Path, rows: list[Prediction], annotators: tuple[str, ...]) -> dict[str, Any]:
-    view = spread_view(rows, NAMES)
+    results = Results(evaluate({"a": rows[::-1], "b": rows}, NAMES, annotators, (2.0, 4.0), main="b"))
     extra = {"command": "ldx test --config x.yaml", "updates": 3}
-    path = write_metrics(
-        folder / "metrics.json", {"a": rows[::-1], "b": rows}, NAMES, annotators, (2.0, 4.0), spread=view, extra=extra
-    )
-    if view is not None:
-        write_spread_csv(folder / "spread.csv", view)
-    people = annotator_view({"b": rows}, NAMES, annotators, "mm")
-    if people is not None:
-        write_annotators_csv(folder / "annotators.csv", people)
+    path = write_metrics(folder / "metrics.json", results, extra)
+    if results.spread is not None:
+        write_spread_csv(folder / "spread.csv", results.spread)
+    if results.annotators is not None:
+        write_annotators_csv(folder / "annotators.csv", results.annotators)
 
     def refuse(word: str) -> None:
         raise AssertionError(f"{word} is no JSON")
@@ -76,10 +74,9 @@ def test_a_test_of_few_images_can_be_handed_over(tmp_path: Path, images: int, an
 def test_a_report_of_few_images_is_whole(tmp_path: Path, images: int) -> None:
     rows = predictions(images)
     image = np.zeros((100, 100), dtype=np.uint8)
-    written = write_report(
-        tmp_path, {"a": rows, "b": rows}, lambda _: image, NAMES, ("senior", "junior"), (2.0, 4.0),
-        spread=spread_view(rows, NAMES),
-    )  # fmt: skip
+    results = Results(evaluate({"a": rows, "b": rows}, NAMES, ("senior", "junior"), (2.0, 4.0), main="b"))
+    written = write_report(tmp_path, results, lambda _: image)
+    assert "spread.png" in [path.name for path in written]
     assert all(path.stat().st_size for path in written)
     assert "nan" not in written[0].read_text(encoding="utf-8")
 

@@ -16,8 +16,8 @@ from landmark_diffusion.metrics.annotators import (
     nearer_annotator,
     offset_shift,
     split_disagreement,
-    stack_predictions,
 )
+from landmark_diffusion.metrics.evaluation import evaluate
 from landmark_diffusion.metrics.functional import MetricError
 from landmark_diffusion.metrics.records import Prediction
 
@@ -100,13 +100,13 @@ def test_wrong_input_is_refused() -> None:
 
 def test_predictions_are_stacked_in_dataset_order() -> None:
     cases = [Prediction(str(i), i, np.full((1, 2), i), np.zeros((2, 1, 2)), (0.1, 0.2)) for i in (1, 0, 1)]
-    points, annotations, spacing = stack_predictions(cases)
-    assert points[:, 0, 0].tolist() == [0.0, 1.0]
-    assert annotations.shape == (2, 2, 1, 2)
-    np.testing.assert_array_equal(spacing, [[0.1, 0.2]] * 2)
+    found = evaluate({"a": cases})
+    assert found.points["a"][:, 0, 0].tolist() == [0.0, 1.0] and found.indices == (0, 1)
+    assert found.annotations.shape == (2, 2, 1, 2)
+    np.testing.assert_array_equal(found.scale, [[0.1, 0.2]] * 2)
     cases[1].spacing = None
-    with pytest.raises(MetricError, match="0: spacing is unknown"):
-        stack_predictions(cases)
+    with pytest.raises(MetricError, match=r"others none \(0\)"):
+        evaluate({"a": cases}).scale  # noqa: B018
 
 
 def test_shift_of_the_offset_has_the_interval_of_two_independent_means() -> None:

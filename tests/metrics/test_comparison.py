@@ -12,7 +12,9 @@ from landmark_diffusion.cli.compare_verb import COLUMNS
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.metrics.bootstrap import paired_difference
 from landmark_diffusion.metrics.comparison import Run, compare, find_predictions, known_radii, read_run
-from landmark_diffusion.metrics.records import Prediction, write_predictions_csv
+from landmark_diffusion.metrics.evaluation import evaluate
+from landmark_diffusion.metrics.predictions_file import write_predictions_csv
+from landmark_diffusion.metrics.records import Prediction
 
 NAMES = ("a", "b", "c")
 TRUTH = np.random.default_rng(0).uniform(10, 90, (6, 3, 2))
@@ -31,7 +33,7 @@ def write_run(
     for case in cases:
         case.points, case.annotations = case.points[order], case.annotations[:, order]
     (folder / "test").mkdir(parents=True)
-    write_predictions_csv(folder / "test" / "predictions.csv", cases, names)
+    write_predictions_csv(folder / "test" / "predictions.csv", evaluate({"a": cases}, names))
     return folder
 
 

@@ -12,9 +12,11 @@ import torch
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.metrics import mean_radial_error, success_detection_rate
+from landmark_diffusion.metrics.evaluation import misfit
 from landmark_diffusion.metrics.functional import MetricError
-from landmark_diffusion.metrics.protocols import PROTOCOLS, Protocol, evaluate, get_protocol, misfit
+from landmark_diffusion.metrics.protocols import PROTOCOLS, Protocol, get_protocol
 from landmark_diffusion.metrics.records import Prediction
+from tests.metrics.measured import measured
 
 RADII = (2.0, 2.5, 3.0, 4.0)
 
@@ -38,46 +40,46 @@ def random_cases(images: int = 20, landmarks: int = 5) -> list[Prediction]:
 
 
 def test_by_hand() -> None:
-    result = evaluate(by_hand(), radii=RADII)
+    result = measured(by_hand(), radii=RADII)
     assert result["unit"] == "mm"
     assert result["mre"] == pytest.approx(25 / 3)
     assert result["median"] == pytest.approx(3.0)
     assert result["std"] == pytest.approx(math.sqrt((9 + 4 + 400) / 3 - (25 / 3) ** 2))
     assert result["sdr"] == pytest.approx({2.0: 0.0, 2.5: 100 / 3, 3.0: 100 / 3, 4.0: 200 / 3})
-    assert result["beyond_10mm"] == pytest.approx(100 / 3)
+    assert result["beyond"] == pytest.approx(100 / 3)
     assert result["landmark_mre"] == pytest.approx([11.5, 2.0])
     assert result["landmark_sdr"][4.0] == pytest.approx([50.0, 100.0])
     assert (result["images"], result["points"], result["missing"]) == (2, 3, 1)
 
 
 def test_pixels_say_so() -> None:
-    result = evaluate(by_hand(), radii=(25.0,), unit="px")
+    result = measured(by_hand(), radii=(25.0,), unit="px")
     assert result["unit"] == "px"
     assert result["mre"] == pytest.approx(250 / 3)
     assert result["sdr"] == pytest.approx({25.0: 100 / 3})
-    assert result["beyond_10mm"] is None
+    assert result["beyond"] is None
     assert "25 px" in result["protocol"]
 
 
 def test_pixels_of_the_256_grid_say_so() -> None:
     cases = [replace(case, length_unit="px256") for case in by_hand()]
-    result = evaluate(cases, radii=(3.0,))
-    assert (result["unit"], result["beyond_10mm"]) == ("px256", None)
+    result = measured(cases, radii=(3.0,))
+    assert (result["unit"], result["beyond"]) == ("px256", None)
     assert result["mre"] == pytest.approx(25 / 3)
     assert "error < 3 px of 256x256" in result["protocol"]
-    assert evaluate(cases, radii=(25.0,), unit="px")["mre"] == pytest.approx(250 / 3)
+    assert measured(cases, radii=(25.0,), unit="px")["mre"] == pytest.approx(250 / 3)
 
 
 def test_truth_strictness_and_radii_are_those_of_the_protocol() -> None:
-    senior = evaluate(by_hand(), replace(PROTOCOLS["default"], truth="senior"), radii=RADII)
+    senior = measured(by_hand(), replace(PROTOCOLS["default"], truth="senior"), radii=RADII)
     assert senior["landmark_mre"] == pytest.approx([(4 + math.hypot(1, 20)) / 2, math.hypot(1, 2)])
-    each = evaluate(by_hand(), replace(PROTOCOLS["default"], truth="each"), radii=RADII)
+    each = measured(by_hand(), replace(PROTOCOLS["default"], truth="each"), radii=RADII)
     assert each["points"] == 6
     assert each["landmark_mre"] == pytest.approx([(4 + 2 + 2 * math.hypot(1, 20)) / 4, math.hypot(1, 2)])
-    loose = evaluate(by_hand(), replace(PROTOCOLS["default"], strict=False), radii=RADII)
+    loose = measured(by_hand(), replace(PROTOCOLS["default"], strict=False), radii=RADII)
     assert loose["sdr"] == pytest.approx({2.0: 100 / 3, 2.5: 100 / 3, 3.0: 200 / 3, 4.0: 200 / 3})
-    assert tuple(evaluate(by_hand(), "paper_a")["sdr"]) == (2.0, 2.5, 4.0)
-    assert tuple(evaluate(by_hand(), "contour_hugging")["sdr"]) == RADII
+    assert tuple(measured(by_hand(), "paper_a")["sdr"]) == (2.0, 2.5, 4.0)
+    assert tuple(measured(by_hand(), "contour_hugging")["sdr"]) == RADII
 
 
 def test_agrees_with_the_torch_metrics() -> None:
@@ -85,7 +87,7 @@ def test_agrees_with_the_torch_metrics() -> None:
     predicted = torch.from_numpy(np.stack([case.points for case in cases]))
     target = torch.from_numpy(np.stack([case.truth for case in cases]))
     spacing = torch.tensor([0.1, 0.2], dtype=torch.float64)
-    result = evaluate(cases, radii=RADII)
+    result = measured(cases, radii=RADII)
     assert result["mre"] == pytest.approx(mean_radial_error(predicted, target, spacing).item(), rel=1e-13)
     rates = success_detection_rate(predicted, target, spacing, radii=RADII)
     assert result["sdr"] == pytest.approx({radius: rate.item() for radius, rate in rates.items()}, rel=1e-13)
@@ -96,7 +98,7 @@ def test_contour_hugging_s_network_grid_gives_the_distances_of_the_original_fram
     factor = 2400 / 800
     cases = [replace_spacing(case) for case in random_cases()]
     theirs = [np.linalg.norm(case.points / factor - case.truth / factor, axis=-1) * 0.1 * factor for case in cases]
-    assert evaluate(cases, "contour_hugging")["mre"] == pytest.approx(np.mean(theirs), rel=1e-13)
+    assert measured(cases, "contour_hugging")["mre"] == pytest.approx(np.mean(theirs), rel=1e-13)
 
 
 def replace_spacing(case: Prediction) -> Prediction:
@@ -104,7 +106,7 @@ def replace_spacing(case: Prediction) -> Prediction:
 
 
 def test_result_survives_json() -> None:
-    result = evaluate(random_cases(), radii=RADII)
+    result = measured(random_cases(), radii=RADII)
     again = json.loads(json.dumps(result, allow_nan=False))
     assert again["mre"] == result["mre"]
     assert again["sdr"]["2.5"] == result["sdr"][2.5]
@@ -128,9 +130,9 @@ def test_faults_are_told() -> None:
     with pytest.raises(UserError, match="known: default, paper_a, contour_hugging, paper_b, paper_b_hand"):
         get_protocol("zzz")
     with pytest.raises(MetricError, match="no predictions"):
-        evaluate([], radii=RADII)
+        measured([], radii=RADII)
     with pytest.raises(MetricError, match="leaves the radii to the dataset"):
-        evaluate(by_hand())
+        measured(by_hand())
     with pytest.raises(UserError, match="frame is 'network'"):
         Protocol("x", frame="network")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="truth is 'median'"):
@@ -141,20 +143,20 @@ def test_data_that_do_not_fit_the_protocol_are_told() -> None:
     cases = random_cases()
     junior = replace(PROTOCOLS["default"], truth="junior")
     with pytest.raises(MetricError, match=r"0: the protocol's truth is the junior .* found 1 annotator"):
-        evaluate([replace(cases[0], annotations=cases[0].annotations[:1])], junior, radii=RADII)
+        measured([replace(cases[0], annotations=cases[0].annotations[:1])], junior, radii=RADII)
     with pytest.raises(MetricError, match=r"others none \(3\)"):
-        evaluate([*cases[:3], replace(cases[3], spacing=None)], radii=RADII)
+        measured([*cases[:3], replace(cases[3], spacing=None)], radii=RADII)
     grid = [replace(case, length_unit="px256") for case in cases[3:5]]
     with pytest.raises(MetricError, match="different units: mm, px256"):
-        evaluate([*cases[:3], *grid], radii=RADII)
+        measured([*cases[:3], *grid], radii=RADII)
     with pytest.raises(MetricError, match="an error in mm needs the spacing in mm"):
-        evaluate(grid, "paper_a")
+        measured(grid, "paper_a")
     with pytest.raises(MetricError, match="an error in mm needs the spacing"):
-        evaluate([replace(cases[3], spacing=None)], "paper_a")
+        measured([replace(cases[3], spacing=None)], "paper_a")
     with pytest.raises(MetricError, match="different numbers of landmarks"):
-        evaluate([cases[0], Prediction("z", 99, np.zeros((2, 2)), np.zeros((2, 2, 2)), (1, 1))], radii=RADII)
+        measured([cases[0], Prediction("z", 99, np.zeros((2, 2)), np.zeros((2, 2, 2)), (1, 1))], radii=RADII)
     with pytest.raises(MetricError, match="none of the predictions has a truth"):
-        evaluate([replace(cases[0], annotations=np.full((1, 5, 2), math.nan))], radii=RADII)
+        measured([replace(cases[0], annotations=np.full((1, 5, 2), math.nan))], radii=RADII)
 
 
 def unmeasured(spacing: tuple[float, float] | None, annotators: int = 1, landmarks: int = 5) -> list[Prediction]:
@@ -172,10 +174,10 @@ def test_a_misfit_is_what_evaluate_will_raise(name: str, spacing: tuple[float, f
     fault = misfit(cases, name)
     found = [replace(case, points=case.truth + 1) for case in cases]
     if fault is None:
-        assert evaluate(found, name, radii=RADII if PROTOCOLS[name].radii is None else None)["points"] == landmarks
+        assert measured(found, name, radii=RADII if PROTOCOLS[name].radii is None else None)["points"] == landmarks
         return
     with pytest.raises(MetricError) as told:
-        evaluate(found, name, radii=RADII)
+        measured(found, name, radii=RADII)
     assert fault == str(told.value)
 
 

@@ -14,7 +14,7 @@ from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.data.readers.radiograph import read_radiograph
 from landmark_diffusion.detection.names import short_names
 from landmark_diffusion.detection.writers.points_json import PointsJsonWriter
-from landmark_diffusion.metrics.records import read_predictions_csv
+from landmark_diffusion.metrics.predictions_file import read_predictions_csv
 from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 from landmark_diffusion.studies.fewshot.plan import read_plan
 from landmark_diffusion.training.folder import RunFolder

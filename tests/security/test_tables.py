@@ -15,10 +15,12 @@ import landmark_diffusion
 from landmark_diffusion.data.sources.isbi2015 import LANDMARK_NAMES
 from landmark_diffusion.detection.writers.html_page import HtmlWriter
 from landmark_diffusion.detection.writers.points_csv import write_points_csv
-from landmark_diffusion.evaluation import annotator_view, write_annotators_csv, write_report
+from landmark_diffusion.evaluation import Results, annotator_view, write_annotators_csv, write_report
 from landmark_diffusion.evaluation.spread_view import Spreads, spread_view, write_spread_csv
 from landmark_diffusion.export.card import model_card
-from landmark_diffusion.metrics.records import Prediction, read_predictions_csv, write_predictions_csv
+from landmark_diffusion.metrics.evaluation import Evaluation, evaluate
+from landmark_diffusion.metrics.predictions_file import read_predictions_csv, write_predictions_csv
+from landmark_diffusion.metrics.records import Prediction
 from landmark_diffusion.spread.statistics import expected_radial_error
 from landmark_diffusion.studies.cephalometry.agreement import agreement
 from landmark_diffusion.studies.cephalometry.analysis import analyse
@@ -45,6 +47,10 @@ def _predictions() -> list[Prediction]:
     return [Prediction(name, i, points + i, truth + i, (0.1, 0.1), covariance) for i, name in enumerate(NAMES)]
 
 
+def _evaluation() -> Evaluation:
+    return evaluate({"main": _predictions()}, NAMES, NAMES[:2], (2.0,), "mm")
+
+
 def _points(folder: Path) -> Path:
     plain = make_detection(pixels=False, count=len(NAMES))
     found = [replace(plain, name=name, path=name, landmark_names=NAMES) for name in NAMES]
@@ -52,19 +58,19 @@ def _points(folder: Path) -> Path:
 
 
 def _predicted(folder: Path) -> Path:
-    write_predictions_csv(folder / "predictions.csv", _predictions(), NAMES)
+    write_predictions_csv(folder / "predictions.csv", _evaluation())
     return folder / "predictions.csv"
 
 
 def _annotators(folder: Path) -> Path:
-    view = annotator_view({"main": _predictions()}, NAMES, NAMES[:2], "mm")
+    view = annotator_view(_evaluation())
     assert view is not None
     return write_annotators_csv(folder / "annotators.csv", view)
 
 
 def _spread(folder: Path) -> Path:
     covariance = np.stack([each.covariance for each in _predictions()])  # type: ignore[arg-type]
-    view = spread_view(_predictions(), NAMES, Spreads(covariance, expected_radial_error(covariance), covariance, 0.9))
+    view = spread_view(_evaluation(), Spreads(covariance, expected_radial_error(covariance), covariance, 0.9))
     assert view is not None
     return write_spread_csv(folder / "spread.csv", view)
 
@@ -118,9 +124,9 @@ def test_every_writer_of_tables_is_tested_here() -> None:
     """A new one has to be added above; the two others write numbers under headings of the package's own."""
     package = Path(landmark_diffusion.__file__).parent
     known = {
-        "cli/compare_verb.py", "metrics/records.py", "detection/writers/points_csv.py", "evaluation/annotator_view.py",
-        "studies/fewshot/summary.py", "evaluation/spread_view.py", "studies/cephalometry/tables.py",
-        "evaluation/sample_writer.py", "training/curves.py",
+        "cli/compare_verb.py", "core/cells.py", "metrics/predictions_file.py", "detection/writers/points_csv.py",
+        "evaluation/annotator_view.py", "studies/fewshot/summary.py", "evaluation/spread_view.py",
+        "studies/cephalometry/tables.py", "evaluation/sample_writer.py", "training/curves.py",
     }  # fmt: skip
     writes = re.compile(r"csv\.writer|csv\.DictWriter|text_cell\(|to_csv|CSVLogger")
     found = {str(each.relative_to(package)) for each in package.rglob("*.py") if writes.search(each.read_text())}
@@ -147,7 +153,8 @@ def test_markdown_of_a_report_takes_names_as_text(tmp_path: Path) -> None:
     found = [replace(each, image_id=f"{MARKUP}{each.index}") for each in _predictions()]
     names = tuple(f"{MARKUP}{i}" for i in range(len(NAMES)))
     image = np.zeros((120, 120), np.uint8)
-    written = write_report(tmp_path, {"main": found}, lambda _: image, names, (MARKUP, "b"), (2.0,), "mm", overlays=2)
+    results = Results(evaluate({"main": found}, names, (MARKUP, "b"), (2.0,), "mm"))
+    written = write_report(tmp_path, results, lambda _: image, overlays=2)
     text = _unescaped(written[0].read_text(encoding="utf-8"))
     assert "onerror" in text and "<img" not in text and "<script" not in text and "](javascript" not in text
     assert {path.parent for path in written} == {tmp_path}

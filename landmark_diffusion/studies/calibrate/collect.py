@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from landmark_diffusion.data.geometry import covariance_factors
 from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset
 from landmark_diffusion.detection.detector import Detector
 from landmark_diffusion.spread.answers import Answers
@@ -43,7 +44,7 @@ class Collected:
 
     def in_unit(self, covariance: np.ndarray) -> np.ndarray:
         """Covariances (I, N, 2, 2) in squared network pixels as squared ``unit``."""
-        return covariance * (self.to_unit[:, :, None] * self.to_unit[:, None, :])[:, None]
+        return covariance * covariance_factors(self.to_unit)
 
     @classmethod
     def join(cls, parts: Sequence[Collected]) -> Collected:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from landmark_diffusion.data.geometry import covariance_factors
 from landmark_diffusion.spread.calibration import LEVEL, LEVELS, SpreadCalibration
 from landmark_diffusion.spread.coverage import Evaluate, resplit_coverage
 from landmark_diffusion.spread.image_score import ImageScore
@@ -84,8 +85,7 @@ def _row(collected: Collected, calibration: np.ndarray, test: np.ndarray) -> tup
         collected.residuals[calibration], collected.answers.take(calibration).covariance, level
     )
     calibrated = fitted.calibrated(collected.answers.take(test).covariance)
-    scale = collected.to_unit[test]
-    squared = (scale[:, :, None] * scale[:, None, :])[:, None]
+    squared = covariance_factors(collected.to_unit[test])
     expected, errors = fitted.expected_error(calibrated * squared), collected.errors[test]
     ranks = rank_correlation(expected, errors)
     area = np.median(region_area(fitted.regions(calibrated, level[0]) * squared))

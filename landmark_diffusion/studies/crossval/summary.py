@@ -18,7 +18,7 @@ from landmark_diffusion.studies.fewshot.results import RESULT, cell_folder
 
 if TYPE_CHECKING:
     from landmark_diffusion.core.grid import Grid
-    from landmark_diffusion.metrics.records import PredictionTable
+    from landmark_diffusion.metrics.predictions_file import PredictionTable
 
 TABLE, PREDICTIONS, METRICS = "crossval.md", "predictions.csv", "metrics.json"
 FOLD_PREDICTIONS = f"predictions_{CHOSEN}.csv"
@@ -36,7 +36,7 @@ class FoldResult:
 
 def read_folds(folder: Path, cells: Sequence[FoldCell]) -> list[FoldResult]:
     """Read the finished folds, in their order; raises DataError for a damaged one."""
-    from landmark_diffusion.metrics.records import read_predictions_csv
+    from landmark_diffusion.metrics.predictions_file import read_predictions_csv
 
     found = []
     for cell in cells:
@@ -62,7 +62,7 @@ def summarise(results: Sequence[FoldResult], total: int) -> dict[str, Any]:
     names = results[0].table.landmark_names
     errors = [result.table.errors[:, [result.table.landmark_names.index(name) for name in names]] for result in results]
     rows = [
-        {"fold": result.cell.number, **_figures(each, radii, False)}
+        {"fold": result.cell.number, **_figures(each, radii, unit, False)}
         for result, each in zip(results, errors, strict=True)
     ]
     return {
@@ -70,7 +70,7 @@ def summarise(results: Sequence[FoldResult], total: int) -> dict[str, Any]:
         "radii": list(radii),
         "folds": {"finished": len(results), "all": total},
         "rows": rows,
-        "all": _figures(np.concatenate(errors), radii, True),
+        "all": _figures(np.concatenate(errors), radii, unit, True),
     }
 
 
@@ -117,25 +117,19 @@ def summary_grid(summary: dict[str, Any], title: str) -> Grid:
     )
 
 
-def _figures(errors: np.ndarray, radii: Sequence[float], intervals: bool) -> dict[str, Any]:
+def _figures(errors: np.ndarray, radii: Sequence[float], unit: str, intervals: bool) -> dict[str, Any]:
     from landmark_diffusion.metrics.bootstrap import bootstrap_interval
+    from landmark_diffusion.metrics.summary import ErrorSummary, within
 
-    known = errors[~np.isnan(errors)]
-    shares = {radius: np.where(np.isnan(errors), np.nan, 100.0 * (errors < radius)) for radius in radii}
-    found: dict[str, Any] = {
-        "images": len(errors),
-        "points": int(known.size),
-        "mre": float(known.mean()),
-        "std": float(known.std()),
-        "median": float(np.median(known)),
-        "sdr": {radius: float(np.nanmean(share)) for radius, share in shares.items()},
-    }
+    found: dict[str, Any] = {"images": len(errors), **vars(ErrorSummary.of(errors, radii, unit))}
+    del found["beyond"]
     if intervals:
         there = ~np.isnan(errors).all(1)
+        tables = {radius: np.where(np.isnan(errors), np.nan, 100.0 * within(errors, radius))[there] for radius in radii}
         enough = int(there.sum()) > 1
         found["mre_interval"] = vars(bootstrap_interval(errors[there])) if enough else None
         found["sdr_interval"] = (
-            {radius: vars(bootstrap_interval(share[there])) for radius, share in shares.items()} if enough else None
+            {radius: vars(bootstrap_interval(table)) for radius, table in tables.items()} if enough else None
         )
     return found
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.grid import escape
-from landmark_diffusion.metrics.protocols import FAR_MM
 from landmark_diffusion.metrics.records import unit_words
+from landmark_diffusion.metrics.summary import FAR_MM
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

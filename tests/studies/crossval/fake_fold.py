@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 from landmark_diffusion.data.sources.folder.source import FolderDataset
-from landmark_diffusion.metrics.records import Prediction, write_predictions_csv
+from landmark_diffusion.metrics.evaluation import evaluate
+from landmark_diffusion.metrics.predictions_file import write_predictions_csv
+from landmark_diffusion.metrics.records import Prediction
 from landmark_diffusion.studies.fewshot.cell import Job
 from landmark_diffusion.studies.fewshot.results import write_result
 
@@ -17,5 +19,6 @@ cases = [
     Prediction(sample.image_id, index, sample.mean_points + 1, sample.annotations)
     for index, sample in enumerate(dataset.samples("test"))
 ]
-write_predictions_csv(Path(job.folder) / "predictions_chosen.csv", cases, dataset.landmark_names)
+evaluation = evaluate({"a": cases}, dataset.landmark_names)
+write_predictions_csv(Path(job.folder) / "predictions_chosen.csv", evaluation)
 write_result(Path(job.folder), {"checkpoints": {"chosen": {"sdr": {"2": 100.0}}}})

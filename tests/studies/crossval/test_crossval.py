@@ -14,7 +14,9 @@ from landmark_diffusion.cli import main
 from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.metrics.bootstrap import bootstrap_interval
 from landmark_diffusion.metrics.comparison import find_predictions, known_radii, read_run
-from landmark_diffusion.metrics.records import Prediction, read_predictions_csv, write_predictions_csv
+from landmark_diffusion.metrics.evaluation import evaluate
+from landmark_diffusion.metrics.predictions_file import read_predictions_csv, write_predictions_csv
+from landmark_diffusion.metrics.records import Prediction
 from landmark_diffusion.studies.crossval.plan import CrossvalPlan, FoldCell, agree, propose
 from landmark_diffusion.studies.crossval.summary import read_folds, summarise, write_summary
 from landmark_diffusion.studies.fewshot.results import cell_folder, write_result
@@ -81,7 +83,7 @@ def finish(folder: Path, cell: FoldCell, errors: dict[str, float]) -> None:
     place.mkdir(parents=True)
     truth = np.array([[[5.0, 5.0], [9.0, 9.0]]])
     cases = [Prediction(name, i, truth[0] + np.array([off, 0]), truth) for i, (name, off) in enumerate(errors.items())]
-    write_predictions_csv(place / "predictions_chosen.csv", cases, ("a", "b"))
+    write_predictions_csv(place / "predictions_chosen.csv", evaluate({"a": cases}, ("a", "b")))
     write_result(place, {"checkpoints": {"chosen": {"sdr": {"2": 0.0, "4": 0.0}}}})
 
 
