@@ -11,6 +11,8 @@ from torch.utils.data import Dataset
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.seeds import sample_seed
+from landmark_diffusion.data.augmentation.albumentations_check import try_transforms
+from landmark_diffusion.data.augmentation.albumentations_recipe import AlbumentationsRecipe
 from landmark_diffusion.data.cache import ImageCache
 from landmark_diffusion.data.compact_samples import CompactSamples
 from landmark_diffusion.data.geometry import Frame, ResizeMode
@@ -47,6 +49,8 @@ class LandmarkTorchDataset(Dataset):
         frames = {each: Frame.fit(each, size, resize) for each in set(sizes)}  # one object for all of a size
         self.frames = [frames[each] for each in sizes]
         self.size, self.recipe, self.target_points, self.seed = size, recipe, target_points, seed
+        if isinstance(recipe, AlbumentationsRecipe):
+            try_transforms(recipe, size)
         self._memory: dict[int, np.ndarray] | None = (
             {} if len(self.samples) * size[0] * size[1] <= MEMORY_LIMIT else None
         )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, get_args
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 
@@ -12,6 +14,17 @@ from landmark_diffusion.core.errors import UserError
 ScheduleKind = Literal["linear", "scaled_linear", "sqrt_linear", "cosine"]
 MAX_BETA = 0.999
 """Nichol and Dhariwal's bound: a beta of 1 would leave nothing of the signal."""
+
+
+class Level(NamedTuple):
+    """A noise level of a schedule: its step t, and alpha_bar_t, the share of x_0's variance that is left in x_t."""
+
+    t: int
+    alpha_bar: float
+
+    def steps(self, x: torch.Tensor) -> torch.Tensor:
+        """t as a network is told it: a LongTensor (B,) for x (B, ...)."""
+        return torch.full((len(x),), self.t, dtype=torch.long, device=x.device)
 
 
 class NoiseSchedule:
@@ -55,6 +68,14 @@ class NoiseSchedule:
         self._x0_weight = before.sqrt() * betas / (1 - self.alphas_bar)
         self._x0_weight[0] = 1  # exactly: 1 - (1 - beta) is not beta in floating point
         self._x_t_weight = self.alphas.sqrt() * (1 - before) / (1 - self.alphas_bar)
+
+    def levels(self, steps: Sequence[int]) -> list[Level]:
+        """The noise levels of a chain over ``steps``; raises UserError unless these descend within 0 ... T-1."""
+        if not steps or any(later >= earlier for earlier, later in pairwise(steps)):
+            raise UserError(f"steps: found {list(steps)}, expected at least one, in strictly descending order")
+        if steps[0] >= self.steps or steps[-1] < 0:
+            raise UserError(f"steps: found {list(steps)}, expected 0 to {self.steps - 1} (diffusion_steps - 1)")
+        return [Level(t, self.alphas_bar[t].item()) for t in steps]
 
     def posterior(self, x0: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and variance of q(x_(t-1) | x_t, x_0) (eq. 8 and beta_tilde) for x0, x_t (B, ...) at steps t (B,).

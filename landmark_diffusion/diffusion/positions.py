@@ -4,35 +4,68 @@ The forward process is the heat equation on the heatmap: after it the hot pixel 
 x_t's distribution is the one-hot map blurred by sigma_t (the variance-exploding process of Song et al. 2021 on
 positions; the blur of paper A's eq. 12, but in training as well). Since the network gives a whole distribution of y_0,
 the spatial likelihood (eq. 10) is the exact likelihood of this process and not an auxiliary loss.
+
+The sampler has the signature of those of maps (samplers.py) and knows no network either: ``model(y_t, level)`` answers
+where each landmark is, by what is seen around the positions y_t at that noise level, and how sure that is.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import torch
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.diffusion.samplers import Noise, check_eta
+from landmark_diffusion.heatmaps.moments import samples_covariance
+
+Aggregate = Literal["last", "mean"]
+
+
+class Level(NamedTuple):
+    """A noise level of a schedule: its step t, which need not be whole, and sigma_t."""
+
+    t: float
+    sigma: float
+
+
+class Estimate(Protocol):
+    """What a model says of y_0: where it is, ``point`` (B, N, 2), and how sure that is."""
+
+    @property
+    def point(self) -> torch.Tensor: ...
+
+    def covariance(self) -> torch.Tensor:
+        """Covariance (B, N, 2, 2) of y_0 about the point."""
+        ...
+
+
+EstimateT = TypeVar("EstimateT", bound=Estimate)
 
 
 class PositionSchedule:
     """Standard deviations sigma_t of the forward process, growing geometrically with t.
 
     Args:
-        sigma_min, sigma_max: at t = 0 and t = T-1, in pixels of whatever frame the positions are in.
+        sigma_min, sigma_max: at t = 0 and t = T-1.
         steps: T.
+        unit: what 1 of a sigma that is given here is in pixels of the frame that the positions are in; what comes out
+            is in those pixels.
 
     Raises UserError unless 0 < sigma_min <= sigma_max and there is at least one step.
     """
 
-    def __init__(self, sigma_min: float, sigma_max: float, steps: int) -> None:
+    def __init__(self, sigma_min: float, sigma_max: float, steps: int, unit: float = 1.0) -> None:
         if not 0 < sigma_min <= sigma_max:
             raise UserError(
                 f"sigma_min {sigma_min:g} and sigma_max {sigma_max:g}: expected 0 < sigma_min <= sigma_max, in pixels"
             )
         if steps < 1:
             raise UserError(f"diffusion_steps: found {steps}, expected at least 1")
-        self.sigma_min, self.sigma_max, self.steps = sigma_min, sigma_max, steps
+        self.sigma_min, self.sigma_max, self.steps, self.unit = sigma_min * unit, sigma_max * unit, steps, unit
 
     def sigma(self, t: torch.Tensor) -> torch.Tensor:
         """sigma_t for steps t (...) in 0 ... T-1, which need not be whole."""
@@ -44,6 +77,45 @@ class PositionSchedule:
             return 0.0
         t = math.log(sigma / self.sigma_min) / math.log(self.sigma_max / self.sigma_min) * (self.steps - 1)
         return min(max(t, 0.0), self.steps - 1.0)
+
+    def levels(self, start: float, end: float, count: int) -> list[Level]:
+        """``count`` noise levels of a chain whose sigmas shrink by the same factor from ``start`` to ``end``."""
+        ratio = (end / start) ** (1 / max(1, count - 1))
+        sigmas = [start * self.unit * ratio**k for k in range(count)]
+        return [Level(self.step(sigma), sigma) for sigma in sigmas]
+
+
+def position_sample(
+    model: Callable[[torch.Tensor, Level], EstimateT],
+    x: torch.Tensor,
+    levels: Sequence[Level],
+    noise: Noise,
+    eta: float = 0.0,
+) -> Iterator[tuple[Level, torch.Tensor, EstimateT]]:
+    """Follow positions (B, N, 2) from x at levels[0], yielding (level, y_t, the model's estimate of y_0) at each.
+
+    ``eta`` is that of ``previous_position``; one outside 0 ... 1 raises UserError. From the last level the chain goes
+    to its estimate's point.
+    """
+    check_eta(eta)
+    for here, following in zip_longest(levels, levels[1:]):
+        estimate = model(x, here)
+        yield here, x, estimate
+        if following is not None:
+            x = previous_position(estimate.point, x, here.sigma, following.sigma, eta, noise())
+
+
+def conclude(estimates: Sequence[Estimate], aggregate: Aggregate) -> tuple[torch.Tensor, torch.Tensor]:
+    """Point (B, N, 2) and covariance (B, N, 2, 2) of a chain: its "last" estimate's, or the "mean" of all.
+
+    The mean is that of a draw from an even mixture of the estimates, so its covariance is what each leaves open, on
+    average, and how their points differ.
+    """
+    kept = estimates[-1:] if aggregate == "last" else estimates
+    points = torch.stack([estimate.point for estimate in kept])
+    within = torch.stack([estimate.covariance() for estimate in kept]).mean(0)
+    among = samples_covariance(points)
+    return points.mean(0), within if among is None else within + among
 
 
 def previous_position(

@@ -1,27 +1,27 @@
-"""Samplers as plain functions: they take ``denoise(x_t, t) -> x0`` and yield (t, x_t, x0) at each evaluation.
+"""Samplers of maps as plain functions ``sampler(model, x, levels, noise)``; the one of positions is in positions.py.
 
-x_t and x0 are (B, ...); the t that ``denoise`` gets is a LongTensor (B,). The previous step is looked up in the list of
-steps, never computed from a ratio. A chain starts from noise at T-1, or warm from any x_t at an earlier steps[0] = t,
-such as ``add_noise(schedule, a first guess of x0, noise, t)``.
+``model(x_t, level)`` estimates x_0, and a sampler yields (level, x_t, x_0) at each evaluation, all (B, ...). The noise
+levels are those of a schedule, the noisiest first; the one after a level is looked up in the list, never computed from
+a ratio. A chain starts from noise at T-1, or warm from any x_t at an earlier t, such as ``add_noise(schedule, a first
+guess of x0, noise, t)``. Its last x_0 is the sample. ``noise`` draws what a step needs, and may be keyed to each image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from itertools import zip_longest
+from math import sqrt
 
 import torch
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.diffusion.noise_schedule import NoiseSchedule
+from landmark_diffusion.diffusion.noise_schedule import Level
 
-Denoise = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""The network's estimate of x0 (B, ...) from x_t (B, ...) and t (B,)."""
+Model = Callable[[torch.Tensor, Level], torch.Tensor]
+"""The network's estimate of x_0 (B, ...) from x_t (B, ...) at a noise level."""
 Noise = Callable[[], torch.Tensor]
-"""Draws standard normal noise shaped as x_t: a caller may key it to each image."""
-Transform = Callable[[torch.Tensor, int], torch.Tensor]
-"""Changes the estimate of x0 at step t before the chain goes on from it (paper A: the blur of eq. 12)."""
-Evaluation = tuple[int, torch.Tensor, torch.Tensor]
+"""Draws standard normal noise shaped as x_t."""
+Evaluation = tuple[Level, torch.Tensor, torch.Tensor]
 
 
 def timesteps(total: int, count: int) -> list[int]:
@@ -36,77 +36,56 @@ def timesteps(total: int, count: int) -> list[int]:
     return [(2 * total * i + count) // (2 * count) - 1 for i in range(count, 0, -1)]
 
 
-def posterior_coefficients(schedule: NoiseSchedule, t: int, previous: int) -> tuple[float, float, float]:
-    """Weights of x0 and x_t in the mean of q(x_previous | x_t, x_0), and its variance, for any previous < t.
+def posterior_coefficients(here: Level, following: Level) -> tuple[float, float, float]:
+    """Weights of x_0 and x_t in the mean of q(x_s | x_t, x_0), and its variance, for any level s less noisy than t.
 
-    Eq. 8 and beta_tilde of paper A with alpha = alpha_bar_t / alpha_bar_previous and beta = 1 - alpha; with previous =
-    t - 1 it is the schedule's own posterior.
+    Eq. 8 and beta_tilde of paper A with alpha = alpha_bar_t / alpha_bar_s and beta = 1 - alpha; with s = t - 1 it is
+    the schedule's own posterior.
     """
-    bar, before = schedule.alphas_bar[t], schedule.alphas_bar[previous]
+    bar, before = here.alpha_bar, following.alpha_bar
     alpha = bar / before
-    x0_weight = before.sqrt() * (1 - alpha) / (1 - bar)
-    x_t_weight = alpha.sqrt() * (1 - before) / (1 - bar)
-    variance = (1 - alpha) * (1 - before) / (1 - bar)
-    return x0_weight.item(), x_t_weight.item(), variance.item()
+    x0_weight = sqrt(before) * (1 - alpha) / (1 - bar)
+    x_t_weight = sqrt(alpha) * (1 - before) / (1 - bar)
+    return x0_weight, x_t_weight, (1 - alpha) * (1 - before) / (1 - bar)
 
 
-def ddpm_sample(
-    denoise: Denoise,
-    x: torch.Tensor,
-    schedule: NoiseSchedule,
-    steps: Sequence[int],
-    noise: Noise | None = None,
-    generator: torch.Generator | None = None,
-    transform: Transform | None = None,
-) -> Iterator[Evaluation]:
-    """Ancestral sampling (paper A eq. 5 and 8, sqrt(beta_tilde) noise) over ``steps``, descending from x at steps[0].
+def ddpm_sample(model: Model, x: torch.Tensor, levels: Sequence[Level], noise: Noise) -> Iterator[Evaluation]:
+    """Ancestral sampling (paper A eq. 5 and 8, sqrt(beta_tilde) noise) from x at levels[0].
 
-    Noise comes from ``noise`` or else from ``generator``. The last x0 yielded is the sample: from the last step the
-    chain goes to x0 itself. Raises UserError unless the steps descend strictly within 0 ... T-1.
+    From the last level the chain goes to x_0 itself.
     """
-    draw = noise or normal_noise(x, generator)
-    for t, previous in _transitions(steps, schedule):
-        x0 = _estimate(denoise, x, t, transform)
-        yield t, x, x0
-        if previous is not None:
-            x0_weight, x_t_weight, variance = posterior_coefficients(schedule, t, previous)
-            x = x0_weight * x0 + x_t_weight * x + variance**0.5 * draw()
+    for here, following in zip_longest(levels, levels[1:]):
+        x0 = model(x, here)
+        yield here, x, x0
+        if following is not None:
+            x0_weight, x_t_weight, variance = posterior_coefficients(here, following)
+            x = x0_weight * x0 + x_t_weight * x + variance**0.5 * noise()
 
 
 def ddim_sample(
-    denoise: Denoise,
-    x: torch.Tensor,
-    schedule: NoiseSchedule,
-    steps: Sequence[int],
-    noise: Noise | None = None,
-    eta: float = 0.0,
-    generator: torch.Generator | None = None,
-    transform: Transform | None = None,
+    model: Model, x: torch.Tensor, levels: Sequence[Level], noise: Noise, eta: float = 0.0
 ) -> Iterator[Evaluation]:
-    """DDIM (Song et al. 2021, eq. 12) over ``steps``, descending from x at steps[0]; ``eta`` 0 is deterministic.
+    """DDIM (Song et al. 2021, eq. 12) from x at levels[0]; ``eta`` 0 is deterministic and draws no noise.
 
-    With ``eta`` 1 it has the distribution of the ancestral sampler. Noise, the sample and errors are as there; ``eta``
-    outside 0 ... 1 raises UserError.
+    With ``eta`` 1 it has the distribution of the ancestral sampler. Raises UserError for ``eta`` outside 0 ... 1.
     """
-    if not 0 <= eta <= 1:
-        raise UserError(f"eta: found {eta}, expected 0 (deterministic) to 1 (as much noise as ddpm)")
-    draw = noise or normal_noise(x, generator)
-    for t, previous in _transitions(steps, schedule):
-        x0 = _estimate(denoise, x, t, transform)
-        yield t, x, x0
-        if previous is not None:
-            bar, before = schedule.alphas_bar[t].item(), schedule.alphas_bar[previous].item()
-            variance = eta**2 * posterior_coefficients(schedule, t, previous)[2]
+    check_eta(eta)
+    for here, following in zip_longest(levels, levels[1:]):
+        x0 = model(x, here)
+        yield here, x, x0
+        if following is not None:
+            bar, before = here.alpha_bar, following.alpha_bar
+            variance = eta**2 * posterior_coefficients(here, following)[2]
             epsilon = (x - bar**0.5 * x0) / (1 - bar) ** 0.5
             x = before**0.5 * x0 + max(1 - before - variance, 0.0) ** 0.5 * epsilon
             if variance:
-                x = x + variance**0.5 * draw()
+                x = x + variance**0.5 * noise()
 
 
-def normal_noise(like: torch.Tensor, generator: torch.Generator | None = None) -> Noise:
-    """Give a function that draws standard normal noise shaped as ``like``, on the generator's device, moved to its."""
-    device = like.device if generator is None else generator.device
-    return lambda: torch.randn(like.shape, generator=generator, device=device, dtype=like.dtype).to(like.device)
+def check_eta(eta: float) -> None:
+    """Raise UserError for an eta outside 0 ... 1."""
+    if not 0 <= eta <= 1:
+        raise UserError(f"eta: found {eta}, expected 0 (deterministic) to 1 (as much noise as ddpm)")
 
 
 def keyed_noise(seeds: Sequence[int], shape: Sequence[int], device: torch.device) -> Noise:
@@ -116,17 +95,3 @@ def keyed_noise(seeds: Sequence[int], shape: Sequence[int], device: torch.device
     """
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     return lambda: torch.stack([torch.randn(tuple(shape), generator=g) for g in generators]).to(device)
-
-
-def _estimate(denoise: Denoise, x: torch.Tensor, t: int, transform: Transform | None) -> torch.Tensor:
-    x0 = denoise(x, torch.full((len(x),), t, dtype=torch.long, device=x.device))
-    return x0 if transform is None else transform(x0, t)
-
-
-def _transitions(steps: Sequence[int], schedule: NoiseSchedule) -> list[tuple[int, int | None]]:
-    """Pair each step with the one after it in the list; None after the last."""
-    if not steps or any(later >= earlier for earlier, later in pairwise(steps)):
-        raise UserError(f"steps: found {list(steps)}, expected at least one, in strictly descending order")
-    if steps[0] >= schedule.steps or steps[-1] < 0:
-        raise UserError(f"steps: found {list(steps)}, expected 0 to {schedule.steps - 1} (diffusion_steps - 1)")
-    return list(zip(steps, [*steps[1:], None], strict=True))

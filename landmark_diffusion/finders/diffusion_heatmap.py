@@ -6,6 +6,7 @@ Wyatt and Voiculescu, "Salt & Pepper Heatmaps: Diffusion-informed Landmark Detec
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from inspect import currentframe
 from typing import Any, Literal, NamedTuple
 
@@ -14,12 +15,13 @@ import torch
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.seeds import evaluation_seed
 from landmark_diffusion.diffusion.blur import blur_sigma, gaussian_blur, renormalise_peak
-from landmark_diffusion.diffusion.noise_schedule import NoiseSchedule, ScheduleKind
+from landmark_diffusion.diffusion.noise_schedule import Level, NoiseSchedule, ScheduleKind
 from landmark_diffusion.diffusion.process import Parameterisation, check_parameterisation, x0_from_output
 from landmark_diffusion.diffusion.samplers import Noise, ddim_sample, ddpm_sample, keyed_noise, timesteps
-from landmark_diffusion.finders.finder import Finder, Found, samples_covariance
+from landmark_diffusion.finders.finder import Finder, Found
 from landmark_diffusion.finders.method import Batch
 from landmark_diffusion.heatmaps.losses import spatial_softmax
+from landmark_diffusion.heatmaps.moments import samples_covariance
 from landmark_diffusion.heatmaps.targets import TargetKind
 from landmark_diffusion.models.unet import UNet
 
@@ -230,23 +232,21 @@ class DiffusionHeatmap(Finder):
         The noise of an image depends on (seed, its index, ``sample``) alone: neither on the batch nor on the process.
         """
         image = batch["image"]
-        steps = timesteps(self.noise_schedule.steps, count or self.sampling_steps)
+        levels = self.noise_schedule.levels(timesteps(self.noise_schedule.steps, count or self.sampling_steps))
         noise = self._noise_source(batch, sample)
         latest: list[torch.Tensor] = []
 
-        def denoise(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        def denoise(x_t: torch.Tensor, level: Level) -> torch.Tensor:
+            t = level.steps(x_t)
             # logits under x0-prediction, else maps in about [-1, 1]
             raw = x0_from_output(self.noise_schedule, self.parameterisation, self(image, x_t, t), x_t, t)
-            x0 = self._blurred(self._x0_map(raw), int(t[0]))
+            x0 = self._blurred(self._x0_map(raw), level.t)
             latest[:] = [spatial_softmax(raw) if self.parameterisation == "x0" else to_unit(raw), x0]
             return 2 * x0 - 1
 
-        if self.sampler == "ddim":
-            chain = ddim_sample(denoise, noise(), self.noise_schedule, steps, eta=self.eta, noise=noise)
-        else:
-            chain = ddpm_sample(denoise, noise(), self.noise_schedule, steps, noise=noise)
-        for t, x_t, _ in chain:
-            yield ReverseStep(t, x_t, *latest)
+        sampler = partial(ddim_sample, eta=self.eta) if self.sampler == "ddim" else ddpm_sample
+        for level, x_t, _ in sampler(denoise, noise(), levels, noise):
+            yield ReverseStep(level.t, x_t, *latest)
 
     def _noise_source(self, batch: Batch, sample: int) -> Noise:
         shape = (self.num_landmarks, *batch["image"].shape[-2:])

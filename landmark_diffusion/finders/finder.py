@@ -125,11 +125,3 @@ class Finder(Method):
         """Decode maps (B, N, H, W), and measure how far their mass lies from the points."""
         points = self.decode(maps)
         return Found(points, map_covariance(maps, points))
-
-
-def samples_covariance(points: torch.Tensor) -> torch.Tensor | None:
-    """Covariance (B, N, 2, 2) of the points of K samples (K, B, N, 2); None for one sample."""
-    if len(points) < 2:
-        return None
-    centred = points - points.mean(0)
-    return (centred[..., :, None] * centred[..., None, :]).mean(0)

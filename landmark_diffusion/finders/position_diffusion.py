@@ -10,21 +10,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from inspect import currentframe
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional as F
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.seeds import evaluation_seed
-from landmark_diffusion.diffusion.positions import PositionSchedule, previous_position
+from landmark_diffusion.diffusion.positions import Aggregate, Level, PositionSchedule, conclude, position_sample
 from landmark_diffusion.diffusion.samplers import keyed_noise
 from landmark_diffusion.finders.diffusion_heatmap import REFERENCE_WIDTH, ReverseStep
-from landmark_diffusion.finders.finder import Finder, Found, samples_covariance
+from landmark_diffusion.finders.finder import Finder, Found
 from landmark_diffusion.finders.method import Batch
 from landmark_diffusion.heatmaps.losses import spatial_softmax
-from landmark_diffusion.heatmaps.moments import PIXEL_VARIANCE, map_covariance
+from landmark_diffusion.heatmaps.moments import map_covariance, samples_covariance
+from landmark_diffusion.heatmaps.window_map import WindowMap
 from landmark_diffusion.models.unet import UNet
 from landmark_diffusion.models.windows import cut_windows, draw_windows, image_pyramid
 
@@ -39,21 +41,6 @@ class View(NamedTuple):
     maps: torch.Tensor
     log_prior: torch.Tensor
     points: torch.Tensor
-
-
-class Estimate(NamedTuple):
-    """One evaluation of the window network: y_t (B,N,2) with its sigma, and what it says of y_0, in network pixels.
-
-    ``window`` (B,N,P,P) is the distribution over the pixels of the windows around y_t, each ``pixel`` wide, and
-    ``point`` (B,N,2) its mean.
-    """
-
-    t: float
-    sigma: float
-    position: torch.Tensor
-    pixel: float
-    window: torch.Tensor
-    point: torch.Tensor
 
 
 class PositionDiffusion(Finder):
@@ -132,7 +119,7 @@ class PositionDiffusion(Finder):
         eta: float = 0.0,
         num_samples: int = 1,
         prior_weight: float = 1.0,
-        aggregate: Literal["last", "mean"] = "mean",
+        aggregate: Aggregate = "mean",
         window_weight: float = 1.0,
         **kwargs: Any,
     ) -> None:
@@ -216,8 +203,7 @@ class PositionDiffusion(Finder):
         return (points + 0.5) / self.coarse_factor - 0.5
 
     def _schedule(self, width: int) -> PositionSchedule:
-        scale = width / REFERENCE_WIDTH
-        return PositionSchedule(self.sigma_min * scale, self.sigma_max * scale, self.diffusion_steps)
+        return PositionSchedule(self.sigma_min, self.sigma_max, self.diffusion_steps, width / REFERENCE_WIDTH)
 
     def _pyramid(self, image: torch.Tensor) -> list[torch.Tensor]:
         """As many halvings as the widest window's pixels ask for."""
@@ -286,21 +272,11 @@ class PositionDiffusion(Finder):
         found = {"single-step": Found(view.points, first)}
         count = self._evaluations(quick)
         if count > 1:
-            chains = [self._conclude(view, batch, count, sample) for sample in range(self.num_samples)]
-            points = torch.stack([chain.points for chain in chains])
-            within = torch.stack([chain.within for chain in chains if chain.within is not None]).mean(0)
-            found["multi-step"] = Found(points.mean(0), within, samples_covariance(points))
+            chains = [self._chain(view, batch, count, sample) for sample in range(self.num_samples)]
+            answers = [conclude([estimate for *_, estimate in chain], self.aggregate) for chain in chains]
+            points, within = (torch.stack(each) for each in zip(*answers, strict=True))
+            found["multi-step"] = Found(points.mean(0), within.mean(0), samples_covariance(points))
         return found
-
-    def _conclude(self, view: View, batch: Batch, count: int, sample: int) -> Found:
-        """Run a chain: the point by ``aggregate``, and the covariance of the windows that it was made of."""
-        kept = list(self._chain(view, batch, count, sample))
-        if self.aggregate == "last":
-            kept = kept[-1:]
-        points = torch.stack([estimate.point for estimate in kept])
-        within = torch.stack([self._covariance(estimate) for estimate in kept]).mean(0)
-        among = samples_covariance(points)
-        return Found(points.mean(0), within if among is None else within + among)
 
     @torch.no_grad()
     def predict_maps(
@@ -321,8 +297,8 @@ class PositionDiffusion(Finder):
         maps = {"single-step": self._enlarged(view.maps, height, width)}
         count = self._evaluations(quick)
         if count > 1:
-            *_, last = self._chain(view, batch, count, 0)
-            maps["multi-step"] = draw_windows(last.window, last.position, last.pixel, (height, width))
+            *_, (_, _, last) = self._chain(view, batch, count, 0)
+            maps["multi-step"] = draw_windows(last.probabilities, last.centres, last.pixel, (height, width))
         return maps
 
     @torch.no_grad()
@@ -332,11 +308,11 @@ class PositionDiffusion(Finder):
         height, width = batch["image"].shape[-2:]
         first = self._enlarged(view.maps, height, width)
         yield ReverseStep(self.diffusion_steps - 1, torch.full_like(first, 1 / (height * width)), first, first)
-        for step in self._chain(view, batch, count or self.sampling_steps, sample):
-            x0 = draw_windows(step.window, step.position, step.pixel, (height, width))
-            gaussian = self._log_gaussian().flatten().softmax(0).view_as(step.window[0, 0]).expand_as(step.window)
-            x_t = draw_windows(gaussian, step.position, step.pixel, (height, width))
-            yield ReverseStep(round(step.t), x_t, x0, x0)
+        gaussian = self._log_gaussian().flatten().softmax(0).view_as(self.offsets[..., 0])
+        for level, position, estimate in self._chain(view, batch, count or self.sampling_steps, sample):
+            x0 = draw_windows(estimate.probabilities, position, estimate.pixel, (height, width))
+            x_t = draw_windows(gaussian.expand_as(estimate.probabilities), position, estimate.pixel, (height, width))
+            yield ReverseStep(round(level.t), x_t, x0, x0)
 
     def _enlarged(self, maps: torch.Tensor, height: int, width: int) -> torch.Tensor:
         large = F.interpolate(maps, scale_factor=float(self.coarse_factor), mode="nearest")[..., :height, :width]
@@ -350,32 +326,25 @@ class PositionDiffusion(Finder):
         # cut_windows fills with 0 beyond the image: that must be the least likely value there is
         return View(self._pyramid(image), maps, log_p - log_p.amin((-2, -1), keepdim=True), points)
 
-    def _chain(self, view: View, batch: Batch, count: int, sample: int) -> Iterator[Estimate]:
+    def _chain(
+        self, view: View, batch: Batch, count: int, sample: int
+    ) -> Iterator[tuple[Level, torch.Tensor, WindowMap]]:
         """The evaluations after the first, from start_sigma to end_sigma; noise is keyed by (seed, image, sample)."""
-        start = self.start_sigma * (batch["image"].shape[-1] / REFERENCE_WIDTH)
-        ratio = (self.end_sigma / self.start_sigma) ** (1 / max(1, count - 2))
-        sigmas = [start * ratio**k for k in range(count - 1)]
         schedule = self._schedule(batch["image"].shape[-1])
+        levels = schedule.levels(self.start_sigma, self.end_sigma, count - 1)
         seeds = [evaluation_seed(self.seed, int(index), sample) for index in batch["index"]]
         noise = keyed_noise(seeds, (self.num_landmarks, 2), view.points.device)
-        position = view.points + self.start_noise * start * noise()
-        for k, sigma in enumerate(sigmas):
-            estimate = self._estimate(view, position, sigma, schedule.step(sigma))
-            yield estimate
-            if k + 1 < len(sigmas):
-                position = previous_position(estimate.point, position, sigma, sigmas[k + 1], self.eta, noise())
+        start = view.points + self.start_noise * (self.start_sigma * schedule.unit) * noise()
+        return position_sample(partial(self._estimate, view), start, levels, noise, self.eta)
 
-    def _estimate(self, view: View, position: torch.Tensor, sigma: float, t: float) -> Estimate:
-        pixel = self._pixel(sigma)
-        log_p = self._evidence(
-            view.pyramid, position, position.new_full((len(position),), sigma), position.new_full((len(position),), t)
-        )
-        log_p = log_p.float() + self._log_gaussian()
+    def _estimate(self, view: View, position: torch.Tensor, level: Level) -> WindowMap:
+        """Where y_0 is, by the windows around y_t (B,N,2) and the first guess."""
+        pixel = self._pixel(level.sigma)
+        t, sigma = (position.new_full((len(position),), value) for value in level)
+        log_p = self._evidence(view.pyramid, position, sigma, t).float() + self._log_gaussian()
         if self.prior_weight:
             log_p = log_p + self.prior_weight * self._prior(view, position, pixel)
-        window = spatial_softmax(log_p)
-        mean = torch.stack(((window.sum(-2) * self.steps).sum(-1), (window.sum(-1) * self.steps).sum(-1)), -1)
-        return Estimate(t, sigma, position, pixel, window, position + pixel * mean)
+        return WindowMap(spatial_softmax(log_p), position, pixel)
 
     def _prior(self, view: View, position: torch.Tensor, pixel: float) -> torch.Tensor:
         """log p_coarse (B,N,P,P), up to a constant, at the pixels of the windows around ``position``."""
@@ -383,10 +352,3 @@ class PositionDiffusion(Finder):
         places = self._to_coarse(position).flatten(0, 1)[:, None]
         size = places.new_full((len(maps),), pixel / self.coarse_factor)
         return cut_windows([maps], places, size, self.window_size).view(*position.shape[:2], *self.offsets.shape[:2])
-
-    def _covariance(self, estimate: Estimate) -> torch.Tensor:
-        """Covariance (B,N,2,2) of y_0 by an estimate's window, in squared network pixels."""
-        centred = self.offsets - ((estimate.point - estimate.position) / estimate.pixel)[..., None, None, :]
-        products = centred[..., :, None] * centred[..., None, :]  # no einsum: autocast would round it to bfloat16
-        moments = (estimate.window[..., None, None] * products).sum((-4, -3))
-        return estimate.pixel**2 * (moments + PIXEL_VARIANCE * torch.eye(2, device=moments.device))

@@ -24,3 +24,11 @@ def map_covariance(maps: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     xx, yy = (columns * x.square()).sum(-1), (rows * y.square()).sum(-1)
     moments = torch.stack((xx, cross, cross, yy), -1).unflatten(-1, (2, 2))
     return moments / rows.sum(-1)[..., None, None] + PIXEL_VARIANCE * torch.eye(2, device=maps.device)
+
+
+def samples_covariance(points: torch.Tensor) -> torch.Tensor | None:
+    """Covariance (B, N, 2, 2) of the points of K samples (K, B, N, 2); None for one sample."""
+    if len(points) < 2:
+        return None
+    centred = points - points.mean(0)
+    return (centred[..., :, None] * centred[..., None, :]).mean(0)

@@ -14,7 +14,7 @@ import torch
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.seeds import evaluation_seed
-from landmark_diffusion.diffusion.noise_schedule import NoiseSchedule, ScheduleKind
+from landmark_diffusion.diffusion.noise_schedule import Level, NoiseSchedule, ScheduleKind
 from landmark_diffusion.diffusion.process import (
     Parameterisation,
     add_noise,
@@ -169,13 +169,14 @@ class DDPMPretrainModule(TrainedModule):
         noise = keyed_noise([evaluation_seed(chosen, i, 1) for i in range(count)], (1, size[1], size[0]), self.device)
         earlier: list[torch.Tensor] = []
 
-        def denoise(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        def denoise(x_t: torch.Tensor, level: Level) -> torch.Tensor:
+            t = level.steps(x_t)
             x0 = self._x0(self(x_t, t, earlier[0] if earlier else None), x_t, t)
             earlier[:] = [x0]
             return x0
 
         sample = ddim_sample if self.sampler == "ddim" else ddpm_sample
-        chosen_steps = timesteps(self.noise_schedule.steps, steps or self.sampling_steps)
-        *_, (_, _, x0) = sample(denoise, noise(), self.noise_schedule, chosen_steps, noise=noise)
+        levels = self.noise_schedule.levels(timesteps(self.noise_schedule.steps, steps or self.sampling_steps))
+        *_, (_, _, x0) = sample(denoise, noise(), levels, noise)
         low, high = self.image_range
         return ((x0 - low) / (high - low)).float().cpu()

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from landmark_diffusion.diffusion import NoiseSchedule
+from landmark_diffusion.diffusion.noise_schedule import Level
 from landmark_diffusion.diffusion.process import add_noise, noise_from_x0, v_from
 from landmark_diffusion.diffusion.samplers import ddim_sample, ddpm_sample, timesteps
 
@@ -79,8 +80,15 @@ def test_whole_chains(name: str, count: int) -> None:
     assert oracle.timesteps.tolist() == steps
     x = start = torch.randn(2, 3, 4, 4)
     theirs, ours = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
+
+    def model(x: torch.Tensor, level: Level) -> torch.Tensor:
+        return denoise(x, level.steps(x))
+
+    def noise() -> torch.Tensor:
+        return torch.randn(start.shape, generator=ours)
+
     sampler = ddpm_sample if name == "ddpm" else ddim_sample
-    for t, x_t, x0 in sampler(denoise, start, schedule, steps, generator=ours, **options):
+    for (t, _), x_t, x0 in sampler(model, start, schedule.levels(steps), noise, **options):
         torch.testing.assert_close(x_t, x, **FLOAT32)
         estimate = denoise(x, torch.full((2,), t))
         torch.testing.assert_close(x0, estimate, **FLOAT32)

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.diffusion import NoiseSchedule
+from landmark_diffusion.diffusion.noise_schedule import Level
 from landmark_diffusion.diffusion.process import add_noise
 from landmark_diffusion.diffusion.samplers import (
-    Denoise,
-    Evaluation,
-    Transform,
+    Noise,
     ddim_sample,
     ddpm_sample,
     posterior_coefficients,
@@ -24,6 +23,11 @@ from landmark_diffusion.diffusion.samplers import (
 )
 
 SAMPLERS = [ddpm_sample, ddim_sample, partial(ddim_sample, eta=1.0)]
+
+
+def normal(like: torch.Tensor, seed: int = 0) -> Noise:
+    generator = torch.Generator().manual_seed(seed)
+    return lambda: torch.randn(like.shape, generator=generator, dtype=like.dtype)
 
 
 @given(st.integers(1, 1000), st.integers(1, 1000))
@@ -53,7 +57,7 @@ def test_posterior_of_neighbours_is_the_schedule_s_own(zero: bool) -> None:
     schedule = NoiseSchedule("scaled_linear", 40, zero_terminal_snr=zero)
     one = torch.ones(1, 1, dtype=torch.float64)
     for t in range(1, 40):
-        x0_weight, x_t_weight, variance = posterior_coefficients(schedule, t, t - 1)
+        x0_weight, x_t_weight, variance = posterior_coefficients(*schedule.levels([t, t - 1]))
         mean, wanted = schedule.posterior(2 * one, 3 * one, torch.tensor([t]))
         assert 2 * x0_weight + 3 * x_t_weight == pytest.approx(mean.item(), rel=1e-11)
         assert variance == pytest.approx(wanted.item(), rel=1e-9)
@@ -73,8 +77,8 @@ def test_each_step_has_the_marginal_of_the_forward_process(sampler: partial, ste
     constant = torch.eye(draws + 1, dtype=torch.float64)[:1]
     bar = schedule.alphas_bar[steps[0]]
     start = bar.sqrt() * x0 * constant + (1 - bar).sqrt() * next(units)[None]
-    chain = sampler(lambda x, t: x0 * constant, start, schedule, steps, noise=lambda: next(units)[None])
-    for (t, x_t, _), wanted in zip(chain, steps, strict=True):
+    chain = sampler(lambda x, level: x0 * constant, start, schedule.levels(steps), lambda: next(units)[None])
+    for ((t, _), x_t, _), wanted in zip(chain, steps, strict=True):
         assert t == wanted
         bar = schedule.alphas_bar[t].item()
         assert x_t[0, 0].item() == pytest.approx(bar**0.5 * x0, rel=1e-10)
@@ -87,10 +91,11 @@ def test_a_perfect_denoiser_gives_x0_exactly(sampler: partial, zero: bool) -> No
     schedule = NoiseSchedule("linear", 50, zero_terminal_snr=zero)
     x0 = torch.randn(2, 3, 4, 4)
     for count in (1, 4, 50):
-        *_, (t, x_t, last) = sampler(lambda x, t: x0, torch.randn_like(x0), schedule, timesteps(50, count))
+        levels = schedule.levels(timesteps(50, count))
+        *_, (level, x_t, last) = sampler(lambda x, level: x0, torch.randn_like(x0), levels, normal(x0))
         assert torch.equal(last, x0)
         assert torch.isfinite(x_t).all()
-        assert t == timesteps(50, count)[-1]
+        assert level.t == timesteps(50, count)[-1]
 
 
 def test_the_last_step_of_ddpm_draws_no_noise() -> None:
@@ -101,7 +106,7 @@ def test_the_last_step_of_ddpm_draws_no_noise() -> None:
         calls.append(1)
         return torch.zeros(1, 2)
 
-    list(ddpm_sample(lambda x, t: x, torch.zeros(1, 2), NoiseSchedule(steps=10), timesteps(10, 10), noise))
+    list(ddpm_sample(lambda x, level: x, torch.zeros(1, 2), NoiseSchedule(steps=10).levels(timesteps(10, 10)), noise))
     assert len(calls) == 9
 
 
@@ -110,7 +115,7 @@ def test_ddim_recovers_the_same_noise_on_the_way_down() -> None:
     schedule = NoiseSchedule("linear", 100)
     x0, noise = torch.randn(1, 2, 3, 3, dtype=torch.float64), torch.randn(1, 2, 3, 3, dtype=torch.float64)
     start = add_noise(schedule, x0, noise, torch.tensor([99]))
-    for t, x_t, _ in ddim_sample(lambda x, t: x0, start, schedule, timesteps(100, 9)):
+    for (t, _), x_t, _ in ddim_sample(lambda x, level: x0, start, schedule.levels(timesteps(100, 9)), normal(x0)):
         torch.testing.assert_close(x_t, add_noise(schedule, x0, noise, torch.tensor([t])), rtol=1e-10, atol=1e-10)
 
 
@@ -118,54 +123,38 @@ def test_ddim_recovers_the_same_noise_on_the_way_down() -> None:
 def test_the_denoiser_sees_the_steps_of_the_list(sampler: partial) -> None:
     seen = []
 
-    def denoise(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    def denoise(x: torch.Tensor, level: Level) -> torch.Tensor:
+        t = level.steps(x)
         assert t.dtype == torch.long and t.shape == (len(x),)
         seen.append(t.tolist())
         return x
 
     start = torch.randn(2, 1)
-    chain = list(sampler(denoise, start, NoiseSchedule(steps=30), [20, 6, 5]))  # a warm start at 20 of 30
+    levels = NoiseSchedule(steps=30).levels([20, 6, 5])  # a warm start at 20 of 30
+    chain = list(sampler(denoise, start, levels, normal(start)))
     assert seen == [[20, 20], [6, 6], [5, 5]]
     assert torch.equal(chain[0][1], start)
 
 
 @pytest.mark.parametrize("sampler", [ddpm_sample, partial(ddim_sample, eta=0.5)])
-def test_a_generator_makes_the_chain_repeatable(sampler: partial) -> None:
+def test_the_noise_alone_decides_where_a_chain_ends(sampler: partial) -> None:
+    levels, start = NoiseSchedule(steps=20).levels(timesteps(20, 5)), torch.ones(2, 4)
+
     def run(seed: int) -> torch.Tensor:
-        chain = sampler(
-            lambda x, t: 0.5 * x,
-            torch.ones(2, 4),
-            NoiseSchedule(steps=20),
-            timesteps(20, 5),
-            generator=torch.Generator().manual_seed(seed),
-        )
-        return list(chain)[-1][1]
+        *_, (_, x_t, _) = sampler(lambda x, level: 0.5 * x, start, levels, normal(start, seed))
+        return x_t
 
     assert torch.equal(run(1), run(1))
     assert not torch.equal(run(1), run(2))
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_the_chain_goes_on_from_the_transformed_estimate(sampler: partial) -> None:
-    def chain(denoise: Denoise, transform: Transform | None = None) -> list[Evaluation]:
-        generator = torch.Generator().manual_seed(0)
-        return list(sampler(denoise, start, schedule, steps, generator=generator, transform=transform))
-
-    schedule, steps, start = NoiseSchedule(steps=20), timesteps(20, 4), torch.randn(1, 6)
-    hooked = chain(lambda x, t: 0.3 * x, lambda x0, t: x0 * (t + 1))
-    inside = chain(lambda x, t: 0.3 * x * (t[:, None] + 1))
-    for (_, x_a, x0_a), (_, x_b, x0_b) in zip(hooked, inside, strict=True):
-        torch.testing.assert_close(x_a, x_b)
-        torch.testing.assert_close(x0_a, x0_b)
-
-
 @pytest.mark.parametrize("steps", [[], [3, 3], [3, 5], [10, 2], [3, -1]])
-@pytest.mark.parametrize("sampler", [ddpm_sample, ddim_sample])
-def test_bad_steps_are_refused(sampler: partial, steps: list[int]) -> None:
+def test_bad_steps_are_refused(steps: list[int]) -> None:
     with pytest.raises(UserError, match="steps: found"):
-        list(sampler(lambda x, t: x, torch.zeros(1, 1), NoiseSchedule(steps=10), steps))
+        NoiseSchedule(steps=10).levels(steps)
 
 
 def test_bad_eta_is_refused() -> None:
+    start = torch.zeros(1, 1)
     with pytest.raises(UserError, match=r"eta: found 1\.5"):
-        list(ddim_sample(lambda x, t: x, torch.zeros(1, 1), NoiseSchedule(steps=10), [9], eta=1.5))
+        list(ddim_sample(lambda x, level: x, start, NoiseSchedule(steps=10).levels([9]), normal(start), eta=1.5))

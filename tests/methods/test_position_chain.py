@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from landmark_diffusion.data.geometry import Frame, frames_to_original
+from landmark_diffusion.diffusion.positions import Level
 from landmark_diffusion.finders.position_diffusion import View
 from landmark_diffusion.models.windows import cut_windows, image_pyramid
 from tests.methods.tiny_positions import (
@@ -48,7 +49,7 @@ def test_each_window_is_seen_with_its_surroundings_at_its_own_noise() -> None:
 def test_without_evidence_and_prior_the_estimate_is_where_the_chain_stands() -> None:
     made, b = fresh(prior_weight=0.0), batch()
     view = view_of(b["image"], torch.randn(2, N, H // 4, W // 4), b["points"])
-    estimate = made._estimate(view, b["points"], 3.0, 10.0)
+    estimate = made._estimate(view, b["points"], Level(10.0, 3.0))
     torch.testing.assert_close(estimate.point, b["points"], rtol=0, atol=1e-4)
 
 
@@ -62,7 +63,7 @@ def test_the_first_guess_pulls_as_the_product_of_gaussians(weight: float) -> Non
     grid = torch.stack(torch.meshgrid(torch.arange(W // 4), torch.arange(H // 4), indexing="xy"), -1) * 4 + 1.5
     log_prior = -((grid - middle[:, :, None, None]) ** 2).sum(-1) / (2 * s**2)
     log_prior = log_prior - log_prior.amin((-2, -1), keepdim=True)
-    found = made._estimate(view_of(b["image"], log_prior, y_t), y_t, sigma, 10.0).point
+    found = made._estimate(view_of(b["image"], log_prior, y_t), y_t, Level(10.0, sigma)).point
     wanted = (y_t / sigma**2 + weight * middle / s**2) / (1 / sigma**2 + weight / s**2)
     torch.testing.assert_close(found, wanted, rtol=0, atol=0.06)  # the log map is interpolated between pixels 4 wide
 
@@ -70,7 +71,7 @@ def test_the_first_guess_pulls_as_the_product_of_gaussians(weight: float) -> Non
 def test_the_covariance_without_evidence_is_the_gaussian_s() -> None:
     made, b = fresh(prior_weight=0.0, window_size=32, window_reach=4.0), batch()
     view = view_of(b["image"], torch.zeros(2, N, H // 4, W // 4), b["points"])
-    found = made._covariance(made._estimate(view, b["points"], 3.0, 10.0))
+    found = made._estimate(view, b["points"], Level(10.0, 3.0)).covariance()
     torch.testing.assert_close(found, 9.0 * torch.eye(2).expand(2, N, 2, 2), rtol=0, atol=0.05)
 
 
@@ -126,28 +127,28 @@ def test_the_mean_of_the_evaluations_is_the_mean_of_their_points() -> None:
     chain = list(made._chain(made._look(b["image"]), b, 5, 0))
     assert len(chain) == 4
     found = made.find(b)["multi-step"].points
-    torch.testing.assert_close(found, torch.stack([step.point for step in chain]).mean(0))
+    torch.testing.assert_close(found, torch.stack([estimate.point for *_, estimate in chain]).mean(0))
     made.aggregate = "last"
-    torch.testing.assert_close(made.find(b)["multi-step"].points, chain[-1].point)
+    torch.testing.assert_close(made.find(b)["multi-step"].points, chain[-1][-1].point)
 
 
 def test_the_chain_runs_from_start_to_end_sigma_and_tells_the_network_its_t() -> None:
     made, b = module(), batch()
     with torch.no_grad():
         chain = list(made._chain(made._look(b["image"]), b, 5, 0))
-    assert [step.sigma for step in chain] == pytest.approx([4 * 0.25 ** (k / 3) for k in range(4)])
-    for step in chain:
-        assert 0.8 * (100 / 8) ** (step.t / 49) == pytest.approx(step.sigma)
-        assert step.pixel == pytest.approx(6 * step.sigma / 16)
+    assert [level.sigma for level, *_ in chain] == pytest.approx([4 * 0.25 ** (k / 3) for k in range(4)])
+    for level, _, estimate in chain:
+        assert 0.8 * (100 / 8) ** (level.t / 49) == pytest.approx(level.sigma)
+        assert estimate.pixel == pytest.approx(6 * level.sigma / 16)
 
 
 def test_two_evaluations_are_the_guess_and_one_look_around_it() -> None:
     made, b = module(), batch()
     with torch.no_grad():
         view = made._look(b["image"])
-        (only,) = made._chain(view, b, 2, 0)
-    assert only.sigma == pytest.approx(4.0)
-    assert torch.equal(only.position, view.points)
+        ((level, position, _),) = made._chain(view, b, 2, 0)
+    assert level.sigma == pytest.approx(4.0)
+    assert torch.equal(position, view.points)
 
 
 def test_pixels_follow_the_width() -> None:
@@ -158,6 +159,6 @@ def test_pixels_follow_the_width() -> None:
     for width in (64, 32):
         b = {**batch(), "image": torch.rand(2, 1, H, width)}
         with torch.no_grad():
-            chains.append(list(made._chain(made._look(b["image"]), b, 4, 0)))
+            chains.append([level for level, *_ in made._chain(made._look(b["image"]), b, 4, 0)])
     for wide, narrow in zip(*chains, strict=True):
         assert narrow.sigma == pytest.approx(wide.sigma / 2) and narrow.t == pytest.approx(wide.t)

@@ -73,16 +73,16 @@ def test_covariance_adds_the_chains_spread_to_what_each_leaves_open(aggregate: s
     made, b = module(start_noise=1.0, eta=1.0, num_samples=5, aggregate=aggregate), batch()
     with torch.no_grad():
         chains = [list(made._chain(made._look(b["image"]), b, 5, sample)) for sample in range(5)]
-    ends = [estimate for chain in chains for estimate in (chain[-1:] if aggregate == "last" else chain)]
+    ends = [estimate for chain in chains for *_, estimate in (chain[-1:] if aggregate == "last" else chain)]
     found = made.find(b)["multi-step"].covariance().double().numpy()
     within_pixels = np.mean([end.pixel**2 for end in ends]) / 12 * np.eye(2)
     steps = np.arange(16) - 7.5
     for image in range(2):
         for n in range(N):
             # every chain's window as weighted places: the covariance of them all is what a draw of y_0 has
-            xs = np.concatenate([np.tile(end.pixel * steps, 16) + end.position[image, n, 0].item() for end in ends])
-            ys = np.concatenate([np.repeat(end.pixel * steps, 16) + end.position[image, n, 1].item() for end in ends])
-            weights = np.concatenate([end.window[image, n].double().flatten().numpy() for end in ends])
+            xs = np.concatenate([np.tile(end.pixel * steps, 16) + end.centres[image, n, 0].item() for end in ends])
+            ys = np.concatenate([np.repeat(end.pixel * steps, 16) + end.centres[image, n, 1].item() for end in ends])
+            weights = np.concatenate([end.probabilities[image, n].double().flatten().numpy() for end in ends])
             wanted = np.cov(np.stack((xs, ys)), aweights=weights, ddof=0) + within_pixels
             np.testing.assert_allclose(found[image, n], wanted, rtol=1e-3, atol=1e-3)
             assert np.array_equal(found[image, n], found[image, n].T)

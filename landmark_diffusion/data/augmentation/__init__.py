@@ -12,6 +12,7 @@ from landmark_diffusion.data.augmentation.recipes import Recipe, WarpRecipe
 
 __all__ = ["RECIPES", "Recipe", "WarpRecipe", "get_recipe"]
 
+ALBUMENTATIONS = "albumentations"
 RECIPES: dict[str, WarpRecipe] = {
     "none": recipes.NONE,
     "paper_a": recipes.PAPER_A,
@@ -22,14 +23,17 @@ RECIPES: dict[str, WarpRecipe] = {
 
 
 def get_recipe(name: str, **overrides: Any) -> Recipe:
-    """Return the recipe of that name: none, paper_a, paper_a_imgaug, paper_b or mild.
+    """Return the recipe of that name: none, paper_a, paper_a_imgaug, paper_b, mild or albumentations.
 
     ``overrides`` set fields of WarpRecipe: ranges, or ``affine``, ``elastic``, ``intensity``, ``cutout`` = False to
-    switch a part off. Raises UserError for an unknown name or option or a setting that makes no sense, and for
-    paper_a_imgaug where imgaug is not installed.
+    switch a part off. For albumentations there is one, and it is needed: ``pipeline``, which is read when the recipe is
+    first used. Raises UserError for an unknown name or option or a setting that makes no sense, and for paper_a_imgaug
+    where imgaug is not installed.
     """
+    if name == ALBUMENTATIONS:
+        return _albumentations(**overrides)
     if name not in RECIPES:
-        raise UserError(f"recipe: found {name!r}, expected {_nearest(name, list(RECIPES))}")
+        raise UserError(f"recipe: found {name!r}, expected {_nearest(name, [*RECIPES, ALBUMENTATIONS])}")
     known = [field.name for field in dataclasses.fields(WarpRecipe)]
     for option in overrides:
         if option not in known:
@@ -40,6 +44,18 @@ def get_recipe(name: str, **overrides: Any) -> Recipe:
     from landmark_diffusion.data.augmentation.imgaug_recipe import ImgaugRecipe
 
     return ImgaugRecipe(settings)
+
+
+def _albumentations(pipeline: Any = None, **unknown: Any) -> Recipe:
+    if unknown:
+        raise UserError(f"recipe {ALBUMENTATIONS}: unknown option {next(iter(unknown))!r}, expected pipeline")
+    if pipeline is None:
+        raise UserError(
+            f"recipe {ALBUMENTATIONS}: expected data.recipe_options: {{pipeline: FILE.yaml}}, or a list of transforms"
+        )
+    from landmark_diffusion.data.augmentation.albumentations_recipe import AlbumentationsRecipe
+
+    return AlbumentationsRecipe(pipeline)
 
 
 def _nearest(name: str, known: list[str]) -> str:
