@@ -28,6 +28,7 @@ from landmark_diffusion import LandmarkDataModule, PositionDiffusionModule
 from landmark_diffusion.data.geometry import frames_to_original
 from landmark_diffusion.methods.base import mean_annotation
 from landmark_diffusion.methods.training import lr_factor
+from landmark_diffusion.metrics.summary import ErrorSummary
 from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 
 HOME = Path(__file__).parents[1]
@@ -125,11 +126,12 @@ def measure(module: PositionDiffusionModule, data: LandmarkDataModule, steps: in
 
 def write_row(options: argparse.Namespace, steps: int, minutes: float, errors: np.ndarray) -> None:
     """Append one row."""
+    found = ErrorSummary.of(errors, (2, 4), "mm")
     row: dict[str, Any] = {
         "row": options.name, "evaluations": steps, "seed": options.seed, "updates": options.updates,
-        "minutes": f"{minutes:.1f}", "mre": f"{errors.mean():.3f}", "median": f"{np.median(errors):.3f}",
-        "sdr_2": f"{100 * (errors < 2).mean():.1f}", "sdr_4": f"{100 * (errors < 4).mean():.1f}",
-        "beyond_10mm": f"{100 * (errors > 10).mean():.2f}", "command": " ".join(["python", *sys.argv]),
+        "minutes": f"{minutes:.1f}", "mre": f"{found.mre:.3f}", "median": f"{found.median:.3f}",
+        "sdr_2": f"{found.sdr[2]:.1f}", "sdr_4": f"{found.sdr[4]:.1f}", "beyond_10mm": f"{found.beyond:.2f}",
+        "command": " ".join(["python", *sys.argv]),
     }  # fmt: skip
     with TABLE.open("a", newline="") as file:
         writer = csv.DictWriter(file, FIELDS, lineterminator="\n")

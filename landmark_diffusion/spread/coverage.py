@@ -1,7 +1,7 @@
 """Coverage: how often the truth lies in a region of stated coverage, and how sure that share is.
 
 Letters: I images, N landmarks, S splits. What is drawn again for an interval is whole images, since the landmarks of
-one image err together. ``inside`` is what ``metrics.spread.covered`` finds: 1, 0, or NaN where no truth is known.
+one image err together. ``inside`` is what ``statistics.covered`` finds: 1, 0, or NaN where no truth is known.
 """
 
 from __future__ import annotations
