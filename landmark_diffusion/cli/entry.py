@@ -148,6 +148,12 @@ def _configs(rest: list[str]) -> int:
     return run_configs(rest)
 
 
+def _plugins(rest: list[str]) -> int:
+    from landmark_diffusion.cli.plugins_verb import run_plugins
+
+    return run_plugins(rest)
+
+
 def _data(rest: list[str]) -> int:
     _require_action("data", rest, "check")
     from landmark_diffusion.cli.data_verbs import run_data_check
@@ -206,7 +212,8 @@ def _calibrate(rest: list[str]) -> int:
 
 _OTHERS: dict[str, Callable[[list[str]], int]] = {
     "detect": _detect, "analyse": _analyse, "calibrate": _calibrate, "fewshot": _fewshot, "export": _export,
-    "crossval": _crossval, "compare": _compare, "configs": _configs, "data": _data, "cache": _cache,
+    "crossval": _crossval, "compare": _compare, "configs": _configs, "plugins": _plugins, "data": _data,
+    "cache": _cache,
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ OTHER_VERBS = {
     "crossval": "train and test on each fold of a small set of your own images: one table with intervals",
     "compare": "any number of tested runs in one table, with paired intervals: `ldx compare runs/a runs/b`",
     "configs": "list the installed configs; `ldx configs NAME` prints one, `ldx configs --copy NAME` copies it here",
+    "plugins": "list the data sets, methods and outputs that are known: built in, and of other installed packages",
     "data": "`ldx data check` reads all annotations and images and lists every fault at once",
     "cache": "`ldx cache clear` removes the resized images that were kept",
 }

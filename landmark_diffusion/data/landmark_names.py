@@ -125,6 +125,14 @@ class ArrangedDataset(LandmarkDataset):
         """Give the dataset's own findings."""
         return self.inner.check(decode)
 
+    def notes(self) -> list[str]:
+        """Give the dataset's own notes."""
+        return self.inner.notes()
+
+    def patients(self) -> dict[str, str]:
+        """Give the dataset's own patients."""
+        return self.inner.patients()
+
     def cache_key(self, sample: LandmarkSample) -> str:
         """Take the dataset's key: the pixels are the same."""
         return self.inner.cache_key(sample)
