@@ -62,10 +62,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_the_model_file_keeps_which_method_and_data_set(home: Path) -> None:
     facts = read_facts("a.ldx")
     assert facts.class_path == "my_lab.method.MyMethod" and facts.model["channels"] == 3
-    assert (
-        facts.data["dataset"] == "my_data"
-    assert facts.landmark_names == ("left", "right") and facts.length_unit == "mm"
-    )
+    assert facts.data["dataset"] == "my_data" and facts.length_unit == "mm"
+    assert facts.landmark_names == ("left", "right")
     card = Path("a.md").read_text()
     assert facts.note in card and facts.note == "Trained on the pictures of my lab: ask us."
     assert "ldx test a.ldx --data.root PATH" in card and "MyMethod with landmark" in card
