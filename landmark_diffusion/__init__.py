@@ -10,12 +10,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from landmark_diffusion.core.errors import DataError, UserError
+    from landmark_diffusion.data.checks.samples import check_samples
+    from landmark_diffusion.data.readers.radiograph import read_radiograph
+    from landmark_diffusion.data.sample import LandmarkSample
+    from landmark_diffusion.data.source import Finding, LandmarkDataset
+    from landmark_diffusion.data.sources.phantom import PhantomDataset
     from landmark_diffusion.detection.detection import Detection
     from landmark_diffusion.detection.detector import Detector
+    from landmark_diffusion.detection.forms import make_writers
+    from landmark_diffusion.detection.writer import Writer
+    from landmark_diffusion.finders.finder import Finder, Found
+    from landmark_diffusion.methods.base import LandmarkModule
     from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule
     from landmark_diffusion.methods.diffusion_heatmap import DiffusionHeatmapModule
     from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
     from landmark_diffusion.methods.position_diffusion import PositionDiffusionModule
+    from landmark_diffusion.modelfile.model_file import read_model_file
     from landmark_diffusion.models.unet import UNet
     from landmark_diffusion.training.datamodule import LandmarkDataModule
 
@@ -23,25 +34,53 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DDPMPretrainModule",
+    "DataError",
     "Detection",
     "Detector",
     "DiffusionHeatmapModule",
+    "Finder",
+    "Finding",
+    "Found",
     "HeatmapFinetuneModule",
     "LandmarkDataModule",
+    "LandmarkDataset",
+    "LandmarkModule",
+    "LandmarkSample",
+    "PhantomDataset",
     "PositionDiffusionModule",
     "UNet",
+    "UserError",
+    "Writer",
     "__version__",
+    "check_samples",
+    "make_writers",
+    "read_model_file",
+    "read_radiograph",
 ]
 
 _HOMES = {
+    "DDPMPretrainModule": "landmark_diffusion.methods.ddpm_pretrain",
+    "DataError": "landmark_diffusion.core.errors",
     "Detection": "landmark_diffusion.detection.detection",
     "Detector": "landmark_diffusion.detection.detector",
-    "LandmarkDataModule": "landmark_diffusion.training.datamodule",
-    "DDPMPretrainModule": "landmark_diffusion.methods.ddpm_pretrain",
     "DiffusionHeatmapModule": "landmark_diffusion.methods.diffusion_heatmap",
+    "Finder": "landmark_diffusion.finders.finder",
+    "Finding": "landmark_diffusion.data.source",
+    "Found": "landmark_diffusion.finders.finder",
     "HeatmapFinetuneModule": "landmark_diffusion.methods.heatmap_finetune",
+    "LandmarkDataModule": "landmark_diffusion.training.datamodule",
+    "LandmarkDataset": "landmark_diffusion.data.source",
+    "LandmarkModule": "landmark_diffusion.methods.base",
+    "LandmarkSample": "landmark_diffusion.data.sample",
+    "PhantomDataset": "landmark_diffusion.data.sources.phantom",
     "PositionDiffusionModule": "landmark_diffusion.methods.position_diffusion",
     "UNet": "landmark_diffusion.models.unet",
+    "UserError": "landmark_diffusion.core.errors",
+    "Writer": "landmark_diffusion.detection.writer",
+    "check_samples": "landmark_diffusion.data.checks.samples",
+    "make_writers": "landmark_diffusion.detection.forms",
+    "read_model_file": "landmark_diffusion.modelfile.model_file",
+    "read_radiograph": "landmark_diffusion.data.readers.radiograph",
 }
 
 

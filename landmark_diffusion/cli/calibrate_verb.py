@@ -157,7 +157,7 @@ def _refuse_seen(
         raise UserError(f"the {part} part of {where} is empty; name another --part or --config, or --folds K")
     trained = facts.training
     seen = part == "train"
-    if not seen and trained.get("dataset") == section["dataset"] != "phantom":
+    if not seen and trained.get("dataset") == section["dataset"]:
         split = {key: value for key, value in {**section, "split": trained.get("split")}.items() if value is not None}
         known = {sample.image_id for sample in labelled_images(split, "train").samples}
         seen = any(sample.image_id in known for sample in images.samples)

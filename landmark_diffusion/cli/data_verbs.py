@@ -36,7 +36,7 @@ def run_data_check(argv: list[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--config", "-c", action="append", default=[], help="config whose data section is checked")
-    parser.add_argument("--dataset", "--data.dataset", help="isbi2015, hand, chest, folder or phantom")
+    parser.add_argument("--dataset", "--data.dataset", help="by name or class path; `ldx plugins` lists them")
     parser.add_argument("--root", "--data.root", help="folder of the dataset")
     parser.add_argument("--split", "--data.split", help="split by name, as in data.split")
     parser.add_argument("--csv", help="folder dataset: the table")

@@ -50,6 +50,7 @@ def _export_model(options: argparse.Namespace) -> int:
             f"{checkpoint} is an exported model already; copy it, name a checkpoint (.ckpt), or, for its networks as "
             f"ONNX, a target such as {onnx}"
         )
+    from landmark_diffusion.data.sources import takes_root
     from landmark_diffusion.export.card import write_model_and_card
     from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 
@@ -60,7 +61,7 @@ def _export_model(options: argparse.Namespace) -> int:
     write_model_and_card(target, card, facts, content["state_dict"], options.overwrite)
     count = sum(value.numel() for value in content["state_dict"].values())
     print(f"wrote {target} ({target.stat().st_size / 2**20:.1f} MiB, {count} parameters) and its card {card}")
-    print(f"measure it: ldx test {target}" + _root_hint(facts.data["dataset"]))
+    print(f"measure it: ldx test {target}" + (" --data.root PATH" if takes_root(facts.data["dataset"]) else ""))
     return 0
 
 
@@ -173,15 +174,7 @@ def _check_loads(checkpoint: Path, facts: ModelFacts, weights: Mapping[str, Any]
 
 def _trained_module(facts: ModelFacts) -> LightningModule:
     """Build the LightningModule that trains such a model: it knows its options."""
-    from landmark_diffusion.core.classes import subclasses
-    from landmark_diffusion.methods import import_methods
-    from landmark_diffusion.methods.base import LandmarkModule
+    from landmark_diffusion.methods import METHODS
 
-    import_methods()
-    known = {each.__name__: each for each in subclasses(LandmarkModule)}
-    module: LightningModule = known[facts.class_path](**facts.model)
+    module: LightningModule = METHODS.load(facts.class_path)(**facts.model)
     return module
-
-
-def _root_hint(dataset: str) -> str:
-    return "" if dataset == "phantom" else " --data.root PATH"

@@ -10,7 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from typing import Any, Literal
 
 from jsonargparse.typing import PositiveInt
@@ -26,8 +26,9 @@ from landmark_diffusion.cli.compatibility import CheckpointContent, check_compat
 from landmark_diffusion.cli.compute import Compute, forget_choice, settle
 from landmark_diffusion.cli.model_file_arguments import as_typed
 from landmark_diffusion.cli.monitor_checks import check_monitors
+from landmark_diffusion.cli.named_methods import import_named_methods
 from landmark_diffusion.cli.next_steps import Trained, next_steps
-from landmark_diffusion.cli.parser_errors import explain, option_names
+from landmark_diffusion.cli.parser_errors import explain, find_key, option_names
 from landmark_diffusion.cli.safe_configs import refused_class, restrict_classes
 from landmark_diffusion.cli.trainer_checks import (
     check_counts,
@@ -44,15 +45,17 @@ from landmark_diffusion.configuration.own_split import foreign_options, foreign_
 from landmark_diffusion.configuration.repeated import warn_user
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.say import say
+from landmark_diffusion.data.sources import DATASETS
 from landmark_diffusion.evaluation.results_writer import ResultsWriter
 from landmark_diffusion.evaluation.sample_writer import SampleWriter
 from landmark_diffusion.hardware.memory import memory_message, out_of_memory_told
 from landmark_diffusion.hardware.threads import threads
-from landmark_diffusion.methods import import_methods
+from landmark_diffusion.methods import METHODS, import_methods
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
 from landmark_diffusion.methods.training import TrainedModule
 from landmark_diffusion.training import RunFolder, default_callbacks
 from landmark_diffusion.training.checkpoint import RunCheckpoint, use_own_checkpoint_io
+from landmark_diffusion.training.datamodule import LandmarkDataModule
 from landmark_diffusion.training.finite import SkipBadSteps
 from landmark_diffusion.training.folder import CONFIG
 from landmark_diffusion.training.loggers import make_loggers
@@ -85,13 +88,16 @@ class LdxParser(LightningArgumentParser):
     """A parser whose errors are UserErrors that name the nearest known options, classes and values."""
 
     model_class: Any = LightningModule
+    home: str = "."
+    """The current folder of the command: jsonargparse reads a config from within the config's folder."""
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Raise UserError; a parser nested in a type's check keeps jsonargparse's own exception."""
         if not self.exit_on_error:
             super().error(message, ex)
-        refusal = refused_class(message, config_paths(sys.argv[1:]))
-        raise UserError(refusal or explain(message, self, self.model_class)) from ex
+        with chdir(self.home):
+            refusal = refused_class(message, config_paths(sys.argv[1:]))
+            raise UserError(refusal or explain(message, self, self.model_class)) from ex
 
 
 class LdxCLI(LightningCLI):
@@ -189,6 +195,7 @@ class LdxCLI(LightningCLI):
         """Settle the run folder and the checkpoint before anything is built, so that refusals come at once."""
         verb = str(self.subcommand)
         options = self.config[verb]
+        self._check_dataset(options.data)
         check_trainer(options.trainer, verb)
         refuse_contradictions(verb, options)
         for line in unused_options(verb, options, sys.argv[2:]):
@@ -211,6 +218,15 @@ class LdxCLI(LightningCLI):
             options.threads = self.compute.threads
         if self.subcommand != "fit" or options.trainer.barebones:
             self.save_config_callback = None
+
+    def _check_dataset(self, data: Any) -> None:
+        """Refuse a dataset that is not known, or that may not be imported, where it was written."""
+        name = data.get("dataset") if issubclass(self.datamodule_class, LandmarkDataModule) else None
+        try:
+            if name is not None:
+                DATASETS.load(name)
+        except UserError as error:
+            raise UserError(f"{find_key('data.dataset')}{error}") from error
 
     def _leave_out_foreign(self, data: Any) -> None:
         """Leave out, with a word, what a config says for its own dataset where another one is asked for."""
@@ -383,12 +399,16 @@ def run_cli(
     ``model_class`` (any subclass may be chosen by its short name) and ``data_class`` are the package's own by default.
     Raises UserError for whatever the user can mend.
     """
+    own = set()
     if model_class is None:
         import_methods()
+        import_named_methods(sys.argv[1:])
+        own = {entry.module for entry in METHODS.found().values()}  # who installed them gave leave
         model_class = TrainedModule
     if data_class is None:
-        from landmark_diffusion.training.datamodule import LandmarkDataModule as data_class
-    restrict_classes({model_class.__module__, data_class.__module__})
+        data_class = LandmarkDataModule
+    LdxParser.home = os.getcwd()
+    restrict_classes({model_class.__module__, data_class.__module__, *own})
     check_linked_options(LINKED)
     with quieter():
         try:

@@ -74,13 +74,12 @@ def refuse_training(path: str | Path) -> UserError:
 
 
 def _check_network(facts: ModelFacts, path: str) -> None:
-    """Refuse a network much larger than the file, since the verb builds it before it puts the weights in."""
-    from landmark_diffusion.detection.model import landmark_methods
+    """Refuse a class that may not be imported, and a network much larger than the file, before either is built."""
+    from landmark_diffusion.detection.model import find_method
     from landmark_diffusion.modelfile.network_size import check_network_size
 
-    method = landmark_methods().get(facts.class_path)
-    if method is not None:
-        check_network_size(method, facts.model, Path(path).stat().st_size // 2, path)  # a weight has 2 bytes or more
+    method = find_method(facts.class_path, path)
+    check_network_size(method, facts.model, Path(path).stat().st_size // 2, path)  # a weight has 2 bytes or more
 
 
 def _is_model(arguments: list[str], place: int) -> bool:

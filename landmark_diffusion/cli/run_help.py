@@ -13,16 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from landmark_diffusion.cli.verbs import RUN_VERBS
+from landmark_diffusion.methods import METHODS
 
 WIDTH, COLUMN = 100, 30
-METHODS = {
-    "PositionDiffusionModule": "position_diffusion.py",
-    "DiffusionHeatmapModule": "diffusion_heatmap.py",
-    "HeatmapFinetuneModule": "heatmap_finetune.py",
-    "DDPMPretrainModule": "ddpm_pretrain.py",
-}
-"""The methods, and where their classes stand."""
-
 TRAINER = {
     "max_steps": "optimiser steps of the run; -1: no bound",
     "max_epochs": "epochs of the run; -1: no bound",
@@ -147,8 +140,11 @@ def _class_options(file: str, name: str, prefix: str) -> Iterator[Option]:
 
 def _models() -> Iterator[Option]:
     yield Option("model NAME", "", "the method, where no config names it:")
-    for name, file in METHODS.items():
-        yield Option(f"  {name}", "", (ast.get_docstring(_class(f"methods/{file}", name)) or "").partition("\n")[0])
+    for name, place in METHODS.built_in.items():
+        file = place.partition(":")[0].partition(".")[2].replace(".", "/") + ".py"
+        yield Option(f"  {name}", "", (ast.get_docstring(_class(file, name)) or "").partition("\n")[0])
+    for name, entry in METHODS.found().items():
+        yield Option(f"  {name}", "", f"of another package: {entry.value}")
 
 
 def _trainer(verb: str) -> Iterator[Option]:

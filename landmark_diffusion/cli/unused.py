@@ -141,9 +141,11 @@ def _of_model(model: Mapping[str, Any]) -> list[str]:
 
 
 def _of_data(data: Mapping[str, Any]) -> list[str]:
+    from landmark_diffusion.data.sources import takes_root
+
     lines = []
-    if data.get("dataset") == "phantom" and data.get("root") is not None:
-        lines.append("data.root is not used: the phantom makes its images itself; for others give data.dataset")
+    if data.get("root") is not None and not takes_root(name := str(data.get("dataset", "phantom"))):
+        lines.append(f"data.root is not used: the {name} makes its images itself; for others give data.dataset")
     if data.get("split") is not None and "split" in (data.get("dataset_options") or {}):
         lines.append("data.dataset_options.split is not used: data.split goes before it")
     if data.get("labels") is False and data.get("target_points", "mean") != "mean":

@@ -61,6 +61,10 @@ OTHER_VERBS = {
         "list the installed configs; `ldx configs NAME` prints one, `ldx configs --copy NAME` copies it here",
         "configs_verb:run_configs",
     ),
+    "plugins": Verb(
+        "list the data sets, methods and outputs that are known: built in, and of other installed packages",
+        "plugins_verb:run_plugins",
+    ),
     "data": Verb(
         "`ldx data check` reads all annotations and images and lists every fault at once",
         "data_verbs:run_data_check",

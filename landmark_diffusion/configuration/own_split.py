@@ -13,8 +13,6 @@ from landmark_diffusion.configuration.config_files import config_paths, installe
 from landmark_diffusion.configuration.options import Options, config_options, flatten, full_name, over
 
 DATASET, SPLIT, OPTIONS = "data.dataset", "data.split", "data.dataset_options."
-_PREFIXES = {"isbi2015": "ceph"}
-"""What the shipped configs of a dataset are called, where that is not the dataset's name."""
 
 
 def foreign_options(sources: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -90,9 +88,11 @@ def _instead(name: str, dataset: str) -> str:
 
 def _config_for(name: str, foreign: Mapping[str, str], dataset: str) -> str | None:
     """Name the shipped config of this dataset that does what ``name`` does for another one."""
+    from landmark_diffusion.data.sources import said_of
+
     known = {path.name for path in installed_configs()}
     for owner in foreign.values():
-        before, after = (_PREFIXES.get(each, each) for each in (owner, dataset))
+        before, after = (said_of(each).config_prefix or each for each in (owner, dataset))
         if name.startswith(f"{before}_") and (found := after + name.removeprefix(before)) in known:
             return found
     return None

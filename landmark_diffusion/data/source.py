@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
 from landmark_diffusion.data.sample import LandmarkSample
 
 Stage = Literal["train", "val", "test", "predict"]
+Unit = Literal["mm", "px", "px256"]
+UNITS: tuple[str, ...] = get_args(Unit)
 NO_ANNOTATION = np.empty((1, 0, 2))
 """Annotations (A, N, 2) of an image without labels: one annotator of no landmark, so that a mean over them exists."""
 
@@ -35,14 +37,22 @@ class LandmarkDataset(ABC):
         unit: of an error: "mm" where the spacing is known, else "px" (original pixels); "px256" where
             ``LandmarkSample.spacing`` holds pixels of the image stretched to 256x256 per original pixel (chest).
         shown_names: names under which findings speak of the landmarks, in the same order; empty for ``landmark_names``.
+        terms: of use of weights that were trained on it: they come from the data, apart from the code's licence.
+        knows_folds: whether its ``split`` may be ``folds:5/2`` (``data.splits.fold_split``), for ``ldx crossval``.
+        config_prefix: what the names of its shipped configs begin with, where that is not its own name.
     """
 
     name: str
     landmark_names: tuple[str, ...]
     annotator_names: tuple[str, ...]
     radii: tuple[float, ...]
-    unit: Literal["mm", "px", "px256"]
+    unit: Unit
     shown_names: tuple[str, ...] = ()
+    terms: ClassVar[str] = (
+        "Trained on data of the one who hands it over, who says under which terms the weights may be used."
+    )
+    knows_folds: ClassVar[bool] = False
+    config_prefix: ClassVar[str] = ""
 
     @abstractmethod
     def samples(self, stage: Stage) -> list[LandmarkSample]:
@@ -58,6 +68,11 @@ class LandmarkDataset(ABC):
     @abstractmethod
     def check(self, decode: bool = True) -> list[Finding]:
         """All faults and doubts at once, never raising for bad data; ``decode`` also decodes each image in full."""
+
+    @classmethod
+    def trained_on(cls, split: str | None) -> str:
+        """Say for a model's card which images a split trains on; empty where its name says nothing of that."""
+        return ""
 
     def notes(self) -> list[str]:
         """How the data were read and divided, a line each, where it is not plain; said once at the start of a run."""

@@ -18,10 +18,6 @@ ISBI2015_SPLITS: Mapping[str, Mapping[str, range]] = {
 """Image numbers of each stage. ``official``: the challenge's training images and Test 1; ``test2``: its Test 2;
 ``development``: choices are made on 131-150 (docs/conventions.md); ``paper_b``: Di Via et al., section 4."""
 
-NAME_SPLITS: Mapping[str, tuple[int, int, int]] = {"hand": (550, 59, 301), "chest": (195, 34, 41)}
-"""Images in train, val and test of paper B's other sets, by sorted name. The paper prints 300 and 50 test images; the
-public table of hands has 910 rows and not 909, and of the 279 labelled chests 270 remain (docs/conventions.md)."""
-
 CHEST_EXCLUDED = frozenset(f"CHNCXR_{number:04d}_0" for number in (59, 178, 228, 267, 276, 285, 295, 303, 310))
 """Labelled chest images that the released code of paper B leaves out."""
 

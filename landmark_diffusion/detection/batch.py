@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.texts import one_line
+from landmark_diffusion.core.untrusted import repeated
 
 if TYPE_CHECKING:
     from landmark_diffusion.data.readers.radiograph import Radiograph
@@ -56,7 +57,10 @@ def detect_all(
 def refuse_existing(writers: Sequence[Writer], names: Sequence[str], overwrite: bool) -> None:
     """Raise UserError where results would be overwritten, before anything is run."""
     # not Path.exists, which raises where a folder may not be looked into: make_folder says that better
-    there = [path for writer in writers for path in writer.targets(names) if os.path.exists(path)]
+    targets = [path for writer in writers for path in writer.targets(names)]
+    if (twice := repeated(targets)) is not None:
+        raise UserError(f"--to: two of these forms write {twice}; leave one of them out")
+    there = [path for path in targets if os.path.exists(path)]
     if there and not overwrite:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise UserError(
@@ -93,12 +97,12 @@ def _detect(
 
 def _close_all(writers: Sequence[Writer]) -> None:
     """Close the writers, and raise the first error after that: one that fails must not cost the others' results."""
-    errors: list[UserError] = []
+    errors: list[Exception] = []
     for writer in writers:
         try:
             for path in writer.close():
                 print(f"wrote {path}", flush=True)
-        except UserError as error:
+        except Exception as error:  # a writer of another package may raise anything
             errors.append(error)
     if errors:
         raise errors[0]

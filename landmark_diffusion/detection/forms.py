@@ -32,11 +32,11 @@ SUFFIXES = {".csv": "csv", ".mrk.json": "slicer", ".json": "json", ".png": "over
 
 
 def make_writers(names: Sequence[str], folder: Path) -> list[Any]:
-    """Make the writers of these forms, each once, for results under ``folder``.
+    """Make the writers of these forms (names, or class paths of one's own), each once, for results under ``folder``.
 
     Raises UserError for a form that does not exist and for one whose extra is not installed.
     """
-    return [WRITERS.load(name)(folder) for name in dict.fromkeys(names)]
+    return [writer(folder) for writer in dict.fromkeys(map(WRITERS.load, names))]
 
 
 def save_detection(detection: Any, path: str | Path, overwrite: bool = False) -> Path:

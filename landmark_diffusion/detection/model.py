@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from landmark_diffusion.core.classes import subclasses
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.registry import PACKAGE
 from landmark_diffusion.core.texts import one_line
 from landmark_diffusion.finders import import_finders
 from landmark_diffusion.finders.finder import Finder
+from landmark_diffusion.methods import METHODS
 from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.modelfile.model_file import SUFFIX, is_model_file, read_model_file
 from landmark_diffusion.modelfile.network_size import check_network_size, stored_values
@@ -21,12 +23,34 @@ if TYPE_CHECKING:
 
 
 def landmark_methods() -> dict[str, type[Finder]]:
-    """Give the methods that find landmarks by the names that model files have for them, without their training."""
+    """Give this package's methods that find landmarks by their names in model files, without their training."""
     import_finders()
     finders: Iterable[type[Finder]] = subclasses(Finder)
-    finished = [each for each in finders if not getattr(each.variants, "__isabstractmethod__", False)]
+    own = (each for each in finders if each.__module__.partition(".")[0] == PACKAGE)
+    finished = [each for each in own if not getattr(each.variants, "__isabstractmethod__", False)]
     # a finder goes before the LightningModule of its name, which is there where something has imported it
     return {each.class_name(): each for each in reversed(finished)}
+
+
+def find_method(name: str, where: str | Path) -> type[Finder]:
+    """Give the class that a model file names: a method of this package, or one elsewhere that may be imported.
+
+    Elsewhere is a class path, whose module is imported already, is named by an installed entry point, or is allowed by
+    ``--allow_classes``. Raises UserError naming ``where`` for any other, before it is imported, and for a class that
+    finds no landmarks.
+    """
+    known = landmark_methods()
+    if name in known:
+        return known[name]
+    if name in METHODS.built_in or (name not in METHODS.found() and "." not in name):
+        raise UserError(f"{where}: found the class {name}, expected one of {', '.join(sorted(known))}")
+    try:
+        found = METHODS.load(name)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    if not issubclass(found, Finder):
+        raise UserError(f"{where}: {name} finds no landmarks: it is no Finder ({Finder.__module__}.Finder)")
+    return found
 
 
 def build_module(
@@ -35,16 +59,14 @@ def build_module(
     """Build a method from its options, with fresh weights.
 
     ``weights`` are those that it will get: options that ask for a network much larger than these are refused before
-    they take memory. Raises UserError naming ``where``, also for a class that finds no landmarks and for options that
-    do not fit it.
+    they take memory. Raises UserError naming ``where``, also for a class that ``find_method`` refuses and for options
+    that do not fit it.
     """
-    known = landmark_methods()
-    if class_name not in known:
-        raise UserError(f"{where}: found the class {class_name}, expected one of {', '.join(sorted(known))}")
+    method = find_method(class_name, where)
     if weights is not None:
-        check_network_size(known[class_name], options, stored_values(weights), where)
+        check_network_size(method, options, stored_values(weights), where)
     try:
-        return known[class_name](**options)
+        return method(**options)
     except (TypeError, ValueError, RuntimeError, UserError) as error:
         raise UserError(f"{where}: no {class_name} can be built from its options: {one_line(error)}") from error
 

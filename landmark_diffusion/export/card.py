@@ -11,7 +11,7 @@ from landmark_diffusion.core.files import atomic_path
 from landmark_diffusion.core.grid import escape
 from landmark_diffusion.core.texts import LIMITS
 from landmark_diffusion.data.landmark_names import have_names
-from landmark_diffusion.data.splits import ISBI2015_SPLITS
+from landmark_diffusion.data.sources import said_of, takes_root
 from landmark_diffusion.evaluation.metrics_file import interval_lines
 from landmark_diffusion.evaluation.tables import Row, Table
 from landmark_diffusion.metrics.records import unit_words
@@ -22,11 +22,12 @@ from landmark_diffusion.modelfile.model_file import check_target, model_content,
 def model_card(facts: ModelFacts, name: str) -> str:
     """Write the card of the file called ``name``; all in it comes from the file's own description."""
     width, height = facts.data["size"]
-    root = "" if facts.data["dataset"] == "phantom" else " --data.root PATH"
+    root = " --data.root PATH" if takes_root(str(facts.data["dataset"])) else ""
     lines = [
         f"# {name}",
         "",
-        f"{facts.class_path} of landmark_diffusion {escape(facts.package_version)}: finds {_landmarks(facts)} in "
+        f"{escape(facts.class_path)} {'with' if '.' in facts.class_path else 'of'} landmark_diffusion "
+        f"{escape(facts.package_version)}: finds {_landmarks(facts)} in "
         f"radiographs, on {width}x{height} network px (width x height).",
         "",
         f"    ldx test {name}{root}",
@@ -92,10 +93,8 @@ def _images(dataset: str, split: str | None, trained: Mapping[str, Any]) -> str:
     """How many images trained the model, as far as that is known."""
     if "images" in trained:
         return f": {trained['images']} images of its training part"
-    if dataset == "isbi2015" and (split or "official") in ISBI2015_SPLITS:
-        numbers = ISBI2015_SPLITS[split or "official"]["train"]
-        return f": images {numbers[0]:03d}-{numbers[-1]:03d}"
-    return ""
+    told = said_of(dataset).trained_on(split)
+    return f": {told}" if told else ""
 
 
 def _figures(facts: ModelFacts) -> list[str]:

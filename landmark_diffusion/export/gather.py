@@ -11,7 +11,8 @@ import yaml
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.untrusted import check_harmless
-from landmark_diffusion.data.sources import DATASETS
+from landmark_diffusion.data.sources import said_of
+from landmark_diffusion.methods import name_in_files
 from landmark_diffusion.modelfile.facts import DATA_OPTIONS, ModelFacts, parse_json
 from landmark_diffusion.modelfile.model_file import FACTS_KEY
 
@@ -27,15 +28,6 @@ _LOCAL = ("pretrained",)
 
 _ABSOLUTE = re.compile(r"/|~|\\|[A-Za-z]:[\\/]|.*(^|[\\/])\.\.([\\/]|$)")
 
-NOTES = {
-    "isbi2015": "Trained on ISBI 2015, for research use.",
-    "hand": "Trained on the hand radiographs of the Digital Hand Atlas, for research use.",
-    "chest": "Trained on chest radiographs of the Shenzhen set, for research use.",
-    "phantom": "Trained on phantoms made by the package: free of any data set's terms, and of use for trials alone.",
-}
-"""Terms of use of the weights, which come from the data; apart from the licence of the code."""
-OTHER_NOTE = "Trained on data of the one who hands it over, who says under which terms the weights may be used."
-
 
 def gather_facts(
     checkpoint: Path, content: Options, config: Options | None, metrics: Options | None, note: str | None = None
@@ -48,16 +40,16 @@ def gather_facts(
     """
     hparams = dict(content.get("hyper_parameters") or {})
     facts = content.get(FACTS_KEY) or {}
-    class_name = _class_name(checkpoint, hparams)
+    class_path = _class_path(checkpoint, hparams)
     source = ((metrics or {}).get("extra") or {}).get("config") or config or {}
     data = {**(facts.get("data") or {}), **(source.get("data") or {})}
     if "dataset" not in data or "size" not in data:
         raise UserError(f"{checkpoint}: neither it nor a config.yaml of its run says data.dataset and data.size")
-    model = {**hparams, **_init_args(checkpoint, class_name, source)}
+    model = {**hparams, **_init_args(checkpoint, class_path, source)}
     trainer = source.get("trainer") if isinstance(source.get("trainer"), dict) else None
     training = _training(facts.get("data") or data, config)
     return ModelFacts(
-        class_path=class_name,
+        class_path=class_path,
         model=without_places({key: value for key, value in model.items() if not key.startswith("_")}),
         landmark_names=tuple(str(each) for each in facts.get("landmark_names", ())),
         data=without_places({key: data[key] for key in DATA_OPTIONS if data.get(key) is not None}),
@@ -67,7 +59,7 @@ def gather_facts(
         precision=None if trainer is None else str(trainer.get("precision") or "32-true"),  # Lightning's default
         training=training,
         measured=None if metrics is None else _measured(metrics),
-        note=NOTES.get(training.get("dataset", ""), OTHER_NOTE) if note is None else note,
+        note=said_of(str(training.get("dataset", ""))).terms if note is None else note,
     )
 
 
@@ -131,19 +123,26 @@ def without_places(value: Any) -> Any:
     return None if isinstance(value, str) and _ABSOLUTE.match(value) else value
 
 
-def _class_name(checkpoint: Path, hparams: Options) -> str:
-    name = str(hparams.get("_class_path", "")).rsplit(".", 1)[-1]
-    if not name:
-        raise UserError(f"{checkpoint}: does not say its model's class, so it is no checkpoint of `ldx fit`")
+def _class_path(checkpoint: Path, hparams: Options) -> str:
+    path = str(hparams.get("_class_path", ""))
+    if not path:
+        raise UserError(
+            f"{checkpoint}: does not say its model's class, so it is no checkpoint of `ldx fit`, or of a method that "
+            "does not keep its options (self.keep_options(currentframe()) in its __init__)"
+        )
     if "num_landmarks" not in hparams:
-        raise UserError(f"{checkpoint}: a {name} finds no landmarks; an export is for models that do")
-    return name
+        raise UserError(f"{checkpoint}: a {_last(path)} finds no landmarks; an export is for models that do")
+    return name_in_files(path)
 
 
-def _init_args(checkpoint: Path, class_name: str, source: Options) -> dict[str, Any]:
+def _last(class_path: str) -> str:
+    return class_path.rpartition(".")[2]
+
+
+def _init_args(checkpoint: Path, class_path: str, source: Options) -> dict[str, Any]:
     """The model's options in a config or in metrics.json, which must be of the checkpoint's class."""
     section = source.get("model") or {}
-    found = str(section.get("class_path", class_name)).rsplit(".", 1)[-1]
+    class_name, found = _last(class_path), _last(str(section.get("class_path", class_path)))
     if found != class_name:
         raise UserError(
             f"{checkpoint} holds a {class_name}, but the config of its run (config.yaml or test/metrics.json) is of a "
@@ -174,8 +173,5 @@ def _measured(metrics: Options) -> dict[str, Any]:
 
 
 def _unit(dataset: str) -> str | None:
-    try:
-        unit = getattr(DATASETS.load(dataset), "unit", None)
-    except UserError:  # a data set that this installation does not know
-        return None
+    unit = getattr(said_of(dataset), "unit", None)
     return unit if isinstance(unit, str) else None  # a folder's unit is known once it is read

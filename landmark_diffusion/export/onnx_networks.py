@@ -50,6 +50,7 @@ def list_networks(module: Finder, facts: ModelFacts) -> list[Network]:
 
     if isinstance(module, PositionDiffusion):
         return _position_networks(module, image, images)
+    _check_forward(module)
     output = ("output", _meaning(module))
     if isinstance(module, DiffusionHeatmap) and module.diffusion:
         count, steps = module.num_landmarks, module.noise_schedule.steps
@@ -108,8 +109,17 @@ def _position_networks(
     ]
 
 
+def _check_forward(module: Finder) -> None:
+    """Refuse a method of somebody else's that has no network of the whole image."""
+    home = next(cls for cls in type(module).__mro__ if "forward" in vars(cls))
+    if not issubclass(home, Finder):
+        raise UserError(f"ONNX: a {type(module).__name__} has no forward(image) of its own to export")
+
+
 def _meaning(module: Finder) -> str:
     """What the maps of a method with one network mean."""
+    if not isinstance(module, (HeatmapFinetune, DiffusionHeatmap)):
+        return f"what the forward of {type(module).__module__}.{type(module).__qualname__} gives for an image"
     maps = "(batch, landmarks, height, width) float32, pixel by pixel of the image: "
     softmax = "logits; the softmax over a map's pixels is where the landmark is"
     if isinstance(module, HeatmapFinetune):

@@ -1,12 +1,31 @@
-"""The LightningModules: one a method, on a shared base."""
+"""The LightningModules: one a method, on a shared base. Importing this loads neither torch nor Lightning."""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+from landmark_diffusion.core.registry import PACKAGE, Registry, resolve
+
+METHODS = Registry(
+    what="method",
+    option="model.class_path",
+    group="landmark_diffusion.methods",
+    base="landmark_diffusion.finders.method:Method",
+    built_in={
+        "PositionDiffusionModule": "landmark_diffusion.methods.position_diffusion:PositionDiffusionModule",
+        "DiffusionHeatmapModule": "landmark_diffusion.methods.diffusion_heatmap:DiffusionHeatmapModule",
+        "HeatmapFinetuneModule": "landmark_diffusion.methods.heatmap_finetune:HeatmapFinetuneModule",
+        "DDPMPretrainModule": "landmark_diffusion.methods.ddpm_pretrain:DDPMPretrainModule",
+    },
+)
+"""What ``model.class_path`` knows by a short name; a class path of one's own does as well."""
 
 
 def import_methods() -> None:
-    """Import every method, so that each is known by its short class name."""
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
+    """Import every method of this package, so that each is known by its short class name."""
+    for place in METHODS.built_in.values():
+        resolve(place)
+
+
+def name_in_files(class_path: str) -> str:
+    """Give the name that model files have for a class: the short one for those of this package, else the whole path."""
+    package, _, _ = class_path.partition(".")
+    return class_path.rpartition(".")[2] if package == PACKAGE else class_path

@@ -38,7 +38,8 @@ class ModelFacts:
     """Everything beside the weights that a prediction needs, and how the model came about; plain values throughout.
 
     Attributes:
-        class_path: short name of the model's class, such as DiffusionHeatmapModule.
+        class_path: the model's class: the short name of one of this package, such as DiffusionHeatmapModule, or the
+            whole path of another, which is asked for leave before it is imported.
         model: its options, ``num_landmarks`` among them.
         landmark_names: N names in the order of the outputs; empty where unknown.
         data: those of ``DATA_OPTIONS``; sizes are (width, height) in network pixels.
@@ -107,7 +108,7 @@ def facts_from_json(text: Any, path: str | Path) -> ModelFacts:
 
     Raises UserError naming ``path`` for text that is no JSON, a newer format, a field that is missing or not of its
     kind, and values that no export writes: NaN, infinity, a negative count, a name that is there twice. The file may
-    come from anybody: its config can name classes of this package alone, and no file.
+    come from anybody: its config can name no file; whether a class elsewhere may be imported is asked later.
     """
     content = parse_json(text, path, "its description (metadata landmark_diffusion)")
     _check_version(content, path)
@@ -120,8 +121,8 @@ def facts_from_json(text: Any, path: str | Path) -> ModelFacts:
     _check_numbers(content, path)
     names = content["landmark_names"]
     _check_names(names, path)
-    if not content["class_path"].isidentifier():
-        raise UserError(f"{path}: found class_path {content['class_path']!r:.60}, expected the short name of a class")
+    if not all(part.isidentifier() for part in content["class_path"].split(".")):
+        raise UserError(f"{path}: found class_path {content['class_path']!r:.60}, expected the name of a class")
     unknown = sorted(set(content["data"]) - set(DATA_OPTIONS))
     if unknown:
         raise UserError(f"{path}: found data.{unknown[0]}, expected options among {', '.join(DATA_OPTIONS)}")

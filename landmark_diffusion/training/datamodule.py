@@ -44,7 +44,8 @@ class LandmarkDataModule(LightningDataModule):
     """Radiographs and landmarks as batches (docs/conventions.md, "Batches"), for every dataset, split and recipe.
 
     Args:
-        dataset: "isbi2015", "hand", "chest", "folder" or "phantom".
+        dataset: "isbi2015", "hand", "chest", "folder" or "phantom"; or one of another package, by its name or class
+            path (my_lab.data.MyData).
         root: the dataset's folder; None for the phantom.
         size: network input (width, height) in pixels.
         resize: "stretch" (each axis by its own factor) or "pad" (keep the aspect, pad right and bottom).

@@ -167,7 +167,8 @@ def test_other_names_and_sources_are_refused(capsys: pytest.CaptureFixture[str])
     [
         ({"hyper_parameters": {"_class_path": CLASS, **OPTIONS, "encoder_channels": [4, 16]}}, "holds another network"),
         ({"hyper_parameters": {"_class_path": CLASS, **OPTIONS, "spin": 3}}, "no HeatmapFinetuneModule can be built"),
-        ({"hyper_parameters": {"_class_path": "x.Unheard", **OPTIONS}}, "found the class Unheard, expected one of"),
+        ({"hyper_parameters": {"_class_path": "landmark_diffusion.Unheard", **OPTIONS}}, "expected one of Diffusion"),
+        ({"hyper_parameters": {"_class_path": "x.Unheard", **OPTIONS}}, "x.Unheard: refused, and nothing of it was"),
         ({"hyper_parameters": {"_class_path": "x.DDPMPretrainModule"}}, "finds no landmarks"),
         ({"state_dict": {}}, "holds another network"),
     ],

@@ -12,7 +12,7 @@ from PIL import Image
 from landmark_diffusion.cli.data_verbs import run_data_check
 from landmark_diffusion.core.errors import DataError
 from landmark_diffusion.data.sources.chest import ChestDataset, read_points
-from landmark_diffusion.data.splits import CHEST_EXCLUDED, NAME_SPLITS, split_by_name
+from landmark_diffusion.data.splits import CHEST_EXCLUDED, split_by_name
 
 SHARES = np.array([[0.25, 0.1], [0.5, 0.2], [0.75, 0.3], [0.25, 0.8], [0.5, 0.85], [0.75, 0.9]])
 FEW = pytest.mark.filterwarnings("ignore:.*annotated names, expected")  # these sets are small on purpose
@@ -68,7 +68,7 @@ def test_real_labels_give_the_papers_parts(shared_data: Callable[[str], Path]) -
         points, faults = read_points(path, (3000, 2900))
         assert faults == [] and not np.isnan(points).any()
     names = [path.stem for path in paths if path.stem not in CHEST_EXCLUDED]
-    parts = split_by_name(names, NAME_SPLITS["chest"])
+    parts = split_by_name(names, ChestDataset.split_counts)
     assert [len(parts[stage]) for stage in ("train", "val", "test")] == [195, 34, 41]
 
 

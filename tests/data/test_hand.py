@@ -12,7 +12,7 @@ from PIL import Image
 from landmark_diffusion.cli.data_verbs import run_data_check
 from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.data.sources.hand import HandDataset, read_table
-from landmark_diffusion.data.splits import NAME_SPLITS, split_by_name
+from landmark_diffusion.data.splits import split_by_name
 
 FEW = pytest.mark.filterwarnings("ignore:.*annotated names, expected")  # these sets are small on purpose
 
@@ -65,7 +65,7 @@ def test_real_split_is_made_over_all_rows(shared_data: Callable[[str], Path]) ->
     root = shared_data("hand")
     rows, faults = read_table(root / "all.csv")
     assert len(rows) == 910 and faults == []
-    parts = split_by_name(list(rows), NAME_SPLITS["hand"])
+    parts = split_by_name(list(rows), HandDataset.split_counts)
     assert [len(parts[stage]) for stage in ("train", "val", "test")] == [550, 59, 301]
     dataset = HandDataset(root, require_all=False)
     for stage, there in (("train", 5), ("val", 0), ("test", 4)):

@@ -11,9 +11,8 @@ import pytest
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.untrusted import MAX_BYTES
+from landmark_diffusion.data.source import LandmarkDataset
 from landmark_diffusion.export.gather import (
-    NOTES,
-    OTHER_NOTE,
     find_run,
     gather_facts,
     mismatch,
@@ -92,10 +91,10 @@ def test_the_note_follows_the_training_data() -> None:
     tested = metrics(config={"data": {"dataset": "folder", "size": [96, 120]}})
     facts = gather_facts(CHECKPOINT, content(), None, tested)
     assert (facts.data["dataset"], facts.training["dataset"]) == ("folder", "isbi2015")
-    assert facts.note == NOTES["isbi2015"] == "Trained on ISBI 2015, for research use."
+    assert facts.note == "Trained on ISBI 2015, for research use."
     assert gather_facts(CHECKPOINT, content(), None, None, note="Ask us.").note == "Ask us."
     own = content(landmark_diffusion={"data": {"dataset": "folder", "size": [8, 8]}})
-    assert gather_facts(CHECKPOINT, own, None, None).note == OTHER_NOTE
+    assert gather_facts(CHECKPOINT, own, None, None).note == LandmarkDataset.terms
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import pytest
 
 from landmark_diffusion.cli.safe_configs import ALLOWED
@@ -14,6 +15,7 @@ from landmark_diffusion.configuration.config_files import installed_configs
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.registry import ALLOW_VARIABLE
 from landmark_diffusion.core.untrusted import MAX_BYTES, check_harmless
+from tests.detection.tiny_model import picture, write_positions
 from tests.end_to_end.console import PHANTOM, Outcome, ldx
 
 STRANGER = """
@@ -107,6 +109,46 @@ def test_a_module_that_the_user_allows_is_taken(tmp_path: Path) -> None:
     assert ALLOW_VARIABLE not in os.environ
     assert fit(config).status == 1
     assert fit(config, "--allow_classes=stranger").status == 0
+
+
+CLASS_BY_TEXT = {
+    "fit": ("fit", "--config", "d.yaml"),
+    "data check": ("data", "check", "--config", "d.yaml"),
+    "data check by option": ("data", "check", "--dataset", "stranger.Spy"),
+    "fewshot": ("fewshot", "--config", "grid.yaml"),
+    "crossval": ("crossval", "--config", "d.yaml"),
+    "an output": ("detect", "x.png", "--model", "x.ldx", "--to", "csv,stranger.Spy"),
+    "the dataset in a model file": ("test", "data.ldx"),
+    "the method in a model file, test": ("test", "method.ldx"),
+    "the method in a model file, detect": ("detect", "x.png", "--model", "method.ldx"),
+    "the method in a model file, export": ("export", "method.ldx", "x.onnx"),
+    "the dataset in a model file, calibrate": ("calibrate", "--checkpoint", "data.ldx"),
+}
+
+
+@pytest.mark.parametrize("way", CLASS_BY_TEXT)
+def test_classes_that_our_own_registries_import_are_held_to_the_same(way: str, tmp_path: Path) -> None:
+    """jsonargparse does not see these: a data set, an output and the method of a model file are texts to it."""
+    (tmp_path / "d.yaml").write_text("data:\n  dataset: stranger.Spy\n  size: [64, 80]\n")
+    (tmp_path / "grid.yaml").write_text("fewshot: {fit: [d.yaml], n: [1], starts: {scratch: {}}}\n")
+    (tmp_path / "x.png").write_bytes(cv2.imencode(".png", picture())[1].tobytes())
+    write_positions(tmp_path / "method.ldx", class_path="stranger.Spy")
+    write_positions(tmp_path / "data.ldx", data={"dataset": "stranger.Spy", "size": [64, 80]})
+    more = ("--config", "phantom_diffusion.yaml") if way == "fit" else ()
+    outcome = ldx(CLASS_BY_TEXT[way][0], *more, *CLASS_BY_TEXT[way][1:])
+    said = outcome.err.replace("\n", " ")
+    assert outcome.status == 1 and "stranger.Spy: refused, and nothing of it was run." in said, said
+    assert "add --allow_classes stranger" in said and "Traceback" not in said
+    assert way != "fit" or said.partition(" data.dataset: ")[0].endswith("error: d.yaml:2:")
+    assert not (tmp_path / "mark").exists() and "stranger" not in sys.modules
+
+
+def test_a_class_is_refused_with_its_place_in_a_config_of_another_folder(tmp_path: Path) -> None:
+    """jsonargparse reads it from within that folder, where the path as typed leads nowhere."""
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "c.yaml").write_text(CLASSES["a callback"][0])
+    outcome = ldx("fit", *PHANTOM, "--config", "runs/c.yaml", "--print_config")
+    assert outcome.status == 1 and "error: runs/c.yaml:1: stranger.Spy: refused" in outcome.err
 
 
 def test_the_refusal_says_where_it_stands_and_what_to_add() -> None:

@@ -107,7 +107,12 @@ def _hide(file: Path, attack: str, whole: bool) -> None:
 def test_a_config_in_an_exported_model_names_no_class_elsewhere(tmp_path: Path) -> None:
     """Its options are values: one in the form of a class is none."""
     options = {"class_path": "subprocess.Popen", "init_args": {"args": ["touch", str(tmp_path / "mark")]}}
-    for changes in ({"class_path": "os.system"}, {"data": {"dataset": "folder", "size": [64, 80], "root": "/etc"}}):
+    for name in ("os.system", "subprocess.Popen", "landmark_diffusion.cli.entry.main"):  # imported by now
+        write_positions(tmp_path / "x.ldx", class_path=name)
+        for line in (("test", "x.ldx"), ("detect", "i.png", "--model", "x.ldx"), ("export", "x.ldx", "x.onnx")):
+            outcome = ldx(*line)
+            assert outcome.status == 1 and f"x.ldx: model.class_path: {name} is no Method" in outcome.err
+    for changes in ({"class_path": "os system"}, {"data": {"dataset": "folder", "size": [64, 80], "root": "/etc"}}):
         write_positions(tmp_path / "x.ldx", **changes)
         outcome = ldx("test", "x.ldx")
         assert outcome.status == 1 and "x.ldx: found" in outcome.err

@@ -8,8 +8,8 @@ from typing import Any
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.registry import Registry
-from landmark_diffusion.core.suggestions import did_you_mean
-from landmark_diffusion.data.source import Finding, LandmarkDataset, Stage
+from landmark_diffusion.core.suggestions import did_you_mean, nearest
+from landmark_diffusion.data.source import UNITS, Finding, LandmarkDataset, Stage
 
 DATASETS = Registry(
     what="dataset",
@@ -26,7 +26,16 @@ DATASETS = Registry(
 )
 """What ``data.dataset`` knows by a short name; a class path of one's own does as well."""
 
-__all__ = ["DATASETS", "Finding", "LandmarkDataset", "Stage", "build_dataset", "dataset_options"]
+__all__ = [
+    "DATASETS",
+    "Finding",
+    "LandmarkDataset",
+    "Stage",
+    "build_dataset",
+    "dataset_options",
+    "said_of",
+    "takes_root",
+]
 
 
 def build_dataset(name: str, root: str | Path | None = None, **options: Any) -> LandmarkDataset:
@@ -37,18 +46,52 @@ def build_dataset(name: str, root: str | Path | None = None, **options: Any) -> 
     """
     cls = DATASETS.load(name)
     known = inspect.signature(cls).parameters
-    open_ended = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in known.values())
     for option in options:
-        if option not in known and not open_ended:
-            hint = did_you_mean(option, [parameter for parameter in known if parameter != "root"])
+        if option not in known and not _open_ended(cls):
+            names = [parameter for parameter in known if parameter != "root"]
+            hint = did_you_mean(option, nearest(option, names, 1) or names)
             raise UserError(f"data.dataset_options: the dataset {name} has no option {option!r}.{hint}")
-    built: LandmarkDataset = cls(root, **options) if "root" in known else cls(**options)
+    rooted = {"root": root} if "root" in known or (_open_ended(cls) and root is not None) else {}
+    built: LandmarkDataset = cls(**rooted, **options)
+    _check_declared(built, name)
     return built
 
 
 def dataset_options(name: str) -> set[str]:
-    """Names of a dataset's own options; empty for one that is not known."""
+    """Names of a dataset's own options; empty for one that is not known or takes any."""
     try:
-        return set(inspect.signature(DATASETS.load(name)).parameters) - {"root"}
+        cls = DATASETS.load(name)
     except UserError:
         return set()
+    return set() if _open_ended(cls) else set(inspect.signature(cls).parameters) - {"root"}
+
+
+def takes_root(name: str) -> bool:
+    """Tell whether a dataset lies in a folder (``data.root``); true for one that is not known."""
+    try:
+        cls = DATASETS.load(name)
+    except UserError:
+        return True
+    return "root" in inspect.signature(cls).parameters or _open_ended(cls)
+
+
+def said_of(name: str) -> type[LandmarkDataset]:
+    """Give the class of a dataset for what it says of itself; for one that cannot be loaded, what is true of any."""
+    try:
+        return DATASETS.load(name)
+    except UserError:
+        return LandmarkDataset
+
+
+def _open_ended(cls: type[LandmarkDataset]) -> bool:
+    kinds = [each.kind for each in inspect.signature(cls).parameters.values()]
+    return inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def _check_declared(dataset: LandmarkDataset, name: str) -> None:
+    """Refuse a dataset that does not say what every one has to say."""
+    for attribute in ("name", "landmark_names", "annotator_names", "radii", "unit"):
+        if not hasattr(dataset, attribute):
+            raise UserError(f"data.dataset: {name} does not say its {attribute}, as every LandmarkDataset has to")
+    if dataset.unit not in UNITS:
+        raise UserError(f"data.dataset: found the unit {dataset.unit!r} of {name}, expected one of {', '.join(UNITS)}")

@@ -41,7 +41,10 @@ class ChestDataset(PaperBDataset):
     landmark_names: tuple[str, ...] = LANDMARK_NAMES
     radii = (3.0, 6.0, 9.0)
     unit = "px256"
+    terms = "Trained on chest radiographs of the Shenzhen set, for research use."
     image_files = "pngs/*.png"
+    split_counts = (195, 34, 41)
+    """The paper prints 50 test images; of the 279 labelled chests 270 remain (docs/conventions.md)."""
     excluded = CHEST_EXCLUDED
 
     def _annotated_names(self) -> set[str] | None:

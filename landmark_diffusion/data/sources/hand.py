@@ -39,7 +39,10 @@ class HandDataset(PaperBDataset):
     landmark_names: tuple[str, ...] = LANDMARK_NAMES
     radii = (2.0, 4.0, 10.0)
     unit = "mm"
+    terms = "Trained on the hand radiographs of the Digital Hand Atlas, for research use."
     image_files = "jpg/*.jpg"
+    split_counts = (550, 59, 301)
+    """The paper prints 300 test images; the public table has 910 rows and not 909 (docs/conventions.md)."""
 
     def _annotated_names(self) -> set[str] | None:
         path = self.root / _TABLE

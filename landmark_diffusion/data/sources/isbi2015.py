@@ -58,6 +58,8 @@ class Isbi2015Dataset(LandmarkDataset):
     annotator_names: tuple[str, ...] = tuple(ANNOTATOR_FOLDERS)
     radii = (2.0, 2.5, 3.0, 4.0)
     unit = "mm"
+    terms = "Trained on ISBI 2015, for research use."
+    config_prefix = "ceph"
 
     def __init__(
         self, root: str | Path, split: str = "official", labels: bool = True, require_all: bool | None = None
@@ -69,6 +71,12 @@ class Isbi2015Dataset(LandmarkDataset):
         self._asked = require_all is not None
         if not labels:
             self.landmark_names, self.annotator_names = (), ()
+
+    @classmethod
+    def trained_on(cls, split: str | None) -> str:
+        """Name the images by their numbers."""
+        numbers = ISBI2015_SPLITS.get(split or "official", {}).get("train")
+        return f"images {numbers[0]:03d}-{numbers[-1]:03d}" if numbers else ""
 
     def samples(self, stage: Stage) -> list[LandmarkSample]:
         """Samples of one stage by number; "predict" is the split's test part. Raises DataError on the first fault."""

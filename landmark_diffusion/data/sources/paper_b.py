@@ -16,7 +16,7 @@ from landmark_diffusion.data.headers import read_headers
 from landmark_diffusion.data.readers.image_io import list_images, read_grey
 from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.data.source import NO_ANNOTATION, Finding, LandmarkDataset, Stage
-from landmark_diffusion.data.splits import NAME_SPLITS, split_by_name
+from landmark_diffusion.data.splits import split_by_name
 
 SPLITS = ("paper_b", "all_train")
 
@@ -38,6 +38,8 @@ class PaperBDataset(LandmarkDataset):
     annotator_names: tuple[str, ...] = ("annotator",)
     image_files: ClassVar[str]
     """Where the images are, such as ``jpg/*.jpg``; any usual image format is read."""
+    split_counts: ClassVar[tuple[int, int, int]]
+    """Images in train, val and test of "paper_b", by sorted name."""
     excluded: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, root: str | Path, split: str = "paper_b", labels: bool = True, require_all: bool = True) -> None:
@@ -141,7 +143,7 @@ class PaperBDataset(LandmarkDataset):
     def _parts(self, images: Iterable[str], annotated: set[str] | None) -> dict[str, list[str]]:
         """Names of train, val and test, also of absent images in "paper_b"."""
         if self.split == "paper_b":
-            return split_by_name(sorted(images if annotated is None else annotated), NAME_SPLITS[self.name])
+            return split_by_name(sorted(images if annotated is None else annotated), self.split_counts)
         usable = set(images) & annotated if self.labels and annotated is not None else set(images)
         return {"train": sorted(usable), "val": [], "test": []}
 
@@ -186,7 +188,7 @@ class PaperBDataset(LandmarkDataset):
 
     def _other_count(self, images: Collection[str], annotated: set[str] | None) -> list[str]:
         """A doubt if the split is made over another number of names than the paper's, so that its parts differ."""
-        expected = sum(NAME_SPLITS[self.name])
+        expected = sum(self.split_counts)
         names, what = (images, "images without any annotation") if annotated is None else (annotated, "annotated names")
         if self.split != "paper_b" or len(names) in (0, expected):
             return []

@@ -55,6 +55,7 @@ class PhantomDataset(LandmarkDataset):
     annotator_names: tuple[str, ...] = ("annotator_1", "annotator_2")
     radii = (2.0, 2.5, 3.0, 4.0)
     unit = "mm"
+    terms = "Trained on phantoms made by the package: free of any data set's terms, and of use for trials alone."
 
     def __init__(
         self,

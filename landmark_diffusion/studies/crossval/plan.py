@@ -91,19 +91,19 @@ class CrossvalPlan:
 
 def propose(plan: CrossvalPlan) -> Manifest:
     """Look at the data of every fold and make the manifest; raises UserError for another dataset, or faults in it."""
-    from landmark_diffusion.data.sources import build_dataset
+    from landmark_diffusion.data.sources import DATASETS, build_dataset
 
     section = data_section(plan.base())
-    if section["name"] != "folder":
+    if not DATASETS.load(section["name"]).knows_folds:
         raise UserError(
             f"ldx crossval: found data.dataset {section['name']}, expected folder: one's own images and a table "
-            "(folder_diffusion_small.yaml)"
+            "(folder_diffusion_small.yaml), or a class of yours that knows folds (docs/architecture.md)"
         )
     parts: dict[str, dict[str, Any]] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # each fold says them again
         for cell in plan.cells():
-            dataset = build_dataset("folder", section["root"], **{**section["options"], "split": cell.split})
+            dataset = build_dataset(section["name"], section["root"], **{**section["options"], "split": cell.split})
             tested = [sample.image_id for sample in dataset.samples("test")]
             parts[cell.name] = {stage: len(dataset.samples(stage)) for stage in ("train", "val")} | {"test": tested}  # type: ignore[arg-type]
     options = {key: value for key, value in plan.base().items() if key not in (*PER_MACHINE, SPLIT)}

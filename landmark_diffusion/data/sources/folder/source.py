@@ -60,6 +60,7 @@ class FolderDataset(LandmarkDataset):
     """
 
     name = "folder"
+    knows_folds = True
 
     def __init__(
         self,

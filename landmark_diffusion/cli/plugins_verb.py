@@ -1,0 +1,44 @@
+"""``ldx plugins``: the data sets, methods and outputs that are known, and why one of them cannot be used."""
+
+from __future__ import annotations
+
+import argparse
+
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.registry import Registry
+
+DESCRIPTION = (
+    "List the data sets, methods and outputs that ldx knows by a short name: those built in, and those that other "
+    "installed packages bring by entry points. Each is imported, so that one that cannot be used is named with the why."
+)
+
+
+def run_plugins(arguments: list[str]) -> int:
+    """Print one line for each; return 0, also where one cannot be used. ``arguments`` are those behind the verb."""
+    argparse.ArgumentParser(prog="ldx plugins", description=DESCRIPTION, allow_abbrev=False).parse_args(arguments)
+    from landmark_diffusion.data.sources import DATASETS
+    from landmark_diffusion.detection.forms import WRITERS
+    from landmark_diffusion.methods import METHODS
+
+    for title, registry in (("data sets", DATASETS), ("methods", METHODS), ("outputs", WRITERS)):
+        print(f"{title} ({registry.option}; others bring them by the entry points {registry.group}):")
+        width = max(map(len, registry.names()))
+        for name in registry.names():
+            print(f"  {name:<{width}}  {_whence(registry, name)}{_fault(registry, name)}", flush=True)
+    return 0
+
+
+def _whence(registry: Registry, name: str) -> str:
+    if name in registry.built_in:
+        return "built in"
+    entry = registry.found()[name]
+    package = f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "another package"
+    return f"{package} ({entry.value})"
+
+
+def _fault(registry: Registry, name: str) -> str:
+    try:
+        registry.load(name)
+    except UserError as error:
+        return f"; cannot be used: {error}"
+    return ""
