@@ -228,11 +228,37 @@ def test_check_lists_all_faults_at_once(root: Path) -> None:
     assert all(any(place in message for message in errors) for place in places)
 
 
-def test_image_without_row_is_an_error(root: Path) -> None:
+def _notes(root: Path) -> list[str]:
+    return [note.partition("csv: ")[2] for note in FolderDataset(root).notes()]
+
+
+def test_images_without_a_row_are_left_out_with_one_note(root: Path) -> None:
+    """Unlabelled images beside labelled ones, from which a model was pre-trained, are nothing to be mended."""
     (root / "points.csv").write_text(WIDE)
     _images(root, ["extra.png"])
-    with pytest.raises(DataError, match=r"extra\.png: the image has no row in .*points\.csv"):
-        FolderDataset(root).samples("train")
+    assert "1 of 5 images has no row and is left out: extra.png" in _notes(root)
+    _images(root, [f"more{number}.png" for number in range(5)])
+    dataset = FolderDataset(root)
+    assert _all(dataset).keys() == EXPECTED.keys()
+    assert [finding for finding in dataset.check() if finding.level == "error"] == []
+    assert "6 of 10 images have no row and are left out: extra.png, more0.png, more1.png, ..." in _notes(root)
+
+
+def test_images_without_a_row_are_an_error_where_rows_are_without_an_image(root: Path) -> None:
+    """``e`` may be ``extra``: what is left over on both sides may belong together."""
+    (root / "points.csv").write_text(WIDE + "e.png,1,2,3,4\n")
+    _images(root, ["extra.png", "more.png"])
+    errors = [finding.message for finding in FolderDataset(root).check() if finding.level == "error"]
+    assert len(errors) == 2 and "points.csv:6: the image 'e.png' is not there" in errors[0]
+    assert errors[1].endswith("extra.png: the image has no row in " + f"{root / 'points.csv'} (and 1 more: more.png)")
+    assert not any("left out" in note for note in _notes(root))
+
+
+def test_the_nearest_image_is_named_where_a_name_is_misspelt(root: Path) -> None:
+    (root / "points.csv").write_text(WIDE.replace("a.png", "a.tif"))
+    _images(root, ["extra.png"])
+    errors = [finding.message for finding in FolderDataset(root).check() if finding.level == "error"]
+    assert "the nearest file a.png differs in the ending" in errors[0] and "extra.png: the image has no row" in errors[1]
 
 
 def test_bad_row_does_not_make_its_image_unannotated_as_well(root: Path) -> None:

@@ -102,6 +102,7 @@ class FolderDataset(LandmarkDataset):
         self._radii = tuple(map(float, radii)) if radii is not None else None
         self._known: tuple[list[LandmarkSample], list[DataError]] | None = None
         self._matched: list[str] = []  # notes of names that differ from their files'
+        self._left_out: list[Path] = []  # images without a row
         self._warned = False
         self._pixels: SeenPixels | None = None  # of the check that goes on
 
@@ -144,7 +145,7 @@ class FolderDataset(LandmarkDataset):
     def notes(self) -> list[str]:
         """How the table was read where that is not plain, and where the split comes from; a line each."""
         self._read()
-        found = (*self.table.notes, *_newer_workbook(self.table.path), *self._matched, *self._split_note())
+        found = (*self.table.notes, *_newer_workbook(self.table.path), *self._matched, *self._left_out_note(), *self._split_note())
         return [f"{self.table.path}: {note}" for note in found]
 
     def patients(self) -> dict[str, str]:
@@ -185,7 +186,11 @@ class FolderDataset(LandmarkDataset):
         faults = [*table.faults, *header_faults, *faults, *self._column_faults(), *_spacing_faults(table)]
         if not images and not images_of(places):
             faults.insert(0, DataError(f"no image found here or in images/; the table is {table.path}", self.root))
-        return samples, [*faults, *_unannotated(table, images, match.near)]
+        left = _without_row(table, images, match.near)
+        if left and match.faults:  # rows without an image: the names may not go together
+            faults.append(_unannotated(left, table))
+        self._left_out = left if images and not match.faults else []
+        return samples, faults
 
     def _locate(self, sample: LandmarkSample, annotator: int, landmark: int) -> str:
         mark = self.table.rows[sample.image_id].marks[self.annotator_names[annotator], self.landmark_names[landmark]]
@@ -243,6 +248,16 @@ class FolderDataset(LandmarkDataset):
         part_of = {image: part for part, images in parts.items() for image in images}
         return [*([torn] if torn else []), *_same_image_doubts(same, part_of, self.table)]
 
+    def _left_out_note(self) -> list[str]:
+        """Images that no row names: with labels they cannot train, and pre-training takes them without a table."""
+        count = len(self._left_out)
+        if not count:
+            return []
+        names = ", ".join(path.name for path in self._left_out[:3]) + ", ..." * (count > 3)
+        total = count + len(self.table.rows)
+        verb = "has no row and is" if count == 1 else "have no row and are"
+        return [f"{count} of {total} images {verb} left out: {names}"]
+
     def _split_note(self) -> list[str]:
         """Where the split comes from, with the counts."""
         if self._column_faults() or not self.table.rows:
@@ -281,20 +296,22 @@ class FolderDataset(LandmarkDataset):
         ]
 
 
-def _unannotated(table: Table, images: Mapping[str, Path], near: set[Path]) -> list[DataError]:
-    """One fault for the images without a row, in the folders where the rows' images lie."""
+def _without_row(table: Table, images: Mapping[str, Path], near: set[Path]) -> list[Path]:
+    """The images that no row names, in the folders where the rows' images lie."""
     used = {*images.values(), *near}
     dropped = {loose(name) for name in table.mentioned if name not in table.rows}
     places = sorted({path.parent for path in images.values()})
-    left = [
+    return [
         path for path in images_of(places)
         if path not in used and not {path.name, path.stem} & table.mentioned and loose(path.name) not in dropped
     ]  # fmt: skip
-    if not left:
-        return []
+
+
+def _unannotated(left: Sequence[Path], table: Table) -> DataError:
+    """One fault for images without a row, where rows are without an image too."""
     others = ", ".join(path.name for path in left[1:4]) + (", ..." if len(left) > 4 else "")
     more = f" (and {len(left) - 1} more: {others})" if len(left) > 1 else ""
-    return [DataError(f"the image has no row in {table.path}{more}", left[0])]
+    return DataError(f"the image has no row in {table.path}{more}", left[0])
 
 
 def _same_image_doubts(same: list[list[str]], part_of: Mapping[str, str], table: Table) -> list[str]:
