@@ -48,7 +48,11 @@ def check_samples(
     groups = groupby(find_outliers(samples), key=lambda outlier: (outlier.sample, outlier.annotator, outlier.kind))
     for (index, _, _), group in groups:
         findings.append(Finding("warning", _doubt(dataset, samples[index], list(group), where)))
-    findings += check_labels(samples, dataset.landmark_names)
+    told = tuple(str(fault) for fault in faults)
+    findings += [
+        each for each in check_labels(samples, dataset.landmark_names)
+        if not any(fault.startswith(each.message) for fault in told)
+    ]  # fmt: skip
     return findings + [Finding("note", f"{samples[0].source}: {each}") for each in not_judged(samples)]
 
 

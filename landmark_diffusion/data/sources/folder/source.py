@@ -15,12 +15,14 @@ from landmark_diffusion.data.checks.duplicates import SeenPixels, same_files
 from landmark_diffusion.data.checks.labels import outside_finding
 from landmark_diffusion.data.checks.samples import check_samples, root_folder
 from landmark_diffusion.data.headers import read_headers
-from landmark_diffusion.data.readers.image_io import read_grey
+from landmark_diffusion.data.readers.image_io import other_kinds, other_kinds_note, read_grey
 from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.data.source import NO_ANNOTATION, Finding, LandmarkDataset, Stage
 from landmark_diffusion.data.sources.annotations_text import inside, outside_fault
 from landmark_diffusion.data.sources.folder.columns import nearest_column
+from landmark_diffusion.data.sources.folder.faults import folded, joined, text
 from landmark_diffusion.data.sources.folder.images import FileIndex, bare_images, find_images, images_of, loose
+from landmark_diffusion.data.sources.folder.misspelt import rare_names
 from landmark_diffusion.data.sources.folder.splits import STAGE_NAMES, too_few_patients, torn_patients, uneven_parts
 from landmark_diffusion.data.sources.folder.table import Row, Table, read_table
 from landmark_diffusion.data.sources.folder.text import SAVE_AS
@@ -120,7 +122,7 @@ class FolderDataset(LandmarkDataset):
             raise fault
         if not self._warned:
             self._warned = True
-            for message in self._split_doubts(self._same_files):
+            for message in (*rare_names(self.table), *self._split_doubts(self._same_files)):
                 warnings.warn(message, stacklevel=2)
         wanted = set(self._parts()["test" if stage == "predict" else stage])
         return [sample for sample in samples if sample.image_id in wanted]
@@ -139,13 +141,14 @@ class FolderDataset(LandmarkDataset):
         self._pixels = SeenPixels()
         findings = check_samples(self, samples, faults, decode, self._locate)
         same, self._pixels = self._pixels.same() if decode else [], None
-        doubts = [*self._doubts(), *self._split_doubts(_joined(self._same_files, same))]
+        doubts = [*rare_names(self.table), *self._split_doubts(_joined(self._same_files, same))]
         return findings + [Finding("warning", f"{self.table.path}: {message}") for message in doubts]
 
     def notes(self) -> list[str]:
-        """How the table was read where that is not plain, and where the split comes from; a line each."""
-        self._read()
-        found = (*self.table.notes, *_newer_workbook(self.table.path), *self._matched, *self._left_out_note(), *self._split_note())
+        """How the table was read where that is not plain, what was left out, and where the split comes from."""
+        places = {each.image_path.parent for each in self._read()[0] if each.image_path is not None}
+        others = other_kinds_note([path for place in sorted(places) for path in other_kinds(place)])
+        found = (*self.table.notes, *_newer_workbook(self.table.path), *self._matched, *self._left_out_note(), *others, *self._split_note())
         return [f"{self.table.path}: {note}" for note in found]
 
     def patients(self) -> dict[str, str]:
@@ -170,19 +173,20 @@ class FolderDataset(LandmarkDataset):
         table = self.table
         places = list(dict.fromkeys((table.path.parent, self.root, self.root / "images")))
         match = find_images(table, FileIndex(places))
-        images, faults, self._matched = match.images, match.faults, match.notes
+        images, faults, self._matched = match.images, list(match.faults), match.notes
         sizes, header_faults = read_headers(images.values(), self.root)
-        samples = []
+        samples, outside = [], []
         for name, path in sorted(images.items()):
             if path in sizes:
                 row = table.rows[name]
                 annotations, where = table.annotations(row), f"{table.path}:{row.line}"
                 faults += _row_faults(table, row, sizes[path])
                 if not inside(annotations, sizes[path]).all():
-                    faults += _outside_faults(table, row, sizes[path])
+                    outside += _outside_faults(table, row, sizes[path])
                 samples.append(LandmarkSample(name, sizes[path], annotations, row.spacing, path, where))
-        if any("outside its image" in str(fault) for fault in faults) and (guess := outside_finding(samples)):
-            faults.insert(0, DataError(guess, table.path))  # before the list of them: it tells why
+        if outside and (guess := outside_finding(samples)):  # one fault, which tells why
+            outside = [DataError(f"{guess.message}; {text(joined(outside))}")]
+        faults = [*outside, *faults]
         faults = [*table.faults, *header_faults, *faults, *self._column_faults(), *_spacing_faults(table)]
         if not images and not images_of(places):
             faults.insert(0, DataError(f"no image found here or in images/; the table is {table.path}", self.root))
@@ -190,7 +194,7 @@ class FolderDataset(LandmarkDataset):
         if left and match.faults:  # rows without an image: the names may not go together
             faults.append(_unannotated(left, table))
         self._left_out = left if images and not match.faults else []
-        return samples, faults
+        return samples, folded(faults)
 
     def _locate(self, sample: LandmarkSample, annotator: int, landmark: int) -> str:
         mark = self.table.rows[sample.image_id].marks[self.annotator_names[annotator], self.landmark_names[landmark]]
@@ -281,19 +285,6 @@ class FolderDataset(LandmarkDataset):
             else:
                 together = ""
         return [f"split {how}: {counts}{together}"]
-
-    def _doubts(self) -> list[str]:
-        """Landmarks that hardly any image has: often a misspelt name in the long form, or an empty column."""
-        counts = dict.fromkeys(self.table.landmark_names, 0)
-        for row in self.table.rows.values():
-            for landmark in {landmark for _, landmark in row.marks}:
-                counts[landmark] += 1
-        few = 0.05 * len(self.table.rows)
-        return [
-            f"landmark {name!r} is marked in {count} of {len(self.table.rows)} images"
-            for name, count in counts.items()
-            if count < max(1, few)
-        ]
 
 
 def _without_row(table: Table, images: Mapping[str, Path], near: set[Path]) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from array import array
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +43,11 @@ class Row:
         """Add a point and the line that it stands in; the caller sees to it that there is one of each mark."""
         self._marks.append(mark)
         self._values.extend((x, y, line))
+
+    @property
+    def marked(self) -> Sequence[Mark]:
+        """Annotator and landmark of each point."""
+        return self._marks
 
     @property
     def marks(self) -> dict[Mark, tuple[float, float, int]]:
