@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -134,14 +135,16 @@ def _percent(share: float) -> str:
 
 def image_grid(name: str, analysis: Analysis) -> Grid:
     """One image's measures, to print."""
+    counts = Counter(each.note for each in analysis.findings if each.note and each.class_number is None)
+    common = [note for note, count in counts.items() if count > 2]  # said once, above the table
     rows = tuple(
         (each.measure.name, value_words(each), interval_words(each), SCHEMES[each.measure.name].words(1),
-         class_words(each))
+         "no class" if each.note in common and each.class_number is None else class_words(each))
         for each in analysis.findings
     )  # fmt: skip
     headings = ("", "value", "90 % interval", "normal", "class")
     facing = "" if analysis.facing is None else f"facing {analysis.facing} ({analysis.facing_source})"
-    notes = tuple(each for each in (facing, *analysis.notes) if each)
+    notes = tuple(each for each in (facing, *analysis.notes, *common) if each)
     return Grid(legible(name), (), headings, headings, (rows,), notes, words=(4,))
 
 
