@@ -15,6 +15,7 @@ from landmark_diffusion.cli.arguments import VerbParser
 from landmark_diffusion.cli.detect_verb import add_detector_options, detect_files, load_detector
 from landmark_diffusion.cli.progress import progress
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.texts import counted
 
 if TYPE_CHECKING:
     from landmark_diffusion.core.grid import Grid
@@ -71,7 +72,8 @@ def run_analyse(arguments: list[str]) -> int:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = VerbParser("analyse", DESCRIPTION, EXAMPLES)
-    parser.add_argument("input", nargs="*", metavar="INPUT", help="one points.json or its folder, or radiographs and folders")
+    words = "one points.json or its folder, or radiographs and folders"
+    parser.add_argument("input", nargs="*", metavar="INPUT", help=words)
     parser.add_argument("--output", required=True, metavar="FOLDER", help="where the results go")
     parser.add_argument("--facing", choices=("right", "left"), help="the faces' side; by default found from the points")
     parser.add_argument("--no-tracings", action="store_true", help="leave the pictures out")
@@ -182,11 +184,11 @@ def _tell(writer: MeasuresWriter, total: int, unread: int) -> int:
     from landmark_diffusion.studies.cephalometry.tables import counts_grid, image_grid, legible
 
     found = writer.analyses
-    counted = {name: each for name, each in found.items() if name not in writer.unlike}
+    usable = {name: each for name, each in found.items() if name not in writer.unlike}
     if len(found) <= FEW:
         _print([image_grid(*each) for each in found.items()])
-    elif counted:
-        _print([counts_grid(counted)])
+    elif usable:
+        _print([counts_grid(usable)])
     lines = [f"warning: {each}" for each in writer.warnings]
     lines += [f"error: {name}: {error}" for name, error in writer.failures.items()]
     failed, doubtful = unread + len(writer.failures), len(writer.doubtful)
@@ -196,9 +198,9 @@ def _tell(writer: MeasuresWriter, total: int, unread: int) -> int:
         lines.append(f"{doubtful} of {total} images have measures or points that no head has")
     if writer.unlike:
         lines.append(_unlike_words(writer.unlike, total))
-    if len(counted) < total:
+    if len(usable) < total:
         print(
-            f"analyse: {total} images: {len(counted) - doubtful} analysed, {doubtful} with warnings, "
+            f"analyse: {counted(total, 'image')}: {len(usable) - doubtful} analysed, {doubtful} with warnings, "
             f"{len(writer.unlike)} unlike the training images, {failed} without measures",
             flush=True,
         )  # fmt: skip
@@ -242,7 +244,7 @@ def _agreement(options: argparse.Namespace, folder: Path) -> int:
     rows = observers.compare(pairs(observers))
     ids = observers.image_ids
     above = [
-        f"{len(ids)} images, {ids[0]} to {ids[-1]}" + (f"; model: {model}" if model else ""),
+        f"{counted(len(ids), 'image')}, {ids[0]} to {ids[-1]}" + (f"; model: {model}" if model else ""),
         "in brackets 95 % intervals over images; shift: mean of second less first",
     ]
     _print(agreement_grids(rows, f"Agreement on classes, ISBI 2015, part {part}", above))

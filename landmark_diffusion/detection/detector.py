@@ -280,5 +280,8 @@ def _device(asked: str | None) -> torch.device:
         torch.zeros(1, device=device).cpu()  # which devices without values, such as meta, cannot do
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
+        if reason.startswith("Expected one of"):  # torch lists every device that it was ever built for
+            called = " (a GPU is called cuda)" if str(asked).startswith(("gpu", "GPU")) else ""
+            raise UserError(f"device: found {asked!r}, expected cpu, cuda or cuda:1{called}") from error
         raise UserError(f"device: {asked!r} cannot be used ({reason}); expected cpu or cuda") from error
     return device

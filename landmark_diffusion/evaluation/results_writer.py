@@ -20,10 +20,17 @@ from rich.console import Console
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.say import say
 from landmark_diffusion.data.source import Stage
+from landmark_diffusion.data.splits import FEW_TESTED, few_tested
 from landmark_diffusion.evaluation.annotator_view import annotator_view, write_annotators_csv
 from landmark_diffusion.evaluation.metrics_file import write_metrics
 from landmark_diffusion.evaluation.report import CaseDetails, write_report
-from landmark_diffusion.evaluation.spread_view import SpreadView, spread_view, write_spread_csv
+from landmark_diffusion.evaluation.spread_view import (
+    LEAST_SPREAD,
+    SpreadView,
+    spread_view,
+    too_few_for_spread,
+    write_spread_csv,
+)
 from landmark_diffusion.evaluation.tables import other_table, results_table
 from landmark_diffusion.evaluation.tested_spreads import tested_spreads
 from landmark_diffusion.metrics.protocols import get_protocol, misfit
@@ -115,6 +122,9 @@ class ResultsWriter(Callback):
         if table is not None:
             log_to_wandb(trainer, stage, table, [folder / path.relative_to(draft) for path in pictures])
         console.print(f"[bold]Results in {folder}[/bold]")
+        count, whole = len(variants[main]), not getattr(data.source, "folds", None)
+        if stage == "test" and data.source.name == "folder" and whole and count < FEW_TESTED:
+            console.print(few_tested(count), highlight=False)
 
     def _write_figures(
         self, trainer: Trainer, module: Any, variants: dict[str, list[Prediction]], main: str, folder: Path,
@@ -135,8 +145,12 @@ class ResultsWriter(Callback):
             extra={**extra, **self.facts}, other_protocols=self.other_protocols, spread=spread, main=main,
         )  # fmt: skip
         if spread is not None:
-            shown.append(spread)
             write_spread_csv(folder / "spread.csv", spread)
+            if spread.images >= LEAST_SPREAD:
+                shown.append(spread)
+            else:
+                shown.append(too_few_for_spread(spread.images))
+                spread = None
         view = annotator_view(variants, source.landmark_names, source.annotator_names, table.unit, main=main)
         if view is not None:
             write_annotators_csv(folder / "annotators.csv", view)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from landmark_diffusion.core.grid import Grid
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.metrics.annotators import (
     against_each,
     between_annotators,
@@ -254,7 +255,7 @@ def _percent(rate: float) -> str:
 def _counts(found: Mapping[str, Mapping[str, Any]], annotators: Sequence[str]) -> str:
     """Say how many images and points were counted; once where all variants agree, else for each."""
     texts = {
-        name: f"{each['images']} images, {each['points']} points"
+        name: f"{counted(each['images'], 'image')}, {counted(each['points'], 'point')}"
         + (f" ({each['missing']} without truth)" if each["missing"] else "")
         for name, each in found.items()
     }

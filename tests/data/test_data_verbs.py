@@ -64,6 +64,7 @@ def test_how_the_table_was_read_and_divided_is_told(root: Path, capsys: pytest.C
         f"note: {table}: decimal comma in 1 cell, such as 1,5 in line 2",
         f"note: {table}: not used: the column Größe",
         f"note: {table}: split by the column 'set': train 1, val 1, test 1",
+        f"note: {table}: only 1 test image: the figures will say little; `ldx crossval` tests every image once",
     ]
 
 

@@ -247,6 +247,23 @@ def test_images_without_a_row_are_left_out_with_one_note(root: Path) -> None:
     assert "6 of 10 images have no row and are left out: extra.png, more0.png, more1.png, ..." in _notes(root)
 
 
+def test_parts_that_are_empty_or_small_are_told(tmp_path: Path) -> None:
+    names = [f"{index:02d}.png" for index in range(16)]
+    _images(tmp_path / "own", names)
+    for parts, said in (
+        (["train"] * 6 + ["test"] * 10, "no validation images: no weights are chosen as the best, and `ldx test`"),
+        (["train"] * 5 + ["val"] * 2 + ["test"] * 9, "only 9 test images: the figures will say little; `ldx crossval`"),
+        (["train"] * 15 + ["val"], "no test images: `ldx test` has nothing to measure"),
+        (["val"] * 6 + ["test"] * 10, "no training images: nothing can be trained on this split"),
+    ):
+        rows = [f"{names[place]},{place},{2 * place},{part}" for place, part in enumerate(parts)]
+        (tmp_path / "own" / "points.csv").write_text("\n".join(["image,x1,y1,split", *rows]))
+        dataset = FolderDataset(tmp_path / "own", val_fraction=0.0)
+        (note,) = [note.partition("csv: ")[2] for note in dataset.notes() if "split by" not in note]
+        assert note.startswith(said)
+        assert not any("only" in note for note in FolderDataset(tmp_path / "own", split="folds:5/1").notes())
+
+
 def test_images_of_other_kinds_are_counted(root: Path) -> None:
     (root / "points.csv").write_text(WIDE)
     for name in ("anim.gif", "b.DCM", ".hidden.gif"):
@@ -268,7 +285,8 @@ def test_the_nearest_image_is_named_where_a_name_is_misspelt(root: Path) -> None
     (root / "points.csv").write_text(WIDE.replace("a.png", "a.tif"))
     _images(root, ["extra.png"])
     errors = [finding.message for finding in FolderDataset(root).check() if finding.level == "error"]
-    assert "the nearest file a.png differs in the ending" in errors[0] and "extra.png: the image has no row" in errors[1]
+    assert "the nearest file a.png differs in the ending" in errors[0]
+    assert "extra.png: the image has no row" in errors[1]
 
 
 def test_bad_row_does_not_make_its_image_unannotated_as_well(root: Path) -> None:
@@ -389,7 +407,7 @@ def test_a_fault_of_every_row_is_one_line(tmp_path: Path, cell: str) -> None:
     rows = [f"{name},{cell if 'mm' in cell else 0.5},{3 if 'mm' in cell else cell},4" for name in names]
     (tmp_path / "own" / "points.csv").write_text("\n".join(["image,spacing,x1,y1", *rows]))
     (error,) = [each.message for each in FolderDataset(tmp_path / "own").check() if each.level == "error"]
-    assert f"points.csv:2: " in error and f"found {cell!r}, expected a number" in error
+    assert "points.csv:2: " in error and f"found {cell!r}, expected a number" in error
     assert error.endswith(" (and 11 more like it, in lines 3, 4, 5, 6, 7, ...)")
 
 

@@ -14,9 +14,9 @@ from landmark_diffusion.data.sample import LandmarkSample
     ("size", "spacing", "said"),
     [
         ((1935, 2400), (0.1, 0.1), None),
-        ((1935, 2400), (139.0, 139.0), "a spacing of 139 mm a pixel makes an image of 1935x2400 px 269 m wide and 334 m"),
+        ((1935, 2400), (139.0, 139.0), "139 mm a pixel makes an image of 1935x2400 px 269 m wide and 334 m high"),
         ((1935, 2400), (139.0, 139.0), "is the spacing in micrometres?"),
-        ((1935, 2400), (0.0001, 0.0002), "a spacing of 0.0001 and 0.0002 mm a pixel makes an image of 1935x2400 px 0.194 mm wide and 0.48 mm"),
+        ((1935, 2400), (0.0001, 0.0002), "a spacing of 0.0001 and 0.0002 mm a pixel makes"),
         ((1935, 2400), (0.0001, 0.0001), "is the spacing in metres?"),
         ((300, 400), (2.5, 2.5), None),  # one metre
         ((300, 401), (2.5, 2.5), "750 mm wide and 1 m high"),

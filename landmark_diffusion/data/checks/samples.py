@@ -23,7 +23,11 @@ def root_folder(root: str | Path | None, dataset: str) -> Path:
         raise UserError(f"data.root: {dataset} needs the folder with its images and annotations")
     path = Path(root).expanduser()
     if not path.exists():
-        raise DataError(f"data.root: the folder does not exist (current folder: {Path.cwd()})", path)
+        raise DataError(
+            f"data.root: the folder does not exist (current folder: {Path.cwd()}); --data.root PATH names "
+            "where it is now, over the config",
+            path,
+        )
     if not path.is_dir():
         raise DataError("data.root: found a file, expected the folder that holds images and annotations", path)
     return path

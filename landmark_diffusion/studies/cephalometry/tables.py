@@ -16,6 +16,7 @@ import numpy as np
 from landmark_diffusion.core.cells import spreadsheet_safe
 from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.core.grid import Grid
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.metrics.bootstrap import Interval
 from landmark_diffusion.studies.cephalometry.agreement import ALL, LEVEL, Agreement
 from landmark_diffusion.studies.cephalometry.agreement import DRAWS as IMAGE_DRAWS
@@ -167,7 +168,7 @@ def counts_grid(analyses: dict[str, Analysis]) -> Grid:
                 rows.append((f"{measure.name}: {name}", str(len(found)), str(unsure))[:columns])
         sections.append(tuple(rows))
     headings = ("measure: class", "images", "uncertain")[:columns]
-    return Grid(f"{len(analyses)} images", (), headings, headings, tuple(sections))
+    return Grid(counted(len(analyses), "image"), (), headings, headings, tuple(sections))
 
 
 def write_agreement(folder: Path, rows: Sequence[Agreement], facts: dict[str, Any]) -> list[Path]:

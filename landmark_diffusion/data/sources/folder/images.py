@@ -11,7 +11,14 @@ from itertools import islice
 from pathlib import Path
 
 from landmark_diffusion.core.errors import DataError
-from landmark_diffusion.data.readers.image_io import IMAGE_SUFFIXES, OTHER_SUFFIXES, list_images, other_kinds, other_kinds_note
+from landmark_diffusion.core.texts import counted
+from landmark_diffusion.data.readers.image_io import (
+    IMAGE_SUFFIXES,
+    OTHER_SUFFIXES,
+    list_images,
+    other_kinds,
+    other_kinds_note,
+)
 from landmark_diffusion.data.sources.folder.table import Row, Table
 
 _LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
@@ -184,7 +191,7 @@ def _match_alike(left: list[Row], lines: dict[Path, int], table: Table, index: F
     for how, pairs in taken.items():
         row, path = pairs[0]
         match.notes.append(
-            f"{len(pairs)} name{'s' * (len(pairs) > 1)} matched although the file differs in {how}: {row.image!r} is "
+            f"{counted(len(pairs), 'name')} matched although the file differs in {how}: {row.image!r} is "
             f"{path.name!r}" + (", ..." if len(pairs) > 1 else "")
         )
     for rows in missing.values():

@@ -26,8 +26,13 @@ from landmark_diffusion.data.sources.folder.misspelt import rare_names
 from landmark_diffusion.data.sources.folder.splits import STAGE_NAMES, too_few_patients, torn_patients, uneven_parts
 from landmark_diffusion.data.sources.folder.table import Row, Table, read_table
 from landmark_diffusion.data.sources.folder.text import SAVE_AS
-from landmark_diffusion.data.splits import fold_split, parse_folds, seeded_split
+from landmark_diffusion.data.splits import FEW_TESTED, few_tested, fold_split, parse_folds, seeded_split
 
+_EMPTY = {
+    "train": ("training", "nothing can be trained on this split"),
+    "val": ("validation", "no weights are chosen as the best, and `ldx test` takes the last ones"),
+    "test": ("test", "`ldx test` has nothing to measure"),
+}
 RADII_MM = (2.0, 2.5, 3.0, 4.0)
 RADII_PERCENT = (1.0, 2.0, 3.0, 5.0)
 """Without spacing: percent of the images' median diagonal, rounded to whole pixels."""
@@ -146,9 +151,13 @@ class FolderDataset(LandmarkDataset):
 
     def notes(self) -> list[str]:
         """How the table was read where that is not plain, what was left out, and where the split comes from."""
-        places = {each.image_path.parent for each in self._read()[0] if each.image_path is not None}
+        samples, _ = self._read()
+        places = {each.image_path.parent for each in samples if each.image_path is not None}
         others = other_kinds_note([path for place in sorted(places) for path in other_kinds(place)])
-        found = (*self.table.notes, *_newer_workbook(self.table.path), *self._matched, *self._left_out_note(), *others, *self._split_note())
+        found = (
+            *self.table.notes, *_newer_workbook(self.table.path), *self._matched, *self._left_out_note(), *others,
+            *self._split_note(), *self._few_note(),
+        )  # fmt: skip
         return [f"{self.table.path}: {note}" for note in found]
 
     def patients(self) -> dict[str, str]:
@@ -262,6 +271,15 @@ class FolderDataset(LandmarkDataset):
         verb = "has no row and is" if count == 1 else "have no row and are"
         return [f"{count} of {total} images {verb} left out: {names}"]
 
+    def _few_note(self) -> list[str]:
+        """Parts that are empty or say little; nothing for images without labels, and for a fold of several."""
+        if self.folds is not None or not self.labels or self._column_faults() or not self.table.rows:
+            return []
+        parts = {part: len(images) for part, images in self._parts().items()}
+        lines = [f"no {words} images: {what}" for part, (words, what) in _EMPTY.items() if not parts[part]]
+        few = 0 < parts["test"] < FEW_TESTED
+        return [*lines, *([few_tested(parts["test"])] if few else [])]
+
     def _split_note(self) -> list[str]:
         """Where the split comes from, with the counts."""
         if self._column_faults() or not self.table.rows:
@@ -367,6 +385,7 @@ def _bare_table(root: Path, images: Iterable[str]) -> Table:
     return Table(root, (), (), {name: Row(name, 0) for name in images}, [], (), None, set())
 
 
+CSV_OPTION = "--data.dataset_options.csv"
 _TABLES = (".csv", ".tsv")
 _WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
 
@@ -384,14 +403,14 @@ def _find_csv(root: Path, csv: str | Path | None) -> Path:
     names = ", ".join(path.name for path in found[:5])
     if found:
         count = len(found)
-        raise DataError(f"{count} CSV files in this folder ({names}); name the one to read by the option csv", root)
+        raise DataError(f"{count} CSV files in this folder ({names}); name the one to read by {CSV_OPTION} NAME", root)
     books = [path for path in files if path.suffix.lower() in _WORKBOOKS]
     if len(books) == 1 and books[0].suffix.lower() in (".xlsx", ".xlsm"):
         return books[0]
     if books:
         raise DataError(f"no CSV file in this folder, but the workbook {books[0].name}; {SAVE_AS}", root)
     text = next((path.name for path in files if path.suffix.lower() in (".txt", ".dat")), None)
-    hint = f"; if it is {text}, name it by the option csv" if text else ", or its name as csv"
+    hint = f"; if it is {text}, name it by {CSV_OPTION} NAME" if text else f", or its name by {CSV_OPTION}"
     raise DataError(f"no CSV file in this folder; expected the one with the landmarks{hint}", root)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.data.sources.folder.columns import Columns, fold, read_columns, unused_columns
 from landmark_diffusion.data.sources.folder.numbers import Parse, is_missing, number_parser
 from landmark_diffusion.data.sources.folder.splits import find_split
@@ -166,7 +167,7 @@ class _Filling:
         """What was read as a missing value."""
         if not self.missing:
             return []
-        words = ", ".join(f"{word!r} in {count} cell{'s' * (count > 1)}" for word, count in self.missing.items())
+        words = ", ".join(f"{word!r} in {counted(count, 'cell')}" for word, count in self.missing.items())
         return [f"read as missing: {words}"]
 
     def wide(self, records: list[Record]) -> _Filled:
