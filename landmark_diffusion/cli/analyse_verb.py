@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from landmark_diffusion.cli.arguments import VerbParser
 from landmark_diffusion.cli.detect_verb import add_detector_options, detect_files, load_detector
 from landmark_diffusion.cli.progress import progress
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.texts import counted
 
 if TYPE_CHECKING:
     from landmark_diffusion.core.grid import Grid
@@ -40,6 +42,8 @@ FEW = 3
 """Of so many images each has a table of its own; of more the classes are counted."""
 NAMED = 10
 """Images that are unlike the training images and named on the terminal; measures.csv has all."""
+
+POINTS_JSON = "points.json"
 
 _OWN = ("input", "output", "overwrite")
 _OF_MEASURES = ("facing", "no_tracings", "spacing")
@@ -68,7 +72,8 @@ def run_analyse(arguments: list[str]) -> int:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = VerbParser("analyse", DESCRIPTION, EXAMPLES)
-    parser.add_argument("input", nargs="*", metavar="INPUT", help="one points.json, or radiographs and folders")
+    words = "one points.json or its folder, or radiographs and folders"
+    parser.add_argument("input", nargs="*", metavar="INPUT", help=words)
     parser.add_argument("--output", required=True, metavar="FOLDER", help="where the results go")
     parser.add_argument("--facing", choices=("right", "left"), help="the faces' side; by default found from the points")
     parser.add_argument("--no-tracings", action="store_true", help="leave the pictures out")
@@ -93,12 +98,15 @@ def _check(options: argparse.Namespace, given: Sequence[str]) -> None:
             raise UserError(f"{', '.join(named)}: {why}")
 
     if options.annotations:
+        options.points = None if options.points is None else _points_of(options.points)
         refuse(_OF_AGREEMENT, "leave it out: --annotations compares points that are there already")
         return
     if wrong := [f"--{name}" for name in _OF_AGREEMENT if name in given]:
         raise UserError(f"{', '.join(wrong)}: only with --annotations ROOT, the folder of ISBI 2015")
     if not options.input:
         raise UserError("nothing to analyse: give a points.json, radiographs with --model FILE, or --annotations ROOT")
+    if options.model is None:
+        options.input = [_points_of(each) for each in options.input]
     tables = [each for each in options.input if each.lower().endswith(".json")]
     if options.model is not None and tables:
         raise UserError(f"{tables[0]} holds points already: leave --model out")
@@ -109,6 +117,19 @@ def _check(options: argparse.Namespace, given: Sequence[str]) -> None:
         )
     if options.model is None:
         refuse(("input", *_OF_MEASURES), "only with --model FILE, which finds the points in radiographs")
+
+
+def _points_of(name: str) -> str:
+    """The points.json of a folder that `ldx detect` wrote; another name as it is."""
+    found = Path(name) / POINTS_JSON
+    if not os.path.isdir(name):  # not Path.is_dir, which raises for some names
+        return name
+    if found.is_file():
+        return str(found)
+    raise UserError(
+        f"{name}: the folder holds no {POINTS_JSON}; write one by `ldx detect ... --to json`, or give --model FILE for "
+        "a folder of radiographs"
+    )
 
 
 def _from_points(options: argparse.Namespace, writer: MeasuresWriter) -> int:
@@ -139,7 +160,7 @@ def _from_images(options: argparse.Namespace, writer: MeasuresWriter) -> tuple[i
     from landmark_diffusion.detection.inputs import find_images
     from landmark_diffusion.detection.names import short_names
 
-    paths = find_images(options.input, results=writer.folder)
+    paths = find_images(options.input, False, writer.folder, lambda line: print(f"analyse: {line}", flush=True))
     names = short_names(paths)
     refuse_existing([writer], names, options.overwrite)
     detector = load_detector(options)
@@ -163,11 +184,11 @@ def _tell(writer: MeasuresWriter, total: int, unread: int) -> int:
     from landmark_diffusion.studies.cephalometry.tables import counts_grid, image_grid, legible
 
     found = writer.analyses
-    counted = {name: each for name, each in found.items() if name not in writer.unlike}
+    usable = {name: each for name, each in found.items() if name not in writer.unlike}
     if len(found) <= FEW:
         _print([image_grid(*each) for each in found.items()])
-    elif counted:
-        _print([counts_grid(counted)])
+    elif usable:
+        _print([counts_grid(usable)])
     lines = [f"warning: {each}" for each in writer.warnings]
     lines += [f"error: {name}: {error}" for name, error in writer.failures.items()]
     failed, doubtful = unread + len(writer.failures), len(writer.doubtful)
@@ -177,9 +198,9 @@ def _tell(writer: MeasuresWriter, total: int, unread: int) -> int:
         lines.append(f"{doubtful} of {total} images have measures or points that no head has")
     if writer.unlike:
         lines.append(_unlike_words(writer.unlike, total))
-    if len(counted) < total:
+    if len(usable) < total:
         print(
-            f"analyse: {total} images: {len(counted) - doubtful} analysed, {doubtful} with warnings, "
+            f"analyse: {counted(total, 'image')}: {len(usable) - doubtful} analysed, {doubtful} with warnings, "
             f"{len(writer.unlike)} unlike the training images, {failed} without measures",
             flush=True,
         )  # fmt: skip
@@ -223,7 +244,7 @@ def _agreement(options: argparse.Namespace, folder: Path) -> int:
     rows = observers.compare(pairs(observers))
     ids = observers.image_ids
     above = [
-        f"{len(ids)} images, {ids[0]} to {ids[-1]}" + (f"; model: {model}" if model else ""),
+        f"{counted(len(ids), 'image')}, {ids[0]} to {ids[-1]}" + (f"; model: {model}" if model else ""),
         "in brackets 95 % intervals over images; shift: mean of second less first",
     ]
     _print(agreement_grids(rows, f"Agreement on classes, ISBI 2015, part {part}", above))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landmark_diffusion.cli.arguments import VerbParser, words
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.texts import counted
 
 if TYPE_CHECKING:
     from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset
@@ -30,6 +32,7 @@ EXAMPLES = """examples:
 With --folds all further options go to `ldx fit`; a stopped calibration goes on where it was. The file is replaced
 whole; a calibration that is there already needs --overwrite, and --output FILE.ldx leaves the old file as it is.
 """
+STEPS, EPOCHS = "trainer.max_steps", "trainer.max_epochs"
 PARTS = ("val", "test", "train")
 LISTING = tuple(
     f"--data.{name}"
@@ -132,6 +135,7 @@ def _held_out(
 ) -> tuple[str, list[SettingCalibration]]:
     from landmark_diffusion.cli.progress import progress
     from landmark_diffusion.detection.detector import Detector
+    from landmark_diffusion.spread.calibration import LEVELS, least_images
     from landmark_diffusion.studies.calibrate.collect import collect
     from landmark_diffusion.studies.calibrate.fitting import fit_setting
     from landmark_diffusion.studies.calibrate.material import labelled_images, make_detectors
@@ -139,10 +143,17 @@ def _held_out(
     part = part or "val"
     images = labelled_images(section, part, landmarks=facts.landmark_names)
     _refuse_seen(path, facts, section, images, part)
+    needed = least_images()
+    if len(images) < needed:
+        raise UserError(
+            f"calibration: found {counted(len(images), 'image')} in the {part} part of {_where(section)}, expected at "
+            f"least {needed} for regions of {100 * max(LEVELS):g} %; name a larger --part, or take all training images "
+            "by --folds 5 with --config of the training"
+        )
     detectors = make_detectors(lambda **chosen: Detector.load(path, **chosen), settings)
     with progress(len(images), "calibrate") as advance:
         collected = collect(detectors, images, advance)
-    source = f"{len(images)} images of the {part} part of {_where(section)}, held out from training"
+    source = f"{counted(len(images), 'image')} of the {part} part of {_where(section)}, held out from training"
     return source, [fit_setting(each.settings, found) for each, found in zip(detectors, collected, strict=True)]
 
 
@@ -180,6 +191,7 @@ def _out_of_fold(
 
     folder = Path(options.folds_folder or Path(default_run_folder(options.config, "")) / "folds")
     images = labelled_images(section, "train")
+    _check_length(options.config, further, facts, bool(len(labelled_images(section, "val"))))
     ids = [sample.image_id for sample in images.samples]
     folds = make_folds(ids, options.folds, folder, options.seed_everything or 0, images.source.patients())
     given = [argument for config in options.config for argument in ("--config", config)]
@@ -187,13 +199,43 @@ def _out_of_fold(
     given += [f"--seed_everything={options.seed_everything}"] if options.seed_everything is not None else []
     given += further
     for fold in folds:
-        state = "trained already" if fold.finished else f"ldx fit {shlex.join(given)} on {len(fold.kept)} images"
+        asked = f"ldx fit {shlex.join(given)} on {counted(len(fold.kept), 'image')}"
+        state = "trained already" if fold.finished else asked
         print(f"fold {fold.name}: {state}", flush=True)
         fold.train(given)
     with progress(len(ids), "calibrate") as advance:
         chosen, collected = judge_out_of_fold(folds, facts, section, settings, advance)
     source = f"{len(ids)} training images of {_where(section)}, each judged by one of {len(folds)} models that had not "
     return source + "seen it", [fit_setting(each, found) for each, found in zip(chosen, collected, strict=True)]
+
+
+def _check_length(configs: Sequence[str], further: Sequence[str], facts: ModelFacts, validates: bool) -> None:
+    """Refuse trainings of another length than the model's before they are run; raises UserError that names both.
+
+    A model with fewer updates than its training may have been chosen by validation.
+    """
+    from landmark_diffusion.configuration.config_files import find_config
+    from landmark_diffusion.configuration.options import config_options
+
+    options = config_options([find_config(name) for name in configs])
+    asked = dict(pair for pair in _given(further))
+    steps = str(asked.get(STEPS, options.get(STEPS)))
+    if not steps.isdigit() or asked.get(EPOCHS, options.get(EPOCHS)) is not None or int(steps) == facts.updates:
+        return
+    if int(steps) < facts.updates or not validates:
+        raise UserError(
+            f"--folds: the trainings would have {counted(int(steps), 'update')} (trainer.max_steps), the model "
+            f"{facts.updates}: its errors would be other ones, and nothing was trained. Name the config and options "
+            "that the model was trained with"
+        )
+
+
+def _given(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Options and values of a command line, as --option=value or in two words."""
+    for argument, following in pairwise([*arguments, ""]):
+        option, equals, value = argument.partition("=")
+        if option.startswith("--"):
+            yield option[2:], value if equals else following
 
 
 def _where(section: dict[str, Any]) -> str:

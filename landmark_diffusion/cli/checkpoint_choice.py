@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from landmark_diffusion.cli.model_file_arguments import refuse_training
+from landmark_diffusion.configuration.config_files import config_name
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.say import say
 from landmark_diffusion.core.suggestions import did_you_mean
@@ -22,7 +23,7 @@ def default_run_folder(configs: list[str], class_path: str, checkpoint: str | No
     """
     if checkpoint is not None and is_model_file(checkpoint):
         return str(RUNS / Path(checkpoint).name)
-    name = Path(configs[0]).stem if configs else class_path.rsplit(".", 1)[-1]
+    name = config_name(configs[0]) if configs else class_path.rsplit(".", 1)[-1]
     return str(RUNS / name)
 
 

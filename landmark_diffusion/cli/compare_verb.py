@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from landmark_diffusion.cli.arguments import VerbParser, words
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.texts import counted
 
 if TYPE_CHECKING:
     from landmark_diffusion.core.grid import Grid
@@ -83,7 +84,9 @@ def comparison_grid(found: Comparison, runs: Sequence[Run]) -> Grid:
     seeds = "" if all(len(run.files) == 1 for run in runs) else f"; seeds: {_seeds(runs)}"
     return Grid(
         title=f"Comparison with {first}",
-        above=(f"{len(found.images)} images that all runs have, {found.landmarks} landmarks{seeds}",),
+        above=(
+            f"{counted(len(found.images), 'image')} that all runs have, {counted(found.landmarks, 'landmark')}{seeds}",
+        ),
         headings=headings,
         long_headings=headings,
         sections=tuple(sections),

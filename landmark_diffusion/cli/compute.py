@@ -13,6 +13,7 @@ from typing import Any
 
 from landmark_diffusion.cli.compatibility import CheckpointContent
 from landmark_diffusion.core.say import say
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.hardware.precision import AUTO, BFLOAT, FULL, choose_precision, device_kind, has_native_bfloat16
 from landmark_diffusion.hardware.threads import SMALL, batch_pixels, fastest, set_by_user, try_threads
 
@@ -135,4 +136,4 @@ def _compared(seconds: Mapping[int, float]) -> str:
 def _threads_in_words(threads: int | None, how: str) -> str:
     if not how:
         return ""
-    return f", threads: {how}" if threads is None else f", {threads} thread{'s'[: threads != 1]} ({how})"
+    return f", threads: {how}" if threads is None else f", {counted(threads, 'thread')} ({how})"

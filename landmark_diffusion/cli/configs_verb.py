@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 
 from landmark_diffusion.configuration.config_files import describe, find_config, installed_configs, installed_folder
@@ -33,7 +35,7 @@ def _list_configs() -> int:
         raise UserError(f"no configs found in {installed_folder()}: the installation is incomplete, install again")
     width = max(len(path.name) for path in paths)
     for path in paths:
-        print(f"{path.name:<{width}}  {describe(path)}")
+        print(_listed(path, width))
     print(
         "\npaper A: Salt & Pepper Heatmaps (Wyatt and Voiculescu); paper B: Self-supervised pre-training with diffusion"
     )
@@ -42,6 +44,13 @@ def _list_configs() -> int:
     print(f"\nin {installed_folder()}\nuse one: ldx fit --config {name}\nread it: ldx configs {name}")
     print(f"copy it to the current folder: ldx configs --copy {name}")
     return 0
+
+
+def _listed(path: Path, width: int) -> str:
+    """Name and first sentence, which goes on below itself where the terminal is narrower."""
+    line = f"{path.name:<{width}}  {describe(path)}"
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else len(line)
+    return textwrap.fill(line, max(columns, width + 30), subsequent_indent=" " * (width + 2), break_on_hyphens=False)
 
 
 def _copy(path: Path) -> int:

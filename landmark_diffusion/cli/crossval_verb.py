@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from landmark_diffusion.cli.arguments import VerbParser
 from landmark_diffusion.cli.fewshot_arguments import option_pairs
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.texts import counted
 
 if TYPE_CHECKING:
     from landmark_diffusion.studies.crossval.plan import CrossvalPlan
@@ -86,7 +87,7 @@ def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, CrossvalPlan]:
 
 
 def _plan(options: argparse.Namespace, given: dict) -> CrossvalPlan:
-    from landmark_diffusion.configuration.config_files import find_config
+    from landmark_diffusion.configuration.config_files import config_name, find_config
     from landmark_diffusion.configuration.options import checked
     from landmark_diffusion.studies.crossval.plan import CrossvalPlan
 
@@ -99,7 +100,7 @@ def _plan(options: argparse.Namespace, given: dict) -> CrossvalPlan:
         configs=configs,
         options=checked(given, "the command line"),
         folds=_number("--folds", options.folds, 2),
-        folder=Path(options.folder or Path("runs", "crossval", configs[0].stem)),
+        folder=Path(options.folder or Path("runs", "crossval", config_name(configs[0]))),
         seed=None if options.seed_everything is None else _number("--seed_everything", options.seed_everything, 0),
         keep_checkpoints=options.keep_checkpoints,
     )
@@ -113,6 +114,8 @@ def _number(option: str, text: str, least: int) -> int:
 
 def _summarise(plan: CrossvalPlan) -> bool:
     """Write and print the table of the finished folds; False where there are none."""
+    from landmark_diffusion.configuration.config_files import shown_config
+    from landmark_diffusion.configuration.options import arguments
     from landmark_diffusion.studies.crossval.summary import (
         METRICS,
         PREDICTIONS,
@@ -132,8 +135,9 @@ def _summarise(plan: CrossvalPlan) -> bool:
     Console().print(grid.to_rich())
     print(f"in {plan.folder}: {TABLE}, {METRICS}, {PREDICTIONS} (all images); manifest.json names each fold's images")
     if len(results) == plan.folds:
-        configs = " ".join(f"--config {path.name}" for path in plan.configs)
-        print(f"for a model to use, train on more of the images: ldx fit {configs} with the same options")
+        configs = [word for path in plan.configs for word in ("--config", shown_config(path))]
+        command = shlex.join(["ldx", "fit", *configs, *arguments(plan.options)])
+        print(f"for a model to use, train on more of the images: {command}")
     return True
 
 
@@ -143,6 +147,6 @@ def _say(outcome: Outcome) -> int:
         print(f"{name} is still run by {holder}; `--wait` stays until it is done")
     if not outcome.failed:
         return 0
-    print(f"{len(outcome.failed)} folds failed: {', '.join(outcome.failed)}", file=sys.stderr)
+    print(f"{counted(len(outcome.failed), 'fold')} failed: {', '.join(outcome.failed)}", file=sys.stderr)
     print("their logs are named above; the same command tries them again", file=sys.stderr)
     return 1

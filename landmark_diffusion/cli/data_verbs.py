@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.core.suggestions import did_you_mean
+from landmark_diffusion.core.texts import counted
 
 if TYPE_CHECKING:
     from landmark_diffusion.data.source import LandmarkDataset
@@ -39,9 +40,15 @@ def run_data_check(argv: list[str]) -> int:
     parser.add_argument("--dataset", "--data.dataset", help="by name or class path; `ldx plugins` lists them")
     parser.add_argument("--root", "--data.root", help="folder of the dataset")
     parser.add_argument("--split", "--data.split", help="split by name, as in data.split")
-    parser.add_argument("--csv", help="folder dataset: the table")
-    parser.add_argument("--split-column", help="folder dataset: name of the column with train, val, test")
-    parser.add_argument("--patient-column", help="folder dataset: name of the column with the patient")
+    parser.add_argument("--csv", "--data.dataset_options.csv", help="folder dataset: the table")
+    parser.add_argument(
+        "--split-column", "--data.dataset_options.split_column",
+        help="folder dataset: name of the column with train, val, test",
+    )  # fmt: skip
+    parser.add_argument(
+        "--patient-column", "--data.dataset_options.patient_column",
+        help="folder dataset: name of the column with the patient",
+    )  # fmt: skip
     parser.add_argument(
         "--landmark_names", "--data.landmark_names", "--landmark-names", metavar="NAMES",
         help="as data.landmark_names: '[sella, nasion]' for a table without names, '{N: nasion}' to rename some",
@@ -88,7 +95,7 @@ def run_cache_clear(argv: list[str]) -> int:
     from landmark_diffusion.data.cache import clear, default_folder
 
     files, size = clear(folder)
-    print(f"{folder or default_folder()}: removed {files} files, {size / 2**20:.1f} MiB")
+    print(f"{folder or default_folder()}: removed {counted(files, 'file')}, {size / 2**20:.1f} MiB")
     return 0
 
 

@@ -47,7 +47,7 @@ def run_detect(arguments: list[str]) -> int:
     from landmark_diffusion.detection.tally import Tally
 
     folder = Path(options.output)
-    paths = find_images(options.images, options.recursive, folder)
+    paths = find_images(options.images, options.recursive, folder, lambda line: print(f"detect: {line}", flush=True))
     names = short_names(paths)
     forms = words(options.to)
     if not forms:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landmark_diffusion.cli.arguments import VerbParser
+from landmark_diffusion.cli.run_folder_arguments import runs_beside
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.modelfile.model_file import SUFFIX, check_target, is_model_file
-from landmark_diffusion.training.folder import CONFIG
+from landmark_diffusion.training.folder import CONFIG, RunFolder
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule
@@ -32,9 +33,25 @@ DESCRIPTION = (
 def run_export(arguments: list[str]) -> int:
     """Write the model file and its card, or the networks as ONNX; nothing is written where anything is amiss."""
     options = _parse(arguments)
+    options.checkpoint = str(_checkpoint(Path(options.checkpoint)))
     if Path(options.file).suffix == ONNX_SUFFIX:
         return _export_networks(options)
     return _export_model(options)
+
+
+def _checkpoint(path: Path) -> Path:
+    """The checkpoint that `ldx test` takes of a run folder; another path as it is."""
+    if not path.is_dir():
+        return path
+    run = RunFolder(path)
+    found = run.best() or run.last()
+    if found is None:
+        raise UserError(
+            f"ldx export: no whole checkpoint in the folder {path}; name a run's folder or a checkpoint (.ckpt)."
+            f"{runs_beside(path)}"
+        )
+    print(f"export: using the checkpoint {found}")
+    return found
 
 
 def _export_model(options: argparse.Namespace) -> int:
@@ -111,8 +128,9 @@ def _write_networks(
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = VerbParser("export", DESCRIPTION)
     parser.add_argument(
-        "checkpoint", metavar="CHECKPOINT", help=f"such as runs/NAME/checkpoints/best.ckpt; a FILE{SUFFIX} for ONNX"
-    )
+        "checkpoint", metavar="CHECKPOINT",
+        help=f"such as runs/NAME/checkpoints/best.ckpt, or runs/NAME; FILE{SUFFIX} for ONNX",
+    )  # fmt: skip
     parser.add_argument("file", metavar="FILE", help=f"the file to write: FILE{SUFFIX}, or FILE{ONNX_SUFFIX}")
     parser.add_argument("--onnx", action="store_true", help=f"write FILE{ONNX_SUFFIX} beside FILE{SUFFIX}")
     parser.add_argument("--metrics", metavar="METRICS.json", help="the figures; by default those of RUN/test")

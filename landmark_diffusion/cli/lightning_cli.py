@@ -44,7 +44,7 @@ from landmark_diffusion.configuration.config_files import config_paths
 from landmark_diffusion.configuration.own_split import foreign_options, foreign_words, leave_out, sources_of
 from landmark_diffusion.configuration.repeated import warn_user
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.core.say import say
+from landmark_diffusion.core.say import PART_OF_A_WHOLE, say
 from landmark_diffusion.data.sources import DATASETS
 from landmark_diffusion.evaluation.results_writer import ResultsWriter
 from landmark_diffusion.evaluation.sample_writer import SampleWriter
@@ -58,7 +58,7 @@ from landmark_diffusion.training.checkpoint import RunCheckpoint, use_own_checkp
 from landmark_diffusion.training.datamodule import LandmarkDataModule
 from landmark_diffusion.training.finite import SkipBadSteps
 from landmark_diffusion.training.folder import CONFIG
-from landmark_diffusion.training.loggers import make_loggers
+from landmark_diffusion.training.loggers import make_loggers, remove_empty_curves
 from landmark_diffusion.training.trainer import LdxTrainer
 
 LINKED = {"model.init_args.num_landmarks": "data.num_landmarks"}
@@ -221,7 +221,9 @@ class LdxCLI(LightningCLI):
 
     def _check_dataset(self, data: Any) -> None:
         """Refuse a dataset that is not known, or that may not be imported, where it was written."""
-        name = data.get("dataset") if issubclass(self.datamodule_class, LandmarkDataModule) else None
+        kind = self.datamodule_class
+        ours = isinstance(kind, type) and issubclass(kind, LandmarkDataModule)
+        name = data.get("dataset") if ours else None
         try:
             if name is not None:
                 DATASETS.load(name)
@@ -292,6 +294,8 @@ class LdxCLI(LightningCLI):
             ):
                 super()._run_subcommand(subcommand)
         except Exception as error:
+            if self.trainer.global_step == 0:
+                remove_empty_curves(self.trainer.loggers, self.run)
             if isinstance(error, UserError) or (told := explain_lightning(error)) is None:
                 raise
             raise told from error
@@ -299,7 +303,7 @@ class LdxCLI(LightningCLI):
             if stop.code == 1 and self.trainer.interrupted:  # Lightning's status for Ctrl-C; the shell's is 130
                 raise SystemExit(130) from None
             raise
-        if subcommand == "fit" and not throwaway:
+        if subcommand == "fit" and not throwaway and PART_OF_A_WHOLE not in os.environ:
             self._say_what_is_next()
 
     @rank_zero_only
@@ -313,8 +317,10 @@ class LdxCLI(LightningCLI):
             unit=getattr(getattr(data, "source", None), "unit", "") if monitor.endswith("/mre") else "",
             validated=_images(data, "val"), tested=_images(data, "test"),
             landmarks=getattr(self.model, "num_landmarks", 1) > 0 and hasattr(self.model, "results"),
+            own_images=_tests_own_images(getattr(data, "source", None)),
         )  # fmt: skip
-        for line in next_steps(self.run, trained, config_paths(sys.argv[1:])):
+        arguments = sys.argv[1:]
+        for line in next_steps(self.run, trained, config_paths(arguments), sources_of(arguments)):
             say(line)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -468,6 +474,11 @@ def _callbacks_of(trainer: Any) -> list[Callback]:
 def _images(data: Any, stage: str) -> int:
     """Images of a part; 0 for a data module that does not say."""
     return len(data.stage_dataset(stage)) if hasattr(data, "stage_dataset") else 0
+
+
+def _tests_own_images(source: Any) -> bool:
+    """Whether the test part is one of the user's own folder, and no fold of it already."""
+    return getattr(source, "name", "") == "folder" and not getattr(source, "folds", None)
 
 
 def _as_list(value: Any) -> list:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from landmark_diffusion.configuration.config_files import installed_configs
+from landmark_diffusion.configuration.options import Options, arguments, config_options
+from landmark_diffusion.core.texts import counted
+from landmark_diffusion.data.splits import FEW_TESTED, few_tested
+from landmark_diffusion.methods.pretrained import NETWORK_OPTIONS
 from landmark_diffusion.modelfile.model_file import SUFFIX
 from landmark_diffusion.training.folder import BEST, LAST, RunFolder
+
+OF_DATASET = "data.dataset_options."
+SHARED = (
+    *(f"data.{name}" for name in ("dataset", "root", "split", "size", "resize", "cache_folder", "landmark_names")),
+    *(f"model.init_args.{name}" for name in NETWORK_OPTIONS),
+)
+"""Options that pre-training and fine-tuning have in common: which images, and the network."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +34,7 @@ class Trained:
         unit: of an error that the metric is; empty where it is none.
         validated, tested: images of these parts.
         landmarks: whether the method finds any.
+        own_images: whether they are a folder of the user's, which cross-validation takes.
     """
 
     steps: int
@@ -32,12 +45,20 @@ class Trained:
     validated: int
     tested: int
     landmarks: bool
+    own_images: bool = False
 
 
-def next_steps(run: RunFolder, trained: Trained, configs: Iterable[Path] = ()) -> list[str]:
-    """Give the lines for people; ``configs`` are those of the training."""
+def next_steps(
+    run: RunFolder, trained: Trained, configs: Iterable[Path] = (), given: Sequence[Options] = ()
+) -> list[str]:
+    """Give the lines for people.
+
+    ``configs`` are those of the training; ``given`` the options in each of them and, last, of the command line.
+    """
     lines = [f"fit: {_where(run, trained)}"]
-    commands = _commands(run, trained) if trained.landmarks else [_fine_tuning(run, configs)]
+    if trained.landmarks and 0 < trained.tested < FEW_TESTED and trained.own_images:
+        lines.append(f"fit: {few_tested(trained.tested)}")
+    commands = _commands(run, trained) if trained.landmarks else [_fine_tuning(run, list(configs), given)]
     width = max(len(command) for command, _ in commands)
     return [*lines, "next:", *(f"  {command:<{width}}  # {why}" for command, why in commands)]
 
@@ -55,14 +76,28 @@ def _commands(run: RunFolder, trained: Trained) -> list[tuple[str, str]]:
     folder = shlex.quote(str(run.path))
     checkpoint = run.checkpoints / (BEST if (run.checkpoints / BEST).is_file() else LAST)
     model = shlex.quote(f"{run.path.resolve().name}{SUFFIX}")
-    test = [(f"ldx test {folder}", f"table and pictures of the {trained.tested} test images")] if trained.tested else []
+    pictures = f"table and pictures of {counted(trained.tested, 'test image')}"
+    test = [(f"ldx test {folder}", pictures)] if trained.tested else []
     export = (f"ldx export {shlex.quote(str(checkpoint))} {model}", "one file to use and hand over")
     return [*test, export, (f"ldx detect IMAGES --model {model}", "landmarks of new images")]
 
 
-def _fine_tuning(run: RunFolder, configs: Iterable[Path]) -> tuple[str, str]:
-    known = {path.name for path in installed_configs()}
+def _fine_tuning(run: RunFolder, configs: Sequence[Path], given: Sequence[Options]) -> tuple[str, str]:
+    known = {path.name: path for path in installed_configs()}
     fitting = [path.name.replace("ddpm_pretrain", "finetune") for path in configs]
     config = next((name for name in fitting if name in known), "FINETUNE.yaml")
+    there = config_options([known[config]]) if config in known else {}
     start = shlex.quote(str(run.checkpoints / LAST))
-    return (f"ldx fit --config {config} --model.pretrained {start}", "fine-tune on labelled images")
+    same = {key: value for key, value in _users(configs, given).items() if there.get(key) != value}
+    command = f"ldx fit --config {config} --model.pretrained {start} {shlex.join(arguments(same))}"
+    return command.rstrip(), "fine-tune on labelled images"
+
+
+def _users(configs: Sequence[Path], given: Sequence[Options]) -> Options:
+    """Options that the user gave, in own configs or on the command line, and that fine-tuning shares."""
+    shipped = {path.resolve() for path in installed_configs()}
+    own: Options = {}
+    for path, options in zip_longest(configs, given):
+        if path is None or path.resolve() not in shipped:
+            own |= options or {}
+    return {key: value for key, value in own.items() if key in SHARED or key.startswith(OF_DATASET)}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import re
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.suggestions import did_you_mean
 from landmark_diffusion.core.untrusted import check_harmless
+from landmark_diffusion.training.folder import CONFIG
 
 SUFFIXES = (".yaml", ".yml")
 CONFIG_OPTIONS = ("--config", "-c")
@@ -86,11 +88,23 @@ def config_paths(arguments: list[str]) -> list[Path]:
     return paths
 
 
+def shown_config(path: Path) -> str:
+    """Name a config as it can be typed: an installed one by its name unless a file here has it, others by path."""
+    installed = path.resolve().parent == installed_folder().resolve() and not Path(path.name).is_file()
+    return path.name if installed else str(path)
+
+
+def config_name(path: str | Path) -> str:
+    """Name what is made with a config: its stem, or its folder's name where it is the ``config.yaml`` of a run."""
+    path = Path(path)
+    return path.resolve().parent.name if path.name == CONFIG else path.stem
+
+
 def describe(path: Path) -> str:
-    """Return a config's first comment line without its ``#``; empty where there is none."""
-    with path.open(encoding="utf-8") as lines:
-        first = next((line.strip() for line in lines if line.strip()), "")
-    return first.lstrip("#").strip() if first.startswith("#") else ""
+    """Return the first sentence of a config's first comment without its ``#``; empty where there is none."""
+    lines = path.read_text(encoding="utf-8").strip().splitlines()
+    comment = [line.strip().lstrip("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines)]
+    return re.split(r"(?<=\.)\s+(?=[A-Z])", " ".join(comment), maxsplit=1)[0]
 
 
 def _not_found(name: str) -> str:

@@ -46,11 +46,11 @@ def foreign_words(foreign: Mapping[str, str], dataset: str, configs: Sequence[Pa
 
 
 def sources_of(arguments: Sequence[str]) -> list[Options]:
-    """Read what the configs and the command line of ``ldx fit`` say of the data, as dotted options."""
+    """Read what the configs and the command line of ``ldx fit`` say of data and model, as dotted options."""
     given: Options = {}
     for argument, following in pairwise([*arguments, ""]):
         option, equals, value = argument.partition("=")
-        if option.startswith("--data."):
+        if option.startswith(("--data.", "--model.")):
             given |= flatten({full_name(option[2:]): _value(value if equals else following)})
     return [*(config_options([path]) for path in config_paths(list(arguments))), given]
 

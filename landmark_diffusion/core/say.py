@@ -6,6 +6,8 @@ import os
 import sys
 import warnings
 
+PART_OF_A_WHOLE = "LDX_PART_OF_A_WHOLE"
+"""Environment variable of trainings that another verb starts: that one says what comes next."""
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 """Where launchers say which of the processes this is, in the order that Lightning looks."""
 

@@ -12,6 +12,11 @@ LIMITS = (
 """What every model file, card and clinical form says of a model."""
 
 
+def counted(number: int, word: str) -> str:
+    """Return a number with its word: 1 image, 2 images, 0 processes."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}{'es' if word.endswith('s') else 's'}"
+
+
 def one_line(what: object) -> str:
     """Return what a file or another library's exception says, on one line and not longer than a person reads."""
     text = str(getattr(what, "strerror", None) or what) or type(what).__name__

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.texts import counted
 
 ISBI2015_SPLITS: Mapping[str, Mapping[str, range]] = {
     "official": {"train": range(1, 151), "val": range(0), "test": range(151, 301)},
@@ -20,6 +21,15 @@ ISBI2015_SPLITS: Mapping[str, Mapping[str, range]] = {
 
 CHEST_EXCLUDED = frozenset(f"CHNCXR_{number:04d}_0" for number in (59, 178, 228, 267, 276, 285, 295, 303, 310))
 """Labelled chest images that the released code of paper B leaves out."""
+
+
+FEW_TESTED = 10
+"""Below so many test images the figures say more of these than of the model."""
+
+
+def few_tested(count: int) -> str:
+    """Say that so few test images tell little, and what does."""
+    return f"only {counted(count, 'test image')}: the figures will say little; `ldx crossval` tests every image once"
 
 
 def split_by_name(names: Sequence[str], counts: tuple[int, int, int]) -> dict[str, list[str]]:

@@ -58,7 +58,7 @@ def refuse_existing(writers: Sequence[Writer], names: Sequence[str], overwrite: 
     """Raise UserError where results would be overwritten, before anything is run."""
     # not Path.exists, which raises where a folder may not be looked into: make_folder says that better
     targets = [path for writer in writers for path in writer.targets(names)]
-    if (twice := repeated(targets)) is not None:
+    if (twice := repeated(map(str, targets))) is not None:
         raise UserError(f"--to: two of these forms write {twice}; leave one of them out")
     there = [path for path in targets if os.path.exists(path)]
     if there and not overwrite:

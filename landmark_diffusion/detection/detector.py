@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.data.checks.physical import size_doubt
 from landmark_diffusion.data.geometry import Frame, ResizeMode, covariance_factors
 from landmark_diffusion.data.readers.dicom_spacing import UNKNOWN_SPACING
 from landmark_diffusion.data.readers.image_io import one_grey
@@ -200,15 +201,17 @@ class Detector:
     ) -> Detection:  # fmt: skip
         """Bring one image's answer to its original pixels."""
         trust = self._trust(answers.take(slice(place, place + 1)), frame)
+        size, mm = (radiograph.grey.shape[1], radiograph.grey.shape[0]), spacing or radiograph.spacing
+        doubt = None if mm is None else size_doubt(size, mm)
         return Detection(
             name=name,
             path=path,
-            size=(radiograph.grey.shape[1], radiograph.grey.shape[0]),
+            size=size,
             landmark_names=self.facts.landmark_names,
             points=frame.to_original(answers.points[place]),
-            spacing=spacing or radiograph.spacing,
+            spacing=mm,
             spacing_source=OPTION_SPACING if spacing else radiograph.spacing_source,
-            notes=(*radiograph.notes, *([UNLIKE_NOTE] if trust.get("unlike") else [])),
+            notes=(*radiograph.notes, *_sentence(doubt), *([UNLIKE_NOTE] if trust.get("unlike") else [])),
             model=self.model,
             settings={**self.settings, "seed": self.seed},
             pixels=radiograph.grey,
@@ -240,6 +243,10 @@ def network_input(grey: np.ndarray, frame: Frame) -> torch.Tensor:
     return torch.from_numpy(resize_image(grey, frame)).unsqueeze(0).float() / 255
 
 
+def _sentence(doubt: str | None) -> list[str]:
+    return [] if doubt is None else [f"{doubt[0].upper()}{doubt[1:]}: all mm may be wrong."]
+
+
 def _read(image: str | Path | np.ndarray) -> Radiograph:
     if isinstance(image, (str, Path)):
         return read_radiograph(image)
@@ -266,5 +273,8 @@ def _device(asked: str | None) -> torch.device:
         torch.zeros(1, device=device).cpu()  # which devices without values, such as meta, cannot do
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
+        if reason.startswith("Expected one of"):  # torch lists every device that it was ever built for
+            called = " (a GPU is called cuda)" if str(asked).startswith(("gpu", "GPU")) else ""
+            raise UserError(f"device: found {asked!r}, expected cpu, cuda or cuda:1{called}") from error
         raise UserError(f"device: {asked!r} cannot be used ({reason}); expected cpu or cuda") from error
     return device

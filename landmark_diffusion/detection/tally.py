@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.detection.writer import Writer
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Tally(Writer):
 
     def summary(self, refused: int) -> str:
         """Say how many files there were and what became of them."""
-        text = f"{_count(self.read + refused, 'file')}: {self.read} read, {refused} refused"
+        text = f"{counted(self.read + refused, 'file')}: {self.read} read, {refused} refused"
         if self.judged is None:
             return text
         if not self.judged:
@@ -65,7 +66,7 @@ class Tally(Writer):
             return ""
         reasons = ", ".join(f"{count} {_reason(reason)}" for reason, count in self.reasons.most_common())
         return (
-            f"{self.unlike} of {_count(self.read, 'image')} {'is' if self.unlike == 1 else 'are'} unlike those that "
+            f"{self.unlike} of {counted(self.read, 'image')} {'is' if self.unlike == 1 else 'are'} unlike those that "
             f"the model was calibrated on ({reasons}): use no point of these, and no region is stated for them. The "
             "columns unlike and unlike_reason name them; undo what the reason says and detect again, or take another "
             "model"
@@ -74,7 +75,3 @@ class Tally(Writer):
 
 def _reason(reason: str) -> str:
     return "for unknown reasons" if reason == "unknown" else reason
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"

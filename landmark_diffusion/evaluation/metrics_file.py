@@ -9,6 +9,7 @@ from typing import Any
 
 from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.core.plain import plain
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.evaluation.results import Results
 from landmark_diffusion.evaluation.tables import Table
 from landmark_diffusion.metrics.evaluation import Evaluation
@@ -68,6 +69,6 @@ def interval_lines(found: Mapping[str, Mapping[str, Any]], unit: Unit) -> list[s
     """Say the intervals in words, one line each."""
     return [
         f"{name}: {each['mean']:.2f} {unit_words(unit)}, {100 * each['level']:.0f} % interval over "
-        f"{each['images']} images {each['low']:.2f} to {each['high']:.2f}"
+        f"{counted(each['images'], 'image')} {each['low']:.2f} to {each['high']:.2f}"
         for name, each in found.items()
     ]

@@ -119,7 +119,7 @@ def write_report(
         link = _link(written[-1], f"Annotators, error and spread of {evaluation.main}", table.counts)
         doctors = "\n".join([view.to_markdown(), *link])
         by_landmark = replace(by_landmark, disagreement=None)  # the view tells it, beside the spread
-    if (spread := results.spread) is not None:
+    if (spread := results.shown_spread) is not None:
         written.append(spread_figure(folder / "spread.png", spread))
         link = _link(written[-1], f"Spread of {evaluation.main}, and its error", table.counts)
         trust = "\n".join([spread.to_markdown(), *link])

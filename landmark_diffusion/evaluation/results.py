@@ -8,7 +8,7 @@ from functools import cached_property
 
 from landmark_diffusion.evaluation.annotator_view import AnnotatorView, annotator_view
 from landmark_diffusion.evaluation.landmark_table import LandmarkTable, landmark_table
-from landmark_diffusion.evaluation.spread_view import SpreadView, spread_view
+from landmark_diffusion.evaluation.spread_view import LEAST_SPREAD, SpreadView, spread_view
 from landmark_diffusion.evaluation.tables import Table, other_table, results_table
 from landmark_diffusion.metrics.evaluation import Evaluation
 from landmark_diffusion.metrics.protocols import Protocol
@@ -60,3 +60,8 @@ class Results:
     def spread(self) -> SpreadView | None:
         """What the main variant's spread is worth; None where it has none."""
         return spread_view(self.evaluation, self.spreads)
+
+    @property
+    def shown_spread(self) -> SpreadView | None:
+        """``spread`` where there are images enough for its tables to say anything."""
+        return None if self.spread is None or self.spread.images < LEAST_SPREAD else self.spread

@@ -20,11 +20,12 @@ from rich.console import Console
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.say import say
 from landmark_diffusion.data.source import Stage
+from landmark_diffusion.data.splits import FEW_TESTED, few_tested
 from landmark_diffusion.evaluation.annotator_view import write_annotators_csv
 from landmark_diffusion.evaluation.metrics_file import write_metrics
 from landmark_diffusion.evaluation.report import CaseDetails, write_report
 from landmark_diffusion.evaluation.results import Results
-from landmark_diffusion.evaluation.spread_view import write_spread_csv
+from landmark_diffusion.evaluation.spread_view import too_few_for_spread, write_spread_csv
 from landmark_diffusion.evaluation.tested_spreads import tested_spreads
 from landmark_diffusion.metrics.evaluation import evaluate, misfit
 from landmark_diffusion.metrics.predictions_file import write_predictions_csv
@@ -112,9 +113,11 @@ class ResultsWriter(Callback):
                         pictures = self._report(results, data, module, draft / "report")
         # printed when all is written: a terminal that fails must not cost the results
         if measured:
-            for shown in (results.table, *results.other_tables, results.spread):
+            for shown in (results.table, *results.other_tables, results.shown_spread):
                 if shown is not None:
                     console.print(shown)
+            if results.spread is not None and results.shown_spread is None:
+                console.print(too_few_for_spread(results.spread.images))
         elif stage != "predict":
             console.print(f"No landmark of the {stage} images is marked: the points are written, nothing measured")
         if pictures:
@@ -122,6 +125,9 @@ class ResultsWriter(Callback):
         if measured:
             log_to_wandb(trainer, stage, results.table, [folder / path.relative_to(draft) for path in pictures])
         console.print(f"[bold]Results in {folder}[/bold]")
+        count, whole = len(evaluation.image_ids), not getattr(data.source, "folds", None)
+        if stage == "test" and data.source.name == "folder" and whole and count < FEW_TESTED:
+            console.print(few_tested(count), highlight=False)
 
     def _results(self, trainer: Trainer, module: Any, stage: Stage) -> Results:
         """Stack what was found, the main variant last."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from landmark_diffusion.core.cells import write_csv
 from landmark_diffusion.core.grid import ABSENT, Grid, rounded
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.data.geometry import covariance_factors
 from landmark_diffusion.evaluation.abstention_table import abstention_grid, plain_curve
 from landmark_diffusion.metrics.evaluation import Evaluation
@@ -38,6 +39,15 @@ COLUMNS = (
     "number", "landmark", "points", "level", "coverage", "coverage_low", "coverage_high", "area_mean", "area_median",
     "expected_error", "actual_error", "spearman", "unit",
 )  # fmt: skip
+
+
+LEAST_SPREAD = 5
+"""Images below which whether the spread is true cannot be told: no bins, no abstention, no table of it is shown."""
+
+
+def too_few_for_spread(count: int) -> str:
+    """Say why it is left out."""
+    return f"Whether the spread is true was not judged: {counted(count, 'image')} cannot tell, {LEAST_SPREAD} can"
 
 
 @dataclass(frozen=True)
@@ -117,7 +127,7 @@ class SpreadView:
     @property
     def above(self) -> tuple[str, ...]:
         """How it was measured."""
-        counts = f"{self.overall.points} points of {self.images} images; truth: {self.truth}"
+        counts = f"{counted(self.overall.points, 'point')} of {counted(self.images, 'image')}; truth: {self.truth}"
         if self.level is None:
             return (f"uncalibrated: the method's own covariance, no regions; {counts}",)
         return (f"regions of stated {100 * self.level:g} %; {counts}",)

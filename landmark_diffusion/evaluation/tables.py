@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from landmark_diffusion.core.grid import Grid
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.metrics.annotators import (
     against_each,
     between_annotators,
@@ -133,7 +134,8 @@ def results_table(evaluation: Evaluation, title: str = "Results") -> Table:
         labels = [shorten(name, NAME) for name in names]
         rows += _people_rows(evaluation, labels)
         rows += [row for variant in evaluation.points for row in _rows_of_each(evaluation, variant, labels)]
-    counts = f"{len(evaluation.image_ids)} images, {evaluation.summaries[evaluation.main].points} points"
+    points = evaluation.summaries[evaluation.main].points
+    counts = f"{counted(len(evaluation.image_ids), 'image')}, {counted(points, 'point')}"
     counts += f" ({evaluation.missing} without truth)" if evaluation.missing else ""
     counts += f"; annotators: {', '.join(names)}" if people else ""
     kept = tuple(row for row in rows if row.points)

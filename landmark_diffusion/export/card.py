@@ -9,10 +9,12 @@ from typing import Any
 
 from landmark_diffusion.core.files import atomic_path
 from landmark_diffusion.core.grid import escape
-from landmark_diffusion.core.texts import LIMITS
+from landmark_diffusion.core.texts import LIMITS, counted
 from landmark_diffusion.data.landmark_names import have_names
 from landmark_diffusion.data.sources import said_of, takes_root
+from landmark_diffusion.data.splits import FEW_TESTED
 from landmark_diffusion.evaluation.metrics_file import interval_lines
+from landmark_diffusion.evaluation.spread_view import LEAST_SPREAD, too_few_for_spread
 from landmark_diffusion.evaluation.tables import Row, Table
 from landmark_diffusion.metrics.records import unit_words
 from landmark_diffusion.modelfile.facts import ModelFacts, facts_from_json
@@ -71,7 +73,7 @@ def write_model_and_card(
 
 
 def _landmarks(facts: ModelFacts) -> str:
-    count = f"{facts.model['num_landmarks']} landmarks"
+    count = counted(facts.model["num_landmarks"], "landmark")
     if not facts.landmark_names:
         return count
     if not have_names(facts.landmark_names):
@@ -83,7 +85,7 @@ def _data(facts: ModelFacts) -> list[str]:
     trained = facts.training
     dataset, split = trained.get("dataset", "unknown"), trained.get("split")
     lines = [f"Trained on {dataset}" + (f", split {split}" if split else "") + _images(dataset, split, trained)]
-    lines.append(f"{facts.updates} updates" + (f", seed {trained['seed']}" if "seed" in trained else ""))
+    lines.append(counted(facts.updates, "update") + (f", seed {trained['seed']}" if "seed" in trained else ""))
     words = {"recipe": "augmentation", "target_points": "target points", "batch_size": "batch"}
     told = [f"{word} {trained[key]}" for key, word in words.items() if key in trained]
     return [*lines, *([", ".join(told)] if told else [])]
@@ -92,7 +94,7 @@ def _data(facts: ModelFacts) -> list[str]:
 def _images(dataset: str, split: str | None, trained: Mapping[str, Any]) -> str:
     """How many images trained the model, as far as that is known."""
     if "images" in trained:
-        return f": {trained['images']} images of its training part"
+        return f": {counted(trained['images'], 'image')} of its training part"
     told = said_of(dataset).trained_on(split)
     return f": {told}" if told else ""
 
@@ -103,7 +105,9 @@ def _figures(facts: ModelFacts) -> list[str]:
         return ["None came with the export: measure it before use."]
     part = {"test": "the test images", "validate": "the validation images"}.get(str(found.get("verb")), "images")
     where = ", ".join(str(facts.data[key]) for key in ("dataset", "split") if key in facts.data)
-    counts = dict.fromkeys(f"{each['images']} images, {each['points']} points" for each in found["variants"].values())
+    counts = dict.fromkeys(
+        f"{counted(each['images'], 'image')}, {counted(each['points'], 'point')}" for each in found["variants"].values()
+    )
     table = Table(
         title="",
         protocol=found["protocol"],
@@ -113,14 +117,19 @@ def _figures(facts: ModelFacts) -> list[str]:
         radii=tuple(found["radii"]),
         rows=tuple(_row(row) for row in found["table"]),
     )
-    intervals = interval_lines(found.get("intervals") or {}, found["unit"])
-    return [table.to_markdown(), *_bullets(escape(line) for line in [*intervals, *_spread_lines(found.get("spread"))])]
+    lines = interval_lines(found.get("intervals") or {}, found["unit"]) + _spread_lines(found.get("spread"))
+    most = max((int(each["images"]) for each in found["variants"].values()), default=0)
+    if most < FEW_TESTED:
+        lines.insert(0, f"Measured on {counted(most, 'image')} alone: such figures say little of other images")
+    return [table.to_markdown(), *_bullets(map(escape, lines))]
 
 
 def _spread_lines(found: Mapping[str, Any] | None) -> list[str]:
     """How true the spread came out in the test that the figures are of."""
     if found is None:
         return []
+    if found["images"] < LEAST_SPREAD:
+        return [too_few_for_spread(found["images"])]
     line, ranks, unit = found["overall"], found["spearman"], unit_words(found["unit"])
     expected, actual, pooled, within = (
         _rounded(value) for value in (line["expected"], line["actual"], ranks["pooled"], ranks["within"])

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.finders.heatmap_finetune import Weights
 from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 from landmark_diffusion.modelfile.model_file import FACTS_KEY, is_model_file
@@ -56,7 +57,8 @@ class Transfer:
     def describe(self) -> str:
         """Say it in a few lines for people."""
         kind = "averaged (EMA)" if self.weights == "ema" else "raw"
-        lines = [f"start: {kind} weights of {self.path} after {self.updates} updates", f"  taken: {len(self.taken)}"]
+        start = f"start: {kind} weights of {self.path} after {counted(self.updates, 'update')}"
+        lines = [start, f"  taken: {len(self.taken)}"]
         for title, group in (("taken in part", self.changed), ("new", self.new)):
             reasons = dict.fromkeys(group.values())
             lines += [

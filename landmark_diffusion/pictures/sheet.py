@@ -86,7 +86,12 @@ def draw_regions(
 
 def draw_markers(axes: Axes, points: np.ndarray, marker: str, size: float, zorder: int, **style: Any) -> None:
     """Draw markers with a dark edge at points (N, 2); ``size`` is in typographic points."""
-    drawn = {"linestyle": "none", "markeredgewidth": 1.3, "snap": False, "path_effects": outlined(2.6)} | style
+    drawn: dict[str, Any] = {
+        "linestyle": "none",
+        "markeredgewidth": 1.3,
+        "snap": False,
+        "path_effects": outlined(2.6),
+    } | style
     axes.plot(*points.T, marker=marker, markersize=size, zorder=zorder, **drawn)
 
 

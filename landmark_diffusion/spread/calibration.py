@@ -136,12 +136,17 @@ def conformal_quantile(scores: np.ndarray, level: float) -> float:
     """
     rank = math.ceil((len(scores) + 1) * level - 1e-9)
     if rank > len(scores):
-        needed = math.ceil(level / (1 - level) - 1e-9)
+        needed = least_images(level)
         raise UserError(
             f"calibration: found {len(scores)} images with a landmark, expected at least {needed} for regions of "
             f"{100 * level:g} %"
         )
     return float(np.sort(scores)[rank - 1])
+
+
+def least_images(level: float = max(LEVELS)) -> int:
+    """How many images a bound of this probability needs."""
+    return math.ceil(level / (1 - level) - 1e-9)
 
 
 def _fit_landmark(

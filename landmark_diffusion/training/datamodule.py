@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.say import say
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.data.augmentation import get_recipe
 from landmark_diffusion.data.cache import ImageCache
 from landmark_diffusion.data.checks.labels import refuse_mixed_spacing, tell_labels
@@ -262,7 +263,7 @@ class LandmarkDataModule(LightningDataModule):
         self._begun = _Place(*resume_position(self.trainer), drawn)
         if before != self._world:
             say(
-                f"the checkpoint was written by {before} process{'es' * (before > 1)}, this run has {self._world}: the "
+                f"the checkpoint was written by {counted(before, 'process')}, this run has {self._world}: the "
                 f"{self._epoch_length - drawn} images left of epoch {state_dict['epoch']} are dealt anew, each once. "
                 f"From here on the run is not bit for bit the unbroken one, and a step takes {self._world} x "
                 f"{self.batch_size} images in place of {before} x {state_dict['batch_size']}"

@@ -60,7 +60,7 @@ class RunFolder:
         updates = {path: step for step, path in self._snapshots().items() if self._whole(path.name) is not None}
         best = self._whole(BEST)
         if best is not None:
-            updates[best] = _updates(best) if updates else 0  # a lone one need not be read
+            updates[best] = read_updates(best) if updates else 0  # a lone one need not be read
         newest = max(updates, key=updates.__getitem__, default=None)
         if newest is not None:
             why = "" if (self.checkpoints / LAST).is_file() else f"there is no {LAST}; "
@@ -116,7 +116,7 @@ class RunFolder:
         self.wandb_id.unlink(missing_ok=True)
 
 
-def _updates(path: Path) -> int:
+def read_updates(path: Path) -> int:
     """Read how many updates a checkpoint has behind it; -1 where it cannot be read."""
     from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.files import create_text, writing
+from landmark_diffusion.core.say import is_first_process
 from landmark_diffusion.training.curves import Curves
 from landmark_diffusion.training.folder import RunFolder
 
@@ -37,6 +43,18 @@ def make_loggers(
     if wandb_mode != "disabled" and os.environ.get("WANDB_MODE") != "disabled":
         loggers.append(_wandb_logger(folder, wandb_mode, name or folder.path.name))
     return loggers
+
+
+def remove_empty_curves(loggers: Iterable[Logger], run: RunFolder) -> None:
+    """Remove what a start that was refused has left: its folder of curves without any, and folders empty then."""
+    if not is_first_process():
+        return
+    for logger in loggers:
+        if isinstance(logger, Curves) and not (Path(logger.log_dir) / ExperimentWriter.NAME_METRICS_FILE).exists():
+            shutil.rmtree(logger.log_dir, ignore_errors=True)
+    for folder in (run.logs, run.path):
+        with suppress(OSError):  # it holds something, or was never there
+            folder.rmdir()
 
 
 def _wandb_logger(folder: RunFolder, mode: WandbMode, name: str) -> Logger:

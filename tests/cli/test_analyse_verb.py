@@ -164,6 +164,33 @@ def test_images_that_are_unlike_are_listed_apart_and_count_nowhere(
     assert all(each["class"] is None for image in document["images"][:2] for each in image["measures"])
 
 
+def test_why_an_unlike_image_has_no_measures_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nine lines stood eight times, and ended in the advice to say which side it faces."""
+    face = make_face()
+    face["sella"], face["nasion"] = face["nasion"], face["sella"]  # the pairs contradict each other
+    unclear = in_image(face)
+    points = points_json(tmp_path, detection(points=unclear, unlike=True, unlike_reason="unknown", level=None))
+    assert run_analyse([points, "--output", str(tmp_path / "out"), "--no-tracings"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("is not clear") == said.count("do not use: unlike the training images") == 1
+    assert "--facing" not in said and said.count("no class") == 8 + 1
+    rows = table(tmp_path / "out" / "measures.csv")
+    assert {row["note"] for row in rows} == {"no class, do not use: unlike the training images (reason unknown)"}
+    points_json(tmp_path, detection(points=unclear))
+    assert run_analyse([points, "--output", str(tmp_path / "again"), "--no-tracings"]) == 1
+    assert "or say it with --facing" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_folder_that_detect_wrote_stands_for_its_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = str(Path(points_json(tmp_path, detection())).parent)
+    Path("empty").mkdir()
+    with pytest.raises(UserError, match=r"empty: the folder holds no points\.json; write one by `ldx detect"):
+        run_analyse(["empty", "--output", "out"])
+    assert run_analyse([folder, "--output", "out", "--no-tracings"]) == 0
+    assert [row["image"] for row in table(tmp_path / "out" / "measures.csv")] == ["face"] * 8
+
+
 def test_a_spread_that_is_not_calibrated_gives_no_probability(tmp_path: Path) -> None:
     points = points_json(tmp_path, detection(level=None))
     assert run_analyse([points, "--output", str(tmp_path / "out"), "--no-tracings"]) == 0

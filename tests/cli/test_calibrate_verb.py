@@ -86,7 +86,8 @@ def test_what_is_calibrated_stays_unless_asked(capsys: pytest.CaptureFixture[str
     ("arguments", "message"),
     [
         (["--part", "train"], "was trained on images of the train part of phantom"),
-        (["--part", "test"], "found 2 images with a landmark, expected at least 19 for regions of 95 %"),
+        (["--part", "test"], "found 2 images in the test part of phantom, expected at least 19 for regions of 95 %"),
+        (["--part", "test"], "take all training images by --folds 5 with --config"),
         (["--settings", "8"], "found '8', expected STEPSxSAMPLES such as 8x1"),
         (["--folds", "3"], "the trainings need the model's config"),
         (["--folds", "3", "--config", "x.yaml", "--part", "val"], "give one of the two"),
@@ -150,14 +151,43 @@ def test_weights_of_another_length_of_training_are_refused(
     assert "has 5 updates, the model 7" in " ".join(capsys.readouterr().err.split())
 
 
-def _pretend_to_train(command: list[str], commands: list[list[str]], updates: int = 7) -> int:
+@pytest.mark.parametrize(
+    ("steps", "validates", "refused"), [(3, True, True), (3, False, True), (30, False, True), (30, True, False)]
+)
+def test_trainings_of_another_length_are_refused_before_they_are_run(
+    steps: int, validates: bool, refused: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """More updates are right where validation chose the weights: the folds choose theirs likewise."""
+    commands: list[list[str]] = []
+    monkeypatch.setattr(folds, "_run", lambda command: _pretend_to_train(command, commands, steps, "best.ckpt"))
+    images = {} if validates else {"dataset_options": {"count": [24, 0, 2], "image_size": [97, 120]}}
+    Path("c.yaml").write_text(json.dumps({"data": {"dataset": "phantom", **images}, "trainer": {"max_steps": steps}}))
+    status = calibrate("--config", "c.yaml", "--folds", "3", "--settings", "1x1")
+    said = " ".join(capsys.readouterr().err.split())
+    assert (status, bool(commands)) == ((1, False) if refused else (0, True))
+    assert (f"the trainings would have {steps} updates (trainer.max_steps), the model 7" in said) == refused
+    asked = calibrate("--config", "c.yaml", "--folds", "3", "--settings", "1x1", "--overwrite", "--trainer.max_steps=7")
+    assert asked == 0  # the command line goes before the config
+
+
+def test_folds_of_a_runs_config_lie_in_that_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """runs/config/folds was that of every run."""
+    commands: list[list[str]] = []
+    monkeypatch.setattr(folds, "_run", lambda command: _pretend_to_train(command, commands))
+    Path("runs/mine").mkdir(parents=True)
+    Path("runs/mine/config.yaml").write_text("data:\n  dataset: phantom\n")
+    assert calibrate("--config", "runs/mine/config.yaml", "--folds", "3", "--settings", "1x1") == 0
+    assert commands[0][-1] == "--run_folder=runs/mine/folds/1_of_3"
+
+
+def _pretend_to_train(command: list[str], commands: list[list[str]], updates: int = 7, name: str = "last.ckpt") -> int:
     commands.append(command)
     folder = next(argument for argument in command if argument.startswith("--run_folder=")).partition("=")[2]
-    _checkpoint(Path(folder), updates)
+    _checkpoint(Path(folder), updates, name)
     return 0
 
 
-def _checkpoint(folder: Path, updates: int = 7) -> None:
+def _checkpoint(folder: Path, updates: int = 7, name: str = "last.ckpt") -> None:
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     content = {"state_dict": module(len(NAMES)).state_dict(), "global_step": updates, "hyper_parameters": {}}
-    torch.save(content, folder / "checkpoints" / "last.ckpt")
+    torch.save(content, folder / "checkpoints" / name)

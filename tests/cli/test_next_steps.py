@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from landmark_diffusion.cli.next_steps import Trained, next_steps
+from landmark_diffusion.configuration.config_files import config_paths, installed_folder
+from landmark_diffusion.configuration.own_split import sources_of
 from landmark_diffusion.training.folder import RunFolder
 
 TRAINED = Trained(2000, "val/mre", 2.31234, 1800, "mm", validated=20, tested=22, landmarks=True)
@@ -36,6 +41,44 @@ def test_without_a_validation_the_last_weights_are_named_and_why(tmp_path: Path)
     lines = next_steps(run, replace(short, validated=0, tested=0))
     assert "(the split has no validation images" in lines[0] and not any("ldx test" in line for line in lines)
     assert any(f"ldx export {run.path}/checkpoints/last.ckpt x.ldx" in line for line in lines)
+
+
+def test_few_test_images_of_ones_own_lead_to_cross_validation(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "x", "best.ckpt")
+    few = replace(TRAINED, tested=1, own_images=True)
+    said = next_steps(run, few)
+    assert said[1] == "fit: only 1 test image: the figures will say little; `ldx crossval` tests every image once"
+    assert "table and pictures of 1 test image" in said[3] and "1 test images" not in said[3]
+    for enough in (replace(few, tested=10), replace(few, own_images=False), replace(few, tested=0)):
+        assert not any("crossval" in line for line in next_steps(run, enough))
+
+
+def _after_pretraining(run: RunFolder, *arguments: str) -> list[str]:
+    learned = replace(TRAINED, monitor="val/loss", unit="", landmarks=False)
+    line = next_steps(run, learned, config_paths(list(arguments)), sources_of(arguments))[-1]
+    return shlex.split(line.partition("  #")[0])
+
+
+def test_the_fine_tuning_keeps_what_the_user_said_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --data.root the printed command ended in "my_xrays: the folder does not exist"."""
+    monkeypatch.chdir(tmp_path)
+    run = make_run(tmp_path / "x", "last.ckpt")
+    config = ("--config", str(installed_folder() / "folder_ddpm_pretrain_small.yaml"))
+    start = ["ldx", "fit", "--config", "folder_finetune_small.yaml"]
+    start += ["--model.pretrained", f"{run.path}/checkpoints/last.ckpt"]
+    assert _after_pretraining(run, *config) == start
+    given = (
+        "--data.root", "own images", "--data.dataset_options.csv=a.csv", "--data.split=seeded", "--data.size",
+        "[64, 80]", "--model.encoder_channels=[8, 16]", "--data.batch_size=2", "--trainer.max_steps=3",
+        "--model.diffusion_steps=20",
+    )  # fmt: skip
+    assert _after_pretraining(run, *config, *given) == [
+        *start, "--data.root=own images", "--data.dataset_options.csv=a.csv", "--data.split=seeded",
+        "--data.size=[64, 80]", "--model.init_args.encoder_channels=[8, 16]",
+    ]  # fmt: skip
+    Path("folder_ddpm_pretrain_small.yaml").write_text("data: {root: mine, recipe: paper_b, size: [96, 96]}\n")
+    own = _after_pretraining(run, "--config", "folder_ddpm_pretrain_small.yaml")
+    assert own == [*start, "--data.root=mine"]  # the size is that of the fine-tuning's config
 
 
 def test_a_pre_training_leads_to_the_fine_tuning_of_its_dataset(tmp_path: Path) -> None:

@@ -91,4 +91,5 @@ def test_results_of_a_model_file_have_a_folder_of_their_own() -> None:
 
     assert default_run_folder(["/tmp/x/my_xrays.yaml"], "", "weights/my_xrays.ldx") == "runs/my_xrays.ldx"
     assert default_run_folder(["ceph.yaml"], "", "best") == "runs/ceph"
+    assert default_run_folder(["runs/my_xrays/config.yaml"], "", None) == "runs/my_xrays"  # not runs/config for all
     assert default_run_folder([], "a.b.TinyModel") == "runs/TinyModel"

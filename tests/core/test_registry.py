@@ -143,9 +143,7 @@ def test_one_that_cannot_be_imported_is_named_with_the_why(tmp_path: Path, monke
     (tmp_path / "broken.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(tmp_path)
     bring(tmp_path, monkeypatch, broken="broken:Data", gone="gone_lab.data:Data")
-    with pytest.raises(
-        UserError, match=r"broken cannot be imported: ZeroDivisionError: division by zero"
-    ):
+    with pytest.raises(UserError, match=r"broken cannot be imported: ZeroDivisionError: division by zero"):
         DATASETS.load("broken")
     with pytest.raises(UserError, match=r"gone cannot be imported: No module named 'gone_lab'\. Install its package"):
         DATASETS.load("gone")

@@ -43,12 +43,13 @@ def test_a_config_of_another_dataset_keeps_its_split_to_itself(root: Path, capsy
 
 
 def test_all_faults_at_once_each_on_one_line(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (root / "points.csv").write_text("image,x1,y1\na.png,nan,2\nb.png,3,400\n")
+    (root / "points.csv").write_text("image,x1,y1\na.png,nan,2\nb.png,3,400\ne.png,5,6\n")
     (root / "b.png").write_bytes((root / "b.png").read_bytes()[:50])
     assert run_data_check(["--csv", "points.csv", "--root", str(root)]) == 1
     errors = [line for line in capsys.readouterr().out.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 4
-    for place in (f"{root}/points.csv:2: ", f"{root}/points.csv:3: ", f"{root}/c.png: ", f"{root}/b.png: "):
+    assert len(errors) == 5
+    places = (*(f"points.csv:{line}: " for line in (2, 3, 4)), "c.png: ", "b.png: ")
+    for place in (f"{root}/{name}" for name in places):
         assert sum(place in line for line in errors) == 1
     assert run_data_check(["--csv", "points.csv", "--root", str(root), "--no-decode"]) == 1
     assert f"{root}/b.png: " not in capsys.readouterr().out
@@ -64,6 +65,7 @@ def test_how_the_table_was_read_and_divided_is_told(root: Path, capsys: pytest.C
         f"note: {table}: decimal comma in 1 cell, such as 1,5 in line 2",
         f"note: {table}: not used: the column Größe",
         f"note: {table}: split by the column 'set': train 1, val 1, test 1",
+        f"note: {table}: only 1 test image: the figures will say little; `ldx crossval` tests every image once",
     ]
 
 

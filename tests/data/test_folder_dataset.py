@@ -194,6 +194,9 @@ BAD_TABLES = {
     "no image column": (WIDE.replace("image", "picture"), 1, "no column for the image: found picture, x1"),
     "no landmarks": ("image,age\na.png,3\n", 1, "no landmark columns: found image, age"),
     "no partner": (WIDE.replace(",y2", ",z2"), 1, "the column 'x2' has no partner"),
+    "no header, a number twice": ("a.png,162,162,12,13\nb.png,1,2,3,4\n", 1, "the header line is missing: found a.png"),
+    "no header, long": ("a.png,anna,apex,3,4\nb.png,anna,apex,3,4\n", 1, "the header line is missing: found a.png"),
+    "another image column": ("Bild-Datei,x1,y1\na.png,1,2\n", 1, "no column.*name it image, image_id,.*path or img"),
     "column twice": (WIDE.replace("x2,y2", "x1,y1"), 1, "the column 'x1' is there twice"),
     "half a spacing": ("image,spacing_x,x1,y1\na.png,1,2,3\n", 1, "found the column 'spacing_x' without 'spacing_y'"),
     "header only": ("image,x1,y1\n", 1, "found a header but no row"),
@@ -228,11 +231,62 @@ def test_check_lists_all_faults_at_once(root: Path) -> None:
     assert all(any(place in message for message in errors) for place in places)
 
 
-def test_image_without_row_is_an_error(root: Path) -> None:
+def _notes(root: Path) -> list[str]:
+    return [note.partition("csv: ")[2] for note in FolderDataset(root).notes()]
+
+
+def test_images_without_a_row_are_left_out_with_one_note(root: Path) -> None:
+    """Unlabelled images beside labelled ones, from which a model was pre-trained, are nothing to be mended."""
     (root / "points.csv").write_text(WIDE)
     _images(root, ["extra.png"])
-    with pytest.raises(DataError, match=r"extra\.png: the image has no row in .*points\.csv"):
-        FolderDataset(root).samples("train")
+    assert "1 of 5 images has no row and is left out: extra.png" in _notes(root)
+    _images(root, [f"more{number}.png" for number in range(5)])
+    dataset = FolderDataset(root)
+    assert _all(dataset).keys() == EXPECTED.keys()
+    assert [finding for finding in dataset.check() if finding.level == "error"] == []
+    assert "6 of 10 images have no row and are left out: extra.png, more0.png, more1.png, ..." in _notes(root)
+
+
+def test_parts_that_are_empty_or_small_are_told(tmp_path: Path) -> None:
+    names = [f"{index:02d}.png" for index in range(16)]
+    _images(tmp_path / "own", names)
+    for parts, said in (
+        (["train"] * 6 + ["test"] * 10, "no validation images: no weights are chosen as the best, and `ldx test`"),
+        (["train"] * 5 + ["val"] * 2 + ["test"] * 9, "only 9 test images: the figures will say little; `ldx crossval`"),
+        (["train"] * 15 + ["val"], "no test images: `ldx test` has nothing to measure"),
+        (["val"] * 6 + ["test"] * 10, "no training images: nothing can be trained on this split"),
+    ):
+        rows = [f"{names[place]},{place},{2 * place},{part}" for place, part in enumerate(parts)]
+        (tmp_path / "own" / "points.csv").write_text("\n".join(["image,x1,y1,split", *rows]))
+        dataset = FolderDataset(tmp_path / "own", val_fraction=0.0)
+        (note,) = [note.partition("csv: ")[2] for note in dataset.notes() if "split by" not in note]
+        assert note.startswith(said)
+        assert not any("only" in note for note in FolderDataset(tmp_path / "own", split="folds:5/1").notes())
+
+
+def test_images_of_other_kinds_are_counted(root: Path) -> None:
+    (root / "points.csv").write_text(WIDE)
+    for name in ("anim.gif", "b.DCM", ".hidden.gif"):
+        (root / name).touch()
+    assert "2 files of other kinds (.dcm, .gif) were not looked at" in _notes(root)
+
+
+def test_images_without_a_row_are_an_error_where_rows_are_without_an_image(root: Path) -> None:
+    """``e`` may be ``extra``: what is left over on both sides may belong together."""
+    (root / "points.csv").write_text(WIDE + "e.png,1,2,3,4\n")
+    _images(root, ["extra.png", "more.png"])
+    errors = [finding.message for finding in FolderDataset(root).check() if finding.level == "error"]
+    assert len(errors) == 2 and "points.csv:6: the image 'e.png' is not there" in errors[0]
+    assert errors[1].endswith("extra.png: the image has no row in " + f"{root / 'points.csv'} (and 1 more: more.png)")
+    assert not any("left out" in note for note in _notes(root))
+
+
+def test_the_nearest_image_is_named_where_a_name_is_misspelt(root: Path) -> None:
+    (root / "points.csv").write_text(WIDE.replace("a.png", "a.tif"))
+    _images(root, ["extra.png"])
+    errors = [finding.message for finding in FolderDataset(root).check() if finding.level == "error"]
+    assert "the nearest file a.png differs in the ending" in errors[0]
+    assert "extra.png: the image has no row" in errors[1]
 
 
 def test_bad_row_does_not_make_its_image_unannotated_as_well(root: Path) -> None:
@@ -296,6 +350,77 @@ def test_misspelt_landmark_in_the_long_form_is_doubted(tmp_path: Path) -> None:
     (tmp_path / "own" / "points.csv").write_text("image,landmark,x,y\n" + "\n".join(rows))
     messages = [finding.message for finding in FolderDataset(tmp_path / "own").check() if finding.level != "note"]
     assert len(messages) == 1 and "points.csv: landmark 'selle' is marked in 1 of 25 images" in messages[0]
+
+
+def _long(folder: Path, rows: list[str], images: int = 12, header: str = "image,landmark,x,y") -> FolderDataset:
+    _images(folder, [f"{index:02d}.png" for index in range(images)])
+    (folder / "points.csv").write_text("\n".join([header, *rows]))
+    return FolderDataset(folder)
+
+
+def _warnings(dataset: FolderDataset) -> list[str]:
+    return [each.message.partition("csv: ")[2] for each in dataset.check() if each.level == "warning"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ((5, "apex", "apexx"), ["landmark 'apexx' is marked in 1 of 12 images; did you mean 'apex'?"]),
+        ((5, "apex", "distal"), []),  # one of its own, in an image without the other
+        ((5, "base", "apexx"), []),  # apex stands beside it
+    ],
+)
+def test_a_rare_name_is_taken_for_the_one_that_its_images_lack(
+    tmp_path: Path, changed: tuple[int, str, str], said: list[str]
+) -> None:
+    image, before, after = changed
+    rows = [f"{i:02d}.png,{mark},{20 + i},{50 - 2 * i}" for i in range(12) for mark in ("apex", "base")]
+    rows = [row.replace(before, after) if row.startswith(f"{image:02d}.png") else row for row in rows]
+    dataset = _long(tmp_path / "own", rows)
+    assert _warnings(dataset) == said
+    if said:
+        with pytest.warns(UserWarning, match="did you mean 'apex'"):  # at the start of fit
+            dataset.samples("train")
+
+
+def test_a_misspelt_annotator_is_no_second_one(tmp_path: Path) -> None:
+    rows = [f"{i:02d}.png,{who},tip,{20 + i},{50 - 2 * i}" for i in range(12) for who in ("anna", "bo")]
+    rows[6] = rows[6].replace("anna", "anne")
+    dataset = _long(tmp_path / "own", rows, header="image,annotator,landmark,x,y")
+    assert _warnings(dataset) == ["annotator 'anne' marked 1 of 12 images; did you mean 'anna'?"]
+
+
+def test_columns_without_any_point_are_one_warning(root: Path) -> None:
+    header = ",".join(f"x{number},y{number}" for number in range(1, 10))
+    rows = "".join(f"{name},3,{4 + place}{',' * 16}\n" for place, name in enumerate(SIZES))
+    (root / "points.csv").write_text(f"image,{header}\n{rows}")
+    expected = "landmarks '2', '3', '4', '5', '6' and 3 more are marked in 0 of 4 images"
+    assert [each for each in _warnings(FolderDataset(root)) if "marked in" in each] == [expected]
+    (root / "points.csv").write_text(f"image,{header}\n")
+    assert [each.level for each in FolderDataset(root).check()] == ["error"]
+
+
+@pytest.mark.parametrize("cell", ["12. Mrz", "0.1 mm"])
+def test_a_fault_of_every_row_is_one_line(tmp_path: Path, cell: str) -> None:
+    names = [f"{index:02d}.png" for index in range(12)]
+    _images(tmp_path / "own", names)
+    rows = [f"{name},{cell if 'mm' in cell else 0.5},{3 if 'mm' in cell else cell},4" for name in names]
+    (tmp_path / "own" / "points.csv").write_text("\n".join(["image,spacing,x1,y1", *rows]))
+    (error,) = [each.message for each in FolderDataset(tmp_path / "own").check() if each.level == "error"]
+    assert "points.csv:2: " in error and f"found {cell!r}, expected a number" in error
+    assert error.endswith(" (and 11 more like it, in lines 3, 4, 5, 6, 7, ...)")
+
+
+def test_points_outside_of_several_images_are_one_fault(tmp_path: Path) -> None:
+    """It counted as one without a line, one with a line, and one for each point."""
+    names = [f"{index:02d}.png" for index in range(10)]
+    _images(tmp_path / "own", names)
+    rows = [f"{name},3,{400 if place in (3, 7) else 4 + place}" for place, name in enumerate(names)]
+    (tmp_path / "own" / "points.csv").write_text("\n".join(["image,x1,y1", *rows]))
+    (error,) = [each.message for each in FolderDataset(tmp_path / "own").check() if each.level == "error"]
+    assert error.startswith(f"{tmp_path}/own/points.csv:5: points of 2 of 10 images lie outside their image")
+    assert "(03.png, 07.png); landmark '1' of '03.png' lies at (3, 400)" in error
+    assert error.endswith("(and 1 more like it, in line 9)")
 
 
 def test_chest15_works_as_it_is() -> None:

@@ -262,6 +262,14 @@ def test_spacing_that_is_not_calibrated_is_noted(detector: Detector, tmp_path: P
     assert found.spacing_source == "PixelSpacing (uncalibrated)" and "not calibrated" in " ".join(found.notes)
 
 
+def test_a_spacing_that_makes_it_metres_large_is_noted(detector: Detector, tmp_path: Path) -> None:
+    path = write_dicom(tmp_path / "a.dcm", picture(), PixelSpacing=[50, 50])
+    for found in (detector(path), detector(picture(), spacing=50)):
+        (note,) = [each for each in found.notes if "makes an image of" in each]
+        assert note.startswith("A spacing of 50 mm a pixel makes an image of 150x200 px 7.5 m wide and 10 m high")
+    assert not any("makes an image" in each for each in detector(picture(), spacing=0.5).notes)
+
+
 @pytest.mark.parametrize("wrong", [0, -0.1, float("nan"), float("inf"), (), (0.1, 0), (1, 1, 1), [[1, 1]], "tenth"])
 def test_spacing_that_is_none_is_refused(wrong: Any) -> None:
     assert "expected mm per pixel above 0: one value, or two for x and y" in refusal(lambda: check_spacing(wrong))

@@ -45,6 +45,24 @@ def test_file_that_is_named_in_several_ways_is_looked_at_once() -> None:
     assert found("x/2.png", "x") == ["x/2.png", "x/1.dcm", "x/10.JPG"]
 
 
+def test_what_is_passed_over_is_told() -> None:
+    """Pictures of other kinds were dropped without a word, as was a file that stands twice in the command."""
+    for name in ("x/anim.gif", "x/webp.webp", "x/deep/b.WEBP", "x/.hidden.gif"):
+        Path(name).touch()
+    said: list[str] = []
+    assert [str(path) for path in find_images(["x", "x/2.png", "x/2.png"], tell=said.append)] == found("x")
+    assert said == [
+        "2 files of other kinds (.gif, .webp) were not looked at",
+        "1 file is named more than once and is looked at once: x/2.png",
+    ]
+    said.clear()
+    find_images(["x/2.png", "x/1.dcm"], tell=said.append)
+    assert said == []
+    Path("empty/a.gif").touch()
+    with pytest.raises(UserError, match=r"no radiograph .*; 1 file of another kind \(\.gif\) was not looked at"):
+        find_images(["empty"])
+
+
 def test_file_that_is_named_itself_is_listed_whatever_it_is() -> None:
     """It is told of by name when it is read, and the others are finished."""
     assert found("x/notes.txt", "gone.png", "n" * 300 + ".png") == ["x/notes.txt", "gone.png", "n" * 300 + ".png"]
@@ -62,6 +80,7 @@ def test_file_whose_name_looks_like_a_pattern_is_taken_by_its_name() -> None:
         ("empty", "empty: found no radiograph in the folder"),
         ("y/*.png", r"y/\*.png: no file matches this pattern"),
         ("n" * 300 + "*", "no file matches this pattern"),
+        ("nope/", "nope/: the folder does not exist"),
         ("", "found an empty name"),  # a shell's variable that is not set, not the current folder
     ],
 )

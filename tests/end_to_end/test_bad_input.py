@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from tests.end_to_end.console import NETWORK, ldx
 from tests.end_to_end.folders import cut_in_half, make_folder, make_isbi, set_line
@@ -32,10 +31,6 @@ def append_row(line: int) -> Callable[[Path], None]:
         table.write_text(table.read_text() + table.read_text().splitlines()[line - 1] + "\n")
 
     return change
-
-
-def extra_image(root: Path) -> None:
-    Image.new("L", (40, 50)).save(root / "images" / "zz.png")
 
 
 def refused(root: Path, options: tuple[str, ...]) -> str:
@@ -87,7 +82,6 @@ FOLDER_FAULTS = {
     "outside": (False, csv_line(3, "i1.png,3,4,5,55"), "points.csv:3: landmark '2' of 'i1.png' lies at (5, 55)"),
     "a cell less": (False, csv_line(3, "i1.png,3,4,5"), "points.csv:3: found 4 cells, expected 5"),
     "no image": (False, lambda root: (root / "images/i3.png").unlink(), "points.csv:5: the image 'i3.png' is not"),
-    "no row": (False, extra_image, "images/zz.png: the image has no row"),
     "cut PNG": (False, lambda root: cut_in_half(root / "images/i2.png"), "images/i2.png: the image cannot be decoded"),
     "two rows, long": (True, append_row(3), "points.csv:14: landmark '2' of 'i0.png' is there twice, first in line 3"),
     "nan, long": (True, csv_line(3, "i0.png,2,3,nan"), "points.csv:3: landmark '2': found only one of x and y"),

@@ -298,7 +298,7 @@ def test_anything_else_is_refused_by_name(written: Path, attack: str) -> None:
 
 
 def test_a_file_without_checksum_is_read(written: Path) -> None:
-    """Those that were written before there was one, such as weights/ceph_small.ldx."""
+    """Those that were written before there was one."""
     written.write_bytes(with_field(written.read_bytes(), weights_sha256="absent"))
     assert torch.equal(read_model_file(written).weights["convolution"], weights()["convolution"])
 
@@ -308,6 +308,14 @@ def test_the_checksum_is_that_of_the_bytes_behind_the_header(written: Path) -> N
     content = written.read_bytes()
     rest = content[8 + int.from_bytes(content[:8], "little") :]
     assert read_facts(written).weights_sha256 == hashlib.sha256(rest).hexdigest()
+
+
+def test_the_shipped_model_has_its_checksum() -> None:
+    """A damaged copy of it is refused like one of any other model."""
+    shipped = Path(__file__).parents[2] / "weights" / "ceph_small.ldx"
+    content = shipped.read_bytes()
+    rest = content[8 + int.from_bytes(content[:8], "little") :]
+    assert read_facts(shipped).weights_sha256 == hashlib.sha256(rest).hexdigest()
 
 
 def test_a_checkpoint_under_its_name_is_refused(tmp_path: Path) -> None:

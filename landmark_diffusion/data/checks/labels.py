@@ -9,6 +9,7 @@ import numpy as np
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.say import warn
 from landmark_diffusion.data.checks.frames import FrameDoubt, frame_doubts, outside_doubt
+from landmark_diffusion.data.checks.physical import size_findings
 from landmark_diffusion.data.checks.placeholders import Placeholder, find_placeholders
 from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.data.source import Finding, LandmarkDataset
@@ -35,6 +36,7 @@ def check_labels(samples: Sequence[LandmarkSample], landmark_names: Sequence[str
         *(_frame_finding(samples, doubt) for doubt in doubts),
         *(_placeholder_finding(samples, each, landmark_names) for each in placeholders),
         *(_copied_finding(samples, images) for images in _copied_rows(points)),
+        *size_findings(samples),
     ]
 
 
@@ -66,15 +68,15 @@ def refuse_mixed_spacing(samples: Sequence[LandmarkSample]) -> None:
         )
 
 
-def outside_finding(samples: Sequence[LandmarkSample]) -> str | None:
-    """Say what points outside their images may be where many images have them; None where few do."""
+def outside_finding(samples: Sequence[LandmarkSample]) -> Finding | None:
+    """Say what points outside their images may be where many images have them, as `check_labels`; None where few do."""
     if not samples or not samples[0].annotations.shape[1]:
         return None
     points = np.stack([sample.annotations for sample in samples])
     for each in find_placeholders(points):
         points[tuple(each.places.T)] = np.nan
     doubt = outside_doubt(points, np.array([sample.size for sample in samples], dtype=np.float64))
-    return None if doubt is None else f"{doubt.message} ({_named(samples, doubt.images)})"
+    return None if doubt is None else _frame_finding(samples, doubt)
 
 
 def _frame_finding(samples: Sequence[LandmarkSample], doubt: FrameDoubt) -> Finding:

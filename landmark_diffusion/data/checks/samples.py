@@ -24,7 +24,11 @@ def root_folder(root: str | Path | None, dataset: str) -> Path:
         raise UserError(f"data.root: {dataset} needs the folder with its images and annotations")
     path = Path(root).expanduser()
     if not path.exists():
-        raise DataError(f"data.root: the folder does not exist (current folder: {Path.cwd()})", path)
+        raise DataError(
+            f"data.root: the folder does not exist (current folder: {Path.cwd()}); --data.root PATH names "
+            "where it is now, over the config",
+            path,
+        )
     if not path.is_dir():
         raise DataError("data.root: found a file, expected the folder that holds images and annotations", path)
     return path
@@ -48,7 +52,11 @@ def check_samples(
     where = locate if locate is not None else lambda sample, annotator, landmark: sample.source
     for (index, _), group in groupby(find_outliers(samples), key=lambda outlier: (outlier.sample, outlier.annotator)):
         findings.append(Finding("warning", _doubt(dataset, samples[index], list(group), where)))
-    findings += check_labels(samples, dataset.shown_names or dataset.landmark_names)
+    told = tuple(str(fault) for fault in faults)
+    findings += [
+        each for each in check_labels(samples, dataset.shown_names or dataset.landmark_names)
+        if not any(fault.startswith(each.message) for fault in told)
+    ]  # fmt: skip
     return findings + [Finding("note", f"{samples[0].source}: {each}") for each in not_judged(samples)]
 
 

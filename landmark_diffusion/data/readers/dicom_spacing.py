@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from landmark_diffusion.core.texts import counted
+
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
@@ -58,7 +60,7 @@ def _positive(dataset: Dataset, keyword: str, count: int, notes: list[str]) -> l
     found = numbers(dataset, keyword, notes)
     if found is None or (len(found) == count and all(0 < number < np.inf for number in found)):
         return found
-    notes.append(f"{keyword} in the file is not {count} positive number{'s' * (count > 1)}; it was passed over.")
+    notes.append(f"{keyword} in the file is not {counted(count, 'positive number')}; it was passed over.")
     return None
 
 

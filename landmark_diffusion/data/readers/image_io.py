@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,11 +26,17 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from landmark_diffusion.core.errors import DataError
-from landmark_diffusion.core.texts import one_line
+from landmark_diffusion.core.texts import counted, one_line
 from landmark_diffusion.data.readers.image_kinds import codestream_depth, tiff_kind, unread_kind
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 """File names that count as images, in lower case."""
+
+OTHER_SUFFIXES = (
+    ".dcm", ".dicom", ".jp2", ".j2k", ".gif", ".webp", ".heic", ".avif", ".jfif", ".nii", ".mha", ".mhd", ".nrrd",
+    ".pgm", ".ppm", ".dng", ".psd", ".tga",
+)  # fmt: skip
+"""Endings of images that a folder may hold and that are not read from it, in lower case."""
 
 DEPTHS = (8, 10, 12, 14, 16)
 """Bits that detectors store in 16: what a file that does not say it can have."""
@@ -122,8 +128,10 @@ def check_file(path: Path) -> None:
     try:
         status = path.stat()
     except FileNotFoundError:
-        broken = f"is a link to {path.readlink()}, which is not there" if path.is_symlink() else "does not exist"
-        raise DataError(f"the image file {broken}", path) from None
+        if path.is_symlink():
+            raise DataError(f"the image file is a link to {path.readlink()}, which is not there", path) from None
+        what = "the image file does not exist" if path.suffix else "there is no file and no folder of this name"
+        raise DataError(what, path) from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         raise DataError(f"the image file cannot be opened ({one_line(error)})", path) from None
     if not stat.S_ISREG(status.st_mode):
@@ -146,6 +154,22 @@ def list_images(folder: Path, recursive: bool = False) -> list[Path]:
     found = folder.rglob("*") if recursive else folder.glob("*")
     images = (p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".") and p.is_file())
     return sorted(images, key=str)  # comparing the text is several times as fast as comparing paths
+
+
+def other_kinds(folder: Path, recursive: bool = False, read: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """List the files of a folder that are images by their endings, but of none that is in ``read``."""
+    endings = tuple(each for each in OTHER_SUFFIXES if each not in read)
+    found = folder.rglob("*") if recursive else folder.glob("*")
+    return sorted((p for p in found if p.suffix.lower() in endings and not p.name.startswith(".")), key=str)
+
+
+def other_kinds_note(paths: Sequence[Path]) -> list[str]:
+    """Say how many images of other kinds were passed over, and their endings; nothing for none."""
+    if not paths:
+        return []
+    endings = ", ".join(sorted({path.suffix.lower() for path in paths}))
+    kind, verb = ("another kind", "was") if len(paths) == 1 else ("other kinds", "were")
+    return [f"{counted(len(paths), 'file')} of {kind} ({endings}) {verb} not looked at"]
 
 
 @contextmanager

@@ -7,6 +7,7 @@ learned so is used with the weights trained on all, which err about as much, rat
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,8 +19,9 @@ from typing import Any
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.files import atomic_write_text
+from landmark_diffusion.core.say import PART_OF_A_WHOLE
 from landmark_diffusion.data.splits import by_patient, few_shot_order
-from landmark_diffusion.training.folder import RunFolder
+from landmark_diffusion.training.folder import RunFolder, read_updates
 
 NOTE = "fold.json"
 """What a fold's run folder says of it: the images that were held out, and whether the training came to its end."""
@@ -64,10 +66,15 @@ class Fold:
             )
         self._write(finished=True)
 
-    def checkpoint(self) -> Path:
-        """Give the checkpoint that ``ldx test`` would take: the best, else the last."""
+    def checkpoint(self, updates: int) -> Path:
+        """Give the last checkpoint where the model, of so many updates, is the last too, else the best, else the last.
+
+        A model with fewer updates than the training was chosen by validation, as the best is.
+        """
         run = RunFolder(self.folder)
-        found = run.best() or run.last()
+        best, last = run.best(), run.last()
+        is_last = best is None or (last is not None and read_updates(last) == updates)
+        found = last if is_last else best
         if found is None:
             raise UserError(f"fold {self.name}: no whole checkpoint in {self.folder}; remove it to train it anew")
         return found
@@ -123,7 +130,7 @@ def make_folds(
 
 
 def _run(command: list[str]) -> int:
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command, env={**os.environ, PART_OF_A_WHOLE: "1"})
     with _terminating():
         try:
             return process.wait()

@@ -17,6 +17,7 @@ from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.studies.calibrate.collect import Collected, collect
 from landmark_diffusion.studies.calibrate.folds import Fold
 from landmark_diffusion.training.datamodule import LandmarkDataModule
+from landmark_diffusion.training.folder import BEST
 
 Setting = tuple[int | None, int | None]
 """Network evaluations and samples; None is the model's own number."""
@@ -75,9 +76,10 @@ def fold_detector(fold: Fold, facts: ModelFacts) -> Callable[..., Detector]:
 
     Raises UserError for weights of another model or length of training than that of ``facts``.
     """
-    path = fold.checkpoint()
+    path = fold.checkpoint(facts.updates)
     content = read_checkpoint(path)
-    if int(content["global_step"]) != facts.updates:
+    chosen = path.name == BEST  # by validation, as the model was: each has its own number of updates
+    if not chosen and int(content["global_step"]) != facts.updates:
         raise UserError(
             f"{path} has {content['global_step']} updates, the model {facts.updates}: its errors would be other ones. "
             "Name the config and the options that the model was trained with, and another --folds-folder"

@@ -26,6 +26,7 @@ INTERVAL_LEVEL = 0.9
 CERTAIN = 0.8
 """A class whose probability is below this is called uncertain."""
 
+_SAY_FACING = "; say it with --facing"
 SQUARE_PIXELS = "The spacing is not known: pixels count as square, and MW has no mm and so no class."
 
 
@@ -139,7 +140,8 @@ def analyse(
 
 def unused(findings: Sequence[Finding], note: str) -> tuple[Finding, ...]:
     """Findings of points that should not be used: the values, with no word on classes and how sure they are."""
-    return tuple(_unclassed(each, note) for each in findings)
+    found = (_unclassed(each, note) for each in findings)
+    return tuple(replace(each, note=each.note.removesuffix(_SAY_FACING)) for each in found)
 
 
 def no_findings(reason: str) -> tuple[Finding, ...]:
@@ -215,5 +217,5 @@ def _why_not(measure: Measure, value: np.ndarray, there: Sequence[str], facing: 
     if lacking := missing(measure, there):
         return f"needs {', '.join(lacking)}: not among the points"
     if measure.needs_facing and facing is None:
-        return "which side the face looks to is not known from these points; say it with --facing"
+        return "which side the face looks to is not known from these points" + _SAY_FACING
     return "" if np.isfinite(value) else "two of its points are the same one"

@@ -21,6 +21,10 @@ _BEHIND_AHEAD = (
 _ABOVE_BELOW = (("nasion", "menton"), ("nasion", "supramentale"), ("orbitale", "subspinale"), ("sella", "gonion"))
 
 
+ADVICE = "; or say it with --facing"
+"""The end of an error that a known side would mend; of no use where the points are not to be used."""
+
+
 def find_facing(points: np.ndarray, names: Sequence[str], asked: Facing | None = None) -> Facing | None:
     """Tell from points (N, 2) in image pixels (y down) which side the face looks to; None where no pair is there.
 
@@ -48,7 +52,7 @@ def find_facing(points: np.ndarray, names: Sequence[str], asked: Facing | None =
         return asked
     if len(set(sides.values())) == 2:
         cause = exchange(points, names) or "the image may be turned, or landmarks exchanged: look at the points"
-        raise UserError(f"which side the face looks to is not clear: {_told(sides)}; {cause}; or say it with --facing")
+        raise UserError(f"which side the face looks to is not clear: {_told(sides)}; {cause}{ADVICE}")
     seen = next(iter(sides.values()))
     if asked is not None:
         raise UserError(

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from landmark_diffusion.core.cells import spreadsheet_safe
 from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.core.grid import Grid
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.metrics.bootstrap import Interval
 from landmark_diffusion.studies.cephalometry.agreement import ALL, LEVEL, Agreement
 from landmark_diffusion.studies.cephalometry.agreement import DRAWS as IMAGE_DRAWS
@@ -134,14 +136,16 @@ def _percent(share: float) -> str:
 
 def image_grid(name: str, analysis: Analysis) -> Grid:
     """One image's measures, to print."""
+    counts = Counter(each.note for each in analysis.findings if each.note and each.class_number is None)
+    common = [note for note, count in counts.items() if count > 2]  # said once, above the table
     rows = tuple(
         (each.measure.name, value_words(each), interval_words(each), SCHEMES[each.measure.name].words(1),
-         class_words(each))
+         "no class" if each.note in common and each.class_number is None else class_words(each))
         for each in analysis.findings
     )  # fmt: skip
     headings = ("", "value", "90 % interval", "normal", "class")
     facing = "" if analysis.facing is None else f"facing {analysis.facing} ({analysis.facing_source})"
-    notes = tuple(each for each in (facing, *analysis.notes) if each)
+    notes = tuple(each for each in (facing, *analysis.notes, *common) if each)
     return Grid(legible(name), (), headings, headings, (rows,), notes, words=(4,))
 
 
@@ -164,7 +168,7 @@ def counts_grid(analyses: dict[str, Analysis]) -> Grid:
                 rows.append((f"{measure.name}: {name}", str(len(found)), str(unsure))[:columns])
         sections.append(tuple(rows))
     headings = ("measure: class", "images", "uncertain")[:columns]
-    return Grid(f"{len(analyses)} images", (), headings, headings, tuple(sections))
+    return Grid(counted(len(analyses), "image"), (), headings, headings, tuple(sections))
 
 
 def write_agreement(folder: Path, rows: Sequence[Agreement], facts: dict[str, Any]) -> list[Path]:

@@ -12,6 +12,7 @@ from landmark_diffusion.core.files import writing
 from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.detection.writer import Writer
 from landmark_diffusion.studies.cephalometry.analysis import Analysis, analyse, no_findings, unused
+from landmark_diffusion.studies.cephalometry.facing import ADVICE
 from landmark_diffusion.studies.cephalometry.measures import Facing
 from landmark_diffusion.studies.cephalometry.plausible import HUMAN
 from landmark_diffusion.studies.cephalometry.tables import (
@@ -100,7 +101,8 @@ class MeasuresWriter(Writer):
         except UserError as error:
             if not detection.unlike:
                 raise
-            return Analysis(no_findings(f"no class, do not use: {detection.unlike_words}; {error}"), None, "not known")
+            note, why = f"no class, do not use: {detection.unlike_words}", str(error).removesuffix(ADVICE)
+            return Analysis(no_findings(note), None, "not known", (why,))
         if detection.unlike:
             note = f"no class, do not use: {detection.unlike_words}"
             return replace(analysis, findings=unused(analysis.findings, note), doubts=())

@@ -12,6 +12,7 @@ import numpy as np
 
 from landmark_diffusion.core.errors import DataError
 from landmark_diffusion.core.files import atomic_write_text
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.studies.crossval.plan import FoldCell
 from landmark_diffusion.studies.fewshot.cell import CHOSEN
 from landmark_diffusion.studies.fewshot.results import RESULT, cell_folder
@@ -104,8 +105,8 @@ def summary_grid(summary: dict[str, Any], title: str) -> Grid:
     return Grid(
         title=title,
         above=(
-            f"{finished} of {total} folds; each image is tested by a model that never saw it; errors in {unit}, the "
-            f"columns {short[4] if radii else short[3]} and on in % of the points",
+            f"{finished} of {counted(total, 'fold')}; each image is tested by a model that never saw it; errors in "
+            f"{unit}, the columns {short[4] if radii else short[3]} and on in % of the points",
         ),
         headings=short,
         long_headings=long,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from landmark_diffusion.configuration.config_checks import GRID, line_of, load_yaml
-from landmark_diffusion.configuration.config_files import find_config
+from landmark_diffusion.configuration.config_files import config_name, find_config
 from landmark_diffusion.configuration.options import Options, checked, over
 from landmark_diffusion.configuration.own_split import own_options
 from landmark_diffusion.core.errors import UserError
@@ -124,7 +124,7 @@ def read_plan(
     for key in (name for name in missing if name != "folder"):
         if section.get(key) is None:
             raise UserError(f"{configs[-1]}: {SECTION}.{key} is missing; an example: {_EXAMPLES[key]}")
-    section.setdefault("folder", str(Path("runs", SECTION, Path(configs[0]).stem)))
+    section.setdefault("folder", str(Path("runs", SECTION, config_name(configs[0]))))
     return _checked_plan(section, cell_options or {})
 
 

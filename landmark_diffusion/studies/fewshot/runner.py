@@ -19,6 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from landmark_diffusion.configuration.options import arguments, over
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.files import writing
+from landmark_diffusion.core.say import PART_OF_A_WHOLE
 from landmark_diffusion.core.signals import hang_up
 from landmark_diffusion.core.suggestions import did_you_mean
 from landmark_diffusion.studies.fewshot.cell import Job, remove_checkpoints
@@ -242,7 +243,7 @@ def start(command: Sequence[str], log: Path, heading: str = "") -> Iterator[subp
 
     It has a process group of its own, so that Ctrl-C in a terminal reaches it only through this process.
     """
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", PART_OF_A_WHOLE: "1"}
     with writing(log):
         log.parent.mkdir(parents=True, exist_ok=True)
         file = log.open("ab", buffering=0)  # else a full disk is noticed only when it is closed

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from landmark_diffusion.core.cells import spreadsheet_safe
 from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.core.grid import Grid, escape
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.metrics.protocols import PROTOCOLS
 from landmark_diffusion.studies.fewshot.figures import bars_figure, curve_figure, pretraining_figure
 from landmark_diffusion.studies.fewshot.paper_figures import paper_section
@@ -71,7 +72,7 @@ def _markdown(
     figures: Sequence[str],
 ) -> str:  # fmt: skip
     most = max(group.expected for group in groups)
-    measured = f"{groups[0].cells[0].images} images" + (f", {facts['stage']}" if "stage" in facts else "")
+    measured = counted(groups[0].cells[0].images, "image") + (f", {facts['stage']}" if "stage" in facts else "")
     parts = [
         f"# {escape(title)}",
         "\n".join(f"- {escape(key)}: {escape(value)}" for key, value in facts.items()),
@@ -81,7 +82,7 @@ def _markdown(
         "\n".join(f"![{Path(name).stem}]({name})" for name in figures),
         comparison_section(groups, metrics),
         *(_protocol_section(groups, name) for name in _other_protocols(groups)),
-        paper_section(dataset, measured, f"{most} draw{'s' * (most > 1)}; ± is the spread over them", facts),
+        paper_section(dataset, measured, f"{counted(most, 'draw')}; ± is the spread over them", facts),
     ]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 

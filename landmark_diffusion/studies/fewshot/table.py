@@ -11,6 +11,7 @@ import numpy as np
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.grid import escape
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.metrics.records import unit_words
 from landmark_diffusion.metrics.summary import FAR_MM
 
@@ -259,7 +260,7 @@ def terminal_table(
     groups = group_cells(results, draws)
     metrics = [metric for metric in metrics_of(results) if metric.name != "median"]
     unit = unit_words(results[0].unit)
-    above = f"{results[0].images} images; MRE and radii in {unit}, rates in %; mean ± deviation over draws"
+    above = f"{counted(results[0].images, 'image')}; MRE and radii in {unit}, rates in %; mean ± deviation over draws"
     below = "bold: best of its n and choice of weights, beyond the spread of the paired differences"
     parts: list[RenderableType] = [Text(title, style="bold"), Text(above, style="dim")]
     lines = [line for _, block in blocks(groups, metrics) for line in block]

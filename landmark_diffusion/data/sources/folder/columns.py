@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.data.readers.image_io import IMAGE_SUFFIXES
 from landmark_diffusion.data.sources.folder.numbers import looks_like_number
 from landmark_diffusion.data.sources.folder.text import Cells
 
@@ -96,10 +97,10 @@ def read_columns(cells: Cells, path: Path, split_column: str, patient_column: st
     has a column that looks like a spacing or a coordinate and cannot be read as one."""
     header, line = cells.header, cells.header_line
     keys = [fold(name) for name in header]
-    _refuse_repeated(header, path, line)
     image = _place(IMAGE_COLUMNS, keys)
-    if image is None:
+    if image is None:  # before all else: of a row of values nothing can be said
         raise _no_image_column(cells, path)
+    _refuse_repeated(header, path, line)
     part = next((place for place, name in enumerate(header) if name.lower() == split_column.lower()), None)
     patient = _patient(header, keys, patient_column, path, line)
     spacing = _spacing(header, path, line)
@@ -142,14 +143,16 @@ def _no_image_column(cells: Cells, path: Path) -> DataError:
     header, line = cells.header, cells.header_line
     expected = "expected a header line with 'image' and x1,y1,... or name_x,name_y,... (wide), or landmark,x,y (long)"
     rest = [cell for cell in header[1:] if cell]
-    if rest and sum(map(looks_like_number, rest)) > len(rest) / 2:
+    names_image = any(cell.lower().endswith(IMAGE_SUFFIXES) for cell in header)
+    if names_image or (rest and sum(map(looks_like_number, rest)) > len(rest) / 2):
         return DataError(f"the header line is missing: found {shown(header)}; {expected}", path, line)
     for lower, row in cells.records[:20]:
         if _place(IMAGE_COLUMNS, [fold(cell) for cell in row]) is not None:
             return DataError(f"the header seems to stand in line {lower}; remove what is above it", path, line)
     if len(header) == 1:
         expected = f"cells separated by commas, semicolons or tabs; {expected}"
-    return DataError(f"no column for the image: found {shown(header)}, {expected}", path, line)
+    named = f"name it {', '.join(IMAGE_COLUMNS[:-1])} or {IMAGE_COLUMNS[-1]}"
+    return DataError(f"no column for the image: found {shown(header)}, {expected}; {named}", path, line)
 
 
 def _patient(header: list[str], keys: list[str], wanted: str | None, path: Path, line: int) -> int | None:

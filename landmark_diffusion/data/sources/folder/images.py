@@ -11,12 +11,17 @@ from itertools import islice
 from pathlib import Path
 
 from landmark_diffusion.core.errors import DataError
-from landmark_diffusion.data.readers.image_io import IMAGE_SUFFIXES, list_images
+from landmark_diffusion.core.texts import counted
+from landmark_diffusion.data.readers.image_io import (
+    IMAGE_SUFFIXES,
+    OTHER_SUFFIXES,
+    list_images,
+    other_kinds,
+    other_kinds_note,
+)
 from landmark_diffusion.data.sources.folder.table import Row, Table
 
 _LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
-_OTHER_ENDINGS = (".dcm", ".dicom", ".jp2", ".gif", ".webp", ".nii", ".mha", ".pgm", ".ppm")
-"""Endings of images that a table may name though the folder has them in another form."""
 _SAME = {".jpeg": ".jpg", ".tiff": ".tif"}
 
 
@@ -32,7 +37,9 @@ def bare_images(root: Path) -> dict[str, Path]:
         found = {name.as_posix(): path for name, path in names.items() if not _hidden(name)}
         if found:
             return found
-    raise DataError(f"no image found here or in the folders within; expected {', '.join(IMAGE_SUFFIXES)}", root)
+    others = "".join(f"; {each}" for each in other_kinds_note(other_kinds(root, True)))
+    expected = ", ".join(IMAGE_SUFFIXES)
+    raise DataError(f"no image found here or in the folders within; expected {expected}{others}", root)
 
 
 def _hidden(name: Path) -> bool:
@@ -89,7 +96,7 @@ def loose(name: str) -> str:
 
 def _without_ending(name: str) -> str:
     stem, dot, ending = name.rpartition(".")
-    return stem if dot and stem and f".{ending.lower()}" in (*IMAGE_SUFFIXES, *_OTHER_ENDINGS) else name
+    return stem if dot and stem and f".{ending.lower()}" in (*IMAGE_SUFFIXES, *OTHER_SUFFIXES) else name
 
 
 def differences(name: str, file: str) -> list[str]:
@@ -184,7 +191,7 @@ def _match_alike(left: list[Row], lines: dict[Path, int], table: Table, index: F
     for how, pairs in taken.items():
         row, path = pairs[0]
         match.notes.append(
-            f"{len(pairs)} name{'s' * (len(pairs) > 1)} matched although the file differs in {how}: {row.image!r} is "
+            f"{counted(len(pairs), 'name')} matched although the file differs in {how}: {row.image!r} is "
             f"{path.name!r}" + (", ..." if len(pairs) > 1 else "")
         )
     for rows in missing.values():

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.data.sources.annotations_text import parse_number
 from landmark_diffusion.data.sources.folder.text import Record
 
@@ -69,7 +70,7 @@ def number_parser(records: Sequence[Record], places: Sequence[int], path: Path) 
 
 
 def _cells(count: int) -> str:
-    return f"{count} cell{'s' * (count > 1)}"
+    return counted(count, "cell")
 
 
 def _parse_point(text: str) -> float:

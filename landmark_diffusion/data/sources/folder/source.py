@@ -15,17 +15,24 @@ from landmark_diffusion.data.checks.duplicates import SeenPixels, same_files
 from landmark_diffusion.data.checks.labels import outside_finding
 from landmark_diffusion.data.checks.samples import check_samples, root_folder
 from landmark_diffusion.data.headers import read_headers
-from landmark_diffusion.data.readers.image_io import read_grey
+from landmark_diffusion.data.readers.image_io import other_kinds, other_kinds_note, read_grey
 from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.data.source import NO_ANNOTATION, Finding, LandmarkDataset, Stage
 from landmark_diffusion.data.sources.annotations_text import inside, outside_fault
 from landmark_diffusion.data.sources.folder.columns import nearest_column
+from landmark_diffusion.data.sources.folder.faults import folded, joined, text
 from landmark_diffusion.data.sources.folder.images import FileIndex, bare_images, find_images, images_of, loose
+from landmark_diffusion.data.sources.folder.misspelt import rare_names
 from landmark_diffusion.data.sources.folder.splits import STAGE_NAMES, too_few_patients, torn_patients, uneven_parts
 from landmark_diffusion.data.sources.folder.table import Row, Table, read_table
 from landmark_diffusion.data.sources.folder.text import SAVE_AS
-from landmark_diffusion.data.splits import fold_split, parse_folds, seeded_split
+from landmark_diffusion.data.splits import FEW_TESTED, few_tested, fold_split, parse_folds, seeded_split
 
+_EMPTY = {
+    "train": ("training", "nothing can be trained on this split"),
+    "val": ("validation", "no weights are chosen as the best, and `ldx test` takes the last ones"),
+    "test": ("test", "`ldx test` has nothing to measure"),
+}
 RADII_MM = (2.0, 2.5, 3.0, 4.0)
 RADII_PERCENT = (1.0, 2.0, 3.0, 5.0)
 """Without spacing: percent of the images' median diagonal, rounded to whole pixels."""
@@ -103,6 +110,7 @@ class FolderDataset(LandmarkDataset):
         self._radii = tuple(map(float, radii)) if radii is not None else None
         self._known: tuple[list[LandmarkSample], list[DataError]] | None = None
         self._matched: list[str] = []  # notes of names that differ from their files'
+        self._left_out: list[Path] = []  # images without a row
         self._warned = False
         self._pixels: SeenPixels | None = None  # of the check that goes on
 
@@ -120,7 +128,7 @@ class FolderDataset(LandmarkDataset):
             raise fault
         if not self._warned:
             self._warned = True
-            for message in self._split_doubts(self._same_files):
+            for message in (*rare_names(self.table), *self._split_doubts(self._same_files)):
                 warnings.warn(message, stacklevel=2)
         wanted = set(self._parts()["test" if stage == "predict" else stage])
         return [sample for sample in samples if sample.image_id in wanted]
@@ -139,13 +147,18 @@ class FolderDataset(LandmarkDataset):
         self._pixels = SeenPixels()
         findings = check_samples(self, samples, faults, decode, self._locate)
         same, self._pixels = self._pixels.same() if decode else [], None
-        doubts = [*self._doubts(), *self._split_doubts(_joined(self._same_files, same))]
+        doubts = [*rare_names(self.table), *self._split_doubts(_joined(self._same_files, same))]
         return findings + [Finding("warning", f"{self.table.path}: {message}") for message in doubts]
 
     def notes(self) -> list[str]:
-        """How the table was read where that is not plain, and where the split comes from; a line each."""
-        self._read()
-        found = (*self.table.notes, *_newer_workbook(self.table.path), *self._matched, *self._split_note())
+        """How the table was read where that is not plain, what was left out, and where the split comes from."""
+        samples, _ = self._read()
+        places = {each.image_path.parent for each in samples if each.image_path is not None}
+        others = other_kinds_note([path for place in sorted(places) for path in other_kinds(place)])
+        found = (
+            *self.table.notes, *_newer_workbook(self.table.path), *self._matched, *self._left_out_note(), *others,
+            *self._split_note(), *self._few_note(),
+        )  # fmt: skip
         return [f"{self.table.path}: {note}" for note in found]
 
     def patients(self) -> dict[str, str]:
@@ -170,23 +183,28 @@ class FolderDataset(LandmarkDataset):
         table = self.table
         places = list(dict.fromkeys((table.path.parent, self.root, self.root / "images")))
         match = find_images(table, FileIndex(places))
-        images, faults, self._matched = match.images, match.faults, match.notes
+        images, faults, self._matched = match.images, list(match.faults), match.notes
         sizes, header_faults = read_headers(images.values(), self.root)
-        samples = []
+        samples, outside = [], []
         for name, path in sorted(images.items()):
             if path in sizes:
                 row = table.rows[name]
                 annotations, where = table.annotations(row), f"{table.path}:{row.line}"
                 faults += _row_faults(table, row, sizes[path])
                 if not inside(annotations, sizes[path]).all():
-                    faults += _outside_faults(table, row, sizes[path])
+                    outside += _outside_faults(table, row, sizes[path])
                 samples.append(LandmarkSample(name, sizes[path], annotations, row.spacing, path, where))
-        if any("outside its image" in str(fault) for fault in faults) and (guess := outside_finding(samples)):
-            faults.insert(0, DataError(guess, table.path))  # before the list of them: it tells why
+        if outside and (guess := outside_finding(samples)):  # one fault, which tells why
+            outside = [DataError(f"{guess.message}; {text(joined(outside))}")]
+        faults = [*outside, *faults]
         faults = [*table.faults, *header_faults, *faults, *self._column_faults(), *_spacing_faults(table)]
         if not images and not images_of(places):
             faults.insert(0, DataError(f"no image found here or in images/; the table is {table.path}", self.root))
-        return samples, [*faults, *_unannotated(table, images, match.near)]
+        left = _without_row(table, images, match.near)
+        if left and match.faults:  # rows without an image: the names may not go together
+            faults.append(_unannotated(left, table))
+        self._left_out = left if images and not match.faults else []
+        return samples, folded(faults)
 
     def _locate(self, sample: LandmarkSample, annotator: int, landmark: int) -> str:
         mark = self.table.rows[sample.image_id].marks[self.annotator_names[annotator], self.landmark_names[landmark]]
@@ -244,6 +262,25 @@ class FolderDataset(LandmarkDataset):
         part_of = {image: part for part, images in parts.items() for image in images}
         return [*([torn] if torn else []), *_same_image_doubts(same, part_of, self.table)]
 
+    def _left_out_note(self) -> list[str]:
+        """Images that no row names: with labels they cannot train, and pre-training takes them without a table."""
+        count = len(self._left_out)
+        if not count:
+            return []
+        names = ", ".join(path.name for path in self._left_out[:3]) + ", ..." * (count > 3)
+        total = count + len(self.table.rows)
+        verb = "has no row and is" if count == 1 else "have no row and are"
+        return [f"{count} of {total} images {verb} left out: {names}"]
+
+    def _few_note(self) -> list[str]:
+        """Parts that are empty or say little; nothing for images without labels, and for a fold of several."""
+        if self.folds is not None or not self.labels or self._column_faults() or not self.table.rows:
+            return []
+        parts = {part: len(images) for part, images in self._parts().items()}
+        lines = [f"no {words} images: {what}" for part, (words, what) in _EMPTY.items() if not parts[part]]
+        few = 0 < parts["test"] < FEW_TESTED
+        return [*lines, *([few_tested(parts["test"])] if few else [])]
+
     def _split_note(self) -> list[str]:
         """Where the split comes from, with the counts."""
         if self._column_faults() or not self.table.rows:
@@ -268,34 +305,23 @@ class FolderDataset(LandmarkDataset):
                 together = ""
         return [f"split {how}: {counts}{together}"]
 
-    def _doubts(self) -> list[str]:
-        """Landmarks that hardly any image has: often a misspelt name in the long form, or an empty column."""
-        counts = dict.fromkeys(self.table.landmark_names, 0)
-        for row in self.table.rows.values():
-            for landmark in {landmark for _, landmark in row.marks}:
-                counts[landmark] += 1
-        few = 0.05 * len(self.table.rows)
-        return [
-            f"landmark {name!r} is marked in {count} of {len(self.table.rows)} images"
-            for name, count in counts.items()
-            if count < max(1, few)
-        ]
 
-
-def _unannotated(table: Table, images: Mapping[str, Path], near: set[Path]) -> list[DataError]:
-    """One fault for the images without a row, in the folders where the rows' images lie."""
+def _without_row(table: Table, images: Mapping[str, Path], near: set[Path]) -> list[Path]:
+    """The images that no row names, in the folders where the rows' images lie."""
     used = {*images.values(), *near}
     dropped = {loose(name) for name in table.mentioned if name not in table.rows}
     places = sorted({path.parent for path in images.values()})
-    left = [
+    return [
         path for path in images_of(places)
         if path not in used and not {path.name, path.stem} & table.mentioned and loose(path.name) not in dropped
     ]  # fmt: skip
-    if not left:
-        return []
+
+
+def _unannotated(left: Sequence[Path], table: Table) -> DataError:
+    """One fault for images without a row, where rows are without an image too."""
     others = ", ".join(path.name for path in left[1:4]) + (", ..." if len(left) > 4 else "")
     more = f" (and {len(left) - 1} more: {others})" if len(left) > 1 else ""
-    return [DataError(f"the image has no row in {table.path}{more}", left[0])]
+    return DataError(f"the image has no row in {table.path}{more}", left[0])
 
 
 def _same_image_doubts(same: list[list[str]], part_of: Mapping[str, str], table: Table) -> list[str]:
@@ -364,6 +390,7 @@ def _bare_table(root: Path, images: Iterable[str]) -> Table:
     return Table(root, (), (), {name: Row(name, 0) for name in images}, [], (), None, set())
 
 
+CSV_OPTION = "--data.dataset_options.csv"
 _TABLES = (".csv", ".tsv")
 _WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
 
@@ -381,14 +408,14 @@ def _find_csv(root: Path, csv: str | Path | None) -> Path:
     names = ", ".join(path.name for path in found[:5])
     if found:
         count = len(found)
-        raise DataError(f"{count} CSV files in this folder ({names}); name the one to read by the option csv", root)
+        raise DataError(f"{count} CSV files in this folder ({names}); name the one to read by {CSV_OPTION} NAME", root)
     books = [path for path in files if path.suffix.lower() in _WORKBOOKS]
     if len(books) == 1 and books[0].suffix.lower() in (".xlsx", ".xlsm"):
         return books[0]
     if books:
         raise DataError(f"no CSV file in this folder, but the workbook {books[0].name}; {SAVE_AS}", root)
     text = next((path.name for path in files if path.suffix.lower() in (".txt", ".dat")), None)
-    hint = f"; if it is {text}, name it by the option csv" if text else ", or its name as csv"
+    hint = f"; if it is {text}, name it by {CSV_OPTION} NAME" if text else f", or its name by {CSV_OPTION}"
     raise DataError(f"no CSV file in this folder; expected the one with the landmarks{hint}", root)
 
 

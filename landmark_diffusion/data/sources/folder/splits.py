@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.data.sources.folder.columns import Columns
 from landmark_diffusion.data.sources.folder.text import Record
 
@@ -84,7 +85,7 @@ def too_few_patients(count: int, images: int, fractions: Sequence[float], column
     if count >= parts or images < 10:
         return None
     return (
-        f"the column {column!r} has {count} value{'s' * (count > 1)} for {images} images; all images of a patient go "
+        f"the column {column!r} has {counted(count, 'value')} for {images} images; all images of a patient go "
         f"to one part, so {parts} parts cannot be filled. Rename the column if it is no patient, or name the patient's "
         "by data.dataset_options.patient_column"
     )

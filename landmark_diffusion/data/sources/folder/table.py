@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from array import array
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.data.sources.folder.columns import Columns, fold, read_columns, unused_columns
 from landmark_diffusion.data.sources.folder.numbers import Parse, is_missing, number_parser
 from landmark_diffusion.data.sources.folder.splits import find_split
@@ -43,6 +44,11 @@ class Row:
         """Add a point and the line that it stands in; the caller sees to it that there is one of each mark."""
         self._marks.append(mark)
         self._values.extend((x, y, line))
+
+    @property
+    def marked(self) -> Sequence[Mark]:
+        """Annotator and landmark of each point."""
+        return self._marks
 
     @property
     def marks(self) -> dict[Mark, tuple[float, float, int]]:
@@ -161,7 +167,7 @@ class _Filling:
         """What was read as a missing value."""
         if not self.missing:
             return []
-        words = ", ".join(f"{word!r} in {count} cell{'s' * (count > 1)}" for word, count in self.missing.items())
+        words = ", ".join(f"{word!r} in {counted(count, 'cell')}" for word, count in self.missing.items())
         return [f"read as missing: {words}"]
 
     def wide(self, records: list[Record]) -> _Filled:
