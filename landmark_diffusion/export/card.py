@@ -128,8 +128,8 @@ def _spread_lines(found: Mapping[str, Any] | None) -> list[str]:
     """How true the spread came out in the test that the figures are of."""
     if found is None:
         return []
-    if found["images"] < LEAST_SPREAD:
-        return [too_few_for_spread(found["images"])]
+    if (count := found.get("images", LEAST_SPREAD)) < LEAST_SPREAD:  # older files do not say how many
+        return [too_few_for_spread(count)]
     line, ranks, unit = found["overall"], found["spearman"], unit_words(found["unit"])
     expected, actual, pooled, within = (
         _rounded(value) for value in (line["expected"], line["actual"], ranks["pooled"], ranks["within"])

@@ -168,7 +168,7 @@ def _measured(metrics: Options) -> dict[str, Any]:
     found = {key: metrics[key] for key in _FIGURES if key in metrics}
     spread = metrics.get("spread")
     if spread is not None:
-        found["spread"] = {key: spread[key] for key in ("level", "unit", "overall", "spearman")}
+        found["spread"] = {key: spread[key] for key in ("level", "unit", "images", "overall", "spearman")}
     return {"verb": words[1] if len(words) > 1 else None, "updates": metrics["extra"].get("updates"), **found}
 
 

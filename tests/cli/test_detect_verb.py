@@ -336,7 +336,7 @@ def test_ctrl_c_in_the_first_batch_leaves_no_table(monkeypatch: pytest.MonkeyPat
         ("x --model tiny.ldx --stpes 3", "unknown option '--stpes'. Did you mean --steps"),
         ("x --model tiny.ldx --steps many", "argument --steps: invalid int value: 'many'"),
         ("x --model tiny.ldx --steps", "argument --steps: expected one argument"),
-        ("x --model tiny.ldx --to csv,pdf", "found the output 'pdf', expected one or several of csv, json, overlay"),
+        ("x --model tiny.ldx --to csv,pdf", "unknown output 'pdf'. Known: csv, json, overlay"),
         ("x --model tiny.ldx --to ,", "--to: found ',', expected one or several of csv"),
         ("x --model gone.ldx", "gone.ldx: found nothing, expected a model file (.ldx)"),
         ("x --model x", "x: found a folder"),
@@ -351,7 +351,7 @@ def test_ctrl_c_in_the_first_batch_leaves_no_table(monkeypatch: pytest.MonkeyPat
         ("x --model tiny.ldx --decoder best", "decoder: found 'best', expected one of argmax"),
         ("x --model tiny.ldx --spread samples", "spread: samples needs several; set samples to 2 or more"),
         ("x --model tiny.ldx --steps 1 --samples 4", "need 2 steps or more"),
-        ("x --model tiny.ldx --device gpu", "device: 'gpu' cannot be used"),
+        ("x --model tiny.ldx --device gpu", "device: found 'gpu', expected cpu, cuda or cuda:1"),
         ("x --model once.ldx --steps 8", "a HeatmapFinetuneModule looks at an image once; leave it out"),
     ],
 )

@@ -153,13 +153,22 @@ def test_files_are_not_replaced_unasked(there: str, capsys: pytest.CaptureFixtur
 def test_other_names_and_sources_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(CHECKPOINT), "x.safetensors"]) == 1
     assert "ends in .ldx" in capsys.readouterr().err
-    assert main(["export", "runs/x", "x.ldx"]) == 1
-    assert "runs/x: found a folder" in capsys.readouterr().err
+    Path("runs/empty").mkdir(parents=True)
+    assert main(["export", "runs/empty", "x.ldx"]) == 1
+    assert "runs/empty" in capsys.readouterr().err
     assert main(["export", "runs/y.ckpt", "x.ldx"]) == 1
     assert "runs/y.ckpt: found nothing" in capsys.readouterr().err
     assert export() == 0
     assert main(["export", "x.ldx", "y.ldx"]) == 1
     assert "x.ldx is an exported model already" in capsys.readouterr().err
+
+
+def test_a_run_folder_gives_its_best_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "runs/x", "by_folder.ldx"]) == 0
+    assert export() == 0
+    capsys.readouterr()
+    by_folder, by_name = read_model_file("by_folder.ldx"), read_model_file("x.ldx")
+    assert by_folder.facts.weights_sha256 == by_name.facts.weights_sha256
 
 
 @pytest.mark.parametrize(

@@ -456,12 +456,13 @@ def test_what_only_looks_like_a_split_is_refused_unless_another_is_asked_for(roo
     assert [note.partition("csv: ")[2] for note in dataset.notes()] == [
         "not used: the column set",
         "split at random (no split column; 0.7/0.15/0.15, seed 0): train 2, val 1, test 1",
+        "only 1 test image: the figures will say little; `ldx crossval` tests every image once",
     ]
 
 
 def test_a_split_column_that_the_option_passes_over_is_told(root: Path) -> None:
     (root / "points.csv").write_text(_with_parts(PARTS))
-    (note,) = FolderDataset(root, split="seeded", seed=3).notes()
+    note, _ = FolderDataset(root, split="seeded", seed=3).notes()
     said = "split at random (and not by the column 'split'; 0.7/0.15/0.15, seed 3): train 2, val 1, test 1"
     assert note.endswith(said)
 

@@ -126,7 +126,7 @@ def test_which_file_of_a_folder_is_the_table(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no CSV file in this folder; expected the one with the landmarks"):
         FolderDataset(tmp_path)
     (tmp_path / "points.txt").write_text(TEXT)
-    with pytest.raises(DataError, match=r"if it is points\.txt, name it by the option csv"):
+    with pytest.raises(DataError, match=r"if it is points\.txt, name it by --data\.dataset_options\.csv NAME"):
         FolderDataset(tmp_path)
     (tmp_path / "points.xls").write_bytes(b"\xd0\xcf\x11\xe0")
     with pytest.raises(DataError, match=r"no CSV file in this folder, but the workbook points\.xls; save it as CSV"):

@@ -337,7 +337,7 @@ def test_decoder_is_the_one_asked_for(tmp_path: Path) -> None:
         ({"level": 90}, "level: found 90"),
         ({"level": float("nan")}, "level: found nan"),
         ({"seed": -1}, "seed: found -1, expected a whole number from 0"),
-        ({"device": "gpu"}, "device: 'gpu' cannot be used"),
+        ({"device": "gpu"}, "device: found 'gpu', expected cpu, cuda or cuda:1"),
         ({"device": "meta"}, "device: 'meta' cannot be used"),
     ],
 )

@@ -104,7 +104,7 @@ def test_every_form_that_is_offered_can_be_made_under_its_name(tmp_path: Path) -
 
 
 def test_an_unknown_form_names_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"'xml', expected one or several of csv, .*, overlay, slicer, html, dicom-sr"):
+    with pytest.raises(UserError, match=r"unknown output 'xml'\. Known: csv, .*overlay, slicer, html, dicom-sr"):
         make_writers(["csv", "xml"], tmp_path)
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.evaluation import Results, write_annotators_csv, write_metrics, write_report
-from landmark_diffusion.evaluation.spread_view import write_spread_csv
+from landmark_diffusion.evaluation.spread_view import LEAST_SPREAD, write_spread_csv
 from landmark_diffusion.export.card import model_card, write_model_and_card
 from landmark_diffusion.export.gather import _measured
 from landmark_diffusion.metrics.evaluation import evaluate
@@ -54,29 +55,30 @@ def metrics_of(folder: Path, rows: list[Prediction], annotators: tuple[str, ...]
     return json.loads(path.read_text(), parse_constant=refuse)
 
 
-@pytest.mark.parametrize("images", [1, 2, 3])
+@pytest.mark.parametrize("images", [1, 2, 3, 5])
 @pytest.mark.parametrize("annotators", [1, 2])
 def test_a_test_of_few_images_can_be_handed_over(tmp_path: Path, images: int, annotators: int) -> None:
     rows = predictions(images, annotators)
     found = metrics_of(tmp_path, rows, ("senior", "junior")[:annotators])
-    known = images >= 3
+    known, judged = images >= 3, images >= LEAST_SPREAD
     assert (found["spread"]["spearman"]["within"] is not None) == known
     assert found["spread"]["spearman"]["pooled"] is not None  # over images x landmarks points
     assert (found["intervals"] == {}) == (images == 1)
     target, card = tmp_path / "x.ldx", tmp_path / "x.md"
     write_model_and_card(target, card, replace(facts(), measured=_measured(found)), module(N).state_dict())
     text = card.read_text(encoding="utf-8")
-    assert ("unknown within landmarks" in text) == (not known) and "None" not in text.split("## Limits")[0]
-    assert f"{images} images, {images * N} points" in text
+    assert ("Whether the spread is true was not judged" in text) == (not judged)
+    assert "unknown within" not in text and "None" not in text.split("## Limits")[0]
+    assert f"{counted(images, 'image')}, {images * N} points" in text
 
 
-@pytest.mark.parametrize("images", [1, 2])
+@pytest.mark.parametrize("images", [1, 2, 5])
 def test_a_report_of_few_images_is_whole(tmp_path: Path, images: int) -> None:
     rows = predictions(images)
     image = np.zeros((100, 100), dtype=np.uint8)
     results = Results(evaluate({"a": rows, "b": rows}, NAMES, ("senior", "junior"), (2.0, 4.0), main="b"))
     written = write_report(tmp_path, results, lambda _: image)
-    assert "spread.png" in [path.name for path in written]
+    assert ("spread.png" in [path.name for path in written]) == (images >= LEAST_SPREAD)
     assert all(path.stat().st_size for path in written)
     assert "nan" not in written[0].read_text(encoding="utf-8")
 

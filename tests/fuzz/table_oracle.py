@@ -65,7 +65,7 @@ def read(data: bytes, sizes: dict[str, tuple[int, int]]) -> tuple[dict[str, Said
     for said in found.values():
         said.points = {key: point for key, point in said.points.items() if point == point}
         _need(len(said.points) > 0)
-    _need(found.keys() == sizes.keys() and len({said.spacing is None for said in found.values()}) == 1)
+    _need(len({said.spacing is None for said in found.values()}) == 1)
     return found, roles.unused
 
 

@@ -130,7 +130,7 @@ CLASS_BY_TEXT = {
 def test_classes_that_our_own_registries_import_are_held_to_the_same(way: str, tmp_path: Path) -> None:
     """jsonargparse does not see these: a data set, an output and the method of a model file are texts to it."""
     (tmp_path / "d.yaml").write_text("data:\n  dataset: stranger.Spy\n  size: [64, 80]\n")
-    (tmp_path / "grid.yaml").write_text("fewshot: {fit: [d.yaml], n: [1], starts: {scratch: {}}}\n")
+    (tmp_path / "grid.yaml").write_text("fewshot: {fit: [d.yaml], n: [1], draws: 1, starts: {scratch: {}}}\n")
     (tmp_path / "x.png").write_bytes(cv2.imencode(".png", picture())[1].tobytes())
     write_positions(tmp_path / "method.ldx", class_path="stranger.Spy")
     write_positions(tmp_path / "data.ldx", data={"dataset": "stranger.Spy", "size": [64, 80]})

@@ -55,6 +55,8 @@ def test_where_the_split_comes_from_is_said_once(
     assert capsys.readouterr().out.splitlines() == [
         f"{tmp_path / 'points.csv'}: not used: the column age",
         f"{tmp_path / 'points.csv'}: split by the column 'set': train 1, val 1, test 1",
+        f"{tmp_path / 'points.csv'}: only 1 test image: the figures will say little; `ldx crossval` tests every image "
+        "once",
     ]
 
 

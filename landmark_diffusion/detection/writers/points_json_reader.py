@@ -64,12 +64,12 @@ def _parse(path: Path) -> Any:
 
 
 def _check_version(content: Mapping[str, Any], path: Path) -> None:
-    version = _take(content, "format_version", "a whole number from 1", lambda v: _is_count(v) and v > 0, path, "")
-    if version > FORMAT_VERSION:
+    found = _take(content, "format_version", "a whole number from 1", lambda v: _is_count(v) and v > 0, path, "")
+    if found > FORMAT_VERSION:
         from landmark_diffusion.core.version import version
 
         raise DataError(
-            f"written by landmark_diffusion {content.get('package_version', '(unknown)')!s:.60} in format {version}; "
+            f"written by landmark_diffusion {content.get('package_version', '(unknown)')!s:.60} in format {found}; "
             f"this is landmark_diffusion {version()}, which reads up to format {FORMAT_VERSION}: upgrade the package",
             path,
         )
