@@ -17,6 +17,7 @@ from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 from landmark_diffusion.modelfile.model_file import FACTS_KEY
 from landmark_diffusion.training.folder import CONFIG
 
+VERSION_KEY = "pytorch-lightning_version"
 INTERNAL = ("_instantiator", "_class_path")
 DATA_THAT_MATTERS = ("size", "resize")
 """Options of the data that a network was trained for; another value measures something else."""
@@ -73,6 +74,8 @@ class CheckpointContent:
 def read_content(path: Path) -> CheckpointContent:
     """Read what a checkpoint says about itself; raises UserError for a file that is no whole checkpoint."""
     content = read_checkpoint(path)
+    if VERSION_KEY not in content:  # Lightning stumbles over it later
+        raise UserError(f"{path}: found no version of Lightning in it, expected a checkpoint of `ldx fit`")
     hparams = dict(content.get("hyper_parameters") or {})
     facts = content.get(FACTS_KEY) or {}
     return CheckpointContent(
