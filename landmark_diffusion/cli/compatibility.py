@@ -71,10 +71,13 @@ class CheckpointContent:
     threads: int | None = None
 
 
-def read_content(path: Path) -> CheckpointContent:
-    """Read what a checkpoint says about itself; raises UserError for a file that is no whole checkpoint."""
+def read_content(path: Path, for_trainer: bool = False) -> CheckpointContent:
+    """Read what a checkpoint says about itself; raises UserError for a file that is no whole checkpoint.
+
+    With ``for_trainer`` also for one without the mark that Lightning's Trainer asks for when it loads it.
+    """
     content = read_checkpoint(path)
-    if VERSION_KEY not in content:  # Lightning stumbles over it later
+    if for_trainer and VERSION_KEY not in content:
         raise UserError(f"{path}: found no version of Lightning in it, expected a checkpoint of `ldx fit`")
     hparams = dict(content.get("hyper_parameters") or {})
     facts = content.get(FACTS_KEY) or {}

@@ -22,7 +22,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from landmark_diffusion.cli.callbacks import CheckpointFacts, KeepPrinting, RunConfigCallback, progress_bar
 from landmark_diffusion.cli.checkpoint_choice import choose_checkpoint, default_run_folder
-from landmark_diffusion.cli.compatibility import CheckpointContent, check_compatible, read_content
+from landmark_diffusion.cli.compatibility import check_compatible, read_content
 from landmark_diffusion.cli.compute import Compute, forget_choice, settle
 from landmark_diffusion.cli.model_file_arguments import as_typed
 from landmark_diffusion.cli.monitor_checks import check_monitors
@@ -210,7 +210,7 @@ class LdxCLI(LightningCLI):
         checkpoint = None
         if verb != "fit" or not (options.trainer.fast_dev_run or options.trainer.barebones):
             checkpoint = choose_checkpoint(verb, self.run, options.get("ckpt_path"), options.overwrite)
-        self.content: CheckpointContent | None = None if checkpoint is None else read_content(checkpoint)
+        self.content = None if checkpoint is None else read_content(checkpoint, for_trainer=True)
         options.ckpt_path = None if checkpoint is None else str(checkpoint)
         self.compute: Compute = settle(verb, options, self.content)
         options.trainer.precision = self.compute.precision
