@@ -26,7 +26,7 @@ def one_step(options: argparse.Namespace) -> dict[str, Any]:
     import torch
     from torch.nn import functional as F
 
-    from landmark_diffusion.models import UNet
+    from landmark_diffusion.models.unet import UNet
 
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)

@@ -28,7 +28,7 @@ from rich.table import Table
 from torch import nn
 from torch.nn import functional as F
 
-from landmark_diffusion.models import UNet
+from landmark_diffusion.models.unet import UNet
 
 AIM = 1.05
 CHANNELS = (32, 64, 128, 256, 256, 512)

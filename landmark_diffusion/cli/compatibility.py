@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,10 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.groups import plain_options
 from landmark_diffusion.core.say import say
 from landmark_diffusion.hardware.precision import AUTO, FULL
-from landmark_diffusion.methods.pretrained import as_lists
+from landmark_diffusion.methods import name_in_files
 from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 from landmark_diffusion.modelfile.model_file import FACTS_KEY
 from landmark_diffusion.training.folder import CONFIG
@@ -22,28 +25,21 @@ INTERNAL = ("_instantiator", "_class_path")
 DATA_THAT_MATTERS = ("size", "resize")
 """Options of the data that a network was trained for; another value measures something else."""
 
-FREE = (
-    *("decoder", "decoder_radius", "decoder_top_k"),
-    *("sampler", "eta", "sampling_steps", "validation_steps", "num_samples", "x0_from", "aggregate"),
-    *("blur_sigma_max", "blur_sigma_min", "blur_kernel", "renormalise"),
-    *("start_sigma", "end_sigma", "start_noise", "prior_weight"),
-    *("gradient_checkpointing", "channels_last"),
-    *("sample_every", "sample_count", "statistics_count"),
-)
+FREE = ("decoding.", "sampling.", "network.init_args.gradient_checkpointing",
+        "network.init_args.channels_last")  # fmt: skip
 """Options of sampling, decoding and memory: the weights do not depend on them, so the config wins."""
 
 LOSS = (
-    *("dropout", "channel_dropout", "nll_target", "nll_sigma"),
-    *("x0_target", "x0_sigma", "nll_weight", "mse_weight"),
-    *("pretrained", "weights", "keep_head", "target", "target_sigma", "window_weight", "draws"),
+    *("target.", "noise.draws", "network.init_args.dropout"),
+    *("pretrained", "weights", "keep_head", "window_weight"),
 )
 """Options that shaped the weights but act in training alone: told when measuring, followed when resuming."""
 
-OPTIMISER = (
-    *("learning_rate", "weight_decay", "adam_betas", "lr_schedule", "warmup_steps", "ema_decay"),
-    *("plateau_factor", "plateau_patience", "early_stopping_patience", "encoder_rate"),
-)
+OPTIMISER = ("optimisation.", "encoder_rate")
 """Options whose state lies in the checkpoint: a resumed run would silently keep the old value, so it is refused."""
+
+DECIDES = ("target.loss",)
+"""Options of these groups that also decide what the network's output means."""
 
 
 @dataclass(frozen=True)
@@ -118,13 +114,13 @@ def check_compatible(
     """
     _arrange_landmarks(content, data)
     differences = _differences(content, model)
-    refused = {k: v for k, v in differences.items() if k not in (*FREE, *LOSS, *OPTIMISER)}
+    refused = {k: v for k, v in differences.items() if not _among(k, (*FREE, *LOSS, *OPTIMISER))}
     if resume:
-        refused |= {k: v for k, v in differences.items() if k in OPTIMISER}
+        refused |= {k: v for k, v in differences.items() if _among(k, OPTIMISER)}
     if refused:
         raise UserError(_refusal(content, refused, resume))
     _check_shapes(content, model)
-    told = {k: v for k, v in differences.items() if k in (*LOSS, *OPTIMISER)}
+    told = {k: v for k, v in differences.items() if _among(k, (*LOSS, *OPTIMISER))}
     told |= {f"data.{k}": v for k, v in _data_differences(content, data).items()}
     if told:
         rank_zero_warn(f"{content.path} was trained with other options than the config's:\n{_listed(told)}")
@@ -144,20 +140,40 @@ def _arrange_landmarks(content: CheckpointContent, data: LightningDataModule | N
         say(note)
 
 
+def _among(option: str, kinds: Sequence[str]) -> bool:
+    """Whether an option is one of ``kinds``, which name single options, or groups by a dot at their end."""
+    name = re.sub(r"^\w+_network\.", "network.", option)  # a method's further networks are like its first
+    return name not in DECIDES and any(name == kind or (kind[-1] == "." and name.startswith(kind)) for kind in kinds)
+
+
 def _differences(content: CheckpointContent, model: LightningModule) -> dict[str, tuple[Any, Any]]:
     """Options whose values differ, as option -> (checkpoint's, config's); an option that one of them lacks is left."""
-    now = {key: value for key, value in model.hparams.items() if key not in INTERNAL}
-    shared = [key for key in content.hparams if key in now and as_lists(content.hparams[key]) != as_lists(now[key])]
-    differences = {key: (content.hparams[key], now[key]) for key in shared}
+    before, now = (_dotted(each) for each in (content.hparams, dict(model.hparams)))
+    differences = {key: (before[key], now[key]) for key in before if key in now and before[key] != now[key]}
     name, trained = type(model).__name__, content.class_path.rsplit(".", 1)[-1]
     return {"class_path": (trained, name), **differences} if trained and trained != name else differences
+
+
+def _dotted(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Options by their dotted names, tuples as lists; a network by the short name of its class."""
+    found: dict[str, Any] = {}
+    for key, value in options.items():
+        if key in INTERNAL:
+            continue
+        if isinstance(value, Mapping):
+            found |= _dotted(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = name_in_files(value) if key == "class_path" else plain_options(value)
+    return found
 
 
 def _data_differences(content: CheckpointContent, data: LightningDataModule | None) -> dict[str, tuple[Any, Any]]:
     return {
         key: (content.data[key], getattr(data, key))
         for key in DATA_THAT_MATTERS
-        if key in content.data and hasattr(data, key) and as_lists(content.data[key]) != as_lists(getattr(data, key))
+        if key in content.data
+        and hasattr(data, key)
+        and plain_options(content.data[key]) != plain_options(getattr(data, key))
     }
 
 
@@ -184,8 +200,8 @@ def _refusal(content: CheckpointContent, refused: dict[str, tuple[Any, Any]], re
 def _listed(differences: dict[str, tuple[Any, Any]]) -> str:
     lines = []
     for key, (trained, now) in sorted(differences.items()):
-        option = key if "." in key else "model.class_path" if key == "class_path" else f"model.init_args.{key}"
-        lines.append(f"  {option}: {as_lists(trained)} in the checkpoint, {as_lists(now)} in the config")
+        option = key if key.startswith("data.") else f"model.{'' if key == 'class_path' else 'init_args.'}{key}"
+        lines.append(f"  {option}: {plain_options(trained)} in the checkpoint, {plain_options(now)} in the config")
     return "\n".join(lines)
 
 

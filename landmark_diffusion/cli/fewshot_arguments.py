@@ -18,11 +18,11 @@ HELP = """a config of ldx fewshot:
     n: [1, 5, 10, 25, 50]                 # labelled training images; draws of smaller n lie within larger ones
     draws: 3                              # independent draws
     starts:                               # name: options of `ldx fit`; scratch is what the others are compared with
-      scratch: {model.learning_rate: 0.001}
-      ddpm: {model.pretrained: runs/x/checkpoints/step_8000.ckpt, model.learning_rate: 0.0003}
+      scratch: {model.optimisation.learning_rate: 0.001}
+      ddpm: {model.pretrained: runs/x/checkpoints/step_8000.ckpt, model.optimisation.learning_rate: 0.0003}
     targets:                              # a second axis, may be left out
-      disc: {model.target: disc}
-      contour_hugging: {model.target: one_hot}
+      disc: {model.target.kind: disc}
+      contour_hugging: {model.target.kind: one_hot}
     options: {trainer.max_steps: 600}     # options of every cell
     folder: runs/fewshot/ceph             # of the grid; default runs/fewshot/NAME of the config
     seed: 0                               # of the draws; a cell is trained with seed + draw

@@ -172,7 +172,8 @@ def summary_facts(manifest: Manifest, results: Sequence[Any]) -> dict[str, str]:
     updates = {cell.start: cell.pretrain_updates for cell in results if cell.pretrain_updates is not None}
     chosen = {"best": f"best: chosen on {images['val']} labelled images, whatever n", "last": "last: none"}
     width, height = options.get("data.size") or (None, None)
-    channels = options.get("model.init_args.encoder_channels")
+    network = options.get("model.init_args.network.class_path", "UNet")
+    channels = options.get("model.init_args.network.init_args.encoder_channels")
     split = f" ({options['data.split']})" if options.get("data.split") else ""
     limits = [f"{options[key]} {key.partition('.max_')[2]}" for key in _LIMITS if options.get(key) is not None]
     parts = " / ".join(str(images[stage]) for stage in ("train", "val", "test"))
@@ -180,7 +181,7 @@ def summary_facts(manifest: Manifest, results: Sequence[Any]) -> dict[str, str]:
         "dataset": manifest["dataset"],
         "split": f"{parts}{split}; {manifest['stage']} images are measured",
         "protocol": get_protocol("default").describe(sorted(results[0].sdr), results[0].unit).removeprefix("protocol "),
-        "network": f"{width}x{height} px" + (f", UNet {channels}" if channels else ""),
+        "network": f"{width}x{height} px" + (f", {network} {channels}" if channels else ""),
         "training": "at most " + " and ".join(limits) if limits else "",
         "starts": "; ".join(_in_words(name, start["options"]) for name, start in manifest["starts"].items()),
         "validation": "; ".join(chosen[name] for name in manifest["checkpoints"]),

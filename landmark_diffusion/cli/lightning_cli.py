@@ -26,6 +26,7 @@ from landmark_diffusion.cli.compatibility import check_compatible, read_content
 from landmark_diffusion.cli.compute import Compute, forget_choice, settle
 from landmark_diffusion.cli.model_file_arguments import as_typed
 from landmark_diffusion.cli.monitor_checks import check_monitors
+from landmark_diffusion.cli.moved_options import read_old_run_configs
 from landmark_diffusion.cli.named_methods import import_named_methods
 from landmark_diffusion.cli.next_steps import Trained, next_steps
 from landmark_diffusion.cli.parser_errors import explain, find_key, option_names
@@ -48,9 +49,11 @@ from landmark_diffusion.core.say import PART_OF_A_WHOLE, say
 from landmark_diffusion.data.sources import DATASETS
 from landmark_diffusion.evaluation.results_writer import ResultsWriter
 from landmark_diffusion.evaluation.sample_writer import SampleWriter
+from landmark_diffusion.finders.optimisation import Optimisation
 from landmark_diffusion.hardware.memory import memory_message, out_of_memory_told
 from landmark_diffusion.hardware.threads import threads
 from landmark_diffusion.methods import METHODS, import_methods
+from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
 from landmark_diffusion.methods.training import TrainedModule
 from landmark_diffusion.training import RunFolder, default_callbacks
@@ -365,15 +368,16 @@ class LdxCLI(LightningCLI):
             return [*callbacks, ResultsWriter(self.run.path, self._facts(), options.protocols, options.pictures)]
         if given.get("enable_checkpointing") is False or given.get("barebones"):
             return [*callbacks, SkipBadSteps(options.max_bad_steps)]
+        optimisation = getattr(self.model, "optimisation", Optimisation())
         facts = CheckpointFacts(self.config_dump.get("data") or {}, self.compute)
         return [
             *callbacks,
             facts,
             *default_callbacks(
                 self.run,
-                ema_decay=getattr(self.model, "ema_decay", 0.0),
+                ema_decay=optimisation.ema_decay,
                 monitor=getattr(self.model, "monitor", "val/mre"),
-                early_stopping_patience=getattr(self.model, "early_stopping_patience", 0),
+                early_stopping_patience=optimisation.early_stopping_patience,
                 given=_as_list(given.get("callbacks")),
                 **{name: options[name] for name in ("snapshots", "snapshot_every", "keep_snapshots", "max_bad_steps")},
             ),
@@ -390,11 +394,9 @@ class LdxCLI(LightningCLI):
 
     def _sample_writers(self) -> list[Callback]:
         """Pictures of what a generating model has learned, at the interval that it asks for."""
-        every = getattr(self.model, "sample_every", 0)
-        if every <= 0:
+        if not isinstance(self.model, DDPMPretrainModule) or (asked := self.model.sampling).every <= 0:
             return []
-        model = self.model
-        return [SampleWriter(self.run.path, every, model.sample_count, model.sampling_steps, model.statistics_count)]
+        return [SampleWriter(self.run.path, asked.every, asked.count, asked.steps, asked.statistics_count)]
 
 
 def run_cli(
@@ -414,6 +416,7 @@ def run_cli(
     if data_class is None:
         data_class = LandmarkDataModule
     LdxParser.home = os.getcwd()
+    read_old_run_configs()
     restrict_classes({model_class.__module__, data_class.__module__, *own})
     check_linked_options(LINKED)
     with quieter():

@@ -12,16 +12,15 @@ from landmark_diffusion.configuration.config_files import installed_configs
 from landmark_diffusion.configuration.options import Options, arguments, config_options
 from landmark_diffusion.core.texts import counted
 from landmark_diffusion.data.splits import FEW_TESTED, few_tested
-from landmark_diffusion.methods.pretrained import NETWORK_OPTIONS
 from landmark_diffusion.modelfile.model_file import SUFFIX
 from landmark_diffusion.training.folder import BEST, LAST, RunFolder
 
 OF_DATASET = "data.dataset_options."
 SHARED = (
     *(f"data.{name}" for name in ("dataset", "root", "split", "size", "resize", "cache_folder", "landmark_names")),
-    *(f"model.init_args.{name}" for name in NETWORK_OPTIONS),
-)
-"""Options that pre-training and fine-tuning have in common: which images, and the network."""
+    OF_DATASET, "model.init_args.network.",
+)  # fmt: skip
+"""Options that pre-training and fine-tuning have in common, or what these begin with: which images, and the network."""
 
 
 @dataclass(frozen=True)
@@ -100,4 +99,4 @@ def _users(configs: Sequence[Path], given: Sequence[Options]) -> Options:
     for path, options in zip_longest(configs, given):
         if path is None or path.resolve() not in shipped:
             own |= options or {}
-    return {key: value for key, value in own.items() if key in SHARED or key.startswith(OF_DATASET)}
+    return {key: value for key, value in own.items() if key.startswith(SHARED)}

@@ -5,22 +5,28 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+from collections.abc import Sequence
 
 from jsonargparse import ArgumentParser
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.loggers import Logger
 
+from landmark_diffusion.cli.moved_options import moved_to
 from landmark_diffusion.configuration.config_checks import line_of
 from landmark_diffusion.configuration.config_files import config_paths
 from landmark_diffusion.core.classes import subclasses
 from landmark_diffusion.core.suggestions import did_you_mean, nearest_option, question
+from landmark_diffusion.models.network import NETWORKS
 
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _NOT_ACCEPTED = re.compile(r"(?:Option|does not accept option|accept option) '([^']+)'")
+_GROUP = re.compile(r"Group '([^']+)' does not accept option")
+_OF_CLASS = re.compile(r"class_path='([^']+)'")
+_NO_FILE = re.compile(r'Parser key "([^"]+)": Unable to load config "?([^"\n]*)"?')
 _CLASS = re.compile(r"Problem with given class_path '([^']+)'")
 _LACKING = re.compile(r"Problem with given class_path '([^']+)':\s+the following arguments are required: (.+)")
 _IMPORT = re.compile(r"Expected a dot import path string: (\S+)")
-_GIVEN_VALUE = re.compile(r"(?:Given value|Got value): (.*)")
+_GIVEN_VALUE = re.compile(r"(?:Given value|Got value): (.*?)(?:\. Got value: .*)?$", re.MULTILINE)
 _NESTED = re.compile(r"NestedArg\(key='([^']*)', val=(.*)\)")
 _EXPECTED = re.compile(r"Expected an? (.+?)(?:\. Got value|$)", re.MULTILINE)
 
@@ -90,15 +96,38 @@ def _not_accepted(option: str, message: str, parser: ArgumentParser) -> str:
     holder, inner = _KEY.search(message), _CLASS.search(message)
     if holder is None or inner is None:
         return f"{find_key(option)}unknown option {option}.{question(nearest_option(option, option_names(parser)))}"
-    key = f"{holder[1]}.init_args.{option}"
-    owner = f"{inner[1].rsplit('.', 1)[-1]} ({holder[1]})"
-    return f"{find_key(key)}unknown option {option} of {owner}.{did_you_mean(option, class_options(inner[1]))}"
+    of_class, owner, key = inner[1], inner[1].rpartition(".")[2], holder[1]
+    known = None
+    if (parts := _KEY.findall(message)[1:]) and (network := _OF_CLASS.search(message)):
+        of_class, key = network[1], _joined(key, parts)
+        owner = of_class.rpartition(".")[2]
+    elif group := _GROUP.search(message):
+        key = f"{key}.init_args.{group[1]}"
+        known = [name.rpartition(".")[2] for name in class_options(inner[1]) if name.startswith(f"{group[1]}.")]
+        owner = group[1]
+    elif key == "model" and (moved := moved_to(option, of_class)):
+        return f"{find_key(f'{key}.init_args.{option}')}{moved}"
+    hint = did_you_mean(option, class_options(of_class) if known is None else known)
+    place = f"{key}.{option}" if known is not None else f"{key}.init_args.{option}"
+    return f"{find_key(place)}unknown option {option} of {owner} ({key.replace('.init_args.', '.')}).{hint}"
+
+
+def _joined(key: str, parts: Sequence[str]) -> str:
+    """Join the keys of a message, outermost first, with the ``init_args`` that lie between a class and its option."""
+    for part in parts:
+        known_class = key.count(".") == 0 or key.endswith("network")
+        key = f"{key}.init_args.{part}" if known_class else f"{key}.{part}"
+    return key
 
 
 def _bad_value(key: str, message: str, base_class: type) -> str:
     nested = [k for k in _KEY.findall(message) if k != key]
+    if missing := _NO_FILE.search(message):
+        option = missing[1].rpartition(".")[2]
+        why = moved_to(option) or f"{_joined(key, [option])}: found {missing[2]!r}, expected its options below it"
+        return f"{find_key(_joined(key, [option]))}{why}"
     if nested:
-        key = f"{key}.init_args.{nested[-1]}"
+        key = _joined(key, list(dict.fromkeys(nested)))
         message = message[message.rindex('Parser key "') :]
     if wanted := _IMPORT.search(message):
         return _unknown_class(key, wanted[1], base_class)
@@ -120,6 +149,10 @@ def _bad_value(key: str, message: str, base_class: type) -> str:
 
 
 def _unknown_class(key: str, name: str, base_class: type) -> str:
+    if key.endswith("network"):
+        return f"{find_key(f'{key}.class_path') or find_key(key)}{key}: unknown class {name!r}." + did_you_mean(
+            name, NETWORKS.names()
+        )
     base = {"model": base_class, "trainer.callbacks": Callback, "trainer.logger": Logger}.get(key.split(".init")[0])
     known = [] if base is None else sorted({cls.__name__ for cls in subclasses(base) if not inspect.isabstract(cls)})
     where = find_key(f"{key}.class_path") or find_key(key)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from landmark_diffusion.cli.parser_errors import find_key
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.groups import plain_options
 
 
 class Rule(NamedTuple):
@@ -33,48 +34,48 @@ OF_VERBS = {
 
 _WITHOUT_SIGMA = ("one_hot", "subpixel")
 _COMMON = (
-    Rule(lambda o: o["lr_schedule"] != "plateau", "lr_schedule is not plateau", ("plateau_factor", "plateau_patience")),
-)
+    Rule(lambda o: o["optimisation.lr_schedule"] != "plateau", "optimisation.lr_schedule is not plateau",
+         ("optimisation.plateau_factor", "optimisation.plateau_patience")),
+    Rule(lambda o: o.get("network.init_args.attention_head_channels") is not None,
+         "network.attention_head_channels is given", ("network.init_args.attention_heads",)),
+)  # fmt: skip
 _DECODED = (
-    Rule(lambda o: o["decoder"] != "local_centroid", "decoder is not local_centroid", ("decoder_radius",)),
-    Rule(lambda o: o["decoder"] != "top_k", "decoder is not top_k", ("decoder_top_k",)),
-)
-_HEADS = Rule(
-    lambda o: o["attention_head_channels"] is not None, "attention_head_channels is given", ("attention_heads",)
-)
-_COSINE = Rule(lambda o: o["schedule"] == "cosine", "schedule is cosine", ("beta_start", "beta_end"))
+    Rule(lambda o: o["decoding.decoder"] != "local_centroid", "decoding.decoder is not local_centroid",
+         ("decoding.radius",)),
+    Rule(lambda o: o["decoding.decoder"] != "top_k", "decoding.decoder is not top_k", ("decoding.top_k",)),
+)  # fmt: skip
+_COSINE = Rule(lambda o: o["noise.schedule"] == "cosine", "noise.schedule is cosine",
+               ("noise.beta_start", "noise.beta_end"))  # fmt: skip
 _OF_THE_CHAIN = (
-    "schedule", "diffusion_steps", "beta_start", "beta_end", "zero_terminal_snr", "parameterisation", "x0_target",
-    "x0_sigma", "nll_weight", "mse_weight", "channel_dropout", "sampler", "eta", "sampling_steps",
-    "validation_steps", "num_samples", "x0_from", "blur_sigma_max", "blur_sigma_min", "blur_kernel",
-    "renormalise", "aggregate",
+    "noise.", "parameterisation", "sampling.", "target.x0", "target.x0_sigma", "target.nll_weight",
+    "target.mse_weight", "target.channel_dropout",
 )  # fmt: skip
 MODELS = {
     "DiffusionHeatmapModule": (
         Rule(lambda o: not o["diffusion"], "diffusion is false", _OF_THE_CHAIN),
-        Rule(lambda o: o["diffusion"] and o["sampler"] == "ddpm", "sampler is ddpm", ("eta",)),
+        Rule(lambda o: o["diffusion"] and o["sampling.sampler"] == "ddpm", "sampling.sampler is ddpm",
+             ("sampling.eta",)),
         Rule(lambda o: o["parameterisation"] != "x0", "parameterisation is not x0",
-             ("x0_from", "nll_weight", "mse_weight")),
-        Rule(lambda o: o["x0_target"] in _WITHOUT_SIGMA, "x0_target is one point", ("x0_sigma",)),
-        Rule(lambda o: o["nll_target"] in _WITHOUT_SIGMA, "nll_target is one point", ("nll_sigma",)),
-        Rule(lambda o: not o["blur_sigma_max"], "blur_sigma_max is 0",
-             ("blur_sigma_min", "blur_kernel", "renormalise")),
+             ("sampling.x0_from", "target.nll_weight", "target.mse_weight")),
+        Rule(lambda o: o["target.x0"] in _WITHOUT_SIGMA, "target.x0 is one point", ("target.x0_sigma",)),
+        Rule(lambda o: o["target.nll"] in _WITHOUT_SIGMA, "target.nll is one point", ("target.nll_sigma",)),
+        Rule(lambda o: not o["sampling.blur_sigma_max"], "sampling.blur_sigma_max is 0",
+             ("sampling.blur_sigma_min", "sampling.blur_kernel", "sampling.renormalise")),
         _COSINE, *_DECODED, *_COMMON,
     ),
     "PositionDiffusionModule": (
-        Rule(lambda o: not o["start_noise"] and not o["eta"], "start_noise and eta are 0, so that all chains are alike",
-             ("num_samples",)),
+        Rule(lambda o: not o["sampling.start_noise"] and not o["sampling.eta"],
+             "sampling.start_noise and eta are 0, so that all chains are alike", ("sampling.samples",)),
         *_DECODED, *_COMMON,
     ),
     "HeatmapFinetuneModule": (
         Rule(lambda o: o["pretrained"] is None, "pretrained is not given", ("weights", "keep_head")),
-        Rule(lambda o: o["target"] in _WITHOUT_SIGMA, "target is one point", ("target_sigma",)),
-        _HEADS,
+        Rule(lambda o: o["target.kind"] in _WITHOUT_SIGMA, "target.kind is one point", ("target.sigma",)),
         *_DECODED, *_COMMON,
     ),
     "DDPMPretrainModule": (
-        Rule(lambda o: o["sample_every"] <= 0, "sample_every is 0", ("sample_count", "statistics_count")),
-        _HEADS,
+        Rule(lambda o: o["sampling.every"] <= 0, "sampling.every is 0",
+             ("sampling.count", "sampling.statistics_count")),
         _COSINE, *_COMMON,
     ),
 }  # fmt: skip
@@ -135,8 +136,8 @@ def _of_model(model: Mapping[str, Any]) -> list[str]:
     module, _, name = str(model.get("class_path", "")).rpartition(".")
     if name not in MODELS or module.partition(".")[0] != "landmark_diffusion":
         return []
-    given = dict(model.get("init_args") or {}) | dict(model.get("dict_kwargs") or {})
-    defaults = _defaults(getattr(import_module(module), name))
+    given = _dotted({**(model.get("init_args") or {}), **(model.get("dict_kwargs") or {})})
+    defaults = _dotted(_defaults(getattr(import_module(module), name)))
     return _told(MODELS[name], defaults | given, defaults, "model.")
 
 
@@ -168,13 +169,24 @@ def _told(rules: Sequence[Rule], given: Mapping[str, Any], defaults: Mapping[str
     for rule in rules:
         if not rule.when(given):
             continue
-        if idle := [name for name in rule.options if _plain(given[name]) != _plain(defaults[name])]:
-            lines.append(f"{', '.join(prefix + name for name in idle)}: not used, since {prefix}{rule.why}")
+        meant = [name for name in given if name in rule.options or name.startswith(_groups(rule.options))]
+        # an option that a network's own default does not say is one of its class, where it stands as the class has it
+        if idle := [name for name in meant if name in defaults and given[name] != defaults[name]]:
+            shown = ", ".join(prefix + name.replace(".init_args.", ".") for name in idle)
+            lines.append(f"{shown}: not used, since {prefix}{rule.why}")
     return lines
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+def _groups(options: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in options if name.endswith("."))
+
+
+def _dotted(options: Any, prefix: str = "") -> dict[str, Any]:
+    """Options by dotted names, those within groups and networks too."""
+    found: dict[str, Any] = {}
+    for name, value in plain_options(dict(options)).items():
+        found |= _dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found
 
 
 def _defaults(cls: type) -> dict[str, Any]:

@@ -12,9 +12,14 @@ from landmark_diffusion.configuration.config_files import SUFFIXES, config_paths
 from landmark_diffusion.configuration.repeated import check_repeated_keys
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.suggestions import did_you_mean
+from landmark_diffusion.modelfile.moved_options import config_with_new_names
 
 GRID = "fewshot"
 """The section of a config of `ldx fewshot`."""
+GROUPS = ("windows", "noise", "sampling", "target", "decoding", "optimisation")
+"""Options of a method that are groups of options."""
+OF_A_RUN = "# lightning.pytorch=="
+"""What the config.yaml of a run folder begins with, which an earlier version may have written."""
 
 
 def check_linked_options(links: dict[str, str]) -> None:
@@ -50,6 +55,8 @@ def check_configs(paths: list[Path], options: list[str]) -> None:
             if isinstance(content, str) and _is_file(str(section), content):
                 line = line_of(path, [str(section)])
                 raise UserError(f"{path}:{line}: found {content!r:.60} as {section}, expected its options below it")
+            if section == "model" and isinstance(content, dict):
+                _check_groups(path, content.get("init_args"))
             if section == "overwrite" and content not in (False, None):
                 line = line_of(path, [section])
                 raise UserError(
@@ -94,7 +101,15 @@ def load_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: found {type(content).__name__}, expected sections such as `data:` and `model:`")
     check_repeated_keys(path, node)
-    return content
+    return dict(config_with_new_names(content)) if text.startswith(OF_A_RUN) else content
+
+
+def _check_groups(path: Path, options: Any) -> None:
+    """Refuse a text where a group of options is expected: jsonargparse would take it for the place of a file."""
+    for name, value in options.items() if isinstance(options, dict) else ():
+        if isinstance(value, str) and (name in GROUPS or (str(name).endswith("network") and _is_file("model", value))):
+            line = line_of(path, ["model", "init_args", str(name)])
+            raise UserError(f"{path}:{line}: found {value!r:.60} as model.{name}, expected its options below it")
 
 
 def _is_file(section: str, text: str) -> bool:

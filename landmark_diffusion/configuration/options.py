@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,19 @@ RESERVED = ("run_folder", "seed_everything", "data.train_images", "ckpt_path", "
 PER_MACHINE = ("data.root", "data.cache_folder", "data.num_workers", "trainer.accelerator", "threads", "wandb")
 """Where a cell is run, not what it is: these may differ between the processes that share a grid."""
 _MODEL, _INIT = "model.", "model.init_args."
+_OF_NETWORK = re.compile(r"^(model\.init_args\.(?:\w+_)?network\.)(?!init_args\.|class_path$|help$)")
 
 
 def full_name(option: str) -> str:
-    """Write an option in full: model.decoder is model.init_args.decoder, data.init_args.root is data.root."""
+    """Write an option in full: model.pretrained is model.init_args.pretrained, data.init_args.root is data.root.
+
+    model.network.dropout is model.init_args.network.init_args.dropout.
+    """
     if option.startswith("data.init_args."):
         return "data." + option.removeprefix("data.init_args.")
     if option.startswith(_MODEL) and not option.startswith((_INIT, "model.class_path")):
-        return _INIT + option.removeprefix(_MODEL)
-    return option
+        option = _INIT + option.removeprefix(_MODEL)
+    return _OF_NETWORK.sub(r"\1init_args.", option)
 
 
 def flatten(content: Mapping[str, Any], prefix: str = "", depth: int = -1) -> Options:

@@ -77,7 +77,7 @@ class Detector:
         if decoder is not None:
             if decoder not in DECODERS:
                 raise UserError(f"decoder: found {decoder!r}, expected one of {', '.join(DECODERS)}")
-            module.decoder = decoder
+            module.decoding = replace(module.decoding, decoder=decoder)
         if fast:
             steps, samples = steps or module.fast_steps, samples or 1
         module.choose_sampling(steps, samples)

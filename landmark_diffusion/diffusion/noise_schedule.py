@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -25,6 +26,29 @@ class Level(NamedTuple):
     def steps(self, x: torch.Tensor) -> torch.Tensor:
         """t as a network is told it: a LongTensor (B,) for x (B, ...)."""
         return torch.full((len(x),), self.t, dtype=torch.long, device=x.device)
+
+
+@dataclass(frozen=True)
+class NoiseOptions:
+    """The noise of a diffusion, as ``NoiseSchedule`` takes it.
+
+    Args:
+        schedule: "linear" (paper A as printed), "scaled_linear" (linear with betas x 1000/T), "sqrt_linear" or "cosine".
+        steps: T.
+        beta_start: beta at t = 0; not used by "cosine".
+        beta_end: beta at t = T-1, likewise.
+        zero_terminal_snr: rescale so that x_(T-1) is pure noise.
+    """
+
+    schedule: ScheduleKind = "linear"
+    steps: int = 200
+    beta_start: float = 1e-4
+    beta_end: float = 0.02
+    zero_terminal_snr: bool = False
+
+    def schedule_of_levels(self) -> NoiseSchedule:
+        """Compute the schedule; raises UserError for values that make no sense."""
+        return NoiseSchedule(self.schedule, self.steps, self.beta_start, self.beta_end, self.zero_terminal_snr)
 
 
 class NoiseSchedule:
@@ -52,9 +76,11 @@ class NoiseSchedule:
         zero_terminal_snr: bool = False,
     ) -> None:
         if steps < 1:
-            raise UserError(f"diffusion_steps: found {steps}, expected at least 1")
+            raise UserError(f"noise.steps: found {steps}, expected at least 1")
         if not 0 < beta_start <= beta_end < 1:
-            raise UserError(f"beta_start {beta_start} and beta_end {beta_end}: expected 0 < beta_start <= beta_end < 1")
+            raise UserError(
+                f"noise.beta_start {beta_start} and beta_end {beta_end}: expected 0 < beta_start <= beta_end < 1"
+            )
         self.kind, self.steps, self.zero_terminal_snr = kind, steps, zero_terminal_snr
         betas = _betas(kind, steps, beta_start, beta_end)
         if zero_terminal_snr:
@@ -74,7 +100,7 @@ class NoiseSchedule:
         if not steps or any(later >= earlier for earlier, later in pairwise(steps)):
             raise UserError(f"steps: found {list(steps)}, expected at least one, in strictly descending order")
         if steps[0] >= self.steps or steps[-1] < 0:
-            raise UserError(f"steps: found {list(steps)}, expected 0 to {self.steps - 1} (diffusion_steps - 1)")
+            raise UserError(f"steps: found {list(steps)}, expected 0 to {self.steps - 1} (noise.steps - 1)")
         return [Level(t, self.alphas_bar[t].item()) for t in steps]
 
     def posterior(self, x0: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -113,13 +139,13 @@ def _betas(kind: str, steps: int, start: float, end: float) -> torch.Tensor:
         time = torch.arange(steps + 1, **_TABLE) / steps
         level = torch.cos((time + 0.008) / 1.008 * math.pi / 2).square()
         return (1 - level[1:] / level[:-1]).clamp(max=MAX_BETA)
-    raise UserError(f"schedule: found {kind!r}, expected one of {', '.join(get_args(ScheduleKind))}")
+    raise UserError(f"noise.schedule: found {kind!r}, expected one of {', '.join(get_args(ScheduleKind))}")
 
 
 def _to_zero_terminal_snr(betas: torch.Tensor) -> torch.Tensor:
     """Shift and scale sqrt(alphas_bar) so that its last entry is 0 and its first stays (Lin et al. 2023)."""
     if len(betas) < 2:
-        raise UserError("zero_terminal_snr needs at least 2 diffusion steps")
+        raise UserError("noise.zero_terminal_snr needs at least 2 diffusion steps")
     root = torch.cumprod(1 - betas, 0).sqrt()
     root = (root - root[-1]) * root[0] / (root[0] - root[-1])
     bar = root.square()

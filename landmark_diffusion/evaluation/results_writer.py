@@ -233,7 +233,7 @@ def maps_and_steps(module: Any, batch: dict[str, Any]) -> tuple[dict[str, torch.
     """
     if not getattr(module, "diffusion", False):
         return module.predict_maps(batch), []
-    wanted, number, kept = set(choose_steps(module.sampling_steps)), count(), []
+    wanted, number, kept = set(choose_steps(module.evaluations()[0])), count(), []
 
     def watch(step: Any) -> None:
         if next(number) in wanted:

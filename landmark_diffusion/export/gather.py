@@ -15,6 +15,7 @@ from landmark_diffusion.data.sources import said_of
 from landmark_diffusion.methods import name_in_files
 from landmark_diffusion.modelfile.facts import DATA_OPTIONS, ModelFacts, parse_json
 from landmark_diffusion.modelfile.model_file import FACTS_KEY
+from landmark_diffusion.modelfile.moved_options import config_with_new_names, with_new_names
 
 Options = Mapping[str, Any]
 
@@ -50,7 +51,7 @@ def gather_facts(
     training = _training(facts.get("data") or data, config)
     return ModelFacts(
         class_path=class_path,
-        model=without_places({key: value for key, value in model.items() if not key.startswith("_")}),
+        model=without_places({key: _short(value) for key, value in model.items() if not key.startswith("_")}),
         landmark_names=tuple(str(each) for each in facts.get("landmark_names", ())),
         data=without_places({key: data[key] for key in DATA_OPTIONS if data.get(key) is not None}),
         updates=int(content.get("global_step", 0)),
@@ -81,7 +82,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read as yaml ({str(error).splitlines()[0]})") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: found no sections such as `data:` and `model:`")
-    return content
+    return dict(config_with_new_names(content))
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
@@ -135,6 +136,13 @@ def _class_path(checkpoint: Path, hparams: Options) -> str:
     return name_in_files(path)
 
 
+def _short(option: Any) -> Any:
+    """An option as files have it: a network of this package by its short name."""
+    if isinstance(option, Mapping) and "class_path" in option:
+        return {**option, "class_path": name_in_files(str(option["class_path"]))}
+    return option
+
+
 def _last(class_path: str) -> str:
     return class_path.rpartition(".")[2]
 
@@ -148,7 +156,7 @@ def _init_args(checkpoint: Path, class_path: str, source: Options) -> dict[str, 
             f"{checkpoint} holds a {class_name}, but the config of its run (config.yaml or test/metrics.json) is of a "
             f"{found}: copy the checkpoint elsewhere to export it by itself"
         )
-    options = dict(section.get("init_args") or {})
+    options = with_new_names(class_name, section.get("init_args") or {})
     options.pop("num_landmarks", None)  # null in a config: the data decided it
     return options
 

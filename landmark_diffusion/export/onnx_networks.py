@@ -79,8 +79,8 @@ def _position_networks(
     module: PositionDiffusion, image: dict[str, str], images: Callable[[int], tuple[torch.Tensor, ...]]
 ) -> list[Network]:
     """The network of the first guess, and that of the windows, checked with windows of the chain's first evaluation."""
-    count, factor, patch = module.num_landmarks, module.coarse_factor, module.window_patch
-    size, side, views = module.window_size, module.window_size // module.window_patch, 2 if module.wide_window else 1
+    count, factor, patch = module.num_landmarks, module.coarse_factor, module.windows.patch
+    size, side, views = module.windows.size, module.windows.size // patch, 2 if module.windows.wide else 1
     first = (
         f"(batch, {count}, ceil(height / {factor}), ceil(width / {factor})) float32: logits, a map for each landmark; "
         f"the softmax over a map's pixels is the first guess of where it is. Pixel (x, y) of a map has its centre at "
@@ -88,9 +88,9 @@ def _position_networks(
     )
     windows = {
         "patches": f"(windows, {views * patch**2}, {side}, {side}) float32: a window of {size}x{size} px around a "
-        f"position" + (f", and one {module.wide_window:g} times as wide as a second channel" if views == 2 else "")
+        f"position" + (f", and one {module.windows.wide:g} times as wide as a second channel" if views == 2 else "")
         + f", through pixel_unshuffle by {patch}. A window's pixel is 2 window_reach sigma_t / {size} px of the image",
-        "t": f"(windows,) float32: the step of the position schedule, 0 to {module.diffusion_steps - 1}",
+        "t": f"(windows,) float32: the step of the position schedule, 0 to {module.noise.steps - 1}",
         "which": f"(windows, {count}) float32: one-hot, the landmark that is looked for",
     }  # fmt: skip
     evidence = (
@@ -101,7 +101,7 @@ def _position_networks(
 
     def drawn(batch: int) -> tuple[torch.Tensor, ...]:
         patches, _, which = _first_call(module, module.window_network, images(batch)[0])
-        return patches, torch.rand(len(patches), generator=_generator()) * (module.diffusion_steps - 1), which
+        return patches, torch.rand(len(patches), generator=_generator()) * (module.noise.steps - 1), which
 
     return [
         Network("network", "", module, image, ("logits", first), "batch", images),
@@ -127,7 +127,7 @@ def _meaning(module: Finder) -> str:
             "bce": "logits; the sigmoid of a pixel is whether the landmark is there",
             "landmark_ce": "logits of the softmax over the landmarks at a pixel; what is positive is decoded as it is",
         }
-        return maps + others.get(module.loss, softmax)
+        return maps + others.get(module.target.loss, softmax)
     if isinstance(module, DiffusionHeatmap) and module.parameterisation != "x0":
         return maps + f"{module.parameterisation} of x_t at t"
     return maps + softmax

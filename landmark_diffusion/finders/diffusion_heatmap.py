@@ -5,7 +5,8 @@ Wyatt and Voiculescu, "Salt & Pepper Heatmaps: Diffusion-informed Landmark Detec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import currentframe
 from typing import Any, Literal, NamedTuple
@@ -13,9 +14,10 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.groups import as_group, at_least_one
 from landmark_diffusion.core.seeds import evaluation_seed
 from landmark_diffusion.diffusion.blur import blur_sigma, gaussian_blur, renormalise_peak
-from landmark_diffusion.diffusion.noise_schedule import Level, NoiseSchedule, ScheduleKind
+from landmark_diffusion.diffusion.noise_schedule import Level, NoiseOptions
 from landmark_diffusion.diffusion.process import Parameterisation, check_parameterisation, x0_from_output
 from landmark_diffusion.diffusion.samplers import Noise, ddim_sample, ddpm_sample, keyed_noise, timesteps
 from landmark_diffusion.finders.finder import Finder, Found
@@ -23,7 +25,8 @@ from landmark_diffusion.finders.method import Batch
 from landmark_diffusion.heatmaps.losses import spatial_softmax
 from landmark_diffusion.heatmaps.moments import samples_covariance
 from landmark_diffusion.heatmaps.targets import TargetKind
-from landmark_diffusion.models.unet import UNet
+from landmark_diffusion.models.network import NetworkFactory, build_network, described
+from landmark_diffusion.models.presets import PAPER_A
 
 X0From = Literal["softmax_peak", "clamp", "tanh"]
 REFERENCE_WIDTH = 640
@@ -43,36 +46,76 @@ class ReverseStep(NamedTuple):
     x0: torch.Tensor
 
 
+@dataclass(frozen=True)
+class MapTarget:
+    """What is learned.
+
+    Args:
+        x0: the map that is noised.
+        x0_sigma: its sigma, in pixels of a 640-wide network.
+        nll: the distribution of the likelihood (eq. 10).
+        nll_sigma: its sigma, likewise.
+        nll_weight: lambda_nll of eq. 11.
+        mse_weight: lambda_s of eq. 11.
+        channel_dropout: probability that a landmark's channel is left out of eq. 3 (section 4.1).
+    """
+
+    x0: TargetKind = "one_hot"
+    x0_sigma: float = 1.0
+    nll: TargetKind = "one_hot"
+    nll_sigma: float = 1.0
+    nll_weight: float = 1.0
+    mse_weight: float = 0.01
+    channel_dropout: float = 0.0005
+
+
+@dataclass(frozen=True)
+class MapSampling:
+    """The reverse process of a prediction.
+
+    Args:
+        sampler: "ddpm" (eq. 5 and 8) or "ddim".
+        eta: of "ddim".
+        steps: network evaluations of the reverse process; None is all T.
+        validation_steps: the same for validation within fit (1: single-step only).
+        samples: chains an image whose maps are averaged.
+        x0_from: what turns the output into x0 in [0, 1]: "softmax_peak" (softmax over its peak), "clamp" or "tanh".
+        blur_sigma_max: of eq. 12, in pixels of a 640-wide network; 0: no blur.
+        blur_sigma_min: likewise.
+        blur_kernel: likewise.
+        renormalise: give a blurred map its height back.
+        aggregate: decode the "last" x0 of the chain (paper A), or the "mean" of the steps' probability maps.
+
+    Raises UserError for less than one sample.
+    """
+
+    sampler: Literal["ddpm", "ddim"] = "ddpm"
+    eta: float = 0.0
+    steps: int | None = None
+    validation_steps: int = 1
+    samples: int = 1
+    x0_from: X0From = "softmax_peak"
+    blur_sigma_max: float = 14.0
+    blur_sigma_min: float = 0.5
+    blur_kernel: int = 13
+    renormalise: bool = False
+    aggregate: Literal["last", "mean"] = "last"
+
+    def __post_init__(self) -> None:
+        at_least_one("model.sampling", self, "samples")
+
+
 class DiffusionHeatmap(Finder):
     """Draw one few-hot heatmap a landmark by diffusion conditioned on the radiograph (paper A), or without diffusion.
 
     Args:
         num_landmarks: N; linked from the data module.
         diffusion: False gives the paper's baseline: the same UNet on the image alone, with the likelihood alone.
-        encoder_channels, decoder_channels: of the UNet, top to bottom and bottom to top (section 3.1).
-        blocks_per_level: residual blocks a level.
-        attention_factors: downsampling factors with self-attention (section 3.1: 4 and 8).
-        attention_heads: heads of each self-attention.
-        dropout: inside residual blocks.
-        final_activation: in front of the last convolution, "silu" or "tanh" (the paper swaps it for Tanh).
-        output_activation: after the last convolution, "none" or "tanh" (the other reading of the same sentence).
-        gradient_checkpointing: recompute activations in the backward pass to save memory.
-        channels_last: memory format of the network.
-        schedule, diffusion_steps, beta_start, beta_end, zero_terminal_snr: the noise (eq. 1-3); T is diffusion_steps.
+        network: it sees the image, with diffusion the noised maps beside it, and takes steps t.
+        noise: the schedule (eq. 1-3).
         parameterisation: what the network predicts: "x0" (eq. 8-9), "epsilon" (eq. 6-7) or "v".
-        x0_target, x0_sigma: the map that is noised; sigma in pixels of a 640-wide network.
-        nll_target, nll_sigma: the distribution of the likelihood (eq. 10).
-        nll_weight, mse_weight: lambda_nll and lambda_s of eq. 11.
-        channel_dropout: probability that a landmark's channel is left out of eq. 3 (section 4.1).
-        sampler, eta: "ddpm" (eq. 5 and 8) or "ddim" with its eta.
-        sampling_steps: network evaluations of the reverse process; None is all T.
-        validation_steps: the same for validation within fit (1: single-step only).
-        num_samples: chains an image whose maps are averaged.
-        x0_from: what turns the output into x0 in [0, 1]: "softmax_peak" (softmax over its peak), "clamp" or "tanh".
-        blur_sigma_max, blur_sigma_min, blur_kernel: of eq. 12 in pixels of a 640-wide network; sigma_max 0: no blur.
-        renormalise: give a blurred map its height back.
-        aggregate: decode the "last" x0 of the chain (paper A), or the "mean" of the steps' probability maps.
-        kwargs: learning_rate and the other options of Finder.
+        target, sampling: what is learned, and the reverse process.
+        kwargs: decoding and optimisation.
     """
 
     trained_by = "DiffusionHeatmapModule"
@@ -81,77 +124,30 @@ class DiffusionHeatmap(Finder):
         self,
         num_landmarks: int,
         diffusion: bool = True,
-        encoder_channels: Sequence[int] = (32, 64, 128, 256, 256, 512),
-        decoder_channels: Sequence[int] = (256, 128, 64, 64, 32, 32),
-        blocks_per_level: int = 2,
-        attention_factors: Sequence[int] = (4, 8),
-        attention_heads: int = 4,
-        dropout: float = 0.0,
-        final_activation: Literal["silu", "tanh"] = "silu",
-        output_activation: Literal["none", "tanh"] = "none",
-        gradient_checkpointing: bool = False,
-        channels_last: bool = False,
-        schedule: ScheduleKind = "linear",
-        diffusion_steps: int = 200,
-        beta_start: float = 1e-4,
-        beta_end: float = 0.02,
-        zero_terminal_snr: bool = False,
+        network: NetworkFactory = PAPER_A,
+        noise: NoiseOptions = NoiseOptions(),  # noqa: B008 (frozen)
         parameterisation: Parameterisation = "x0",
-        x0_target: TargetKind = "one_hot",
-        x0_sigma: float = 1.0,
-        nll_target: TargetKind = "one_hot",
-        nll_sigma: float = 1.0,
-        nll_weight: float = 1.0,
-        mse_weight: float = 0.01,
-        channel_dropout: float = 0.0005,
-        sampler: Literal["ddpm", "ddim"] = "ddpm",
-        eta: float = 0.0,
-        sampling_steps: int | None = None,
-        validation_steps: int = 1,
-        num_samples: int = 1,
-        x0_from: X0From = "softmax_peak",
-        blur_sigma_max: float = 14.0,
-        blur_sigma_min: float = 0.5,
-        blur_kernel: int = 13,
-        renormalise: bool = False,
-        aggregate: Literal["last", "mean"] = "last",
+        target: MapTarget = MapTarget(),
+        sampling: MapSampling = MapSampling(),
         **kwargs: Any,
     ) -> None:
         super().__init__(num_landmarks, **kwargs)
+        network = described(network, PAPER_A)
         self.keep_options(currentframe())
-        check_parameterisation(parameterisation, zero_terminal_snr)
-        for name, steps in (("sampling_steps", sampling_steps), ("validation_steps", validation_steps)):
-            if steps is not None and not 1 <= steps <= diffusion_steps:
-                raise UserError(f"model.{name}: found {steps}, expected 1 to diffusion_steps ({diffusion_steps})")
-        if num_samples < 1:
-            raise UserError(f"model.num_samples: found {num_samples}, expected at least 1")
+        noise = as_group(NoiseOptions, noise, "model.noise")
+        self.target = as_group(MapTarget, target, "model.target")
+        self.sampling = as_group(MapSampling, sampling, "model.sampling")
+        check_parameterisation(parameterisation, noise.zero_terminal_snr)
+        for name in ("steps", "validation_steps"):
+            if (steps := getattr(self.sampling, name)) is not None and not 1 <= steps <= noise.steps:
+                raise UserError(f"model.sampling.{name}: found {steps}, expected 1 to noise.steps ({noise.steps})")
         self.diffusion = diffusion
         self.main_variant = "multi-step" if diffusion else "baseline"
-        self.network = UNet(
-            in_channels=1 + num_landmarks if diffusion else 1,
-            out_channels=num_landmarks,
-            encoder_channels=tuple(encoder_channels),
-            decoder_channels=tuple(decoder_channels),
-            blocks_per_level=blocks_per_level,
-            attention_factors=tuple(attention_factors),
-            attention_heads=attention_heads,
-            time_embedding=diffusion,
-            dropout=dropout,
-            final_activation=final_activation,
-            output_activation=output_activation,
-            gradient_checkpointing=gradient_checkpointing,
-            channels_last=channels_last,
-        )
-        self.noise_schedule = NoiseSchedule(schedule, diffusion_steps, beta_start, beta_end, zero_terminal_snr)
+        self.noise_schedule = noise.schedule_of_levels()
         self.parameterisation: Parameterisation = parameterisation
-        self.x0_target, self.x0_sigma, self.nll_target, self.nll_sigma = x0_target, x0_sigma, nll_target, nll_sigma
-        self.nll_weight, self.mse_weight, self.channel_dropout = nll_weight, mse_weight, channel_dropout
-        self.sampler, self.eta, self.num_samples = sampler, eta, num_samples
-        self.sampling_steps = sampling_steps or diffusion_steps
-        self.validation_steps = validation_steps
-        self.x0_from: X0From = x0_from
-        self.blur_sigma_max, self.blur_sigma_min, self.blur_kernel = blur_sigma_max, blur_sigma_min, blur_kernel
-        self.renormalise, self.aggregate = renormalise, aggregate
+        self.network = build_network(
+            network, 1 + num_landmarks if diffusion else 1, num_landmarks, time_embedding=diffusion
+        )
 
     def forward(
         self, image: torch.Tensor, x_t: torch.Tensor | None = None, t: torch.Tensor | None = None
@@ -163,7 +159,7 @@ class DiffusionHeatmap(Finder):
         """Give the names of ``predict_maps``' maps."""
         if not self.diffusion:
             return ("baseline",)
-        count = self.validation_steps if quick else self.sampling_steps
+        count = self._evaluations(quick)
         return ("single-step", "multi-step") if count > 1 else ("single-step",)
 
     def predict_maps(
@@ -175,16 +171,19 @@ class DiffusionHeatmap(Finder):
         """
         if not self.diffusion:
             return {"baseline": spatial_softmax(self(batch["image"]))}
-        count = self.validation_steps if quick else self.sampling_steps
+        count = self._evaluations(quick)
         total: dict[str, torch.Tensor] = {}
-        for sample in range(self.num_samples):
+        for sample in range(self.sampling.samples):
             for name, maps in self._chain_maps(batch, count, sample, None if sample else watch).items():
                 total[name] = maps if name not in total else total[name] + maps
-        return {name: maps / self.num_samples for name, maps in total.items()}
+        return {name: maps / self.sampling.samples for name, maps in total.items()}
 
-    def sampling(self) -> tuple[int, int]:
+    def evaluations(self) -> tuple[int, int]:
         """How many network evaluations an image takes, and how many samples."""
-        return (self.sampling_steps, self.num_samples) if self.diffusion else (1, 1)
+        return (self._evaluations(), self.sampling.samples) if self.diffusion else (1, 1)
+
+    def _evaluations(self, quick: bool = False) -> int:
+        return self.sampling.validation_steps if quick else self.sampling.steps or self.noise_schedule.steps
 
     def choose_sampling(self, steps: int | None = None, samples: int | None = None) -> None:
         """Take ``steps`` network evaluations (1 to T) and ``samples`` chains an image; None leaves one as it is."""
@@ -194,17 +193,19 @@ class DiffusionHeatmap(Finder):
             raise UserError(f"steps: found {steps}, expected 1 to {self.noise_schedule.steps} for this model")
         if samples is not None and samples < 1:
             raise UserError(f"samples: found {samples}, expected at least 1")
-        self.sampling_steps, self.num_samples = steps or self.sampling_steps, samples or self.num_samples
+        self.sampling = replace(
+            self.sampling, steps=steps or self.sampling.steps, samples=samples or self.sampling.samples
+        )
 
     @torch.no_grad()
     def find(self, batch: Batch, quick: bool = False) -> dict[str, Found]:
         """Decode each variant's maps, averaged over the samples; ``between`` is the spread of the samples' points."""
-        if not self.diffusion or self.num_samples == 1:
+        if not self.diffusion or self.sampling.samples == 1:
             return super().find(batch, quick)
-        count = self.validation_steps if quick else self.sampling_steps
+        count = self._evaluations(quick)
         total: dict[str, torch.Tensor] = {}
         each: dict[str, list[Found]] = {}
-        for sample in range(self.num_samples):
+        for sample in range(self.sampling.samples):
             for name, maps in self._chain_maps(batch, count, sample).items():
                 total[name] = maps if name not in total else total[name] + maps
                 each.setdefault(name, []).append(self.read(maps))
@@ -218,7 +219,7 @@ class DiffusionHeatmap(Finder):
             if watch is not None:
                 watch(step)
             maps.setdefault("single-step", step.probability)
-            if count > 1 and self.aggregate == "last":
+            if count > 1 and self.sampling.aggregate == "last":
                 maps["multi-step"] = step.x0
             elif count > 1:
                 share = step.probability / count
@@ -232,7 +233,7 @@ class DiffusionHeatmap(Finder):
         The noise of an image depends on (seed, its index, ``sample``) alone: neither on the batch nor on the process.
         """
         image = batch["image"]
-        levels = self.noise_schedule.levels(timesteps(self.noise_schedule.steps, count or self.sampling_steps))
+        levels = self.noise_schedule.levels(timesteps(self.noise_schedule.steps, count or self._evaluations()))
         noise = self._noise_source(batch, sample)
         latest: list[torch.Tensor] = []
 
@@ -244,7 +245,7 @@ class DiffusionHeatmap(Finder):
             latest[:] = [spatial_softmax(raw) if self.parameterisation == "x0" else to_unit(raw), x0]
             return 2 * x0 - 1
 
-        sampler = partial(ddim_sample, eta=self.eta) if self.sampler == "ddim" else ddpm_sample
+        sampler = partial(ddim_sample, eta=self.sampling.eta) if self.sampling.sampler == "ddim" else ddpm_sample
         for level, x_t, _ in sampler(denoise, noise(), levels, noise):
             yield ReverseStep(level.t, x_t, *latest)
 
@@ -255,21 +256,23 @@ class DiffusionHeatmap(Finder):
 
     def _x0_map(self, raw: torch.Tensor) -> torch.Tensor:
         """What turns the network's output into x0 in [0, 1] (docs/conventions.md)."""
-        if self.parameterisation != "x0" or self.x0_from == "clamp":
+        if self.parameterisation != "x0" or self.sampling.x0_from == "clamp":
             return to_unit(raw)
-        if self.x0_from == "tanh":
+        if self.sampling.x0_from == "tanh":
             return (torch.tanh(raw) + 1) / 2
         return torch.exp(raw - raw.amax((-2, -1), keepdim=True))
 
     def _blurred(self, x0: torch.Tensor, t: int) -> torch.Tensor:
         """Eq. 12: the blur that shrinks along the reverse process, scaled to the network's width."""
-        if not self.blur_sigma_max:
+        if not self.sampling.blur_sigma_max:
             return x0
         scale = x0.shape[-1] / REFERENCE_WIDTH
-        sigma = blur_sigma(t, self.noise_schedule.steps, self.blur_sigma_min, self.blur_sigma_max) * scale
-        kernel = max(3, 2 * round((self.blur_kernel * scale - 1) / 2) + 1)
+        sigma = (
+            blur_sigma(t, self.noise_schedule.steps, self.sampling.blur_sigma_min, self.sampling.blur_sigma_max) * scale
+        )
+        kernel = max(3, 2 * round((self.sampling.blur_kernel * scale - 1) / 2) + 1)
         blurred = gaussian_blur(x0, sigma, kernel)
-        return renormalise_peak(blurred, x0) if self.renormalise else blurred
+        return renormalise_peak(blurred, x0) if self.sampling.renormalise else blurred
 
 
 def _spreads(samples: list[Found]) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.groups import as_group
 from landmark_diffusion.finders.method import Batch, Method
 from landmark_diffusion.heatmaps.decoders import DECODERS, DecoderKind, decode
 from landmark_diffusion.heatmaps.moments import map_covariance
@@ -36,13 +38,34 @@ class Found(NamedTuple):
         return self.within + self.between if self.between is not None else self.within
 
 
+@dataclass(frozen=True)
+class Decoding:
+    """How maps become points.
+
+    Args:
+        decoder: the rule.
+        radius: of "local_centroid", in network pixels.
+        top_k: pixels of "top_k".
+
+    Raises UserError for a rule that is not known.
+    """
+
+    decoder: DecoderKind = "local_centroid"
+    radius: int = 2
+    top_k: int = 10
+
+    def __post_init__(self) -> None:
+        if self.decoder not in DECODERS:
+            raise UserError(f"model.decoding.decoder: found {self.decoder!r}, expected one of {', '.join(DECODERS)}")
+
+
 class Finder(Method):
     """Base of the methods that find landmarks: they add a network, a loss and maps to decode.
 
     Args:
         num_landmarks: N; linked from the data module.
-        decoder, decoder_radius, decoder_top_k: how maps become points; the radius is in network pixels.
-        kwargs: learning_rate and the other options of Method.
+        decoding: how maps become points.
+        kwargs: optimisation.
     """
 
     trained_by: ClassVar[str]
@@ -55,9 +78,7 @@ class Finder(Method):
     def __init__(
         self,
         num_landmarks: int,
-        decoder: DecoderKind = "local_centroid",
-        decoder_radius: int = 2,
-        decoder_top_k: int = 10,
+        decoding: Decoding = Decoding(),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -66,11 +87,8 @@ class Finder(Method):
                 f"model.num_landmarks: found {num_landmarks}, expected at least 1; landmarks are learned from labelled "
                 "images (data.labels: true)"
             )
-        if decoder not in DECODERS:
-            raise UserError(f"model.decoder: found {decoder!r}, expected one of {', '.join(DECODERS)}")
         self.num_landmarks = num_landmarks
-        self.decoder: DecoderKind = decoder
-        self.decoder_radius, self.decoder_top_k = decoder_radius, decoder_top_k
+        self.decoding = as_group(Decoding, decoding, "model.decoding")
 
     @classmethod
     def class_name(cls) -> str:
@@ -87,7 +105,7 @@ class Finder(Method):
 
     def decode(self, maps: torch.Tensor) -> torch.Tensor:
         """Decode maps (B, N, H, W) to network pixels (B, N, 2) with the module's decoder."""
-        return decode(maps, self.decoder, self.decoder_radius, self.decoder_top_k)
+        return decode(maps, self.decoding.decoder, self.decoding.radius, self.decoding.top_k)
 
     def find(self, batch: Batch, quick: bool = False) -> dict[str, Found]:
         """Find the points of each variant: by default the decoded maps."""
@@ -101,7 +119,7 @@ class Finder(Method):
                     f"{name}: found {value}, but a {self.class_name()} looks at an image once; leave it out"
                 )
 
-    def sampling(self) -> tuple[int, int]:
+    def evaluations(self) -> tuple[int, int]:
         """How many network evaluations an image takes, and how many samples."""
         return 1, 1
 
@@ -112,12 +130,12 @@ class Finder(Method):
 
     def prediction_settings(self, spread: SpreadKind = "both") -> dict[str, Any]:
         """Give what decides points and spread beside the weights; a calibration holds for just one of these."""
-        steps, samples = self.sampling()
+        steps, samples = self.evaluations()
         return {
             "variant": self.prediction_variant(),
             "steps": steps,
             "samples": samples,
-            "decoder": self.decoder,
+            "decoder": self.decoding.decoder,
             "spread": "heatmap" if samples == 1 else spread,  # one sample has no spread but its maps'
         }
 

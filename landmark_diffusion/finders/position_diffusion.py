@@ -9,7 +9,8 @@ the noise; and the chain starts from a first guess, the informed prior that the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import currentframe
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ import torch
 from torch.nn import functional as F
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.groups import as_group, at_least_one
 from landmark_diffusion.core.seeds import evaluation_seed
 from landmark_diffusion.diffusion.positions import Aggregate, Level, PositionSchedule, conclude, position_sample
 from landmark_diffusion.diffusion.samplers import keyed_noise
@@ -27,7 +29,8 @@ from landmark_diffusion.finders.method import Batch
 from landmark_diffusion.heatmaps.losses import spatial_softmax
 from landmark_diffusion.heatmaps.moments import map_covariance, samples_covariance
 from landmark_diffusion.heatmaps.window_map import WindowMap
-from landmark_diffusion.models.unet import UNet
+from landmark_diffusion.models.network import NetworkFactory, build_network, described
+from landmark_diffusion.models.presets import PAPER_A, WINDOWS
 from landmark_diffusion.models.windows import cut_windows, draw_windows, image_pyramid
 
 LARGEST_WINDOW = 1024
@@ -41,6 +44,102 @@ class View(NamedTuple):
     maps: torch.Tensor
     log_prior: torch.Tensor
     points: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows that the evaluations after the first see.
+
+    Args:
+        size: P, pixels of a window's side.
+        patch: its pixels are gathered in patches of this side, one position of the window's network each.
+        reach: half a window's side, in sigma_t.
+        wide: each window comes with one of this many times its side around it; 0 for none.
+
+    Raises UserError for values that make no sense.
+    """
+
+    size: int = 32
+    patch: int = 4
+    reach: float = 3.0
+    wide: float = 3.0
+
+    def __post_init__(self) -> None:
+        at_least_one("model.windows", self, "size", "patch")
+        if self.size > LARGEST_WINDOW:
+            raise UserError(f"model.windows.size: found {self.size}, expected at most {LARGEST_WINDOW}")
+        if self.size % self.patch:
+            raise UserError(f"model.windows.patch: found {self.patch}, expected a divisor of size ({self.size})")
+        if self.reach <= 0 or self.wide < 0:
+            raise UserError(
+                f"model.windows.reach {self.reach:g}, wide {self.wide:g}: expected a reach above 0 and a wide window "
+                "of 0 (none) or more"
+            )
+
+
+@dataclass(frozen=True)
+class PositionNoise:
+    """The noise of training: how far positions are moved.
+
+    Args:
+        steps: T.
+        sigma_min: sigma_t at t = 0, in pixels of a 640-wide network.
+        sigma_max: sigma_t at t = T-1, likewise.
+        draws: how many t, each with its noise, an image's windows are drawn at in an update.
+
+    Raises UserError for values that make no sense.
+    """
+
+    steps: int = 200
+    sigma_min: float = 3.0
+    sigma_max: float = 32.0
+    draws: int = 2
+
+    def __post_init__(self) -> None:
+        at_least_one("model.noise", self, "draws")
+        self.schedule()
+
+    def schedule(self, unit: float = 1.0) -> PositionSchedule:
+        """Give sigma_t; ``unit`` is the size in pixels of a pixel at 640 wide."""
+        return PositionSchedule(self.sigma_min, self.sigma_max, self.steps, unit)
+
+
+@dataclass(frozen=True)
+class PositionSampling:
+    """The chain of a prediction.
+
+    Args:
+        steps: network evaluations in all, the first one's included; 1 is the baseline.
+        validation_steps: the same for validation within fit.
+        start_sigma: where the chain starts, in pixels of a 640-wide network: near the first guess's error.
+        end_sigma: where it ends, likewise.
+        start_noise: how far the start is noised, in start_sigma: 0 starts at the first guess, 1 draws around it.
+        eta: of the reverse steps: 0 deterministic (DDIM), 1 ancestral.
+        samples: chains an image, whose points are averaged; they differ where start_noise or eta is above 0.
+        prior_weight: exponent of p_coarse; 0 leaves it out.
+        aggregate: the point is the "last" evaluation's, or the "mean" of all windows' evaluations.
+
+    Raises UserError for values that make no sense.
+    """
+
+    steps: int = 8
+    validation_steps: int = 8
+    start_sigma: float = 8.0
+    end_sigma: float = 3.0
+    start_noise: float = 0.0
+    eta: float = 0.0
+    samples: int = 1
+    prior_weight: float = 1.0
+    aggregate: Aggregate = "mean"
+
+    def __post_init__(self) -> None:
+        at_least_one("model.sampling", self, "steps", "validation_steps", "samples")
+        if not 0 <= self.eta <= 1 or self.start_noise < 0:
+            raise UserError(
+                f"model.sampling.eta {self.eta:g} and start_noise {self.start_noise:g}: expected 0 to 1, and 0 or more"
+            )
+        if self.aggregate not in ("last", "mean"):
+            raise UserError(f"model.sampling.aggregate: found {self.aggregate!r}, expected last or mean")
 
 
 class PositionDiffusion(Finder):
@@ -59,26 +158,11 @@ class PositionDiffusion(Finder):
     Args:
         num_landmarks: N; linked from the data module.
         coarse_factor: by how much the first network's image is smaller than ``data.size``.
-        encoder_channels, decoder_channels, blocks_per_level, attention_factors, attention_heads: of that UNet.
-        window_encoder_channels, window_decoder_channels, window_blocks: of the UNet on windows.
-        window_size: P, pixels of a window's side.
-        window_patch: its pixels are gathered in patches of this side, one position of the window's UNet each.
-        window_reach: half a window's side, in sigma_t.
-        wide_window: each window comes with one of this many times its side around it; 0 for none.
-        dropout, gradient_checkpointing, channels_last: of both networks.
-        diffusion_steps: T.
-        sigma_min, sigma_max: sigma_t at t = 0 and T-1 in training, pixels at 640 wide.
-        draws: how many t, each with its noise, an image's windows are drawn at in an update.
-        sampling_steps: network evaluations in all, the first one's included; 1 is the baseline.
-        validation_steps: the same for validation within fit.
-        start_sigma, end_sigma: where the chain starts and ends, pixels at 640 wide; start near the first guess's error.
-        start_noise: how far the start is noised, in start_sigma: 0 starts at the first guess, 1 draws around it.
-        eta: of the reverse steps: 0 deterministic (DDIM), 1 ancestral.
-        num_samples: chains an image, whose points are averaged; they differ where start_noise or eta is above 0.
-        prior_weight: exponent of p_coarse; 0 leaves it out.
-        aggregate: the point is the "last" evaluation's, or the "mean" of all windows' evaluations.
+        network: that of the first guess.
+        window_network: that of the windows; it takes steps t and which landmark is looked for.
+        windows, noise, sampling: what the windows see, how positions are moved in training, and the chain.
         window_weight: weight of the windows' likelihood beside the coarse network's in the loss.
-        kwargs: learning_rate and the other options of Finder; the decoder reads the coarse maps.
+        kwargs: decoding (of the coarse maps) and optimisation.
 
     Raises UserError for options that make no sense.
     """
@@ -92,73 +176,35 @@ class PositionDiffusion(Finder):
         self,
         num_landmarks: int,
         coarse_factor: int = 4,
-        encoder_channels: Sequence[int] = (32, 64, 128, 256, 256, 512),
-        decoder_channels: Sequence[int] = (256, 128, 64, 64, 32, 32),
-        blocks_per_level: int = 2,
-        attention_factors: Sequence[int] = (4, 8),
-        attention_heads: int = 4,
-        window_encoder_channels: Sequence[int] = (64,),
-        window_decoder_channels: Sequence[int] = (64,),
-        window_blocks: int = 1,
-        window_size: int = 32,
-        window_patch: int = 4,
-        window_reach: float = 3.0,
-        wide_window: float = 3.0,
-        dropout: float = 0.0,
-        gradient_checkpointing: bool = False,
-        channels_last: bool = False,
-        diffusion_steps: int = 200,
-        sigma_min: float = 3.0,
-        sigma_max: float = 32.0,
-        draws: int = 2,
-        sampling_steps: int = 8,
-        validation_steps: int = 8,
-        start_sigma: float = 8.0,
-        end_sigma: float = 3.0,
-        start_noise: float = 0.0,
-        eta: float = 0.0,
-        num_samples: int = 1,
-        prior_weight: float = 1.0,
-        aggregate: Aggregate = "mean",
+        network: NetworkFactory = PAPER_A,
+        window_network: NetworkFactory = WINDOWS,
+        windows: Windows = Windows(),
+        noise: PositionNoise = PositionNoise(),
+        sampling: PositionSampling = PositionSampling(),
         window_weight: float = 1.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_landmarks, **kwargs)
+        network = described(network, PAPER_A)
+        window_network = described(window_network, WINDOWS, "model.window_network")
         self.keep_options(currentframe())
-        shared: dict[str, Any] = {"dropout": dropout, "gradient_checkpointing": gradient_checkpointing}
-        shared["channels_last"] = channels_last
-        self.network = UNet(
-            in_channels=1,
-            out_channels=num_landmarks,
-            encoder_channels=tuple(encoder_channels),
-            decoder_channels=tuple(decoder_channels),
-            blocks_per_level=blocks_per_level,
-            attention_factors=tuple(attention_factors),
-            attention_heads=attention_heads,
-            time_embedding=False,
-            **shared,
-        )
-        self.window_network = UNet(
-            in_channels=(2 if wide_window else 1) * window_patch**2,
-            out_channels=window_patch**2,
-            encoder_channels=tuple(window_encoder_channels),
-            decoder_channels=tuple(window_decoder_channels),
-            blocks_per_level=window_blocks,
-            attention_factors=(),
-            condition_channels=num_landmarks,
-            scale_shift=True,
-            **shared,
-        )
         self.coarse_factor, self.window_weight = coarse_factor, window_weight
-        self.window_size, self.window_patch, self.window_reach = window_size, window_patch, window_reach
-        self.wide_window = wide_window
-        self.diffusion_steps, self.sigma_min, self.sigma_max, self.draws = diffusion_steps, sigma_min, sigma_max, draws
-        self.start_sigma, self.end_sigma, self.start_noise, self.eta = start_sigma, end_sigma, start_noise, eta
-        self.sampling_steps, self.validation_steps = sampling_steps, validation_steps
-        self.num_samples, self.prior_weight, self.aggregate = num_samples, prior_weight, aggregate
+        self.windows = as_group(Windows, windows, "model.windows")
+        self.noise = as_group(PositionNoise, noise, "model.noise")
+        self.sampling = as_group(PositionSampling, sampling, "model.sampling")
         self._check_options()
+        self.network = build_network(network, 1, num_landmarks)
+        self.window_network = build_network(
+            window_network,
+            in_channels=(2 if self.windows.wide else 1) * self.windows.patch**2,
+            out_channels=self.windows.patch**2,
+            time_embedding=True,
+            condition_channels=num_landmarks,
+            where="model.window_network",
+        )
         # on the CPU: arithmetic on the meta device (network_size.py) makes torch load its compiler, for seconds
-        steps = torch.arange(window_size, device="cpu") - (window_size - 1) / 2
+        size = self.windows.size
+        steps = torch.arange(size, device="cpu") - (size - 1) / 2
         self.register_buffer("steps", steps, persistent=False)
         self.register_buffer("offsets", torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1), persistent=False)
         self.steps: torch.Tensor  # (P,) window pixels from the centre
@@ -166,33 +212,13 @@ class PositionDiffusion(Finder):
 
     def _check_options(self) -> None:
         """Raise UserError for options that make no sense together."""
-        counts = ("coarse_factor", "window_size", "window_patch", "draws", "num_samples")
-        for name in (*counts, "sampling_steps", "validation_steps"):
-            if (value := getattr(self, name)) < 1:
-                raise UserError(f"model.{name}: found {value}, expected at least 1")
-        if self.window_size > LARGEST_WINDOW:
-            raise UserError(f"model.window_size: found {self.window_size}, expected at most {LARGEST_WINDOW}")
-        if self.window_size % self.window_patch:
+        at_least_one("model", self, "coarse_factor")
+        low, high = self.noise.sigma_min, self.noise.sigma_max
+        if not low <= self.sampling.end_sigma <= self.sampling.start_sigma <= high:
             raise UserError(
-                f"model.window_patch: found {self.window_patch}, expected a divisor of window_size ({self.window_size})"
+                f"model.sampling.start_sigma {self.sampling.start_sigma:g} and end_sigma {self.sampling.end_sigma:g}: "
+                f"expected noise.sigma_min ({low:g}) <= end_sigma <= start_sigma <= noise.sigma_max ({high:g})"
             )
-        if self.window_reach <= 0 or self.wide_window < 0:
-            raise UserError(
-                f"model.window_reach {self.window_reach:g}, wide_window {self.wide_window:g}: expected a reach above "
-                "0 and a wide window of 0 (none) or more"
-            )
-        if not self.sigma_min <= self.end_sigma <= self.start_sigma <= self.sigma_max:
-            raise UserError(
-                f"model.start_sigma {self.start_sigma:g} and end_sigma {self.end_sigma:g}: expected sigma_min "
-                f"({self.sigma_min:g}) <= end_sigma <= start_sigma <= sigma_max ({self.sigma_max:g})"
-            )
-        if not 0 <= self.eta <= 1 or self.start_noise < 0:
-            raise UserError(
-                f"model.eta {self.eta:g} and start_noise {self.start_noise:g}: expected 0 to 1, and 0 or more"
-            )
-        if self.aggregate not in ("last", "mean"):
-            raise UserError(f"model.aggregate: found {self.aggregate!r}, expected last or mean")
-        PositionSchedule(self.sigma_min, self.sigma_max, self.diffusion_steps)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Run the coarse network on image (B,1,H,W): logits (B,N,H/coarse_factor,W/coarse_factor), float32."""
@@ -203,17 +229,17 @@ class PositionDiffusion(Finder):
         return (points + 0.5) / self.coarse_factor - 0.5
 
     def _schedule(self, width: int) -> PositionSchedule:
-        return PositionSchedule(self.sigma_min, self.sigma_max, self.diffusion_steps, width / REFERENCE_WIDTH)
+        return self.noise.schedule(width / REFERENCE_WIDTH)
 
     def _pyramid(self, image: torch.Tensor) -> list[torch.Tensor]:
         """As many halvings as the widest window's pixels ask for."""
-        sigma = self.sigma_max * image.shape[-1] / REFERENCE_WIDTH
-        widest = self._pixel(sigma) * max(1.0, self.wide_window)
+        sigma = self.noise.sigma_max * image.shape[-1] / REFERENCE_WIDTH
+        widest = self._pixel(sigma) * max(1.0, self.windows.wide)
         return image_pyramid(image, 1 + max(0, math.ceil(math.log2(widest))))
 
     def _pixel(self, sigma: Any) -> Any:
         """Network pixels that a window's pixel is wide at sigma."""
-        return 2 * self.window_reach * sigma / self.window_size
+        return 2 * self.windows.reach * sigma / self.windows.size
 
     def _log_gaussian(self) -> torch.Tensor:
         """log N(y_t; p, sigma^2) over the pixels p of a window around y_t, up to a constant: (P,P) at any sigma."""
@@ -225,25 +251,25 @@ class PositionDiffusion(Finder):
         """l: (B,N,P,P) from the windows around positions (B,N,2) at sigma (B,) in network pixels and t (B,)."""
         batch, count = positions.shape[:2]
         pixel = self._pixel(sigma)
-        windows = [cut_windows(pyramid, positions, pixel, self.window_size)]
-        if self.wide_window:
-            windows.append(cut_windows(pyramid, positions, pixel * self.wide_window, self.window_size))
+        windows = [cut_windows(pyramid, positions, pixel, self.windows.size)]
+        if self.windows.wide:
+            windows.append(cut_windows(pyramid, positions, pixel * self.windows.wide, self.windows.size))
         seen = torch.cat(windows, 2).flatten(0, 1).to(self.steps.dtype)
-        patches = F.pixel_unshuffle(seen, self.window_patch)
+        patches = F.pixel_unshuffle(seen, self.windows.patch)
         which = torch.eye(count, device=positions.device).repeat(batch, 1).to(patches.dtype)
         logits = self.window_network(patches, t.repeat_interleave(count), which)
-        return F.pixel_shuffle(logits, self.window_patch).view(batch, count, self.window_size, self.window_size)
+        return F.pixel_shuffle(logits, self.windows.patch).view(batch, count, self.windows.size, self.windows.size)
 
     def _evaluations(self, quick: bool) -> int:
-        return self.validation_steps if quick else self.sampling_steps
+        return self.sampling.validation_steps if quick else self.sampling.steps
 
     def variants(self, quick: bool = False) -> tuple[str, ...]:
         """Give the names of what ``find`` gives: the first evaluation's points, and the chain's."""
         return ("single-step", "multi-step") if self._evaluations(quick) > 1 else ("single-step",)
 
-    def sampling(self) -> tuple[int, int]:
+    def evaluations(self) -> tuple[int, int]:
         """How many network evaluations an image takes, and how many samples."""
-        return (self.sampling_steps, self.num_samples)
+        return (self.sampling.steps, self.sampling.samples)
 
     def choose_sampling(self, steps: int | None = None, samples: int | None = None) -> None:
         """Take ``steps`` network evaluations and ``samples`` chains an image; None leaves one as it is.
@@ -254,11 +280,12 @@ class PositionDiffusion(Finder):
         for name, value in (("steps", steps), ("samples", samples)):
             if value is not None and value < 1:
                 raise UserError(f"{name}: found {value}, expected at least 1")
-        if (steps or self.sampling_steps) == 1 and (samples or self.num_samples) > 1:
+        chosen = replace(self.sampling, steps=steps or self.sampling.steps, samples=samples or self.sampling.samples)
+        if chosen.steps == 1 and chosen.samples > 1:
             raise UserError("samples: the first evaluation draws nothing, so several samples need 2 steps or more")
-        self.sampling_steps, self.num_samples = steps or self.sampling_steps, samples or self.num_samples
-        if self.num_samples > 1 and not (self.start_noise or self.eta):
-            self.start_noise, self.eta = 1.0, 1.0
+        if chosen.samples > 1 and not (chosen.start_noise or chosen.eta):
+            chosen = replace(chosen, start_noise=1.0, eta=1.0)
+        self.sampling = chosen
 
     @torch.no_grad()
     def find(self, batch: Batch, quick: bool = False) -> dict[str, Found]:
@@ -272,8 +299,8 @@ class PositionDiffusion(Finder):
         found = {"single-step": Found(view.points, first)}
         count = self._evaluations(quick)
         if count > 1:
-            chains = [self._chain(view, batch, count, sample) for sample in range(self.num_samples)]
-            answers = [conclude([estimate for *_, estimate in chain], self.aggregate) for chain in chains]
+            chains = [self._chain(view, batch, count, sample) for sample in range(self.sampling.samples)]
+            answers = [conclude([estimate for *_, estimate in chain], self.sampling.aggregate) for chain in chains]
             points, within = (torch.stack(each) for each in zip(*answers, strict=True))
             found["multi-step"] = Found(points.mean(0), within.mean(0), samples_covariance(points))
         return found
@@ -307,9 +334,9 @@ class PositionDiffusion(Finder):
         view = self._look(batch["image"])
         height, width = batch["image"].shape[-2:]
         first = self._enlarged(view.maps, height, width)
-        yield ReverseStep(self.diffusion_steps - 1, torch.full_like(first, 1 / (height * width)), first, first)
+        yield ReverseStep(self.noise.steps - 1, torch.full_like(first, 1 / (height * width)), first, first)
         gaussian = self._log_gaussian().flatten().softmax(0).view_as(self.offsets[..., 0])
-        for level, position, estimate in self._chain(view, batch, count or self.sampling_steps, sample):
+        for level, position, estimate in self._chain(view, batch, count or self.sampling.steps, sample):
             x0 = draw_windows(estimate.probabilities, position, estimate.pixel, (height, width))
             x_t = draw_windows(gaussian.expand_as(estimate.probabilities), position, estimate.pixel, (height, width))
             yield ReverseStep(round(level.t), x_t, x0, x0)
@@ -331,19 +358,19 @@ class PositionDiffusion(Finder):
     ) -> Iterator[tuple[Level, torch.Tensor, WindowMap]]:
         """The evaluations after the first, from start_sigma to end_sigma; noise is keyed by (seed, image, sample)."""
         schedule = self._schedule(batch["image"].shape[-1])
-        levels = schedule.levels(self.start_sigma, self.end_sigma, count - 1)
+        levels = schedule.levels(self.sampling.start_sigma, self.sampling.end_sigma, count - 1)
         seeds = [evaluation_seed(self.seed, int(index), sample) for index in batch["index"]]
         noise = keyed_noise(seeds, (self.num_landmarks, 2), view.points.device)
-        start = view.points + self.start_noise * (self.start_sigma * schedule.unit) * noise()
-        return position_sample(partial(self._estimate, view), start, levels, noise, self.eta)
+        start = view.points + self.sampling.start_noise * (self.sampling.start_sigma * schedule.unit) * noise()
+        return position_sample(partial(self._estimate, view), start, levels, noise, self.sampling.eta)
 
     def _estimate(self, view: View, position: torch.Tensor, level: Level) -> WindowMap:
         """Where y_0 is, by the windows around y_t (B,N,2) and the first guess."""
         pixel = self._pixel(level.sigma)
         t, sigma = (position.new_full((len(position),), value) for value in level)
         log_p = self._evidence(view.pyramid, position, sigma, t).float() + self._log_gaussian()
-        if self.prior_weight:
-            log_p = log_p + self.prior_weight * self._prior(view, position, pixel)
+        if self.sampling.prior_weight:
+            log_p = log_p + self.sampling.prior_weight * self._prior(view, position, pixel)
         return WindowMap(spatial_softmax(log_p), position, pixel)
 
     def _prior(self, view: View, position: torch.Tensor, pixel: float) -> torch.Tensor:
@@ -351,4 +378,4 @@ class PositionDiffusion(Finder):
         maps = view.log_prior.flatten(0, 1)[:, None]  # each landmark's map as an image of its own
         places = self._to_coarse(position).flatten(0, 1)[:, None]
         size = places.new_full((len(maps),), pixel / self.coarse_factor)
-        return cut_windows([maps], places, size, self.window_size).view(*position.shape[:2], *self.offsets.shape[:2])
+        return cut_windows([maps], places, size, self.windows.size).view(*position.shape[:2], *self.offsets.shape[:2])

@@ -70,9 +70,12 @@ def _smaller_batch(data: Mapping[str, Any], trainer: Mapping[str, Any]) -> str:
 
 
 def _checkpointing(model: Mapping[str, Any]) -> str:
-    if model.get("gradient_checkpointing"):
-        return "model.init_args.gradient_checkpointing is true already"
-    return "--model.init_args.gradient_checkpointing true (now false): the same weights, slower by about a third"
+    network = (model.get("network") or {}).get("init_args") or {}
+    if "gradient_checkpointing" not in network:
+        return ""
+    if network["gradient_checkpointing"]:
+        return "model.network.gradient_checkpointing is true already"
+    return "--model.network.gradient_checkpointing true (now false): the same weights, slower by about a third"
 
 
 def _precision(trainer: Mapping[str, Any]) -> str:

@@ -6,15 +6,16 @@ images" (paper B), stage 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from inspect import currentframe
 from typing import Any, Literal
 
 import torch
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.groups import as_group
 from landmark_diffusion.core.seeds import evaluation_seed
-from landmark_diffusion.diffusion.noise_schedule import Level, NoiseSchedule, ScheduleKind
+from landmark_diffusion.diffusion.noise_schedule import Level, NoiseOptions
 from landmark_diffusion.diffusion.process import (
     Parameterisation,
     add_noise,
@@ -26,7 +27,27 @@ from landmark_diffusion.diffusion.samplers import ddim_sample, ddpm_sample, keye
 from landmark_diffusion.finders.image_range import check_range, scale_image
 from landmark_diffusion.heatmaps.losses import full_precision
 from landmark_diffusion.methods.training import Batch, TrainedModule
-from landmark_diffusion.models.unet import UNet
+from landmark_diffusion.models.network import NetworkFactory, build_network, described
+from landmark_diffusion.models.presets import PAPER_B
+
+
+@dataclass(frozen=True)
+class GeneratedImages:
+    """The radiographs that are generated in training, to look at.
+
+    Args:
+        sampler: "ddpm" or "ddim"; after short training "ddim" leaves noise in some of them.
+        steps: network evaluations of a generated radiograph.
+        every: optimiser steps between two grids of generated radiographs (0: none).
+        count: how many a grid has.
+        statistics_count: generated radiographs whose histogram and spectrum are compared with the training images'.
+    """
+
+    sampler: Literal["ddpm", "ddim"] = "ddpm"
+    steps: int = 250
+    every: int = 2000
+    count: int = 8
+    statistics_count: int = 32
 
 
 class DDPMPretrainModule(TrainedModule):
@@ -34,80 +55,41 @@ class DDPMPretrainModule(TrainedModule):
 
     Args:
         num_landmarks: linked from the data module and not used: labels are not looked at.
-        encoder_channels, decoder_channels, blocks_per_level, attention_factors, attention_heads: of the UNet, which
-            fine-tuning has to repeat.
-        attention_head_channels, linear_attention_factors, middle, dropout, final_activation: likewise.
-        gradient_checkpointing, channels_last: its memory.
-        schedule, diffusion_steps, beta_start, beta_end, zero_terminal_snr: the noise; T is diffusion_steps.
+        network: fine-tuning has to repeat it; it takes steps t.
+        noise: the schedule.
         parameterisation: what the network predicts: "epsilon" (eq. 5), "x0" or "v".
         self_conditioning: let the network see its own earlier estimate of x0 (Chen et al. 2023; the released code).
         image_range: the grey levels 0 and 1 of a batch become these; fine-tuning sees the same.
-        sampler: "ddpm" or "ddim" for generated radiographs; after short training "ddim" leaves noise in some of them.
-        sampling_steps: network evaluations of a generated radiograph.
-        sample_every, sample_count: optimiser steps between two grids of generated radiographs (0: none), and how many.
-        statistics_count: generated radiographs whose histogram and spectrum are compared with the training images'.
-        kwargs: learning_rate and the other options of TrainedModule.
+        sampling: the radiographs that are generated in training.
+        kwargs: optimisation.
     """
 
     def __init__(
         self,
         num_landmarks: int = 0,
-        encoder_channels: Sequence[int] = (64, 128, 256, 512),
-        decoder_channels: Sequence[int] = (512, 256, 128, 64),
-        blocks_per_level: int = 4,
-        attention_factors: Sequence[int] = (8,),
-        attention_heads: int = 4,
-        attention_head_channels: int | None = None,
-        linear_attention_factors: Sequence[int] = (),
-        middle: Literal["none", "attention"] = "none",
-        dropout: float = 0.0,
-        final_activation: Literal["silu", "tanh"] = "silu",
-        gradient_checkpointing: bool = False,
-        channels_last: bool = False,
-        schedule: ScheduleKind = "linear",
-        diffusion_steps: int = 500,
-        beta_start: float = 1e-4,
-        beta_end: float = 0.02,
-        zero_terminal_snr: bool = False,
+        network: NetworkFactory = PAPER_B,
+        noise: NoiseOptions = NoiseOptions(steps=500),  # noqa: B008 (frozen)
         parameterisation: Parameterisation = "epsilon",
         self_conditioning: bool = False,
         image_range: tuple[float, float] = (-1.0, 1.0),
-        sampler: Literal["ddpm", "ddim"] = "ddpm",
-        sampling_steps: int = 250,
-        sample_every: int = 2000,
-        sample_count: int = 8,
-        statistics_count: int = 32,
+        sampling: GeneratedImages = GeneratedImages(),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        network = described(network, PAPER_B)
         self.keep_options(currentframe())
-        check_parameterisation(parameterisation, zero_terminal_snr)
-        if not 1 <= sampling_steps <= diffusion_steps:
+        noise = as_group(NoiseOptions, noise, "model.noise")
+        self.sampling = as_group(GeneratedImages, sampling, "model.sampling")
+        check_parameterisation(parameterisation, noise.zero_terminal_snr)
+        if not 1 <= self.sampling.steps <= noise.steps:
             raise UserError(
-                f"model.sampling_steps: found {sampling_steps}, expected 1 to diffusion_steps ({diffusion_steps})"
+                f"model.sampling.steps: found {self.sampling.steps}, expected 1 to noise.steps ({noise.steps})"
             )
-        self.network = UNet(
-            in_channels=2 if self_conditioning else 1,
-            out_channels=1,
-            encoder_channels=tuple(encoder_channels),
-            decoder_channels=tuple(decoder_channels),
-            blocks_per_level=blocks_per_level,
-            attention_factors=tuple(attention_factors),
-            attention_heads=attention_heads,
-            attention_head_channels=attention_head_channels,
-            linear_attention_factors=tuple(linear_attention_factors),
-            middle=middle,
-            dropout=dropout,
-            final_activation=final_activation,
-            gradient_checkpointing=gradient_checkpointing,
-            channels_last=channels_last,
-        )
-        self.noise_schedule = NoiseSchedule(schedule, diffusion_steps, beta_start, beta_end, zero_terminal_snr)
+        self.network = build_network(network, 2 if self_conditioning else 1, 1, time_embedding=True)
+        self.noise_schedule = noise.schedule_of_levels()
         self.parameterisation: Parameterisation = parameterisation
         self.self_conditioning = self_conditioning
         self.image_range = check_range(image_range)
-        self.sampler, self.sampling_steps = sampler, sampling_steps
-        self.sample_every, self.sample_count, self.statistics_count = sample_every, sample_count, statistics_count
 
     def forward(self, x_t: torch.Tensor, t: torch.Tensor, earlier: torch.Tensor | None = None) -> torch.Tensor:
         """Run the network on x_t (B,1,H,W) at t (B,), with self-conditioning beside an earlier estimate of x0."""
@@ -162,7 +144,7 @@ class DDPMPretrainModule(TrainedModule):
     ) -> torch.Tensor:
         """Generate radiographs (count,1,H,W) in [0,1] on the CPU; ``size`` is (W, H).
 
-        ``steps`` network evaluations (None: ``sampling_steps``); image i depends on (seed, i) alone, and torch's own
+        ``steps`` network evaluations (None: ``sampling.steps``); image i depends on (seed, i) alone, and torch's own
         random state is left as it is.
         """
         chosen = self.seed if seed is None else seed
@@ -175,8 +157,8 @@ class DDPMPretrainModule(TrainedModule):
             earlier[:] = [x0]
             return x0
 
-        sample = ddim_sample if self.sampler == "ddim" else ddpm_sample
-        levels = self.noise_schedule.levels(timesteps(self.noise_schedule.steps, steps or self.sampling_steps))
+        sample = ddim_sample if self.sampling.sampler == "ddim" else ddpm_sample
+        levels = self.noise_schedule.levels(timesteps(self.noise_schedule.steps, steps or self.sampling.steps))
         *_, (_, _, x0) = sample(denoise, noise(), levels, noise)
         low, high = self.image_range
         return ((x0 - low) / (high - low)).float().cpu()

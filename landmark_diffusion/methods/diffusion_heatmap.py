@@ -20,7 +20,7 @@ class DiffusionHeatmapModule(LandmarkModule, DiffusionHeatmap):
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Eq. 11: lambda_nll L_nll + lambda_s L_s; the likelihood alone without diffusion; eq. 7 for epsilon and v."""
-        target = self._target(batch, self.nll_target, self.nll_sigma)
+        target = self._target(batch, self.target.nll, self.target.nll_sigma)
         if not self.diffusion:
             nll = spatial_nll(self(batch["image"]), target)
             return {"loss": nll, "nll": nll}
@@ -34,7 +34,7 @@ class DiffusionHeatmapModule(LandmarkModule, DiffusionHeatmap):
             wanted = network_target(self.noise_schedule, self.parameterisation, x0, noise, t)
             return {"loss": masked_mse(output, wanted, known)}
         nll, mse = spatial_nll(output, target), masked_mse(output, x0, known)
-        return {"loss": self.nll_weight * nll + self.mse_weight * mse, "nll": nll, "mse": mse}
+        return {"loss": self.target.nll_weight * nll + self.target.mse_weight * mse, "nll": nll, "mse": mse}
 
     def _target(self, batch: Batch, kind: TargetKind, sigma: float) -> torch.Tensor:
         height, width = batch["image"].shape[-2:]
@@ -42,13 +42,13 @@ class DiffusionHeatmapModule(LandmarkModule, DiffusionHeatmap):
 
     def _x0(self, batch: Batch, nll_target: torch.Tensor) -> torch.Tensor:
         """The map that is noised, in [0, 1]."""
-        if (self.x0_target, self.x0_sigma) == (self.nll_target, self.nll_sigma):
+        if (self.target.x0, self.target.x0_sigma) == (self.target.nll, self.target.nll_sigma):
             return nll_target
-        return self._target(batch, self.x0_target, self.x0_sigma)
+        return self._target(batch, self.target.x0, self.target.x0_sigma)
 
     def _drop_channels(self, x0: torch.Tensor) -> torch.Tensor:
         """Empty whole channels (to -1, the background) with probability ``channel_dropout`` (section 4.1)."""
-        if not self.channel_dropout:
+        if not self.target.channel_dropout:
             return x0
-        dropped = torch.rand(x0.shape[:2], device=x0.device) < self.channel_dropout
+        dropped = torch.rand(x0.shape[:2], device=x0.device) < self.target.channel_dropout
         return torch.where(dropped[..., None, None], -torch.ones_like(x0), x0)

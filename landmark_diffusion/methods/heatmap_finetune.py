@@ -15,7 +15,7 @@ from landmark_diffusion.methods.pretrained import Transfer, load_pretrained
 
 
 class HeatmapFinetuneModule(LandmarkModule, HeatmapFinetune):
-    """Predict one heatmap a landmark from the radiograph alone, starting from a pre-trained UNet where there is one.
+    """Predict one heatmap a landmark from the radiograph alone, starting from a pre-trained network where there is one.
 
     The options are those of HeatmapFinetune, the same without Lightning; here is how it is trained.
     """
@@ -60,12 +60,12 @@ class HeatmapFinetuneModule(LandmarkModule, HeatmapFinetune):
         chosen = {id(parameter) for parameter in encoder}
         return [
             {"params": [parameter for parameter in self.parameters() if id(parameter) not in chosen]},
-            {"params": encoder, "lr": self.learning_rate * self.encoder_rate},
+            {"params": encoder, "lr": self.optimisation.learning_rate * self.encoder_rate},
         ]
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """The loss asked for, against the target maps."""
-        return {"loss": LOSSES[self.loss](self(batch["image"]), self._target(batch))}
+        return {"loss": LOSSES[self.target.loss](self(batch["image"]), self._target(batch))}
 
     def image_losses(self, batch: Batch) -> torch.Tensor:
         """The same loss for each image alone, (B,)."""
@@ -80,9 +80,9 @@ class HeatmapFinetuneModule(LandmarkModule, HeatmapFinetune):
 
     def _losses_of(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         target = self._target(batch)
-        return torch.stack([LOSSES[self.loss](logits[i : i + 1], target[i : i + 1]) for i in range(len(logits))])
+        return torch.stack([LOSSES[self.target.loss](logits[i : i + 1], target[i : i + 1]) for i in range(len(logits))])
 
     def _target(self, batch: Batch) -> torch.Tensor:
         height, width = batch["image"].shape[-2:]
-        sigma = self.target_sigma * width / REFERENCE_WIDTH
-        return make_target(batch["target_points"], (height, width), self.target, sigma)
+        sigma = self.target.sigma * width / REFERENCE_WIDTH
+        return make_target(batch["target_points"], (height, width), self.target.kind, sigma)

@@ -30,15 +30,15 @@ class PositionDiffusionModule(LandmarkModule, PositionDiffusion):
         """-log p(y_0 | y_t, image) for t drawn evenly, the mass of y_0 shared by the window's pixels around it."""
         image, pyramid = batch["image"], self._pyramid(batch["image"])
         schedule = self._schedule(image.shape[-1])
-        points = torch.nan_to_num(batch["points"]).repeat(self.draws, 1, 1)
+        points = torch.nan_to_num(batch["points"]).repeat(self.noise.draws, 1, 1)
         t = torch.rand(len(points), device=points.device) * (schedule.steps - 1)
         sigma = schedule.sigma(t)
         positions = points + sigma[:, None, None] * torch.randn_like(points)
-        pyramid = [level.repeat(self.draws, 1, 1, 1) for level in pyramid]
+        pyramid = [level.repeat(self.noise.draws, 1, 1, 1) for level in pyramid]
         logits = self._evidence(pyramid, positions, sigma, t) + self._log_gaussian()
-        inside = batch["target_points"].repeat(self.draws, 1, 1, 1) - positions[:, None]
-        inside = inside / self._pixel(sigma)[:, None, None, None] + (self.window_size - 1) / 2
+        inside = batch["target_points"].repeat(self.noise.draws, 1, 1, 1) - positions[:, None]
+        inside = inside / self._pixel(sigma)[:, None, None, None] + (self.windows.size - 1) / 2
         target = make_target(
-            inside.transpose(1, 2).flatten(0, 1)[:, :, None], (self.window_size, self.window_size), "subpixel"
+            inside.transpose(1, 2).flatten(0, 1)[:, :, None], (self.windows.size, self.windows.size), "subpixel"
         )  # each window a map of its own: (B N, A', 1, 2) gives (B N, 1, P, P)
         return spatial_nll(logits.flatten(0, 1)[:, None], target)

@@ -8,26 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.groups import plain_options
 from landmark_diffusion.core.texts import counted
 from landmark_diffusion.finders.heatmap_finetune import Weights
+from landmark_diffusion.methods import name_in_files
 from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 from landmark_diffusion.modelfile.model_file import FACTS_KEY, is_model_file
-from landmark_diffusion.models.unet import UNet
 
 PREFIX = "network."
-HEAD, INPUT = "conv_out.", "conv_in.weight"
-NETWORK_OPTIONS = (
-    *("encoder_channels", "decoder_channels", "blocks_per_level", "attention_factors", "attention_heads"),
-    *("attention_head_channels", "linear_attention_factors", "middle", "final_activation"),
-)
-"""Options that shape the UNet and that a fine-tuned network shares with its start."""
+IN_TRAINING = ("dropout", "gradient_checkpointing", "channels_last", "output_activation")
+"""Options of a network that a start and what begins from it need not share."""
 
 
 @dataclass
 class Transfer:
-    """What became of each weight, by its name in the UNet.
+    """What became of each weight, by its name in the network.
 
     Attributes:
         path: the checkpoint.
@@ -38,6 +36,7 @@ class Transfer:
         changed: names of the weights that were taken in part, and how.
         left: names of the checkpoint's weights that have no place here.
         landmark_names: what the checkpoint's outputs find, in its order; empty where it does not say.
+        head: name of the network's last layer, whose outputs are the landmarks; None where the network does not say.
     """
 
     path: Path
@@ -48,11 +47,12 @@ class Transfer:
     changed: dict[str, str] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
     landmark_names: tuple[str, ...] = ()
+    head: str | None = None
 
     @property
     def keeps_head(self) -> bool:
-        """Whether the last convolution was taken, and with it the order of the landmarks."""
-        return any(name.startswith(HEAD) for name in self.taken)
+        """Whether the last layer was taken, and with it the order of the landmarks."""
+        return any(name.startswith(f"{self.head}.") for name in self.taken)
 
     def describe(self) -> str:
         """Say it in a few lines for people."""
@@ -72,9 +72,9 @@ class Transfer:
 
 
 def load_pretrained(
-    network: UNet, path: str | Path, weights: Weights, options: Mapping[str, Any], keep_head: bool = False
+    network: nn.Module, path: str | Path, weights: Weights, options: Mapping[str, Any], keep_head: bool = False
 ) -> Transfer:
-    """Put a checkpoint's UNet into ``network`` and say what became of each weight.
+    """Put a checkpoint's network into ``network`` and say what became of each weight.
 
     The last convolution is new, unless ``keep_head`` and it fits; of several input channels (a diffusion checkpoint's
     noisy maps, self-conditioning) the image's is taken; the time branch is left behind where ``network`` has none.
@@ -85,10 +85,28 @@ def load_pretrained(
     content = read_checkpoint(path)
     source = _network_weights(content, path, weights)
     _check_options(dict(content.get("hyper_parameters") or {}), options, path)
+    head, stem = (getattr(network, name, None) for name in ("head", "stem"))
     names = (content.get(FACTS_KEY) or {}).get("landmark_names", ())
-    transfer = Transfer(path, weights, int(content.get("global_step", 0)), landmark_names=tuple(names))
+    transfer = Transfer(path, weights, int(content.get("global_step", 0)), landmark_names=tuple(names), head=head)
     wanted = network.state_dict()
-    values = {name: _match(name, wanted[name], source, transfer, keep_head) for name in wanted}
+
+    def match(name: str, fresh: torch.Tensor) -> torch.Tensor | None:
+        """The value for one weight, noted in ``transfer``; None for one that stays fresh or does not fit."""
+        found = source.get(name)
+        fits = found is not None and found.shape == fresh.shape
+        if head and name.startswith(f"{head}.") and not (keep_head and fits):
+            transfer.new[name] = "the last convolution is replaced"
+        elif found is None and _is_time(name):
+            transfer.new[name] = "the checkpoint has no time embedding"
+        elif found is not None and not fits and name == f"{stem}.weight" and found.shape[1] > fresh.shape[1]:
+            transfer.changed[name] = f"the image's channel of {found.shape[1]}"
+            return found[:, : fresh.shape[1]]
+        elif fits:
+            transfer.taken.append(name)
+            return found
+        return None
+
+    values = {name: match(name, wanted[name]) for name in wanted}
     transfer.left = sorted(source.keys() - wanted.keys())
     misfits = [name for name in transfer.left if not _is_time(name)]
     misfits += [name for name, value in values.items() if value is None and name not in transfer.new]
@@ -101,30 +119,8 @@ def load_pretrained(
     return transfer
 
 
-def _match(
-    name: str, fresh: torch.Tensor, source: Mapping[str, torch.Tensor], transfer: Transfer, keep_head: bool
-) -> torch.Tensor | None:
-    """The value for one weight, noted in ``transfer``; None for one that stays fresh or does not fit."""
-    found = source.get(name)
-    if name.startswith(HEAD) and not (keep_head and found is not None and found.shape == fresh.shape):
-        transfer.new[name] = "the last convolution is replaced"
-        return None
-    if found is None and _is_time(name):
-        transfer.new[name] = "the checkpoint has no time embedding"
-        return None
-    if found is None:
-        return None
-    if name == INPUT and found.shape != fresh.shape and found.shape[1] > fresh.shape[1]:
-        transfer.changed[name] = f"the image's channel of {found.shape[1]}"
-        return found[:, : fresh.shape[1]]
-    if found.shape != fresh.shape:
-        return None
-    transfer.taken.append(name)
-    return found
-
-
 def _network_weights(content: Mapping[str, Any], path: Path, weights: Weights) -> dict[str, torch.Tensor]:
-    """The UNet's weights by their names in it: ``state_dict`` is the average where there is one."""
+    """The network's weights by their names in it: ``state_dict`` is the average where there is one."""
     averaged, exported = "averaging_state" in content, is_model_file(path)
     if weights == "raw" and exported:
         raise UserError(
@@ -139,26 +135,36 @@ def _network_weights(content: Mapping[str, Any], path: Path, weights: Weights) -
     state = content["current_model_state" if weights == "raw" and averaged else "state_dict"]
     found = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
     if not found:
-        raise UserError(f"model.pretrained: {path} holds no UNet of this package (no weights named {PREFIX}...)")
+        raise UserError(f"model.pretrained: {path} holds no network (no weights named {PREFIX}...)")
     return found
 
 
 def _check_options(trained: Mapping[str, Any], options: Mapping[str, Any], path: Path) -> None:
     """Refuse another network or input range, naming all options that differ."""
-    compared = {key: trained[key] for key in NETWORK_OPTIONS if key in trained}
-    if "_class_path" in trained or compared:
+    before, now = (_shaping(each.get("network")) for each in (trained, options))
+    if "_class_path" in trained or before:
         # paper A's method has no such option: it sees grey levels in [0, 1]
-        compared["image_range"] = trained.get("image_range", (0.0, 1.0))
+        before["image_range"] = plain_options(trained.get("image_range", (0.0, 1.0)))
+        now["image_range"] = plain_options(options.get("image_range"))
     lines = [
-        f"  model.init_args.{key}: {as_lists(value)} in the checkpoint, {as_lists(options[key])} in the config"
-        for key, value in compared.items()
-        if key in options and as_lists(value) != as_lists(options[key])
+        f"  model.init_args.{key}: {value} in the checkpoint, {now[key]} in the config"
+        for key, value in before.items()
+        if now.get(key) is not None and value != now[key]
     ]
     if lines:
         raise UserError(
             f"model.pretrained: {path} does not fit the config:\n" + "\n".join(lines)
             + "\nGive these options the checkpoint's values, or name another checkpoint."
         )  # fmt: skip
+
+
+def _shaping(network: Any) -> dict[str, Any]:
+    """What shapes a network, by dotted names: its class and all its options but those of memory and of training."""
+    if not isinstance(network, Mapping):
+        return {}
+    options = {key: value for key, value in (network.get("init_args") or {}).items() if key not in IN_TRAINING}
+    found = {f"network.init_args.{key}": plain_options(value) for key, value in options.items()}
+    return {"network.class_path": name_in_files(str(network.get("class_path"))), **found}
 
 
 def _is_time(name: str) -> bool:
@@ -168,8 +174,3 @@ def _is_time(name: str) -> bool:
 def _shapes(name: str, source: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> str:
     there, here = (tuple(found[name].shape) if name in found else "absent" for found in (source, wanted))
     return f"{name}, {there} in the checkpoint and {here} here"
-
-
-def as_lists(value: Any) -> Any:
-    """Turn tuples within an option's value into lists, as yaml writes them, so that equal values compare equal."""
-    return [as_lists(item) for item in value] if isinstance(value, (list, tuple)) else value

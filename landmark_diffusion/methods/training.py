@@ -14,8 +14,10 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.groups import plain_options
 from landmark_diffusion.core.seeds import noise_seed
 from landmark_diffusion.finders.method import Batch, Method
+from landmark_diffusion.models.network import described, is_network
 from landmark_diffusion.training import module_callbacks
 from landmark_diffusion.training.processes import gather_objects
 
@@ -43,8 +45,10 @@ class TrainedModule(Method, LightningModule):
         self._image_losses: dict[int, float] = {}
 
     def keep_options(self, frame: FrameType | None) -> None:
-        """Save the options as Lightning's hyper-parameters."""
+        """Save the options as Lightning's hyper-parameters, as plain values: what files and ``hparams`` have of them."""
         self.save_hyperparameters(frame=frame)
+        networks = {name: described(value, where=f"model.{name}") for name, value in self.hparams.items() if is_network(name)}
+        self.save_hyperparameters(plain_options({**self.hparams, **networks}))
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
@@ -63,15 +67,18 @@ class TrainedModule(Method, LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine decay a step at a time, or reduced where the validation loss stands still."""
         optimizer = AdamW(
-            self.parameter_groups(), lr=self.learning_rate, weight_decay=self.weight_decay, betas=self.adam_betas
+            self.parameter_groups(),
+            lr=self.optimisation.learning_rate,
+            weight_decay=self.optimisation.weight_decay,
+            betas=self.optimisation.adam_betas,
         )
-        if self.lr_schedule == "plateau":
+        if self.optimisation.lr_schedule == "plateau":
             self._plateau = self._make_plateau(optimizer)
             return optimizer
-        if self.lr_schedule == "constant" and not self.warmup_steps:
+        if self.optimisation.lr_schedule == "constant" and not self.optimisation.warmup_steps:
             return optimizer
-        total = int(self.trainer.estimated_stepping_batches) if self.lr_schedule == "cosine" else None
-        schedule = LambdaLR(optimizer, lambda step: lr_factor(step, self.warmup_steps, total))
+        total = int(self.trainer.estimated_stepping_batches) if self.optimisation.lr_schedule == "cosine" else None
+        schedule = LambdaLR(optimizer, lambda step: lr_factor(step, self.optimisation.warmup_steps, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _make_plateau(self, optimizer: AdamW) -> ReduceLROnPlateau:
@@ -81,7 +88,10 @@ class TrainedModule(Method, LightningModule):
         lost that step.
         """
         plateau = ReduceLROnPlateau(
-            optimizer, factor=self.plateau_factor, patience=self.plateau_patience, threshold=PLATEAU_THRESHOLD
+            optimizer,
+            factor=self.optimisation.plateau_factor,
+            patience=self.optimisation.plateau_patience,
+            threshold=PLATEAU_THRESHOLD,
         )
         if self._plateau_state is not None:
             plateau.load_state_dict(self._plateau_state)
@@ -95,14 +105,16 @@ class TrainedModule(Method, LightningModule):
         if self.trainer.state.fn != TrainerFn.FITTING:
             return []
         given = self.trainer.callbacks  # type: ignore[attr-defined]
-        average, early_stop = module_callbacks(self.ema_decay, self.early_stopping_patience, given)
+        average, early_stop = module_callbacks(
+            self.optimisation.ema_decay, self.optimisation.early_stopping_patience, given
+        )
         return [*average, *early_stop]
 
     def on_fit_start(self) -> None:
         """Refuse options that need a validation loss where there is none."""
         wanted = [name for name, on in (
-            ("lr_schedule: plateau", self.lr_schedule == "plateau"),
-            ("early_stopping_patience", self.early_stopping_patience > 0),
+            ("lr_schedule: plateau", self.optimisation.lr_schedule == "plateau"),
+            ("early_stopping_patience", self.optimisation.early_stopping_patience > 0),
         ) if on]  # fmt: skip
         if wanted and type(self).image_losses is TrainedModule.image_losses:
             raise UserError(

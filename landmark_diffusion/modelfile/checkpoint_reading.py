@@ -13,6 +13,7 @@ import torch
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.files import is_whole
 from landmark_diffusion.modelfile.model_file import FACTS_KEY, is_model_file, read_model_file
+from landmark_diffusion.modelfile.moved_options import with_new_names
 
 _OTHER = "use another one, such as best.ckpt beside it, or train again"
 
@@ -36,6 +37,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path}: the checkpoint is cut short or damaged ({_first_line(error)}); {_OTHER}") from error
     if not isinstance(content, dict) or "state_dict" not in content:
         raise UserError(f"{path}: found no network weights (state_dict) in it, expected a checkpoint of `ldx fit`")
+    if isinstance(options := content.get("hyper_parameters"), dict):
+        content["hyper_parameters"] = with_new_names(str(options.get("_class_path", "")), options)
     return content
 
 

@@ -11,9 +11,13 @@ from typing import Any
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.untrusted import MAX_DEPTH, has_control_characters, repeated
+from landmark_diffusion.modelfile.moved_options import with_new_names
 
-FORMAT_VERSION = 1
-"""Raised when an older reader would misread a file; fields that it may pass over are added without that."""
+FORMAT_VERSION = 2
+"""Raised when an older reader would misread a file; fields that it may pass over are added without that.
+
+2: the options of ``model`` are in groups. Files of format 1 are read for good.
+"""
 
 DATA_OPTIONS = ("dataset", "size", "resize", "split", "eval_batch_size", "evaluate_on_train", "dataset_options")
 """Options of the data that decide a prediction or which images are measured."""
@@ -126,7 +130,8 @@ def facts_from_json(text: Any, path: str | Path) -> ModelFacts:
     unknown = sorted(set(content["data"]) - set(DATA_OPTIONS))
     if unknown:
         raise UserError(f"{path}: found data.{unknown[0]}, expected options among {', '.join(DATA_OPTIONS)}")
-    return ModelFacts(**{name: content[name] for name in _TYPES} | {"landmark_names": tuple(names)})
+    found = {name: content[name] for name in _TYPES} | {"landmark_names": tuple(names)}
+    return ModelFacts(**found | {"model": with_new_names(content["class_path"], content["model"])})
 
 
 def parse_json(text: Any, path: str | Path, what: str) -> dict[str, Any]:

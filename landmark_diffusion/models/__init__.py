@@ -1,5 +1,1 @@
-"""Networks: one UNet for every method."""
-
-from landmark_diffusion.models.unet import UNet
-
-__all__ = ["UNet"]
+"""Networks, each an ``nn.Module`` that keeps the interface of ``models.network``; the UNet is every method's default."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -102,6 +102,8 @@ class UNet(nn.Module):
     Raises UserError on options that do not go together.
     """
 
+    head, stem = "conv_out", "conv_in"
+
     def __init__(
         self,
         in_channels: int,
@@ -192,6 +194,11 @@ class UNet(nn.Module):
         it cannot take, a condition that is missing or not taken, and a wrong number of channels.
         """
         return self.with_features(x, t, condition)[0]
+
+    def encoder_parameters(self) -> Iterator[nn.Parameter]:
+        """Give the parameters that an image passes through on its way down: all before the middle and the decoder."""
+        for part in (self.conv_in, self.encoder, self.down):
+            yield from part.parameters()
 
     def with_features(
         self, x: torch.Tensor, t: torch.Tensor | None = None, condition: torch.Tensor | None = None

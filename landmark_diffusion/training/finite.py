@@ -99,7 +99,7 @@ class SkipBadSteps(Callback):
         message = (
             f"stopped {where}: {self.in_a_row} steps in a row gave NaN or infinity and were skipped (max_bad_steps); "
             f"the last: {what}. The checkpoints are as they were before. Look at these images and their points "
-            "(`ldx data check`). If they are good, training diverges: lower model.learning_rate, set "
+            "(`ldx data check`). If they are good, training diverges: lower model.optimisation.learning_rate, set "
             "trainer.gradient_clip_val 1.0, or trainer.precision 32-true. Then go on with --ckpt_path last"
         )
         # Said once; and Lightning's launcher kills the first process when another ends with a status other than 0.

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.models import UNet
+from landmark_diffusion.models.unet import UNet
 from landmark_diffusion.models.blocks import LinearAttention, SelfAttention
 from landmark_diffusion.models.unet import pad_to_multiple
 

@@ -12,6 +12,7 @@ from landmark_diffusion.configuration.options import PER_MACHINE, RESERVED
 from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.core.version import version
+from landmark_diffusion.modelfile.moved_options import dotted_with_new_names
 from landmark_diffusion.studies.fewshot.locks import exclusive
 from landmark_diffusion.studies.fewshot.plan import PRETRAINED, SECTION, Plan
 
@@ -94,7 +95,11 @@ def read_manifest(folder: Path) -> Manifest | None:
     path = Path(folder) / MANIFEST
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {key: content[key] for key in ("package_version", *_FIXED, "starts", "targets", "n", "draws")}
+        found = {key: content[key] for key in ("package_version", *_FIXED, "starts", "targets", "n", "draws")}
+        method = str(found["options"].get("model.class_path", ""))
+        for part in (found, *found["starts"].values(), *found["targets"].values()):
+            part["options"] = dotted_with_new_names(method, part["options"])
+        return found
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:

@@ -21,7 +21,10 @@ NO_TARGET = "default"
 CHECKPOINTS = ("best", "last")
 STAGES = ("test", "val")
 PRETRAINED = "model.init_args.pretrained"
-LR_SCHEDULE, EARLY_STOPPING = "model.init_args.lr_schedule", "model.init_args.early_stopping_patience"
+LR_SCHEDULE, EARLY_STOPPING = (
+    "model.init_args.optimisation.lr_schedule",
+    "model.init_args.optimisation.early_stopping_patience",
+)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+]*")
 _SHARED = ("data.dataset", "data.split", "data.dataset_options")
 """Options that decide which images there are, so that no start or target may have its own."""

@@ -1,0 +1,56 @@
+"""Optimisation: how the weights of any method are trained, as one group of options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from landmark_diffusion.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How the weights are trained.
+
+    Args:
+        learning_rate: of AdamW (paper A section 4.2).
+        weight_decay: likewise.
+        adam_betas: likewise.
+        lr_schedule: "constant", "cosine" to zero over the run's steps, or "plateau": times ``plateau_factor`` after
+            ``plateau_patience`` validations without a better validation loss (paper B section 4.2).
+        warmup_steps: optimiser steps of linear warm-up; not with "plateau".
+        plateau_factor: of "plateau".
+        plateau_patience: of "plateau".
+        early_stopping_patience: validations without a better validation loss after which training ends; 0: never.
+        ema_decay: of the exponential moving average of the weights (0: none); validation and test use the average.
+
+    Raises UserError for values that make no sense.
+    """
+
+    learning_rate: float = 1e-4
+    weight_decay: float = 1e-4
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    lr_schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    warmup_steps: int = 0
+    plateau_factor: float = 0.5
+    plateau_patience: int = 10
+    early_stopping_patience: int = 0
+    ema_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value, fits in (
+            ("learning_rate", self.learning_rate, self.learning_rate > 0),
+            ("weight_decay", self.weight_decay, self.weight_decay >= 0),
+        ):
+            if not fits:
+                raise UserError(
+                    f"model.optimisation.{name}: found {value}, expected a number above 0 (a decay may be 0)"
+                )
+        if not 0 < self.plateau_factor < 1:
+            raise UserError(
+                f"model.optimisation.plateau_factor: found {self.plateau_factor}, expected a number between 0 and 1"
+            )
+        if self.lr_schedule == "plateau" and self.warmup_steps:
+            raise UserError(
+                f"model.optimisation.warmup_steps: found {self.warmup_steps}; lr_schedule plateau has no warm-up, set 0"
+            )

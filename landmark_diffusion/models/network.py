@@ -1,0 +1,132 @@
+"""A network by class path: the written interface that any ``nn.Module`` may keep, how one is named and how it is built.
+
+The interface (docs/architecture.md, "A network"):
+
+- ``__init__(in_channels, out_channels, ...)``; with ``time_embedding`` if it can take steps t, with
+  ``condition_channels`` if it can take a vector that each image is conditioned on. Its own options have defaults.
+- ``forward(x)``, ``forward(x, t)`` or ``forward(x, t, condition)``: x (B, in_channels, H, W) of any height and width,
+  t (B,) and condition (B, condition_channels) where it was built with them, to (B, out_channels, H, W).
+- ``head`` and ``stem``, if weights are to be handed on: the names of the layers whose shapes ``out_channels`` and
+  ``in_channels`` decide. ``encoder_parameters()``, if the encoder is to have a learning rate of its own.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.groups import plain_options
+from landmark_diffusion.core.registry import PACKAGE, Registry
+from landmark_diffusion.core.suggestions import did_you_mean
+
+NetworkFactory = Callable[[int, int], nn.Module]
+"""What a method is given: a class, a ``functools.partial`` of one, or {"class_path": NAME, "init_args": {...}}."""
+
+NETWORKS = Registry(
+    what="network",
+    option="model.network.class_path",
+    group="landmark_diffusion.networks",
+    base="torch.nn:Module",
+    built_in={"UNet": "landmark_diffusion.models.unet:UNet"},
+)
+"""What ``model.network.class_path`` knows by a short name; a class path of one's own does as well."""
+
+GIVEN = ("in_channels", "out_channels", "time_embedding", "condition_channels")
+"""Options of a network that the method decides."""
+
+
+def is_network(option: str) -> bool:
+    """Tell whether an option of a method is a network by its name: ``network``, ``window_network``."""
+    return option == "network" or option.endswith("_network")
+
+
+def described(network: Any, default: Any = None, where: str = "model.network") -> Any:
+    """Write a network as files keep it: {"class_path", "init_args"}, all of its options with their values.
+
+    What a mapping does not say is as in ``default``, another one, where both name one class. Raises UserError for what is no network class, lacks the interface, or does not know an option.
+    """
+    cls, options = _class_and_options(network, where)
+    if isinstance(network, Mapping) and default is not None:
+        usual, below = _class_and_options(default, where)
+        options = {**below, **options} if usual is cls else options
+    parameters = _parameters(cls, where)
+    known = {name: each.default for name, each in parameters.items() if name not in GIVEN}
+    for name, value in options.items():
+        if name in GIVEN and name in parameters:  # a config that lists all options has the class's own value here
+            if value != parameters[name].default:
+                raise UserError(f"{where}: {name} is decided by the method; leave it out")
+            continue
+        if name not in known:
+            raise UserError(f"{where}: unknown option {name!r:.60} of {cls.__name__}.{did_you_mean(name, [*known])}")
+    values = {name: value for name, value in known.items() if value is not inspect.Parameter.empty}
+    values |= {name: value for name, value in options.items() if name in known}
+    if missing := known.keys() - values.keys():
+        raise UserError(f"{where}: {cls.__name__} needs a value for {', '.join(sorted(missing))}")
+    return {"class_path": _name_in_files(cls), "init_args": plain_options(values)}
+
+
+def build_network(
+    network: Any,
+    in_channels: int,
+    out_channels: int,
+    time_embedding: bool = False,
+    condition_channels: int = 0,
+    where: str = "model.network",
+) -> nn.Module:
+    """Build a network of the interface above. Raises UserError for one that cannot take what the method has to give."""
+    cls, options = _class_and_options(described(network, where=where), where)
+    parameters = _parameters(cls, where)
+    asked = {"time_embedding": time_embedding, "condition_channels": condition_channels}
+    for name, value in asked.items():
+        if value and name not in parameters:
+            what = "steps t" if name == "time_embedding" else "a condition"
+            raise UserError(
+                f"{where}: {cls.__name__} cannot be used by this method, which gives its network {what}: the "
+                f"constructor takes no {name} (docs/architecture.md says what a network has to keep)"
+            )
+    taken = {name: value for name, value in asked.items() if name in parameters}
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    built: nn.Module = cls(in_channels=in_channels, out_channels=out_channels, **taken, **values)
+    return built
+
+
+def _class_and_options(network: Any, where: str) -> tuple[type[nn.Module], dict[str, Any]]:
+    if isinstance(network, Mapping):
+        unknown = network.keys() - {"class_path", "init_args"}
+        name, options = network.get("class_path"), network.get("init_args") or {}
+        if unknown or not isinstance(name, str) or not isinstance(options, Mapping):
+            raise UserError(f"{where}: found {dict(network)!r:.80}, expected class_path: NAME with init_args: below it")
+        return NETWORKS.load(name), dict(options)
+    if isinstance(network, type) and issubclass(network, nn.Module):
+        return network, {}
+    if isinstance(network, partial):  # jsonargparse's has the class as the last argument of its own function
+        classes = [each for each in (network.func, *network.args) if isinstance(each, type)]
+        if len(classes) == 1 and issubclass(classes[0], nn.Module):
+            return classes[0], dict(network.keywords)
+    raise UserError(
+        f"{where}: found {network!r:.80}, expected a class, a functools.partial of one, or class_path and init_args: "
+        "a checkpoint has to name it"
+    )
+
+
+def _parameters(cls: type[nn.Module], where: str) -> Mapping[str, inspect.Parameter]:
+    """Options of the constructor by name; asked before the class is called, which a stranger's file may have named."""
+    found = inspect.signature(cls).parameters
+    if missing := [name for name in ("in_channels", "out_channels") if name not in found]:
+        raise UserError(
+            f"{where}: {cls.__name__} is no network for landmarks: its constructor takes no {' and no '.join(missing)} "
+            "(docs/architecture.md says what a network has to keep)"
+        )
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {name: each for name, each in found.items() if each.kind in kinds}
+
+
+def _name_in_files(cls: type[nn.Module]) -> str:
+    path = f"{cls.__module__}.{cls.__qualname__}"
+    ours = cls.__module__.partition(".")[0] == PACKAGE and cls.__name__ in NETWORKS.built_in
+    return cls.__name__ if ours else path

@@ -1,0 +1,23 @@
+"""The networks that the methods have by default. Needs no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def unet(**options: Any) -> Any:
+    """Describe a UNet with these options, as the default of a method's option ``network``."""
+    return {"class_path": "landmark_diffusion.models.unet.UNet", "init_args": options}
+
+
+PAPER_A = unet()
+"""Paper A section 3.1, the UNet's own defaults."""
+PAPER_B = unet(
+    encoder_channels=[64, 128, 256, 512],
+    decoder_channels=[512, 256, 128, 64],
+    blocks_per_level=4,
+    attention_factors=[8],
+)
+"""Paper B section 4.2."""
+WINDOWS = unet(encoder_channels=[64], decoder_channels=[64], blocks_per_level=1, attention_factors=[], scale_shift=True)
+"""The light network that sees windows alone (docs/position_diffusion.md)."""
