@@ -53,8 +53,9 @@ LONGEST_S = 600.0
 NETWORK = (
     *("--data.dataset=phantom", "--data.root=null", "--data.split=null", "--data.recipe=mild"),
     *("--data.dataset_options.count=[22,3,1]", "--data.batch_size=2", "--data.eval_batch_size=2"),
-    *("--data.size=[32,40]", "--model.encoder_channels=[8,16]", "--model.decoder_channels=[16,8]"),
-    *("--model.blocks_per_level=1", "--model.attention_factors=[]", "--model.dropout=0.2", "--model.ema_decay=0.95"),
+    *("--data.size=[32,40]", "--model.network.encoder_channels=[8,16]", "--model.network.decoder_channels=[16,8]"),
+    *("--model.network.blocks_per_level=1", "--model.network.attention_factors=[]", "--model.network.dropout=0.2"),
+    *("--model.optimisation.ema_decay=0.95",),
     *("--trainer.precision=32-true", "--trainer.accelerator=cpu", "--trainer.devices=1"),
     *("--trainer.accumulate_grad_batches=2", "--trainer.log_every_n_steps=1"),
     *("--trainer.callbacks+=chaos.PhaseMark", "--allow_classes=chaos"),
@@ -73,26 +74,31 @@ sys.exit(main())
 """
 """``python -m landmark_diffusion`` on one of two machines; what is found out about the processor is all that is set."""
 
-COSINE = ("--model.lr_schedule=cosine", "--model.warmup_steps=10")
+COSINE = ("--model.optimisation.lr_schedule=cosine", "--model.optimisation.warmup_steps=10")
 METHODS: dict[str, tuple[str, ...]] = {
     "diffusion": (  # DiffusionHeatmapModule, validated after every second epoch
         *("--config", "phantom_diffusion_paper_a.yaml", *NETWORK, *COSINE, "--data.num_workers=0"),
-        *("--trainer.check_val_every_n_epoch=2", "--model.sampling_steps=2"),
+        *("--trainer.check_val_every_n_epoch=2", "--model.sampling.steps=2"),
     ),
     "positions": (  # PositionDiffusionModule, validated within epochs
         *("--config", "phantom_diffusion.yaml", *NETWORK, *COSINE, "--data.num_workers=2"),
         *("--trainer.check_val_every_n_epoch=1", "--trainer.val_check_interval=4", "--model.coarse_factor=2"),
-        *("--model.window_encoder_channels=[8]", "--model.window_decoder_channels=[8]", "--model.window_size=8"),
-        *("--model.sampling_steps=3",),
+        *("--model.window_network.encoder_channels=[8]", "--model.window_network.decoder_channels=[8]"),
+        *("--model.windows.size=8", "--model.window_network.dropout=0.2"),
+        *("--model.sampling.steps=3",),
     ),
     "pretraining": (  # DDPMPretrainModule with snapshots, one of them where a validation follows
         *("--config", "phantom_ddpm_pretrain.yaml", *NETWORK, *COSINE, "--data.num_workers=0"),
-        *("--trainer.check_val_every_n_epoch=1", "--snapshots=[20,36,71]", "--model.sample_every=0"),
+        *("--trainer.check_val_every_n_epoch=1", "--snapshots=[20,36,71]", "--model.sampling.every=0"),
     ),
     "finetuning": (  # HeatmapFinetuneModule with a plateau schedule
         *("--config", "ceph_finetune_small.yaml", *NETWORK, "--data.num_workers=2", "--data.samples_per_epoch=22"),
-        *("--trainer.check_val_every_n_epoch=1", "--model.lr_schedule=plateau", "--model.warmup_steps=0"),
-        *("--model.plateau_patience=0",),
+        *(
+            "--trainer.check_val_every_n_epoch=1",
+            "--model.optimisation.lr_schedule=plateau",
+            "--model.optimisation.warmup_steps=0",
+        ),
+        *("--model.optimisation.plateau_patience=0",),
     ),
 }
 

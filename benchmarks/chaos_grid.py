@@ -38,8 +38,13 @@ trainer: {max_steps: 60, check_val_every_n_epoch: 5, precision: 32-true, acceler
 data: {dataset: phantom, dataset_options: {count: [8, 2, 3]}, size: [32, 40], batch_size: 2, samples_per_epoch: 6}
 model:
   class_path: HeatmapFinetuneModule
-  init_args: {encoder_channels: [8, 16], decoder_channels: [16, 8], attention_factors: [], blocks_per_level: 1,
-    target: one_hot, loss: spatial_ce, warmup_steps: 2, ema_decay: 0.9, dropout: 0.2}
+  init_args:
+    network:
+      class_path: UNet
+      init_args: {encoder_channels: [8, 16], decoder_channels: [16, 8], attention_factors: [], blocks_per_level: 1,
+        dropout: 0.2}
+    target: {kind: one_hot, loss: spatial_ce}
+    optimisation: {warmup_steps: 2, ema_decay: 0.9}
 """
 PLAN = """
 fewshot:

@@ -45,15 +45,12 @@ REAL = [f"{number:03}" for number in range(151, 301, 7)][:20]
 WRITERS = "csv,json,slicer,overlay,html"
 
 NETWORK = """
-  init_args: &network
-    encoder_channels: [8, 16]
-    decoder_channels: [16, 8]
-    blocks_per_level: 1
-    attention_factors: [2]
-    dropout: 0.1
-    ema_decay: 0.9
-    warmup_steps: 2
-    learning_rate: 0.002
+  init_args:
+    network:
+      class_path: UNet
+      init_args: {encoder_channels: [8, 16], decoder_channels: [16, 8], blocks_per_level: 1, attention_factors: [2],
+        dropout: 0.1}
+    optimisation: {ema_decay: 0.9, warmup_steps: 2, learning_rate: 0.002}
 """
 RUN = """
 seed_everything: 3
@@ -68,10 +65,17 @@ METHODS = {
     "pretraining": "DDPMPretrainModule",
 }
 OPTIONS = {
-    "positions": {"coarse_factor": 2, "window_encoder_channels": [8], "window_decoder_channels": [8], "window_size": 8},
-    "maps": {"sampling_steps": 3},
-    "finetuning": {"target": "disc"},
-    "pretraining": {"sample_every": 0},
+    "positions": {
+        "coarse_factor": 2,
+        "window_network": {
+            "class_path": "UNet",
+            "init_args": {"encoder_channels": [8], "decoder_channels": [8], "dropout": 0.1},
+        },
+        "windows": {"size": 8},
+    },
+    "maps": {"sampling": {"steps": 3}},
+    "finetuning": {"target": {"kind": "disc"}},
+    "pretraining": {"sampling": {"every": 0}},
 }
 PLAN = """
 fewshot:

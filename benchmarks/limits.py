@@ -39,11 +39,11 @@ FLAT_MIB, FLAT_SHARE = 3.0, 0.01
 WHAT = ("folder", "steps", "epoch", "detect")
 EPOCH = Path(__file__).with_name("limits_epoch.py")
 NETWORK = (
-    *("--data.size=[32,40]", "--model.encoder_channels=[8,16]", "--model.decoder_channels=[16,8]"),
-    *("--model.attention_factors=[]", "--trainer.precision=32-true", "--trainer.accelerator=cpu"),
+    *("--data.size=[32,40]", "--model.network.encoder_channels=[8,16]", "--model.network.decoder_channels=[16,8]"),
+    *("--model.network.attention_factors=[]", "--trainer.precision=32-true", "--trainer.accelerator=cpu"),
 )
 LABELLED = ("--config", "ceph_diffusion_paper_a_small.yaml", *NETWORK, "--data.dataset=folder", "--data.split=auto")
-UNLABELLED = ("--config", "folder_ddpm_pretrain.yaml", *NETWORK, "--model.sample_every=0", "--data.num_workers=0")
+UNLABELLED = ("--config", "folder_ddpm_pretrain.yaml", *NETWORK, "--model.sampling.every=0", "--data.num_workers=0")
 
 
 @dataclass
@@ -190,7 +190,11 @@ def steps_table(steps: int, work: Path, workers_list: Sequence[int]) -> list[dic
         place.mkdir()
         arguments = (
             *("fit", *LABELLED, "--data.root", root, "--data.batch_size=2", f"--data.num_workers={workers}"),
-            *("--model.ema_decay=0.99", "--model.sampling_steps=2", "--trainer.check_val_every_n_epoch=25"),
+            *(
+                "--model.optimisation.ema_decay=0.99",
+                "--model.sampling.steps=2",
+                "--trainer.check_val_every_n_epoch=25",
+            ),
             *(f"--trainer.max_steps={steps}", "--run_folder", place / "run"),
         )
         used = measure(arguments, place, step=partial(last_step, place / "run"))

@@ -45,7 +45,7 @@ def build(name: str) -> tuple[LandmarkModule, dict[str, Any]]:
 
 def predict_once(module: Any, batch: dict[str, Any], steps: int) -> float:
     """Return the seconds from image to points."""
-    module.sampling_steps = steps
+    module.choose_sampling(steps)
     start = time.perf_counter()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         module.find(batch)

@@ -28,14 +28,20 @@ if str(REPOSITORY) not in sys.path:
 
 from tests.end_to_end.traced import read_trace  # noqa: E402
 
-SMALL = ("--model.encoder_channels=[8,16]", "--model.decoder_channels=[16,8]", "--model.attention_factors=[]",
-         "--model.blocks_per_level=1", "--trainer.precision=auto", "--data.size=[32,40]",
-         "--data.batch_size=1", "--data.eval_batch_size=1", "--model.warmup_steps=0")  # fmt: skip
+SMALL = ("--model.network.encoder_channels=[8,16]", "--model.network.decoder_channels=[16,8]",
+         "--model.network.attention_factors=[]", "--model.network.blocks_per_level=1",
+         "--trainer.precision=auto", "--data.size=[32,40]",
+         "--data.batch_size=1", "--data.eval_batch_size=1", "--model.optimisation.warmup_steps=0")  # fmt: skip
 PHANTOM = ("--data.dataset=phantom", "--data.split=null", "--data.root=null")
-POSITION = ("--data.size=[64,80]", "--model.coarse_factor=2", "--model.window_size=16",
-            "--model.window_encoder_channels=[8]", "--model.window_decoder_channels=[8]",
-            "--model.sampling_steps=3")  # fmt: skip
-SAMPLES = ("--model.sample_every=3", "--model.sample_count=2", "--model.statistics_count=2", "--model.sampling_steps=3")
+POSITION = ("--data.size=[64,80]", "--model.coarse_factor=2", "--model.windows.size=16",
+            "--model.window_network.encoder_channels=[8]", "--model.window_network.decoder_channels=[8]",
+            "--model.sampling.steps=3")  # fmt: skip
+SAMPLES = (
+    "--model.sampling.every=3",
+    "--model.sampling.count=2",
+    "--model.sampling.statistics_count=2",
+    "--model.sampling.steps=3",
+)
 METHODS: dict[str, tuple[str, ...]] = {
     "position": ("--config", "phantom_diffusion.yaml", *SMALL, *POSITION),
     "heatmap": ("--config", "phantom_diffusion_paper_a.yaml", *SMALL),

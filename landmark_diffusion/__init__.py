@@ -20,9 +20,14 @@ if TYPE_CHECKING:
     from landmark_diffusion.detection.detector import Detector
     from landmark_diffusion.detection.forms import make_writers
     from landmark_diffusion.detection.writer import Writer
-    from landmark_diffusion.finders.finder import Finder, Found
+    from landmark_diffusion.diffusion.noise_schedule import NoiseOptions
+    from landmark_diffusion.finders.diffusion_heatmap import MapSampling, MapTarget
+    from landmark_diffusion.finders.finder import Decoding, Finder, Found
+    from landmark_diffusion.finders.heatmap_finetune import HeatmapTarget
+    from landmark_diffusion.finders.optimisation import Optimisation
+    from landmark_diffusion.finders.position_diffusion import PositionNoise, PositionSampling, Windows
     from landmark_diffusion.methods.base import LandmarkModule
-    from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule
+    from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule, GeneratedImages
     from landmark_diffusion.methods.diffusion_heatmap import DiffusionHeatmapModule
     from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
     from landmark_diffusion.methods.position_diffusion import PositionDiffusionModule
@@ -33,6 +38,16 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Windows",
+    "PositionSampling",
+    "PositionNoise",
+    "Optimisation",
+    "NoiseOptions",
+    "MapTarget",
+    "MapSampling",
+    "HeatmapTarget",
+    "GeneratedImages",
+    "Decoding",
     "DDPMPretrainModule",
     "DataError",
     "Detection",
@@ -61,21 +76,31 @@ __all__ = [
 _HOMES = {
     "DDPMPretrainModule": "landmark_diffusion.methods.ddpm_pretrain",
     "DataError": "landmark_diffusion.core.errors",
+    "Decoding": "landmark_diffusion.finders.finder",
     "Detection": "landmark_diffusion.detection.detection",
     "Detector": "landmark_diffusion.detection.detector",
     "DiffusionHeatmapModule": "landmark_diffusion.methods.diffusion_heatmap",
     "Finder": "landmark_diffusion.finders.finder",
     "Finding": "landmark_diffusion.data.source",
     "Found": "landmark_diffusion.finders.finder",
+    "GeneratedImages": "landmark_diffusion.methods.ddpm_pretrain",
     "HeatmapFinetuneModule": "landmark_diffusion.methods.heatmap_finetune",
+    "HeatmapTarget": "landmark_diffusion.finders.heatmap_finetune",
     "LandmarkDataModule": "landmark_diffusion.training.datamodule",
     "LandmarkDataset": "landmark_diffusion.data.source",
     "LandmarkModule": "landmark_diffusion.methods.base",
     "LandmarkSample": "landmark_diffusion.data.sample",
+    "MapSampling": "landmark_diffusion.finders.diffusion_heatmap",
+    "MapTarget": "landmark_diffusion.finders.diffusion_heatmap",
+    "NoiseOptions": "landmark_diffusion.diffusion.noise_schedule",
+    "Optimisation": "landmark_diffusion.finders.optimisation",
     "PhantomDataset": "landmark_diffusion.data.sources.phantom",
     "PositionDiffusionModule": "landmark_diffusion.methods.position_diffusion",
+    "PositionNoise": "landmark_diffusion.finders.position_diffusion",
+    "PositionSampling": "landmark_diffusion.finders.position_diffusion",
     "UNet": "landmark_diffusion.models.unet",
     "UserError": "landmark_diffusion.core.errors",
+    "Windows": "landmark_diffusion.finders.position_diffusion",
     "Writer": "landmark_diffusion.detection.writer",
     "check_samples": "landmark_diffusion.data.checks.samples",
     "make_writers": "landmark_diffusion.detection.forms",

@@ -61,7 +61,7 @@ def main() -> None:
     started = time.monotonic()
     train(module, data, options.updates)
     minutes = (time.monotonic() - started) / 60
-    for steps in (1, 2, module.sampling_steps):
+    for steps in (1, 2, module.sampling.steps):
         write_row(options, steps, minutes, measure(module, data, steps))
 
 
@@ -83,17 +83,18 @@ def train(module: PositionDiffusionModule, data: LandmarkDataModule, updates: in
     """AdamW with the config's rate, warm-up and cosine; the average of the weights is left in the module."""
     weights = [weight for weight in module.parameters() if weight.requires_grad]
     average = [weight.detach().clone() for weight in weights]
-    optimizer = torch.optim.AdamW(weights, lr=module.learning_rate, weight_decay=module.weight_decay)
+    chosen = module.optimisation
+    optimizer = torch.optim.AdamW(weights, lr=chosen.learning_rate, weight_decay=chosen.weight_decay)
     batches = every_epoch(data)
     for step in track(range(updates), "training"):
         for group in optimizer.param_groups:
-            group["lr"] = module.learning_rate * lr_factor(step, module.warmup_steps, updates)
+            group["lr"] = chosen.learning_rate * lr_factor(step, chosen.warmup_steps, updates)
         with torch.autocast("cpu", torch.bfloat16):
             loss = module.losses(next(batches))["window_nll"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        decay = min(module.ema_decay, (1 + step) / (10 + step))
+        decay = min(chosen.ema_decay, (1 + step) / (10 + step))
         with torch.no_grad():
             for mean, weight in zip(average, weights, strict=True):
                 mean.lerp_(weight, 1 - decay)
@@ -114,7 +115,7 @@ def every_epoch(data: LandmarkDataModule) -> Iterator[dict[str, Any]]:
 def measure(module: PositionDiffusionModule, data: LandmarkDataModule, steps: int) -> np.ndarray:
     """Radial errors in mm (I, N) on the validation images after ``steps`` network evaluations."""
     module.eval()
-    module.sampling_steps = steps
+    module.choose_sampling(steps)
     errors = []
     for batch in data.val_dataloader():
         with torch.autocast("cpu", torch.bfloat16):

@@ -27,7 +27,7 @@ from landmark_diffusion.cli.compute import Compute, forget_choice, settle
 from landmark_diffusion.cli.model_file_arguments import as_typed
 from landmark_diffusion.cli.monitor_checks import check_monitors
 from landmark_diffusion.cli.moved_options import read_old_run_configs
-from landmark_diffusion.cli.named_methods import import_named_methods
+from landmark_diffusion.cli.named_classes import import_named_classes
 from landmark_diffusion.cli.next_steps import Trained, next_steps
 from landmark_diffusion.cli.parser_errors import explain, find_key, option_names
 from landmark_diffusion.cli.safe_configs import refused_class, restrict_classes
@@ -56,6 +56,7 @@ from landmark_diffusion.methods import METHODS, import_methods
 from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
 from landmark_diffusion.methods.training import TrainedModule
+from landmark_diffusion.models.network import NETWORKS
 from landmark_diffusion.training import RunFolder, default_callbacks
 from landmark_diffusion.training.checkpoint import RunCheckpoint, use_own_checkpoint_io
 from landmark_diffusion.training.datamodule import LandmarkDataModule
@@ -410,8 +411,10 @@ def run_cli(
     own = set()
     if model_class is None:
         import_methods()
-        import_named_methods(sys.argv[1:])
-        own = {entry.module for entry in METHODS.found().values()}  # who installed them gave leave
+        import_named_classes(sys.argv[1:])
+        own = {
+            entry.module for registry in (METHODS, NETWORKS) for entry in registry.found().values()
+        }  # who installed them gave leave
         model_class = TrainedModule
     if data_class is None:
         data_class = LandmarkDataModule

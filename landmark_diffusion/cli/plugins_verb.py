@@ -1,4 +1,4 @@
-"""``ldx plugins``: the data sets, methods and outputs that are known, and why one of them cannot be used."""
+"""``ldx plugins``: the data sets, methods, networks and outputs that are known, and why one of them cannot be used."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.registry import Registry
 
 DESCRIPTION = (
-    "List the data sets, methods and outputs that ldx knows by a short name: those built in, and those that other "
-    "installed packages bring by entry points. Each is imported, so that one that cannot be used is named with the why."
+    "List the data sets, methods, networks and outputs that ldx knows by a short name: those built in, and those that "
+    "other installed packages bring by entry points. Each is imported, so that one that cannot be used "
+    "is named with the why."
 )
 
 
@@ -19,8 +20,10 @@ def run_plugins(arguments: list[str]) -> int:
     from landmark_diffusion.data.sources import DATASETS
     from landmark_diffusion.detection.forms import WRITERS
     from landmark_diffusion.methods import METHODS
+    from landmark_diffusion.models.network import NETWORKS
 
-    for title, registry in (("data sets", DATASETS), ("methods", METHODS), ("outputs", WRITERS)):
+    known = (("data sets", DATASETS), ("methods", METHODS), ("networks", NETWORKS), ("outputs", WRITERS))
+    for title, registry in known:
         print(f"{title} ({registry.option}; others bring them by the entry points {registry.group}):")
         width = max(map(len, registry.names()))
         for name in registry.names():

@@ -33,7 +33,7 @@ class NoiseOptions:
     """The noise of a diffusion, as ``NoiseSchedule`` takes it.
 
     Args:
-        schedule: "linear" (paper A as printed), "scaled_linear" (linear with betas x 1000/T), "sqrt_linear" or "cosine".
+        schedule: "linear" (paper A as printed), "scaled_linear" (with betas x 1000/T), "sqrt_linear" or "cosine".
         steps: T.
         beta_start: beta at t = 0; not used by "cosine".
         beta_end: beta at t = T-1, likewise.

@@ -66,7 +66,7 @@ class HeatmapFinetune(Finder):
 
     Args:
         num_landmarks: N; linked from the data module.
-        pretrained: checkpoint whose network is the start, of DDPMPretrainModule or any other method; None: from scratch.
+        pretrained: checkpoint whose network is the start, of DDPMPretrainModule or another method; None: from scratch.
         weights: which of its weights: "ema" (the moving average) or "raw".
         keep_head: keep its last convolution too, where it gives as many maps (a start from a landmark method).
         null_time: what the time embedding becomes (section 3: "set to be null"): "zero", that of t = 0 ("first_step"),

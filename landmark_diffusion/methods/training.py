@@ -45,10 +45,12 @@ class TrainedModule(Method, LightningModule):
         self._image_losses: dict[int, float] = {}
 
     def keep_options(self, frame: FrameType | None) -> None:
-        """Save the options as Lightning's hyper-parameters, as plain values: what files and ``hparams`` have of them."""
+        """Save the options as Lightning's hyper-parameters, as plain values, with which files name them."""
         self.save_hyperparameters(frame=frame)
-        networks = {name: described(value, where=f"model.{name}") for name, value in self.hparams.items() if is_network(name)}
-        self.save_hyperparameters(plain_options({**self.hparams, **networks}))
+        networks = {
+            name: described(value, where=f"model.{name}") for name, value in self.hparams.items() if is_network(name)
+        }
+        self.save_hyperparameters(plain_options({**given, **networks}))
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:

@@ -1,1 +1,1 @@
-"""Networks, each an ``nn.Module`` that keeps the interface of ``models.network``; the UNet is every method's default."""
+"""Networks, each an ``nn.Module`` that keeps the interface of ``models.network``; the UNet is the default."""

@@ -48,7 +48,8 @@ def is_network(option: str) -> bool:
 def described(network: Any, default: Any = None, where: str = "model.network") -> Any:
     """Write a network as files keep it: {"class_path", "init_args"}, all of its options with their values.
 
-    What a mapping does not say is as in ``default``, another one, where both name one class. Raises UserError for what is no network class, lacks the interface, or does not know an option.
+    What a mapping does not say is as in ``default``, another one, where both name one class. Raises UserError for what
+    is no network class, lacks the interface, or does not know an option.
     """
     cls, options = _class_and_options(network, where)
     if isinstance(network, Mapping) and default is not None:

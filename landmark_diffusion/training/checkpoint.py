@@ -291,8 +291,9 @@ class RunCheckpoint(Checkpoint):
                 more = f" and {len(rotten) - 1} more" if len(rotten) > 1 else ""
                 raise UserError(
                     f"{self.folder}: no checkpoint is written at step {trainer.global_step}, since the weights hold "
-                    f"NaN or infinity ({rotten[0]}{more}); the earlier ones are untouched. Lower model.optimisation.learning_rate "
-                    "or set trainer.gradient_clip_val 1.0, and go on with --ckpt_path last"
+                    f"NaN or infinity ({rotten[0]}{more}); the earlier ones are untouched. Lower "
+                    "model.optimisation.learning_rate or set trainer.gradient_clip_val 1.0, and go on with "
+                    "--ckpt_path last"
                 )
         checkpoint[ROW_KEY] = row_to_log(trainer)
 
@@ -314,8 +315,8 @@ class RunCheckpoint(Checkpoint):
         if trainer.state.fn == "fit" and "averaging_state" in checkpoint and not averages:
             raise UserError(
                 f"{trainer.ckpt_path}: found a checkpoint with an exponential moving average of the weights, but "
-                "optimisation.ema_decay is 0 here, so training would go on from the average. Set model.optimisation.ema_decay as it was, or "
-                "start a new run"
+                "optimisation.ema_decay is 0 here, so training would go on from the average. Set "
+                "model.optimisation.ema_decay as it was, or start a new run"
             )
 
 
