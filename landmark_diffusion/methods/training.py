@@ -47,9 +47,8 @@ class TrainedModule(Method, LightningModule):
     def keep_options(self, frame: FrameType | None) -> None:
         """Save the options as Lightning's hyper-parameters, as plain values, with which files name them."""
         self.save_hyperparameters(frame=frame)
-        networks = {
-            name: described(value, where=f"model.{name}") for name, value in self.hparams.items() if is_network(name)
-        }
+        given = dict(self.hparams)
+        networks = {name: described(value, where=f"model.{name}") for name, value in given.items() if is_network(name)}
         self.save_hyperparameters(plain_options({**given, **networks}))
 
     @abstractmethod
