@@ -27,7 +27,7 @@ from landmark_diffusion.cli.compute import Compute, forget_choice, settle
 from landmark_diffusion.cli.model_file_arguments import as_typed
 from landmark_diffusion.cli.monitor_checks import check_monitors
 from landmark_diffusion.cli.moved_options import read_old_run_configs
-from landmark_diffusion.cli.named_classes import import_named_classes
+from landmark_diffusion.cli.named_classes import drop_defaults_of_other_networks, import_named_classes
 from landmark_diffusion.cli.next_steps import Trained, next_steps
 from landmark_diffusion.cli.parser_errors import explain, find_key, option_names
 from landmark_diffusion.cli.safe_configs import refused_class, restrict_classes
@@ -200,6 +200,7 @@ class LdxCLI(LightningCLI):
         verb = str(self.subcommand)
         options = self.config[verb]
         self._check_dataset(options.data)
+        drop_defaults_of_other_networks(options.model, sources_of(sys.argv[1:]))
         check_trainer(options.trainer, verb)
         refuse_contradictions(verb, options)
         for line in unused_options(verb, options, sys.argv[2:]):

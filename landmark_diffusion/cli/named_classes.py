@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
+
+from jsonargparse import Namespace
 
 from landmark_diffusion.configuration.config_files import config_paths
 from landmark_diffusion.configuration.options import config_options, full_name
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.methods import METHODS
-from landmark_diffusion.models.network import NETWORKS
+from landmark_diffusion.methods import METHODS, name_in_files
+from landmark_diffusion.models.network import NETWORKS, is_network
 
 _METHOD = re.compile(r"model(\.class_path|\.help)?$")
 _NETWORK = re.compile(r"model\.init_args\.(\w+_)?network(\.class_path|\.help)?$")
@@ -38,3 +41,22 @@ def _named(arguments: Sequence[str], option: re.Pattern[str]) -> Iterator[str]:
         name, equals, value = argument.partition("=")
         if name.startswith("--") and option.match(full_name(name[2:])):
             yield value if equals else following
+
+
+def drop_defaults_of_other_networks(model: Any, sources: Sequence[Mapping[str, Any]]) -> None:
+    """Leave a network that is not of the default's class what was written for it, in the parsed section ``model``.
+
+    jsonargparse hands the default network's values of options with the same name on to another class. ``sources`` are
+    dotted options, a later source over an earlier one.
+    """
+    for name, network in vars(model.get("init_args", Namespace())).items():
+        if not is_network(name) or network is None:
+            continue
+        place = f"model.init_args.{name}"
+        named = [number for number, said in enumerate(sources) if {place, f"{place}.class_path"} & said.keys()]
+        if not named or name_in_files(network.class_path) in NETWORKS.built_in:
+            continue
+        written = {key for said in sources[named[-1] :] for key in said}
+        for option in list(vars(network.get("init_args", Namespace()))):
+            if f"{place}.init_args.{option}" not in written:
+                delattr(network.init_args, option)
