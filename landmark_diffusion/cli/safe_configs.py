@@ -59,7 +59,7 @@ def restrict_classes(own: Iterable[str] = ()) -> None:
     from jsonargparse import set_parsing_settings
 
     asked = {*own, *allowed_modules()}
-    revoked = _added - asked
+    revoked = {name for name in _added if not any(f"{name}.".startswith(f"{each}.") for each in asked)}
     allowed = [name for name in (*ALLOWED, *asked) if name not in DENIED or name in asked]
     denied = [name for name in DENIED if name not in asked]
     try:

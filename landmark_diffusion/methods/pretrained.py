@@ -76,7 +76,7 @@ def load_pretrained(
 ) -> Transfer:
     """Put a checkpoint's network into ``network`` and say what became of each weight.
 
-    The last convolution is new, unless ``keep_head`` and it fits; of several input channels (a diffusion checkpoint's
+    The last layer is new, unless ``keep_head`` and it fits; of several input channels (a diffusion checkpoint's
     noisy maps, self-conditioning) the image's is taken; the time branch is left behind where ``network`` has none.
     ``options`` are the new module's own, for the comparison. Raises UserError, naming every difference, for a
     checkpoint of another network or input range, or without the kind of weights asked for; nothing is changed then.
@@ -95,7 +95,7 @@ def load_pretrained(
         found = source.get(name)
         fits = found is not None and found.shape == fresh.shape
         if head and name.startswith(f"{head}.") and not (keep_head and fits):
-            transfer.new[name] = "the last convolution is replaced"
+            transfer.new[name] = "the last layer is replaced"
         elif found is None and _is_time(name):
             transfer.new[name] = "the checkpoint has no time embedding"
         elif found is not None and not fits and name == f"{stem}.weight" and found.shape[1] > fresh.shape[1]:

@@ -69,12 +69,12 @@ def test_the_fine_tuning_keeps_what_the_user_said_of_the_data(tmp_path: Path, mo
     assert _after_pretraining(run, *config) == start
     given = (
         "--data.root", "own images", "--data.dataset_options.csv=a.csv", "--data.split=seeded", "--data.size",
-        "[64, 80]", "--model.encoder_channels=[8, 16]", "--data.batch_size=2", "--trainer.max_steps=3",
-        "--model.diffusion_steps=20",
+        "[64, 80]", "--model.network.encoder_channels=[8, 16]", "--data.batch_size=2", "--trainer.max_steps=3",
+        "--model.noise.steps=20",
     )  # fmt: skip
     assert _after_pretraining(run, *config, *given) == [
         *start, "--data.root=own images", "--data.dataset_options.csv=a.csv", "--data.split=seeded",
-        "--data.size=[64, 80]", "--model.init_args.encoder_channels=[8, 16]",
+        "--data.size=[64, 80]", "--model.init_args.network.init_args.encoder_channels=[8, 16]",
     ]  # fmt: skip
     Path("folder_ddpm_pretrain_small.yaml").write_text("data: {root: mine, recipe: paper_b, size: [96, 96]}\n")
     own = _after_pretraining(run, "--config", "folder_ddpm_pretrain_small.yaml")

@@ -22,10 +22,10 @@ COUNT = (4, 2, 5)
 
 NETWORK = (
     f"--data.size=[{SIZE[0]},{SIZE[1]}]",
-    "--model.encoder_channels=[8,16]",
-    "--model.decoder_channels=[16,8]",
-    "--model.attention_factors=[]",
-    "--model.warmup_steps=2",
+    "--model.network.encoder_channels=[8,16]",
+    "--model.network.decoder_channels=[16,8]",
+    "--model.network.attention_factors=[]",
+    "--model.optimisation.warmup_steps=2",
     "--trainer.precision=32-true",
     "--trainer.accelerator=cpu",
 )

@@ -12,7 +12,7 @@ from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 from landmark_diffusion.modelfile.model_file import read_model_file
 from tests.end_to_end.console import PHANTOM, ldx, ldx_in
 
-ASKED = ("--model.sampling_steps=3", "--model.channels_last=true", "--seed_everything=5", "--pictures=0")
+ASKED = ("--model.sampling.steps=3", "--model.network.channels_last=true", "--seed_everything=5", "--pictures=0")
 """Options of the measurement, not of the training: the export has to follow them."""
 
 
@@ -22,8 +22,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("export")
     ldx_in(
         home,
-        ("fit", *PHANTOM, "--trainer.max_steps=4", "--model.ema_decay=0.5", "--run_folder=runs/a"),
-        ("test", *PHANTOM, *ASKED, "--model.ema_decay=0.5", "--run_folder=runs/a"),
+        ("fit", *PHANTOM, "--trainer.max_steps=4", "--model.optimisation.ema_decay=0.5", "--run_folder=runs/a"),
+        ("test", *PHANTOM, *ASKED, "--model.optimisation.ema_decay=0.5", "--run_folder=runs/a"),
         ("export", "runs/a/checkpoints/best.ckpt", "weights/b.ldx"),
     )
     return home
@@ -51,7 +51,7 @@ def test_it_measures_as_its_checkpoint(home: Path) -> None:
 
 
 def test_a_config_with_the_file_as_checkpoint_measures_the_same(home: Path) -> None:
-    outcome = ldx("test", *PHANTOM, *ASKED, "--model.ema_decay=0.5", "--run_folder=runs/c", "--ckpt_path=weights/b.ldx")
+    outcome = ldx("test", *PHANTOM, *ASKED, "--model.optimisation.ema_decay=0.5", "--run_folder=runs/c", "--ckpt_path=weights/b.ldx")
     assert outcome.status == 0, outcome.err
     assert same("predictions.csv", "runs/c/test")
 
@@ -65,7 +65,7 @@ def test_it_holds_the_average(home: Path) -> None:
 
 def test_further_options_override_its_own(home: Path) -> None:
     for verb in ("validate", "predict"):
-        outcome = ldx(verb, "weights/b.ldx", "--model.decoder=argmax", "--run_folder=runs/d")
+        outcome = ldx(verb, "weights/b.ldx", "--model.decoding.decoder=argmax", "--run_folder=runs/d")
         assert outcome.status == 0, outcome.err
     assert Path("runs/d/validate/metrics.json").is_file()
     assert not same("predictions.csv", "runs/d/predict")
@@ -78,6 +78,6 @@ def test_training_from_it_is_refused(home: Path) -> None:
 
 
 def test_another_network_is_refused_by_name(home: Path) -> None:
-    outcome = ldx("test", "weights/b.ldx", "--model.encoder_channels=[8,24]", "--model.decoder_channels=[24,8]")
+    outcome = ldx("test", "weights/b.ldx", "--model.network.encoder_channels=[8,24]", "--model.network.decoder_channels=[24,8]")
     assert outcome.status == 1
     assert "encoder_channels: [8, 16] in the checkpoint, [8, 24] in the config" in outcome.err

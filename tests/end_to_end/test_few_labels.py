@@ -13,10 +13,10 @@ from tests.end_to_end.wandb_file import history_keys
 
 NETWORK = (
     "--data.size=[32,40]",
-    "--model.encoder_channels=[8,16]",
-    "--model.decoder_channels=[16,8]",
-    "--model.attention_factors=[]",
-    "--model.blocks_per_level=1",
+    "--model.network.encoder_channels=[8,16]",
+    "--model.network.decoder_channels=[16,8]",
+    "--model.network.attention_factors=[]",
+    "--model.network.blocks_per_level=1",
     "--trainer.precision=32-true",
     "--trainer.accelerator=cpu",
     "--data.batch_size=2",
@@ -25,11 +25,11 @@ NETWORK = (
 PHANTOM = ("--data.dataset=phantom", "--data.split=null", "--data.root=null", "--data.dataset_options.count=[4,2,5]")
 PRETRAIN = (
     *("--config", "phantom_ddpm_pretrain.yaml", *NETWORK, "--data.dataset_options.count=[4,2,5]"),
-    *("--trainer.max_steps=6", "--trainer.check_val_every_n_epoch=1", "--snapshots=[2,6]", "--model.warmup_steps=0"),
-    *("--model.sample_every=4", "--model.sample_count=2", "--model.statistics_count=2", "--model.sampling_steps=3"),
+    *("--trainer.max_steps=6", "--trainer.check_val_every_n_epoch=1", "--snapshots=[2,6]", "--model.optimisation.warmup_steps=0"),
+    *("--model.sampling.every=4", "--model.sampling.count=2", "--model.sampling.statistics_count=2", "--model.sampling.steps=3"),
 )
 FINETUNE = (
-    *("--config", "ceph_finetune_small.yaml", *NETWORK, *PHANTOM, "--trainer.max_steps=6", "--model.warmup_steps=0"),
+    *("--config", "ceph_finetune_small.yaml", *NETWORK, *PHANTOM, "--trainer.max_steps=6", "--model.optimisation.warmup_steps=0"),
 )
 
 
@@ -93,10 +93,10 @@ def test_pretraining_another_network_is_refused_before_anything_is_lost(pretrain
     before = (finetuned / "checkpoints" / "last.ckpt").stat().st_mtime_ns
     outcome = ldx(
         "fit", *FINETUNE, "--model.pretrained", str(pretrained / "checkpoints" / "last.ckpt"),
-        "--model.blocks_per_level=2", "--run_folder", str(finetuned), "--overwrite", "true",
+        "--model.network.blocks_per_level=2", "--run_folder", str(finetuned), "--overwrite", "true",
     )  # fmt: skip
     assert outcome.status == 1
-    assert "model.init_args.blocks_per_level: 1 in the checkpoint, 2 in the config" in outcome.err
+    assert "model.init_args.network.init_args.blocks_per_level: 1 in the checkpoint, 2 in the config" in outcome.err
     assert (finetuned / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
     missing = ldx("fit", *FINETUNE, "--model.pretrained", "nowhere.ckpt", "--run_folder", str(finetuned.parent / "new"))
     assert missing.status == 1 and "nowhere.ckpt" in missing.err
@@ -118,7 +118,7 @@ def test_both_stages_on_two_processes(tmp_path: Path) -> None:
     assert outcome.status == 0, outcome.err
     assert [row["step"] for row in read_rows(first / "samples" / "statistics.csv")] == ["4", "6"]
     start = ("--model.pretrained", str(first / "checkpoints" / "step_6.ckpt"))
-    plateau = ("--model.lr_schedule=plateau", "--model.plateau_patience=0", "--model.early_stopping_patience=2")
+    plateau = ("--model.optimisation.lr_schedule=plateau", "--model.optimisation.plateau_patience=0", "--model.optimisation.early_stopping_patience=2")
     options = [*FINETUNE, *start, *plateau, "--data.dataset_options.count=[4,3,5]", "--run_folder", str(second)]
     outcome = run(["fit", *options, *TWO], tmp_path)
     assert outcome.status == 0, outcome.err

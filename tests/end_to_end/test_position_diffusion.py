@@ -103,7 +103,7 @@ def test_an_exported_model_measures_as_its_checkpoint() -> None:
 
 def test_the_first_network_alone_is_measured_with_its_pictures() -> None:
     """``sampling_steps`` 1 on the same weights: the baseline."""
-    one = ("--model.init_args.sampling_steps=1", "--run_folder=runs/c", "--pictures=1")
+    one = ("--model.init_args.sampling.steps=1", "--run_folder=runs/c", "--pictures=1")
     outcome = ldx("test", "--config=positions.yaml", *one, "--ckpt_path=runs/a/checkpoints/best.ckpt")
     assert outcome.status == 0, outcome.err
     ours, theirs = Path("runs/c/test/predictions.csv"), Path("runs/a/test/predictions_single_step.csv")
@@ -111,7 +111,7 @@ def test_the_first_network_alone_is_measured_with_its_pictures() -> None:
 
 
 def test_an_option_that_cannot_work_is_one_message() -> None:
-    outcome = ldx("fit", "--config=positions.yaml", "--run_folder=runs/d", "--model.init_args.window_patch=5")
+    outcome = ldx("fit", "--config=positions.yaml", "--run_folder=runs/d", "--model.init_args.windows.patch=5")
     assert outcome.status == 1 and "Traceback" not in outcome.err
-    assert "model.window_patch: found 5, expected a divisor of window_size (16)" in outcome.err
+    assert "model.windows.patch: found 5, expected a divisor of window_size (16)" in outcome.err
     assert not Path("runs/d").exists()

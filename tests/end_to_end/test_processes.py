@@ -18,7 +18,7 @@ from tests.end_to_end.wandb_file import history_keys
 
 pytestmark = pytest.mark.slow
 
-LONG = ("--trainer.max_steps=150", "--trainer.check_val_every_n_epoch=5", "--model.lr_schedule=cosine")
+LONG = ("--trainer.max_steps=150", "--trainer.check_val_every_n_epoch=5", "--model.optimisation.lr_schedule=cosine")
 TWO = ("--config", "ddp.yaml", "--trainer.accelerator=cpu", "--trainer.devices=2")
 
 

@@ -164,7 +164,7 @@ def test_validate_and_predict_write_their_own_folders(fitted: Path, tested: tupl
 def test_a_run_goes_on_where_it_was_left(fitted: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(fitted / "checkpoints", run / "checkpoints")
-    schedule = "--model.lr_schedule=cosine"
+    schedule = "--model.optimisation.lr_schedule=cosine"
     outcome = ldx(
         "fit", *PHANTOM, schedule, f"--trainer.max_steps={STEPS + 2}", "--run_folder", str(run), "--ckpt_path=last"
     )
@@ -203,7 +203,7 @@ def test_a_resume_with_nothing_to_find_is_an_error(tmp_path: Path) -> None:
 
 
 def test_another_network_is_refused_by_name(fitted: Path) -> None:
-    other = ("--model.encoder_channels=[8,24]", "--model.decoder_channels=[24,8]")
+    other = ("--model.network.encoder_channels=[8,24]", "--model.network.decoder_channels=[24,8]")
     message = refusal("test", *PHANTOM, *other, "--run_folder", str(fitted))
     assert "encoder_channels: [8, 16] in the checkpoint, [8, 24] in the config" in message
     message = refusal("test", *PHANTOM, "--model.diffusion=false", "--run_folder", str(fitted))
@@ -230,13 +230,13 @@ OPTIONS = {
     "trainer option": ("--trainer.max_step=3", "Did you mean --trainer.max_steps"),
     "model option": ("--model.blok_per_level=3", "Did you mean blocks_per_level?"),
     "class": ("--model.class_path=DifusionHeatmapModule", "Did you mean DiffusionHeatmapModule"),
-    "choice": ("--model.schedule=linar", "Did you mean linear"),
+    "choice": ("--model.noise.schedule=linar", "Did you mean linear"),
     "recipe": ("--data.recipe=paper_aa", "expected 'paper_a'"),
     "dataset": ("--data.dataset=isbi2014", "Did you mean isbi2015?"),
     "size": ("--data.size=[0,10]", "data.size: found [0, 10]"),
-    "value that the model refuses": ("--model.sampling_steps=500", "model.sampling_steps: found 500, expected 1 to"),
-    "value that torch refuses": ("--model.dropout=3", "model: dropout probability has to be between 0 and 1"),
-    "rate": ("--model.learning_rate=-1", "model.learning_rate: found -1.0"),
+    "value that the model refuses": ("--model.sampling.steps=500", "model.sampling.steps: found 500, expected 1 to"),
+    "value that torch refuses": ("--model.network.dropout=3", "model: dropout probability has to be between 0 and 1"),
+    "rate": ("--model.optimisation.learning_rate=-1", "model.optimisation.learning_rate: found -1.0"),
     "run folder": ("--run_folder=/dev/null/run", "--run_folder /dev/null/run: the folder cannot be made"),
 }
 

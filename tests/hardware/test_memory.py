@@ -67,7 +67,7 @@ def test_three_settings_in_order_with_their_values() -> None:
     first, *advice = text.splitlines()
     assert first.startswith("ldx fit: out of memory (CUDA out of memory. Tried to allocate 2.00 GiB.")
     assert advice[0].startswith("  1. --data.batch_size 3 --trainer.accumulate_grad_batches 2 (now 6 and 1)")
-    assert advice[1].startswith("  2. --model.init_args.gradient_checkpointing true (now false)")
+    assert advice[1].startswith("  2. --model.init_args.network.init_args.gradient_checkpointing true (now false)")
     assert advice[2] == (
         "  3. --trainer.precision bf16-mixed (now 32-true), or smaller images with --data.size (now [384, 480])"
     )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,14 +16,18 @@ from landmark_diffusion import DiffusionHeatmapModule
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.seeds import evaluation_seed, noise_seed
 from landmark_diffusion.heatmaps.losses import masked_mse, spatial_nll, spatial_softmax
+from tests.options import nested
 
 N, H, W = 3, 20, 16
-TINY = {"encoder_channels": (8, 16), "decoder_channels": (16, 8), "blocks_per_level": 1, "attention_factors": ()}
+TINY: dict[str, Any] = {
+    "network.encoder_channels": (8, 16), "network.decoder_channels": (16, 8), "network.blocks_per_level": 1,
+    "network.attention_factors": (), "noise.steps": 20,
+}  # fmt: skip
 
 
-def module(**options) -> DiffusionHeatmapModule:
+def module(options: Mapping[str, Any] | None = None) -> DiffusionHeatmapModule:
     torch.manual_seed(0)
-    made = DiffusionHeatmapModule(N, **{**TINY, "diffusion_steps": 20, **options})
+    made = DiffusionHeatmapModule(N, **nested({**TINY, **(options or {})}))
     torch.nn.init.normal_(made.network.get_parameter(list(dict(made.network.named_parameters()))[-2]), std=0.3)
     return made.eval()
 
@@ -71,19 +78,20 @@ def test_softmax_and_loss_stay_float32_under_autocast() -> None:
 
 def test_loss_is_the_weighted_sum_of_its_parts() -> None:
     torch.manual_seed(3)
-    losses = {name: value.item() for name, value in module(nll_weight=0.7, mse_weight=0.2).losses(batch()).items()}
+    made = module({"target.nll_weight": 0.7, "target.mse_weight": 0.2})
+    losses = {name: value.item() for name, value in made.losses(batch()).items()}
     assert losses["loss"] == pytest.approx(0.7 * losses["nll"] + 0.2 * losses["mse"], rel=1e-6)
 
 
 def test_baseline_sees_the_image_alone_and_has_the_likelihood_alone() -> None:
-    baseline = module(diffusion=False)
+    baseline = module({"diffusion": False})
     losses = baseline.losses(batch())
     assert set(losses) == {"loss", "nll"} and losses["loss"] == losses["nll"]
     assert set(baseline.predict_maps(batch())) == {"baseline"} == set(baseline.variants())
 
 
 def test_every_t_is_trained(monkeypatch) -> None:
-    made, seen = module(diffusion_steps=4, sampling_steps=4), set()
+    made, seen = module({"noise.steps": 4, "sampling.steps": 4}), set()
     forward = made.network.forward
     monkeypatch.setattr(made.network, "forward", lambda x, t=None: (seen.update(t.tolist()), forward(x, t))[1])
     torch.manual_seed(0)
@@ -94,8 +102,8 @@ def test_every_t_is_trained(monkeypatch) -> None:
 
 @pytest.mark.parametrize("parameterisation", ["epsilon", "v"])
 def test_epsilon_and_v_recover_x0_from_a_perfect_network(parameterisation, monkeypatch) -> None:
-    options = {"blur_sigma_max": 0, "sampling_steps": 5, "sampler": "ddim", "schedule": "linear"}
-    made = module(parameterisation=parameterisation, **options)
+    options = {"sampling.blur_sigma_max": 0, "sampling.steps": 5, "sampling.sampler": "ddim", "noise.schedule": "linear"}
+    made = module({"parameterisation": parameterisation, **options})
     from landmark_diffusion.diffusion.process import v_from
     from landmark_diffusion.heatmaps import make_target
 
@@ -114,7 +122,7 @@ def test_epsilon_and_v_recover_x0_from_a_perfect_network(parameterisation, monke
 
 
 def test_noise_of_an_image_depends_neither_on_its_batch_nor_on_its_neighbours() -> None:
-    made = module(sampling_steps=4)
+    made = module({"sampling.steps": 4})
     together = made.predict_maps(batch((0, 1, 2)))["multi-step"]
     for index in range(3):
         alone = made.predict_maps(batch((index,)))["multi-step"]
@@ -124,7 +132,7 @@ def test_noise_of_an_image_depends_neither_on_its_batch_nor_on_its_neighbours() 
 
 def test_evaluation_draws_from_a_key_of_its_own_and_never_from_a_training_batchs() -> None:
     """With the training key, image i would be measured with the very noise that batch 0 of epoch i was trained with."""
-    made = module(sampling_steps=3)
+    made = module({"sampling.steps": 3})
     for index, sample in ((0, 0), (2, 0), (1, 1)):
         x_t = next(iter(made.reverse_process(batch((index,)), sample=sample))).x_t[0]
         own = torch.Generator().manual_seed(evaluation_seed(made.seed, index, sample))
@@ -135,20 +143,20 @@ def test_evaluation_draws_from_a_key_of_its_own_and_never_from_a_training_batchs
 
 
 def test_samples_differ_and_are_averaged() -> None:
-    made = module(sampling_steps=3)
+    made = module({"sampling.steps": 3})
     chains = [list(made.reverse_process(batch(), sample=k))[-1].x0 for k in range(2)]
     assert not torch.allclose(chains[0], chains[1], atol=1e-4)
-    made.num_samples = 2
+    made.sampling = replace(made.sampling, samples=2)
     assert torch.allclose(made.predict_maps(batch())["multi-step"], sum(chains) / 2, atol=1e-6)
 
 
 def test_single_step_is_the_first_evaluation_of_the_chain() -> None:
-    made = module(sampling_steps=4)
+    made = module({"sampling.steps": 4})
     maps = made.predict_maps(batch())
     first = next(iter(made.reverse_process(batch())))
     assert first.t == 19
     assert torch.equal(maps["single-step"], first.probability)
-    made.aggregate = "mean"
+    made.sampling = replace(made.sampling, aggregate="mean")
     steps = [step.probability for step in made.reverse_process(batch())]
     assert torch.allclose(made.predict_maps(batch())["multi-step"], torch.stack(steps).mean(0), atol=1e-6)
 
@@ -156,19 +164,19 @@ def test_single_step_is_the_first_evaluation_of_the_chain() -> None:
 @pytest.mark.parametrize("x0_from", ["softmax_peak", "clamp", "tanh"])
 @pytest.mark.parametrize("renormalise", [False, True])
 def test_x0_stays_in_the_unit_range(x0_from, renormalise) -> None:
-    made = module(x0_from=x0_from, renormalise=renormalise, sampling_steps=3)
+    made = module({"sampling.x0_from": x0_from, "sampling.renormalise": renormalise, "sampling.steps": 3})
     for step in made.reverse_process(batch()):
         assert step.x0.min() >= 0 and step.x0.max() <= 1 + 1e-5
 
 
 def test_renormalised_blur_gives_the_peak_back() -> None:
-    made = module(renormalise=True, sampling_steps=2)
+    made = module({"sampling.renormalise": True, "sampling.steps": 2})
     step = next(iter(made.reverse_process(batch())))
     assert torch.allclose(step.x0.amax((-2, -1)), torch.ones(2, N), atol=1e-5)  # softmax_peak has height 1
 
 
 def test_channel_dropout_empties_whole_channels() -> None:
-    made = module(channel_dropout=0.5)
+    made = module({"target.channel_dropout": 0.5})
     torch.manual_seed(0)
     x0 = torch.ones(200, N, 2, 2)
     dropped = made._drop_channels(x0)
@@ -178,7 +186,7 @@ def test_channel_dropout_empties_whole_channels() -> None:
 
 
 def test_points_under_bfloat16_differ_by_at_most_a_tenth_of_a_pixel() -> None:
-    made = module(diffusion=False)
+    made = module({"diffusion": False})
     b = batch((0, 1, 2, 3))
     exact = made.decode(made.predict_maps(b)["baseline"])
     with torch.autocast("cpu", torch.bfloat16):
@@ -192,13 +200,13 @@ def test_points_under_bfloat16_differ_by_at_most_a_tenth_of_a_pixel() -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"parameterisation": "epsilon", "zero_terminal_snr": True}, "pure noise"),
-        ({"sampling_steps": 21}, "sampling_steps: found 21"),
-        ({"validation_steps": 0}, "validation_steps: found 0"),
-        ({"num_samples": 0}, "num_samples"),
-        ({"decoder": "centre"}, "argmax"),
+        ({"parameterisation": "epsilon", "noise.zero_terminal_snr": True}, "pure noise"),
+        ({"sampling.steps": 21}, "model.sampling.steps: found 21"),
+        ({"sampling.validation_steps": 0}, "model.sampling.validation_steps: found 0"),
+        ({"sampling.samples": 0}, "model.sampling.samples: found 0"),
+        ({"decoding.decoder": "centre"}, "argmax"),
     ],
 )
 def test_options_that_cannot_work_are_refused_by_name(options, expected) -> None:
     with pytest.raises(UserError, match=expected):
-        module(**options)
+        module(options)

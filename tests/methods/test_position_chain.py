@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def test_each_window_is_seen_with_its_surroundings_at_its_own_noise() -> None:
 
 
 def test_without_evidence_and_prior_the_estimate_is_where_the_chain_stands() -> None:
-    made, b = fresh(prior_weight=0.0), batch()
+    made, b = fresh({"sampling.prior_weight": 0.0}), batch()
     view = view_of(b["image"], torch.randn(2, N, H // 4, W // 4), b["points"])
     estimate = made._estimate(view, b["points"], Level(10.0, 3.0))
     torch.testing.assert_close(estimate.point, b["points"], rtol=0, atol=1e-4)
@@ -56,7 +57,7 @@ def test_without_evidence_and_prior_the_estimate_is_where_the_chain_stands() -> 
 @pytest.mark.parametrize("weight", [0.5, 1.0])
 def test_the_first_guess_pulls_as_the_product_of_gaussians(weight: float) -> None:
     """N(y_t, sigma^2) times a coarse map that is N(m, s^2): the mean is between them by their precisions."""
-    made, b = fresh(prior_weight=weight, window_size=32), batch()
+    made, b = fresh({"sampling.prior_weight": weight, "windows.size": 32}), batch()
     sigma, s = 5.0, 6.0
     y_t = torch.tensor([W / 2, H / 2]).expand(2, N, 2)
     middle = y_t + torch.tensor([3.0, -2.0])
@@ -69,7 +70,7 @@ def test_the_first_guess_pulls_as_the_product_of_gaussians(weight: float) -> Non
 
 
 def test_the_covariance_without_evidence_is_the_gaussian_s() -> None:
-    made, b = fresh(prior_weight=0.0, window_size=32, window_reach=4.0), batch()
+    made, b = fresh({"sampling.prior_weight": 0.0, "windows.size": 32, "windows.reach": 4.0}), batch()
     view = view_of(b["image"], torch.zeros(2, N, H // 4, W // 4), b["points"])
     found = made._estimate(view, b["points"], Level(10.0, 3.0)).covariance()
     torch.testing.assert_close(found, 9.0 * torch.eye(2).expand(2, N, 2, 2), rtol=0, atol=0.05)
@@ -82,8 +83,8 @@ def test_the_covariance_without_evidence_is_the_gaussian_s() -> None:
     "options",
     [
         {},
-        {"wide_window": 0.0, "aggregate": "last"},
-        {"start_noise": 0.5, "eta": 1.0, "sampling_steps": 12, "num_samples": 4},
+        {"windows.wide": 0.0, "sampling.aggregate": "last"},
+        {"sampling.start_noise": 0.5, "sampling.eta": 1.0, "sampling.steps": 12, "sampling.samples": 4},
     ],
 )
 def test_the_chain_goes_from_a_wrong_guess_to_what_the_image_shows(options: dict[str, Any]) -> None:
@@ -92,7 +93,7 @@ def test_the_chain_goes_from_a_wrong_guess_to_what_the_image_shows(options: dict
     cells = torch.tensor([[60.0, 60.0], [220.0, 60.0], [140.0, 140.0]])
     truth = cells + 20 * torch.rand(images, N, 2, generator=torch.Generator().manual_seed(0))
     points = frame.to_network(truth.double()).float()
-    made = knowing(points, **options)
+    made = knowing(points, options)
     found = made.find({"image": spots(points), "index": torch.arange(images)})
     frames = torch.from_numpy(np.stack([frame.as_array()] * images))
     errors = {name: frames_to_original(value.points, frames) - truth for name, value in found.items()}
@@ -104,7 +105,7 @@ def test_the_chain_goes_from_a_wrong_guess_to_what_the_image_shows(options: dict
 def test_the_chain_follows_its_recursion_on_evidence_of_the_exact_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """With l(p) = log N(p; truth, s^2) an estimate keeps s^2 / (s^2 + sigma^2) of what y_t is off."""
     truth, s = torch.tensor([[[30.2, 27.9], [100.4, 31.0], [70.6, 62.25]]]), 0.7
-    made, b = knowing(truth, aggregate="last"), {"image": torch.zeros(1, 1, *LARGE), "index": torch.tensor([0])}
+    made, b = knowing(truth, {"sampling.aggregate": "last"}), {"image": torch.zeros(1, 1, *LARGE), "index": torch.tensor([0])}
 
     def exact(pyramid: Any, positions: torch.Tensor, sigma: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         places = positions[:, :, None, None] + made.offsets * 2 * 3.0 * sigma[:, None, None, None, None] / 32
@@ -123,12 +124,12 @@ def test_the_chain_follows_its_recursion_on_evidence_of_the_exact_place(monkeypa
 
 
 def test_the_mean_of_the_evaluations_is_the_mean_of_their_points() -> None:
-    made, b = module(aggregate="mean"), batch()
+    made, b = module({"sampling.aggregate": "mean"}), batch()
     chain = list(made._chain(made._look(b["image"]), b, 5, 0))
     assert len(chain) == 4
     found = made.find(b)["multi-step"].points
     torch.testing.assert_close(found, torch.stack([estimate.point for *_, estimate in chain]).mean(0))
-    made.aggregate = "last"
+    made.sampling = replace(made.sampling, aggregate="last")
     torch.testing.assert_close(made.find(b)["multi-step"].points, chain[-1][-1].point)
 
 

@@ -12,12 +12,13 @@ from torch.nn import functional as F
 from landmark_diffusion import DiffusionHeatmapModule, PositionDiffusionModule
 from landmark_diffusion.core.errors import UserError
 from tests.methods.tiny_positions import COARSE, TINY, H, N, W, batch, fresh, module
+from tests.options import nested
 
 
 @pytest.mark.parametrize("wide_window", [0.0, 3.0])
 @pytest.mark.parametrize("annotators", [1, 2])
 def test_every_weight_of_both_networks_learns(annotators: int, wide_window: float) -> None:
-    made = module(wide_window=wide_window).train()
+    made = module({"windows.wide": wide_window}).train()
     losses = made.losses(batch(annotators=annotators))
     losses["loss"].backward()
     assert all(torch.isfinite(value) for value in losses.values())
@@ -30,13 +31,13 @@ def test_every_weight_of_both_networks_learns(annotators: int, wide_window: floa
 
 def test_loss_is_the_weighted_sum_of_its_parts() -> None:
     torch.manual_seed(3)
-    losses = {name: value.item() for name, value in module(window_weight=0.3).losses(batch()).items()}
+    losses = {name: value.item() for name, value in module({"window_weight": 0.3}).losses(batch()).items()}
     assert losses["loss"] == pytest.approx(losses["nll"] + 0.3 * losses["window_nll"], rel=1e-6)
 
 
 def test_likelihood_without_evidence_is_the_gaussian_s() -> None:
     """-log of a pixel's share of N(y_t, sigma^2), mean over the noise: log(2 pi / c^2) + 1 with pixels of c sigma."""
-    made = fresh(window_size=32, draws=400)
+    made = fresh({"windows.size": 32, "noise.draws": 400})
     torch.manual_seed(1)
     c = 2 * 3.0 / 32
     expected = math.log(2 * math.pi / c**2) + 1
@@ -46,7 +47,7 @@ def test_likelihood_without_evidence_is_the_gaussian_s() -> None:
 
 
 def test_every_t_is_trained_and_goes_with_its_sigma(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, seen = fresh(draws=300), []
+    made, seen = fresh({"noise.draws": 300}), []
     evidence = made._evidence
     monkeypatch.setattr(
         made, "_evidence", lambda pyramid, y, sigma, t: (seen.append((y, sigma, t)), evidence(pyramid, y, sigma, t))[1]
@@ -63,7 +64,7 @@ def test_every_t_is_trained_and_goes_with_its_sigma(monkeypatch: pytest.MonkeyPa
 
 def test_the_windows_target_lies_at_the_points_to_a_fraction_of_a_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loss's gradient at logits is p - target: its centroid, back from the window, is the annotators' mean."""
-    made, seen = fresh(draws=3, window_size=32), []
+    made, seen = fresh({"noise.draws": 3, "windows.size": 32}), []
 
     def zeros(pyramid: Any, positions: torch.Tensor, sigma: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         logits = torch.zeros(*positions.shape[:2], 32, 32, requires_grad=True)
@@ -100,7 +101,7 @@ def test_a_missing_landmark_teaches_nothing_and_breaks_nothing() -> None:
 
 
 def test_a_landmark_that_one_annotator_left_out_is_learned_from_the_other() -> None:
-    made, b = module(draws=1), batch(annotators=2)
+    made, b = module({"noise.draws": 1}), batch(annotators=2)
     b["target_points"][:, 1] = torch.nan
     torch.manual_seed(2)
     both = made.losses(b)
@@ -120,10 +121,10 @@ def test_a_batch_without_any_landmark_has_no_loss() -> None:
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_the_first_network_trains_exactly_as_the_baseline(dropout: float) -> None:
     """Losses, gradients and weights over three updates equal those of the module without diffusion, bit for bit."""
-    options = {**COARSE, "dropout": dropout}
-    ours = fresh(**options).train()
+    options = {**COARSE, "network.dropout": dropout}
+    ours = fresh({**options, "window_network.dropout": dropout}).train()
     torch.manual_seed(0)
-    baseline = DiffusionHeatmapModule(N, diffusion=False, **options).train()
+    baseline = DiffusionHeatmapModule(N, diffusion=False, **nested(options)).train()
     assert {name: p.shape for name, p in baseline.network.named_parameters()} == {
         name: p.shape for name, p in ours.network.named_parameters()
     }
@@ -158,31 +159,31 @@ def test_the_first_network_trains_exactly_as_the_baseline(dropout: float) -> Non
     ("options", "expected"),
     [
         ({"coarse_factor": 0}, "model.coarse_factor: found 0, expected at least 1"),
-        ({"window_size": 0}, "model.window_size: found 0"),
-        ({"window_patch": -1}, "model.window_patch: found -1"),
-        ({"window_patch": 5}, r"model.window_patch: found 5, expected a divisor of window_size \(16\)"),
-        ({"sampling_steps": 0}, "model.sampling_steps: found 0"),
-        ({"validation_steps": 0}, "model.validation_steps: found 0"),
-        ({"num_samples": 0}, "model.num_samples: found 0"),
-        ({"draws": 0}, "model.draws: found 0"),
-        ({"window_reach": 0.0}, "model.window_reach 0,"),
-        ({"wide_window": -1.0}, "wide_window -1:"),
-        ({"start_sigma": 200.0}, r"model.start_sigma 200 .*sigma_max \(100\)"),
-        ({"end_sigma": 2.0}, r"end_sigma 2: expected sigma_min \(8\)"),
-        ({"start_sigma": 9.0}, "start_sigma 9 and end_sigma 10"),
-        ({"sigma_min": 0.0}, "sigma_min 0 and sigma_max 100"),
-        ({"diffusion_steps": 0}, "diffusion_steps: found 0"),
-        ({"eta": 1.5}, "model.eta 1.5"),
-        ({"eta": -0.1}, "model.eta -0.1"),
-        ({"start_noise": -1.0}, "start_noise -1"),
-        ({"aggregate": "median"}, "model.aggregate: found 'median', expected last or mean"),
-        ({"decoder": "centre"}, "model.decoder: found 'centre'"),
+        ({"windows.size": 0}, "model.windows.size: found 0"),
+        ({"windows.patch": -1}, "model.windows.patch: found -1"),
+        ({"windows.patch": 5}, r"model.windows.patch: found 5, expected a divisor of size \(16\)"),
+        ({"sampling.steps": 0}, "model.sampling.steps: found 0"),
+        ({"sampling.validation_steps": 0}, "model.sampling.validation_steps: found 0"),
+        ({"sampling.samples": 0}, "model.sampling.samples: found 0"),
+        ({"noise.draws": 0}, "model.noise.draws: found 0"),
+        ({"windows.reach": 0.0}, "model.windows.reach 0,"),
+        ({"windows.wide": -1.0}, "model.windows.reach 3, wide -1:"),
+        ({"sampling.start_sigma": 200.0}, r"model.sampling.start_sigma 200 .*noise.sigma_max \(100\)"),
+        ({"sampling.end_sigma": 2.0}, r"end_sigma 2: expected noise.sigma_min \(8\)"),
+        ({"sampling.start_sigma": 9.0}, "start_sigma 9 and end_sigma 10"),
+        ({"noise.sigma_min": 0.0}, "sigma_min 0 and sigma_max 100"),
+        ({"noise.steps": 0}, "noise.steps: found 0"),
+        ({"sampling.eta": 1.5}, "model.sampling.eta 1.5"),
+        ({"sampling.eta": -0.1}, "model.sampling.eta -0.1"),
+        ({"sampling.start_noise": -1.0}, "start_noise -1"),
+        ({"sampling.aggregate": "median"}, "model.sampling.aggregate: found 'median', expected last or mean"),
+        ({"decoding.decoder": "centre"}, "model.decoding.decoder: found 'centre'"),
         ({"num_landmarks": 0}, "model.num_landmarks: found 0"),
     ],
 )
 def test_options_that_cannot_work_are_refused_by_name(options: dict[str, Any], expected: str) -> None:
     with pytest.raises(UserError, match=expected):
-        PositionDiffusionModule(**{"num_landmarks": N, **TINY, **options})
+        PositionDiffusionModule(**nested({"num_landmarks": N, **TINY, **options}))
 
 
 def test_the_weights_alone_make_the_same_module_again() -> None:

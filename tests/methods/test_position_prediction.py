@@ -11,12 +11,12 @@ import torch
 
 from tests.methods.tiny_positions import H, N, W, batch, fresh, knowing, module, spots
 
-RANDOM: dict[str, Any] = {"start_noise": 1.0, "eta": 1.0, "num_samples": 2}
+RANDOM: dict[str, Any] = {"sampling.start_noise": 1.0, "sampling.eta": 1.0, "sampling.samples": 2}
 
 
 @pytest.mark.parametrize("options", [{}, RANDOM])
 def test_an_image_s_points_depend_neither_on_its_batch_nor_on_its_neighbours(options: dict[str, Any]) -> None:
-    made = module(**options)
+    made = module(options)
     together = made.find(batch((0, 1, 2)))
     for index in range(3):
         alone = made.find(batch((index,)))
@@ -28,7 +28,7 @@ def test_an_image_s_points_depend_neither_on_its_batch_nor_on_its_neighbours(opt
 
 
 def test_points_are_repeatable_and_follow_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = module(**RANDOM)
+    made = module(RANDOM)
     first = made.find(batch())["multi-step"]
     torch.manual_seed(99)
     again = made.find(batch())["multi-step"]
@@ -38,7 +38,7 @@ def test_points_are_repeatable_and_follow_the_seed(monkeypatch: pytest.MonkeyPat
 
 
 def test_an_image_s_noise_is_its_own() -> None:
-    made, b = module(**RANDOM), batch((0, 0))
+    made, b = module(RANDOM), batch((0, 0))
     b["index"] = torch.tensor([5, 5])
     same = made.find(b)["multi-step"].points
     torch.testing.assert_close(same[0], same[1], rtol=0, atol=1e-3)
@@ -55,7 +55,7 @@ def test_without_noise_the_seed_does_not_matter(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_one_evaluation_is_the_baseline_alone() -> None:
-    made = module(sampling_steps=1, validation_steps=1)
+    made = module({"sampling.steps": 1, "sampling.validation_steps": 1})
     made.window_network = None  # type: ignore[assignment]  # not even asked
     assert made.variants() == ("single-step",)
     assert set(made.find(batch())) == set(made.predict_maps(batch())) == {"single-step"}
@@ -63,14 +63,14 @@ def test_one_evaluation_is_the_baseline_alone() -> None:
 
 
 def test_validation_within_fit_takes_its_own_number_of_evaluations() -> None:
-    made = module(validation_steps=1, sampling_steps=3)
+    made = module({"sampling.validation_steps": 1, "sampling.steps": 3})
     assert made.variants(quick=True) == ("single-step",) and made.variants() == ("single-step", "multi-step")
     assert set(made.find(batch(), quick=True)) == {"single-step"} == set(made.predict_maps(batch(), quick=True))
 
 
 @pytest.mark.parametrize("aggregate", ["last", "mean"])
 def test_covariance_adds_the_chains_spread_to_what_each_leaves_open(aggregate: str) -> None:
-    made, b = module(start_noise=1.0, eta=1.0, num_samples=5, aggregate=aggregate), batch()
+    made, b = module({**RANDOM, "sampling.samples": 5, "sampling.aggregate": aggregate}), batch()
     with torch.no_grad():
         chains = [list(made._chain(made._look(b["image"]), b, 5, sample)) for sample in range(5)]
     ends = [estimate for chain in chains for *_, estimate in (chain[-1:] if aggregate == "last" else chain)]
@@ -92,15 +92,16 @@ def test_covariance_adds_the_chains_spread_to_what_each_leaves_open(aggregate: s
 def test_a_noised_start_spreads_more() -> None:
     """Without evidence a chain stays where it starts: four starts, sigma 4 around the guess, beside one."""
     b = batch()
-    one = fresh(prior_weight=0.0).find(b)["multi-step"].covariance()
-    many = fresh(prior_weight=0.0, start_noise=1.0, num_samples=4).find(b)["multi-step"].covariance()
+    lone = {"sampling.prior_weight": 0.0}
+    one = fresh(lone).find(b)["multi-step"].covariance()
+    many = fresh({**lone, "sampling.start_noise": 1.0, "sampling.samples": 4}).find(b)["multi-step"].covariance()
     assert (torch.linalg.eigvalsh(many - one) > -1e-4).all()
     between = (many - one).diagonal(dim1=-2, dim2=-1).mean().item()
     assert between == pytest.approx(4.0**2 * 3 / 4, rel=0.5)  # a variance over 4 of 12 points' coordinates
 
 
 def test_maps_are_distributions_around_the_points() -> None:
-    made, b = fresh(aggregate="last", prior_weight=0.3), batch()
+    made, b = fresh({"sampling.aggregate": "last", "sampling.prior_weight": 0.3}), batch()
     maps, found = made.predict_maps(b), made.find(b)
     ys, xs = torch.arange(H).float(), torch.arange(W).float()
     for value in maps.values():
@@ -125,7 +126,7 @@ def test_the_reverse_process_has_as_many_steps_as_evaluations(count: int) -> Non
         assert step.x_t.shape == step.x0.shape == step.probability.shape == (1, N, H, W)
         assert torch.isfinite(step.x_t).all() and step.x0.min() >= 0 and step.x0.max() <= 1
     assert torch.equal(steps[0].probability, made.predict_maps(b)["single-step"])
-    if count == 5:  # as many as sampling_steps
+    if count == 5:  # as many as sampling.steps
         assert torch.equal(steps[-1].probability, made.predict_maps(b)["multi-step"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ from landmark_diffusion.methods.pretrained import load_pretrained
 from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.modelfile.model_file import write_model_file
 from landmark_diffusion.training import default_callbacks
+from tests.options import nested
 
 TINY: dict[str, Any] = {
-    "encoder_channels": [8, 16], "decoder_channels": [16, 8], "blocks_per_level": 1, "attention_factors": [2]
+    "network.encoder_channels": [8, 16], "network.decoder_channels": [16, 8], "network.blocks_per_level": 1,
+    "network.attention_factors": [2],
 }  # fmt: skip
+FEW_STEPS = {"noise.steps": 20, "sampling.steps": 5}
 
 
 def data(labels: bool = True) -> LandmarkDataModule:
@@ -34,7 +38,7 @@ def train(module, folder: Path, source: LandmarkDataModule | None = None, **opti
     trainer = Trainer(
         max_steps=3, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
         num_sanity_val_steps=0, use_distributed_sampler=False,
-        callbacks=default_callbacks(folder, ema_decay=module.ema_decay, monitor=module.monitor),
+        callbacks=default_callbacks(folder, ema_decay=module.optimisation.ema_decay, monitor=module.monitor),
     )  # fmt: skip
     trainer.fit(module, datamodule=source or data(), **options)
     return folder / "checkpoints" / "last.ckpt"
@@ -43,13 +47,14 @@ def train(module, folder: Path, source: LandmarkDataModule | None = None, **opti
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of three updates, whose average is not its raw weights."""
-    module = DDPMPretrainModule(**TINY, diffusion_steps=20, sampling_steps=5, ema_decay=0.9, learning_rate=0.01)
-    return train(module, tmp_path_factory.mktemp("pretrain"), data(labels=False))
+    options = {**TINY, **FEW_STEPS, "optimisation.ema_decay": 0.9, "optimisation.learning_rate": 0.01}
+    return train(DDPMPretrainModule(**nested(options)), tmp_path_factory.mktemp("pretrain"), data(labels=False))
 
 
-def finetune(path: Path | None, **options: Any) -> HeatmapFinetuneModule:
+def finetune(path: Path | None, grouped: Mapping[str, Any] | None = None, **options: Any) -> HeatmapFinetuneModule:
     torch.manual_seed(1)
-    return HeatmapFinetuneModule(12, pretrained=None if path is None else str(path), **{**TINY, **options})
+    options = {**nested({**TINY, **(grouped or {})}), **options}
+    return HeatmapFinetuneModule(12, pretrained=None if path is None else str(path), **options)
 
 
 def load(module: HeatmapFinetuneModule):
@@ -102,11 +107,12 @@ def test_null_time_means_what_it_says(pretrained: Path) -> None:
 
 
 def test_another_network_is_refused_by_its_options_and_nothing_is_changed(pretrained: Path) -> None:
-    module = finetune(pretrained, encoder_channels=[8, 24], image_range=(0.0, 1.0))
+    module = finetune(pretrained, {"network.encoder_channels": [8, 24]}, image_range=(0.0, 1.0))
     before = {name: value.clone() for name, value in module.network.state_dict().items()}
     with pytest.raises(UserError) as refused:
         load(module)
-    assert "model.init_args.encoder_channels: [8, 16] in the checkpoint, [8, 24] in the config" in str(refused.value)
+    told = "model.init_args.network.init_args.encoder_channels: [8, 16] in the checkpoint, [8, 24] in the config"
+    assert told in str(refused.value)
     assert "image_range: [-1.0, 1.0] in the checkpoint, [0.0, 1.0]" in str(refused.value)
     assert all(torch.equal(value, before[name]) for name, value in module.network.state_dict().items())
 
@@ -121,15 +127,15 @@ def test_a_checkpoint_whose_options_agree_but_whose_weights_do_not_is_refused(pr
 
 
 def test_weights_without_an_average_have_to_be_asked_for_as_raw(tmp_path: Path) -> None:
-    path = train(DDPMPretrainModule(**TINY, diffusion_steps=20, sampling_steps=5), tmp_path, data(labels=False))
+    path = train(DDPMPretrainModule(**nested({**TINY, **FEW_STEPS})), tmp_path, data(labels=False))
     with pytest.raises(UserError, match="has no moving average"):
         load(finetune(path))
     assert load(finetune(path, weights="raw")).updates == 3
 
 
 def test_an_exported_model_is_a_start_by_the_weights_that_predictions_use(tmp_path: Path) -> None:
-    source = DiffusionHeatmapModule(12, diffusion=False, **TINY)
-    options = {"num_landmarks": 12, "diffusion": False, **TINY}
+    source = DiffusionHeatmapModule(12, diffusion=False, **nested(TINY))
+    options = {"num_landmarks": 12, "diffusion": False, **nested(TINY)}
     facts = ModelFacts("DiffusionHeatmapModule", options, (), {}, updates=7)
     path = write_model_file(tmp_path / "x.ldx", facts, source.state_dict())
     module = finetune(path, keep_head=True, image_range=(0.0, 1.0))
@@ -139,8 +145,8 @@ def test_an_exported_model_is_a_start_by_the_weights_that_predictions_use(tmp_pa
 
 def exported(path: Path, names: tuple[str, ...]) -> Path:
     """A model of the phantom's landmarks in the order of ``names``."""
-    options = {"num_landmarks": 12, "diffusion": False, **TINY}
-    weights = DiffusionHeatmapModule(12, diffusion=False, **TINY).state_dict()
+    options = {"num_landmarks": 12, "diffusion": False, **nested(TINY)}
+    weights = DiffusionHeatmapModule(12, diffusion=False, **nested(TINY)).state_dict()
     return write_model_file(path, ModelFacts("DiffusionHeatmapModule", options, names, {}, updates=7), weights)
 
 
@@ -183,7 +189,7 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, missing: str) -> 
 
 @pytest.mark.parametrize("diffusion", [True, False])
 def test_a_checkpoint_of_paper_a_is_a_start_too(tmp_path: Path, diffusion: bool) -> None:
-    source = DiffusionHeatmapModule(12, diffusion=diffusion, diffusion_steps=20, **TINY)
+    source = DiffusionHeatmapModule(12, diffusion=diffusion, **nested({**TINY, "noise.steps": 20}))
     path = train(source, tmp_path)
     module = finetune(path, weights="raw", keep_head=True, image_range=(0.0, 1.0))
     transfer = load(module)
@@ -199,7 +205,7 @@ def test_a_checkpoint_of_paper_a_is_a_start_too(tmp_path: Path, diffusion: bool)
 
 
 def test_training_starts_from_them_and_a_resumed_run_keeps_its_own(pretrained: Path, tmp_path: Path) -> None:
-    module = finetune(pretrained, learning_rate=1e-9, weight_decay=0.0)
+    module = finetune(pretrained, {"optimisation.learning_rate": 1e-9, "optimisation.weight_decay": 0.0})
     path = train(module, tmp_path)
     assert module.transfer is not None
     source = torch.load(pretrained, weights_only=True)["state_dict"]["network.conv_in.weight"]
@@ -211,9 +217,9 @@ def test_training_starts_from_them_and_a_resumed_run_keeps_its_own(pretrained: P
 
 
 def test_a_frozen_encoder_does_not_move_and_a_slow_one_moves_little(pretrained: Path, tmp_path: Path) -> None:
-    moved = {}
+    moved, optimisation = {}, {"optimisation.learning_rate": 0.001, "optimisation.weight_decay": 0.0}
     for rate in (0.0, 0.01, 1.0):
-        module = finetune(pretrained, encoder_rate=rate, learning_rate=0.001, weight_decay=0.0)
+        module = finetune(pretrained, optimisation, encoder_rate=rate)
         train(module, tmp_path / str(rate))
         source = torch.load(pretrained, weights_only=True)["state_dict"]
         names = {id(p): name for name, p in module.network.named_parameters()}

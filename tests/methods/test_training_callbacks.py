@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.training import default_callbacks, module_callbacks
 from landmark_diffusion.training.ema import EMA
 from tests.methods.tiny_positions import fresh
+from tests.options import nested
 
 TINY: dict[str, Any] = {
-    "encoder_channels": [8, 16], "decoder_channels": [16, 8], "blocks_per_level": 1, "attention_factors": []
+    "network.encoder_channels": [8, 16], "network.decoder_channels": [16, 8], "network.blocks_per_level": 1,
+    "network.attention_factors": [], "optimisation.learning_rate": 0.01,
 }  # fmt: skip
+RATE, AVERAGE, PATIENCE = (f"optimisation.{name}" for name in ("learning_rate", "ema_decay", "early_stopping_patience"))
 STANDING_STILL = 1e-30
 """A learning rate that leaves every weight as it is, so that no validation is better than the first."""
 
@@ -28,9 +32,9 @@ def data(images: tuple[int, int, int] = (4, 2, 1)) -> LandmarkDataModule:
     return LandmarkDataModule("phantom", size=(16, 20), batch_size=4, dataset_options=options)
 
 
-def module(**options: Any) -> HeatmapFinetuneModule:
+def module(options: Mapping[str, Any] | None = None) -> HeatmapFinetuneModule:
     torch.manual_seed(0)
-    return HeatmapFinetuneModule(12, **{**TINY, "learning_rate": 0.01, **options})
+    return HeatmapFinetuneModule(12, **nested({**TINY, **(options or {})}))
 
 
 def trainer(*callbacks: Any, **options: Any) -> Trainer:
@@ -45,9 +49,9 @@ def kinds(made: Trainer, kind: type) -> list[Any]:
 
 
 def test_a_plain_trainer_averages_the_weights_as_the_command_line_does(tmp_path: Path) -> None:
-    plain, commanded, raw = module(ema_decay=0.5), module(ema_decay=0.5), module()
+    plain, commanded, raw = module({AVERAGE: 0.5}), module({AVERAGE: 0.5}), module()
     trainer(max_epochs=3).fit(plain, data())
-    callbacks = default_callbacks(tmp_path, ema_decay=commanded.ema_decay)
+    callbacks = default_callbacks(tmp_path, ema_decay=commanded.optimisation.ema_decay)
     by_command = trainer(*callbacks, enable_checkpointing=True, max_epochs=3)
     by_command.fit(commanded, data())
     trainer(max_epochs=3).fit(raw, data())
@@ -58,7 +62,7 @@ def test_a_plain_trainer_averages_the_weights_as_the_command_line_does(tmp_path:
 
 
 def test_a_plain_trainer_stops_early(tmp_path: Path) -> None:
-    stopping = module(early_stopping_patience=2, learning_rate=STANDING_STILL)
+    stopping = module({PATIENCE: 2, RATE: STANDING_STILL})
     made = trainer(max_epochs=9)
     made.fit(stopping, data())
     assert made.current_epoch == 3  # the first validation is the best, and two more are not better
@@ -68,11 +72,11 @@ def test_a_plain_trainer_stops_early(tmp_path: Path) -> None:
 
 def test_a_run_of_the_command_line_goes_on_in_a_plain_trainer_where_it_stood(tmp_path: Path) -> None:
     """The patience that was used up is in the checkpoint, under the callback's name."""
-    options = {"early_stopping_patience": 3, "learning_rate": STANDING_STILL, "ema_decay": 0.5}
+    options = {PATIENCE: 3, RATE: STANDING_STILL, AVERAGE: 0.5}
     callbacks = default_callbacks(tmp_path, ema_decay=0.5, early_stopping_patience=3, monitor="val/loss")
-    trainer(*callbacks, enable_checkpointing=True, max_epochs=3).fit(module(**options), data())
+    trainer(*callbacks, enable_checkpointing=True, max_epochs=3).fit(module(options), data())
     made = trainer(max_epochs=9)
-    made.fit(module(**options), data(), ckpt_path=str(tmp_path / "checkpoints" / "last.ckpt"))
+    made.fit(module(options), data(), ckpt_path=str(tmp_path / "checkpoints" / "last.ckpt"))
     assert made.current_epoch == 4
 
 
@@ -82,7 +86,7 @@ def test_callbacks_that_the_user_gave_win() -> None:
 
     own = [EMA(0.25), OwnStop("val/mre", patience=7)]
     made = trainer(*own, max_epochs=1)
-    made.fit(module(ema_decay=0.5, early_stopping_patience=2), data())
+    made.fit(module({AVERAGE: 0.5, PATIENCE: 2}), data())
     assert kinds(made, EMA) == own[:1] and kinds(made, EarlyStopping) == own[1:]
     assert module_callbacks(0.5, 2, own) == ([], [])
     assert [len(kind) for kind in module_callbacks(0.5, 2, own[:1])] == [0, 1]
@@ -96,11 +100,11 @@ def test_no_option_asks_for_no_callback() -> None:
     assert not kinds(made, EMA) and not kinds(made, EarlyStopping)
 
 
-@pytest.mark.parametrize("options", [{"early_stopping_patience": 2}, {"lr_schedule": "plateau"}])
+@pytest.mark.parametrize("options", [{PATIENCE: 2}, {"optimisation.lr_schedule": "plateau"}])
 def test_what_follows_a_validation_loss_is_refused_where_there_is_none(options: dict[str, Any]) -> None:
     """A plateau would never be seen, and Lightning's early stop would end in a traceback after the first epoch."""
-    made = fresh(12, **options)
+    made = fresh(options, 12)
     with pytest.raises(UserError, match=r"follows the validation loss.*PositionDiffusionModule has none.*val/mre"):
         trainer().fit(made, data())
     with pytest.raises(UserError, match="needs validation images"):
-        trainer().fit(module(**options), data((4, 0, 1)))
+        trainer().fit(module(options), data((4, 0, 1)))

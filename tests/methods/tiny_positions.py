@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,26 +10,29 @@ import torch
 from torch import nn
 
 from landmark_diffusion import PositionDiffusionModule
+from tests.options import nested
 
 N, H, W = 3, 80, 64  # 64 wide: the options' pixels, meant for 640, are ten times as many as the network's
 COARSE: dict[str, Any] = {
-    "encoder_channels": (8, 16), "decoder_channels": (16, 8), "blocks_per_level": 1, "attention_factors": (),
+    "network.encoder_channels": (8, 16), "network.decoder_channels": (16, 8), "network.blocks_per_level": 1,
+    "network.attention_factors": (),
 }  # fmt: skip
 TINY: dict[str, Any] = {
-    **COARSE, "window_encoder_channels": (8,), "window_decoder_channels": (8,), "window_size": 16, "sigma_min": 8.0,
-    "sigma_max": 100.0, "start_sigma": 40.0, "end_sigma": 10.0, "diffusion_steps": 50, "sampling_steps": 5,
+    **COARSE, "window_network.encoder_channels": (8,), "window_network.decoder_channels": (8,), "windows.size": 16,
+    "noise.sigma_min": 8.0, "noise.sigma_max": 100.0, "noise.steps": 50,
+    "sampling.start_sigma": 40.0, "sampling.end_sigma": 10.0, "sampling.steps": 5,
 }  # fmt: skip
 
 
-def fresh(n: int = N, **options: Any) -> PositionDiffusionModule:
-    """A new module: its window network gives zero evidence."""
+def fresh(options: Mapping[str, Any] | None = None, n: int = N) -> PositionDiffusionModule:
+    """A new module, with dotted ``options``: its window network gives zero evidence."""
     torch.manual_seed(0)
-    return PositionDiffusionModule(n, **{**TINY, **options}).eval()
+    return PositionDiffusionModule(n, **nested({**TINY, **(options or {})})).eval()
 
 
-def module(n: int = N, **options: Any) -> PositionDiffusionModule:
+def module(options: Mapping[str, Any] | None = None, n: int = N) -> PositionDiffusionModule:
     """A module whose zero-initialised parts are drawn at random, so that every branch acts."""
-    made = fresh(n, **options)
+    made = fresh(options, n)
     for parameter in made.parameters():
         if not parameter.any():
             nn.init.normal_(parameter, std=0.2)
@@ -79,10 +83,13 @@ def spots(points: torch.Tensor, size: tuple[int, int] = LARGE) -> torch.Tensor:
     return torch.exp(-squares / (2 * 1.5**2)).amax(1, keepdim=True)
 
 
-def knowing(points: torch.Tensor, **options: Any) -> PositionDiffusionModule:
+def knowing(points: torch.Tensor, options: Mapping[str, Any] | None = None) -> PositionDiffusionModule:
     """A module whose first network is off by a pixel of its own, each image another way; its second sees the spots."""
-    known = {"sigma_min": 3.0, "sigma_max": 50.0, "start_sigma": 25.0, "end_sigma": 4.0, "window_size": 32}
-    made = fresh(**{**known, "prior_weight": 0.0, **options})
+    known = {
+        "noise.sigma_min": 3.0, "noise.sigma_max": 50.0, "windows.size": 32, "sampling.start_sigma": 25.0,
+        "sampling.end_sigma": 4.0, "sampling.prior_weight": 0.0,
+    }  # fmt: skip
+    made = fresh({**known, **(options or {})})
     made.window_network = ReadsTheImage()
     sides = torch.tensor([[1, -1], [-1, 1], [1, 1], [-1, -1]]).repeat(len(points) // 4 + 1, 1)[: len(points), None]
     made.network = GuessesWrong(((points + 0.5) / 4 - 0.5).round() + sides)

@@ -38,7 +38,7 @@ def write_config(folder: Path, **changes: object) -> Path:
         "fit": [str(folder / "cell.yaml")],
         "n": [1, 3],
         "draws": 2,
-        "starts": {"scratch": {"model.learning_rate": 0.001}},
+        "starts": {"scratch": {"model.optimisation.learning_rate": 0.001}},
         **changes,
     }
     path = folder / "fewshot.yaml"

@@ -12,19 +12,19 @@ from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.studies.fewshot.plan import Cell, read_plan
 from tests.studies.fewshot.grid import write_config
 
-RATE = "model.init_args.learning_rate"
+RATE = "model.init_args.optimisation.learning_rate"
 
 
 def test_options_go_from_configs_over_options_and_command_line_to_the_start(tmp_path: Path) -> None:
     config = write_config(
         tmp_path, options={"trainer.max_steps": 7, "data.size": [8, 8], "trainer": {"precision": "32-true"}}
     )
-    plan = read_plan([str(config)], cell_options={"data.size": [16, 16], "model.decoder": "argmax"})
+    plan = read_plan([str(config)], cell_options={"data.size": [16, 16], "model.decoding.decoder": "argmax"})
     assert plan.base()["trainer.max_steps"] == 7
     assert plan.base()["data.size"] == [16, 16]
     assert plan.base()["trainer.precision"] == "32-true"
-    assert plan.base()["model.init_args.decoder"] == "argmax"
-    assert plan.base()["model.init_args.target"] == "one_hot"  # the config of ldx fit
+    assert plan.base()["model.init_args.decoding.decoder"] == "argmax"
+    assert plan.base()["model.init_args.target.kind"] == "one_hot"  # the config of ldx fit
     assert plan.own_options("scratch", "default") == {RATE: 0.001}
 
 
@@ -36,12 +36,12 @@ def test_the_installed_grids_are_read(config: Path) -> None:
 
 
 def test_targets_make_a_second_axis_and_name_the_cells(tmp_path: Path) -> None:
-    targets = {"disc": {"model.target": "disc"}, "point": {"model.target": "one_hot"}}
+    targets = {"disc": {"model.target.kind": "disc"}, "point": {"model.target.kind": "one_hot"}}
     plan = read_plan([str(write_config(tmp_path, targets=targets))])
     assert len(plan.cells()) == 8
     assert plan.cells()[1] == Cell("scratch", "point", 1, 0)
     assert plan.cells()[1].name == "scratch-point-n1-d0"
-    assert plan.own_options("scratch", "disc") == {RATE: 0.001, "model.init_args.target": "disc"}
+    assert plan.own_options("scratch", "disc") == {RATE: 0.001, "model.init_args.target.kind": "disc"}
 
 
 def test_a_grid_of_another_dataset_keeps_its_split_to_itself() -> None:
@@ -96,7 +96,7 @@ def test_a_later_config_replaces_a_whole_option(tmp_path: Path) -> None:
         ({"starts": {"a": 3}}, "fewshot.starts.a: found 3, expected options"),
         ({"starts": {"a": {"run_folder": "x"}}}, "run_folder is decided by `ldx fewshot`"),
         ({"starts": {"a": {"data": {"split": "x"}}}}, "data.split must be the same for a whole grid"),
-        ({"targets": {"t": {"model.learning_rate": 1}}}, "both set model.init_args.learning_rate"),
+        ({"targets": {"t": {"model.optimisation.learning_rate": 1}}}, "both set model.init_args.optimisation.learning_rate"),
         ({"checkpoints": ["bset"]}, "fewshot.checkpoints: found 'bset'. Did you mean best"),
         ({"checkpoints": []}, "fewshot.checkpoints: found nothing"),
         ({"stage": "train"}, "fewshot.stage: found 'train'"),
@@ -112,7 +112,7 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, changes: dict, message:
 
 def test_an_option_given_twice_is_refused_not_passed_over(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"fewshot\.starts\.scratch sets it too"):
-        read_plan([str(write_config(tmp_path))], cell_options={"model.learning_rate": 1})
+        read_plan([str(write_config(tmp_path))], cell_options={"model.optimisation.learning_rate": 1})
 
 
 def test_a_config_of_another_verb_is_told(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_config_of_another_verb_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"model.lr_schedule": "plateau"}, {"model.early_stopping_patience": 3}], ids=["plateau", "stopping"]
+    "options", [{"model.optimisation.lr_schedule": "plateau"}, {"model.optimisation.early_stopping_patience": 3}], ids=["plateau", "stopping"]
 )
 def test_last_weights_that_followed_validation_labels_are_not_called_free_of_them(tmp_path: Path, options) -> None:
     with pytest.raises(UserError, match=r"checkpoints: last stands for training without validation labels.*\[best\]"):

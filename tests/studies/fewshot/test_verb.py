@@ -28,10 +28,10 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_arguments_are_divided_and_keep_their_texts() -> None:
-    line = "--config c --data.root 001 --model.learning_rate=0.1 --set draws=2 --set fewshot.n=[1,2] --folder f"
+    line = "--config c --data.root 001 --model.optimisation.learning_rate=0.1 --set draws=2 --set fewshot.n=[1,2] --folder f"
     arguments, cell_options, changes = parse_arguments([*line.split(), "--set", "data.size=[8,8]", "--cell", "3"])
     assert (arguments.config, arguments.cell) == (["c"], "3")
-    assert cell_options == {"data.root": "001", "model.learning_rate": 0.1, "data.size": [8, 8]}
+    assert cell_options == {"data.root": "001", "model.optimisation.learning_rate": 0.1, "data.size": [8, 8]}
     assert changes == {"folder": "f", "draws": 2, "n": [1, 2]}
 
 
