@@ -1,4 +1,4 @@
-"""The private rooms of Lightning that exact resume needs: every entry is here, and nowhere else in the package.
+"""The private parts of Lightning that exact resume needs: all of these are here, and nowhere else in the package.
 
 What Lightning promises does not tell whether a batch ended an optimiser step, whether a validation follows, which row
 of the log comes next, or where in an epoch a checkpoint goes on. All was tried with the versions that pyproject.toml
