@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.core.groups import plain_options
+from landmark_diffusion.core.groups import dotted, plain_options
 from landmark_diffusion.core.say import say
 from landmark_diffusion.hardware.precision import AUTO, FULL
 from landmark_diffusion.methods import name_in_files
@@ -148,23 +148,13 @@ def _among(option: str, kinds: Sequence[str]) -> bool:
 
 def _differences(content: CheckpointContent, model: LightningModule) -> dict[str, tuple[Any, Any]]:
     """Options whose values differ, as option -> (checkpoint's, config's); an option that one of them lacks is left."""
-    before, now = (_dotted(each) for each in (content.hparams, dict(model.hparams)))
+    before, now = (
+        {key: name_in_files(value) if key.endswith(".class_path") else value for key, value in dotted(each).items()}
+        for each in (content.hparams, {key: value for key, value in model.hparams.items() if key not in INTERNAL})
+    )
     differences = {key: (before[key], now[key]) for key in before if key in now and before[key] != now[key]}
     name, trained = type(model).__name__, content.class_path.rsplit(".", 1)[-1]
     return {"class_path": (trained, name), **differences} if trained and trained != name else differences
-
-
-def _dotted(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Options by their dotted names, tuples as lists; a network by the short name of its class."""
-    found: dict[str, Any] = {}
-    for key, value in options.items():
-        if key in INTERNAL:
-            continue
-        if isinstance(value, Mapping):
-            found |= _dotted(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = name_in_files(value) if key == "class_path" else plain_options(value)
-    return found
 
 
 def _data_differences(content: CheckpointContent, data: LightningDataModule | None) -> dict[str, tuple[Any, Any]]:

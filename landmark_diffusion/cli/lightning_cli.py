@@ -26,9 +26,9 @@ from landmark_diffusion.cli.compatibility import check_compatible, read_content
 from landmark_diffusion.cli.compute import Compute, forget_choice, settle
 from landmark_diffusion.cli.model_file_arguments import as_typed
 from landmark_diffusion.cli.monitor_checks import check_monitors
-from landmark_diffusion.cli.moved_options import read_old_run_configs
 from landmark_diffusion.cli.named_classes import drop_defaults_of_other_networks, import_named_classes
 from landmark_diffusion.cli.next_steps import Trained, next_steps
+from landmark_diffusion.cli.old_run_configs import read_old_run_configs
 from landmark_diffusion.cli.parser_errors import explain, find_key, option_names
 from landmark_diffusion.cli.safe_configs import refused_class, restrict_classes
 from landmark_diffusion.cli.trainer_checks import (

@@ -13,6 +13,7 @@ from landmark_diffusion.configuration.options import Options, arguments, config_
 from landmark_diffusion.core.texts import counted
 from landmark_diffusion.data.splits import FEW_TESTED, few_tested
 from landmark_diffusion.modelfile.model_file import SUFFIX
+from landmark_diffusion.models.network import GIVEN
 from landmark_diffusion.training.folder import BEST, LAST, RunFolder
 
 OF_DATASET = "data.dataset_options."
@@ -99,4 +100,4 @@ def _users(configs: Sequence[Path], given: Sequence[Options]) -> Options:
     for path, options in zip_longest(configs, given):
         if path is None or path.resolve() not in shipped:
             own |= options or {}
-    return {key: value for key, value in own.items() if key.startswith(SHARED)}
+    return {key: value for key, value in own.items() if key.startswith(SHARED) and key.rpartition(".")[2] not in GIVEN}

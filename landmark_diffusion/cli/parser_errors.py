@@ -11,11 +11,11 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.loggers import Logger
 
-from landmark_diffusion.cli.moved_options import moved_to
 from landmark_diffusion.configuration.config_checks import line_of
 from landmark_diffusion.configuration.config_files import config_paths
 from landmark_diffusion.core.classes import subclasses
 from landmark_diffusion.core.suggestions import did_you_mean, nearest_option, question
+from landmark_diffusion.modelfile.moved_options import moved_to
 from landmark_diffusion.models.network import NETWORKS
 
 _KEY = re.compile(r'Parser key "([^"]+)"')

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from landmark_diffusion.cli.parser_errors import find_key
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.core.groups import plain_options
+from landmark_diffusion.core.groups import dotted
 
 
 class Rule(NamedTuple):
@@ -136,8 +136,8 @@ def _of_model(model: Mapping[str, Any]) -> list[str]:
     module, _, name = str(model.get("class_path", "")).rpartition(".")
     if name not in MODELS or module.partition(".")[0] != "landmark_diffusion":
         return []
-    given = _dotted({**(model.get("init_args") or {}), **(model.get("dict_kwargs") or {})})
-    defaults = _dotted(_defaults(getattr(import_module(module), name)))
+    given = dotted({**(model.get("init_args") or {}), **(model.get("dict_kwargs") or {})})
+    defaults = dotted(_defaults(getattr(import_module(module), name)))
     return _told(MODELS[name], defaults | given, defaults, "model.")
 
 
@@ -179,14 +179,6 @@ def _told(rules: Sequence[Rule], given: Mapping[str, Any], defaults: Mapping[str
 
 def _groups(options: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in options if name.endswith("."))
-
-
-def _dotted(options: Any, prefix: str = "") -> dict[str, Any]:
-    """Options by dotted names, those within groups and networks too."""
-    found: dict[str, Any] = {}
-    for name, value in plain_options(dict(options)).items():
-        found |= _dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return found
 
 
 def _defaults(cls: type) -> dict[str, Any]:

@@ -42,3 +42,12 @@ def at_least_one(where: str, options: object, *names: str) -> None:
     for name in names:
         if (value := getattr(options, name)) < 1:
             raise UserError(f"{where}.{name}: found {value}, expected at least 1")
+
+
+def dotted(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Give options by their dotted names, those within groups and networks too; values are plain."""
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        value = plain_options(value)
+        found |= dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found

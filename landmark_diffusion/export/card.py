@@ -9,6 +9,7 @@ from typing import Any
 
 from landmark_diffusion.core.files import atomic_path
 from landmark_diffusion.core.grid import escape
+from landmark_diffusion.core.groups import dotted
 from landmark_diffusion.core.texts import LIMITS, counted
 from landmark_diffusion.data.landmark_names import have_names
 from landmark_diffusion.data.sources import said_of, takes_root
@@ -172,7 +173,9 @@ def _row(found: Mapping[str, Any]) -> Row:
 
 
 def _input(facts: ModelFacts) -> list[str]:
-    options = ", ".join(f"{key} {value}" for key, value in facts.model.items() if value is not None)
+    options = ", ".join(
+        f"{key.replace('.init_args.', '.')} {value}" for key, value in dotted(facts.model).items() if value is not None
+    )
     return [
         f"Size: resize {facts.data.get('resize', 'stretch')} to {facts.data['size'][0]}x{facts.data['size'][1]} px.",
         f"Intensity: {facts.intensity.get('rule', '')}",

@@ -1,7 +1,7 @@
 """The options of a method as versions before 2026-12 named them, one flat list, and where each is now.
 
 Model files of format 1, checkpoints and the configs of run folders have them; they are read for good. What a user
-writes under an old name is refused with the new one (cli/parser_errors.py).
+writes under an old name is refused with the new one (cli/parser_errors.py, studies/fewshot/plan.py).
 """
 
 from __future__ import annotations
@@ -126,6 +126,20 @@ def dotted_with_new_names(class_path: str, options: Mapping[str, Any]) -> dict[s
 def new_places(class_path: str, option: str) -> tuple[str, ...]:
     """Tell where an old option of a class is now; empty for one that did not move."""
     return MOVED.get(class_path.rpartition(".")[2], {}).get(option, ())
+
+
+def moved_to(option: str, class_path: str = "") -> str | None:
+    """Say where an option that moved is now; None for one that did not.
+
+    ``option`` is its name in ``model.init_args``; ``class_path`` the method's, where it is known.
+    """
+    name = class_path.rpartition(".")[2]
+    known = [name] if name in MOVED else list(MOVED)
+    places = {place: None for each in known for place in new_places(each, option)}
+    if not places:
+        return None
+    new = " and ".join(f"model.{place.replace('.init_args.', '.')}" for place in places)
+    return f"model.{option} is now {new} (in a config: model.init_args.{' and model.init_args.'.join(places)})"
 
 
 def _put(options: dict[str, Any], place: list[str], value: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.groups import dotted
 
 MARGIN = 1_000_000
 """Values that building may take beside the weights, for the tables of a schedule or of a window: 4 MB."""
@@ -29,8 +30,8 @@ def check_network_size(
     A file of some kB can ask for a network of terabytes. What else is wrong with the options is left to who builds it
     in earnest. Raises UserError naming ``where``; stops as soon as there is too much, so a million layers take no time.
     """
-    for name, value in _each(options):
-        if type(value) is int and abs(value) > LARGEST:
+    for name, value in dotted(options).items():
+        if any(type(each) is int and abs(each) > LARGEST for each in (value if isinstance(value, list) else [value])):
             raise UserError(f"{where}: found {value!r:.60} as its option {name}, expected at most {LARGEST}")
     try:
         with torch.device("meta"), _Counting(FACTOR * held + MARGIN):
@@ -42,18 +43,6 @@ def check_network_size(
         ) from None
     except Exception:
         return
-
-
-def _each(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """All values within mappings and lists, with their dotted names."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _each(inner, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            yield from _each(inner, name)
-    else:
-        yield name, value
 
 
 def stored_values(weights: Mapping[str, Any]) -> int:

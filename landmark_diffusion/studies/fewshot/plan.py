@@ -10,10 +10,11 @@ from typing import Any
 
 from landmark_diffusion.configuration.config_checks import GRID, line_of, load_yaml
 from landmark_diffusion.configuration.config_files import config_name, find_config
-from landmark_diffusion.configuration.options import Options, checked, over
+from landmark_diffusion.configuration.options import Options, checked, config_options, over
 from landmark_diffusion.configuration.own_split import own_options
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.suggestions import did_you_mean
+from landmark_diffusion.modelfile.moved_options import DOTTED, MOVED, moved_to
 
 SECTION = GRID
 NO_TARGET = "default"
@@ -178,9 +179,22 @@ def _checked_plan(section: dict[str, Any], cell_options: Options) -> Plan:
         stage=_choices({"stage": [section.get("stage", "test")]}, "stage", STAGES)[0],
         keep_checkpoints=_flag(section, "keep_checkpoints"),
     )
+    _refuse_moved(plan)
     _refuse_conflicts(plan, cell_options)
     _refuse_hidden_labels(plan)
     return plan
+
+
+def _refuse_moved(plan: Plan) -> None:
+    """Refuse an option of the method under an earlier name: every cell would stop at it."""
+    method = str(plan.base().get("model.class_path", ""))
+    said = [*((str(path), config_options([path])) for path in plan.fit), (f"{SECTION}.options", plan.options)]
+    said += [(f"{SECTION}.starts.{name}", options) for name, options in plan.starts.items()]
+    said += [(f"{SECTION}.targets.{name}", options) for name, options in plan.targets.items()]
+    for where, options in said if method in MOVED else ():
+        for option in options:
+            if option.startswith(DOTTED) and (why := moved_to(option.removeprefix(DOTTED), method)):
+                raise UserError(f"{where}: {why}")
 
 
 def _refuse_conflicts(plan: Plan, cell_options: Options) -> None:
