@@ -95,6 +95,9 @@ class LdxParser(LightningArgumentParser):
     home: str = "."
     """The current folder of the command: jsonargparse reads a config from within the config's folder."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})  # also the parsers of classes within others
+
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Raise UserError; a parser nested in a type's check keeps jsonargparse's own exception."""
         if not self.exit_on_error:

@@ -21,6 +21,7 @@ from landmark_diffusion.models.network import NETWORKS
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _NOT_ACCEPTED = re.compile(r"(?:Option|does not accept option|accept option) '([^']+)'")
 _GROUP = re.compile(r"Group '([^']+)' does not accept option")
+_NESTED_UNKNOWN = re.compile(r"\n *unrecognized arguments: --([\w.]+)")
 _OF_CLASS = re.compile(r"class_path='([^']+)'")
 _NO_FILE = re.compile(r'Parser key "([^"]+)": Unable to load config "?([^"\n]*)"?')
 _CLASS = re.compile(r"Problem with given class_path '([^']+)'")
@@ -38,6 +39,9 @@ def explain(message: str, parser: ArgumentParser, base_class: type = LightningMo
     """
     if message.startswith("unrecognized arguments: "):
         return _unrecognized(message.split(": ", 1)[1].split(" "), parser)
+    if (nested := _NESTED_UNKNOWN.search(message)) and (inner := _CLASS.search(message)):
+        group, _, option = nested[1].rpartition(".")
+        return f"unknown option {option} of model.{group}.{did_you_mean(option, _options_of(group, inner[1]))}"
     if lacking := _LACKING.search(message):
         key = found[1] if (found := _KEY.search(message)) else "trainer.callbacks"
         return f"{find_key(key)}{key}: {lacking[1].rsplit('.', 1)[-1]} needs a value for {lacking[2].strip()}"
@@ -103,13 +107,18 @@ def _not_accepted(option: str, message: str, parser: ArgumentParser) -> str:
         owner = of_class.rpartition(".")[2]
     elif group := _GROUP.search(message):
         key = f"{key}.init_args.{group[1]}"
-        known = [name.rpartition(".")[2] for name in class_options(inner[1]) if name.startswith(f"{group[1]}.")]
+        known = _options_of(group[1], inner[1])
         owner = group[1]
     elif key == "model" and (moved := moved_to(option, of_class)):
         return f"{find_key(f'{key}.init_args.{option}')}{moved}"
     hint = did_you_mean(option, class_options(of_class) if known is None else known)
     place = f"{key}.{option}" if known is not None else f"{key}.init_args.{option}"
     return f"{find_key(place)}unknown option {option} of {owner} ({key.replace('.init_args.', '.')}).{hint}"
+
+
+def _options_of(group: str, class_path: str) -> list[str]:
+    """List the options of a group of the class at a dotted path."""
+    return [name.rpartition(".")[2] for name in class_options(class_path) if name.startswith(f"{group}.")]
 
 
 def _joined(key: str, parts: Sequence[str]) -> str:

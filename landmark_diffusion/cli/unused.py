@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from landmark_diffusion.cli.parser_errors import find_key
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.groups import dotted
+from landmark_diffusion.models.network import described, is_network
 
 
 class Rule(NamedTuple):
@@ -137,7 +138,8 @@ def _of_model(model: Mapping[str, Any]) -> list[str]:
     if name not in MODELS or module.partition(".")[0] != "landmark_diffusion":
         return []
     given = dotted({**(model.get("init_args") or {}), **(model.get("dict_kwargs") or {})})
-    defaults = dotted(_defaults(getattr(import_module(module), name)))
+    usual = _defaults(getattr(import_module(module), name))
+    defaults = dotted({key: described(value) if is_network(key) else value for key, value in usual.items()})
     return _told(MODELS[name], defaults | given, defaults, "model.")
 
 
@@ -170,7 +172,6 @@ def _told(rules: Sequence[Rule], given: Mapping[str, Any], defaults: Mapping[str
         if not rule.when(given):
             continue
         meant = [name for name in given if name in rule.options or name.startswith(_groups(rule.options))]
-        # an option that a network's own default does not say is one of its class, where it stands as the class has it
         if idle := [name for name in meant if name in defaults and given[name] != defaults[name]]:
             shown = ", ".join(prefix + name.replace(".init_args.", ".") for name in idle)
             lines.append(f"{shown}: not used, since {prefix}{rule.why}")
