@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -85,6 +86,8 @@ _IDLE_WARNINGS = (
     "callbacks used to create the checkpoint need to be provided",  # those are for training
 )
 
+_EVERY_MODULE = re.compile(r",\s+known\s+subclasses:\s+torch\.nn\.Module,[^)]*\)")
+
 TRAINER_DEFAULTS: dict[str, Any] = {"use_distributed_sampler": False, "num_sanity_val_steps": 0}
 
 
@@ -97,6 +100,10 @@ class LdxParser(LightningArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})  # also the parsers of classes within others
+
+    def format_help(self) -> str:
+        """Leave out the list of all torch modules that a network could be by its type alone."""
+        return _EVERY_MODULE.sub(")", super().format_help())
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Raise UserError; a parser nested in a type's check keeps jsonargparse's own exception."""
