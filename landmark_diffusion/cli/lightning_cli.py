@@ -101,9 +101,9 @@ class LdxParser(LightningArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})  # also the parsers of classes within others
 
-    def format_help(self) -> str:
+    def format_help(self, *args: Any) -> str:
         """Leave out the list of all torch modules that a network could be by its type alone."""
-        return _EVERY_MODULE.sub(")", super().format_help())
+        return _EVERY_MODULE.sub(")", super().format_help(*args))
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Raise UserError; a parser nested in a type's check keeps jsonargparse's own exception."""

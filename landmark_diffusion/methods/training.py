@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import torch
 from lightning.pytorch import Callback, LightningModule
@@ -17,6 +18,8 @@ from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.groups import plain_options
 from landmark_diffusion.core.seeds import noise_seed
 from landmark_diffusion.finders.method import Batch, Method
+from landmark_diffusion.methods import name_in_files
+from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 from landmark_diffusion.models.network import described, is_network
 from landmark_diffusion.training import module_callbacks
 from landmark_diffusion.training.processes import gather_objects
@@ -50,6 +53,24 @@ class TrainedModule(Method, LightningModule):
         given = dict(self.hparams)
         networks = {name: described(value, where=f"model.{name}") for name, value in given.items() if is_network(name)}
         self.save_hyperparameters(plain_options({**given, **networks}))
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str | Path, map_location: Any = None, strict: bool = True, **options: Any
+    ) -> Self:
+        """Build the module of a checkpoint or model file, also of an earlier version, with the weights of predictions.
+
+        ``options`` replace the file's. Nothing in the file is run. Raises UserError for a file of another class.
+        """
+        content = read_checkpoint(checkpoint_path)
+        saved = dict(content.get("hyper_parameters") or {})
+        found = name_in_files(str(saved.get("_class_path") or cls.__name__)).rpartition(".")[2]
+        if found != cls.__name__:
+            raise UserError(f"{checkpoint_path}: found a {found}, expected a {cls.__name__}")
+        module = cls(**{name: value for name, value in saved.items() if not name.startswith("_")} | options)
+        module.on_load_checkpoint(content)
+        module.load_state_dict(content["state_dict"], strict=strict)
+        return module if map_location is None else module.to(map_location)
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
