@@ -16,7 +16,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo demo-diffusion demo-baseline test slow fuzz check bench trust clean
+.PHONY: help setup setup-dev demo demo-diffusion demo-baseline test slow fuzz check wheel bench trust clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,14 @@ check: $(INSTALLED_DEV) ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+wheel: $(INSTALLED_DEV) ## build the wheel, install it apart, and train with it
+	rm -rf build/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	$(BIN)/python -m pip install --quiet --no-deps --target build/wheel/installed build/wheel/*.whl
+	cd build/wheel && PYTHONPATH=installed $(abspath $(BIN))/python -c "import landmark_diffusion as l; assert 'installed' in l.__file__, l"
+	cd build/wheel && PYTHONPATH=installed $(abspath $(BIN))/python -m landmark_diffusion fit --config phantom_diffusion.yaml \
+	--trainer.max_steps 2 --run_folder run
 
 bench: $(INSTALLED_DEV) ## compare speed with imgaug and diffusers, count the cost of a prediction
 	@for name in $(SPEED); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
