@@ -14,6 +14,7 @@ from landmark_diffusion.cli.verbs import OTHER_VERBS, RUN_VERBS
 from landmark_diffusion.configuration.repeated import tell_repeated
 from landmark_diffusion.core.errors import UserError, print_error
 from landmark_diffusion.core.registry import resolve
+from landmark_diffusion.core.say import spoken_aloud
 from landmark_diffusion.core.suggestions import did_you_mean
 from landmark_diffusion.hardware.waiting import wait_briefly
 
@@ -69,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _status(arguments: list[str], hung_up: Callable[[], bool]) -> int:
     try:
-        with allowed_classes(arguments) as rest:
+        with spoken_aloud(), allowed_classes(arguments) as rest:
             return _dispatch(rest)
     except UserError as error:
         if _debug():

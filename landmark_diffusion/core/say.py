@@ -1,10 +1,17 @@
-"""Words to the user that are no log records, said once for all processes of a run."""
+"""Words to the user, said once for all processes of a run: the logger ``landmark_diffusion``, which ``ldx`` prints."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+LOGGER = logging.getLogger("landmark_diffusion")
+"""What a program that uses the package listens to; silent until it does."""
+LOGGER.addHandler(logging.NullHandler())
 
 PART_OF_A_WHOLE = "LDX_PART_OF_A_WHOLE"
 """Environment variable of trainings that another verb starts: that one says what comes next."""
@@ -21,9 +28,29 @@ def is_first_process() -> bool:
 
 
 def say(text: str) -> None:
-    """Print on the first process: whoever silences logging still needs to know what is trained and measured."""
+    """Tell on the first process what is done, as information of the logger."""
     if is_first_process():
-        print(text, flush=True)
+        LOGGER.info(text)
+
+
+@contextmanager
+def spoken_aloud() -> Iterator[None]:
+    """Print what is said while the block runs, whatever other loggers are set to: the command line's way."""
+    console, level = _Console(), LOGGER.level
+    LOGGER.addHandler(console)
+    LOGGER.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(console)
+        LOGGER.setLevel(level)
+
+
+class _Console(logging.Handler):
+    """Print messages bare, on the standard output of the moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), flush=True)
 
 
 def warn(text: str) -> None:

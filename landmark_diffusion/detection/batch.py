@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.say import say
 from landmark_diffusion.core.texts import one_line
 from landmark_diffusion.core.untrusted import repeated
 
@@ -101,7 +102,7 @@ def _close_all(writers: Sequence[Writer]) -> None:
     for writer in writers:
         try:
             for path in writer.close():
-                print(f"wrote {path}", flush=True)
+                say(f"wrote {path}")
         except Exception as error:  # a writer of another package may raise anything
             errors.append(error)
     if errors:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from landmark_diffusion.core.say import say
 from landmark_diffusion.studies.fewshot.manifest import read_manifest
 from landmark_diffusion.studies.fewshot.plan import Plan
 
@@ -24,5 +25,5 @@ def with_one_precision(plan: Plan) -> Plan:
         from landmark_diffusion.hardware.precision import choose_precision, device_kind
 
         found, why = choose_precision(device_kind(base.get("trainer.accelerator")))
-        print(f"fewshot: precision {found} for all cells (auto: {why})", flush=True)
+        say(f"fewshot: precision {found} for all cells (auto: {why})")
     return replace(plan, options={**plan.options, OPTION: found})
