@@ -9,6 +9,9 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from torch.utils.data import DataLoader, TensorDataset
 
 from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.core.groups import as_group, plain_options
+from landmark_diffusion.finders.finder import Decoding
+from landmark_diffusion.finders.optimisation import Optimisation
 
 
 class TinyData(LightningDataModule):
@@ -48,18 +51,24 @@ class TinyData(LightningDataModule):
 class TinyBase(LightningModule):
     """Stands for LandmarkModule."""
 
-    def __init__(self, num_landmarks: int, learning_rate: float = 0.01, ema_decay: float = 0.0) -> None:
+    def __init__(
+        self,
+        num_landmarks: int,
+        decoding: Decoding = Decoding(decoder="argmax"),  # noqa: B008 (frozen)
+        optimisation: Optimisation = Optimisation(learning_rate=0.01),  # noqa: B008 (frozen)
+    ) -> None:
         super().__init__()
-        self.learning_rate, self.ema_decay = learning_rate, ema_decay
+        self.decoding = as_group(Decoding, decoding, "model.decoding")
+        self.optimisation = as_group(Optimisation, optimisation, "model.optimisation")
 
 
 class TinyModel(TinyBase):
     """One linear layer for each of ``channels``."""
 
-    def __init__(self, num_landmarks: int, channels: int = 3, decoder: str = "argmax", **kwargs: Any) -> None:
+    def __init__(self, num_landmarks: int, channels: int = 3, **kwargs: Any) -> None:
         super().__init__(num_landmarks, **kwargs)
         self.save_hyperparameters()
-        self.decoder = decoder
+        self.save_hyperparameters(plain_options(dict(self.hparams)))
         self.network = torch.nn.Sequential(torch.nn.Linear(2, channels), torch.nn.Linear(channels, num_landmarks))
 
     def _step(self, batch: list[torch.Tensor], batch_idx: int) -> torch.Tensor:
@@ -77,7 +86,7 @@ class TinyModel(TinyBase):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Plain SGD."""
-        return torch.optim.SGD(self.parameters(), lr=self.learning_rate)
+        return torch.optim.SGD(self.parameters(), lr=self.optimisation.learning_rate)
 
 
 class OtherTinyModel(TinyModel):

@@ -19,7 +19,8 @@ from landmark_diffusion.modelfile.model_file import read_facts, read_model_file,
 from landmark_diffusion.spread.statistics import covered
 from landmark_diffusion.studies.calibrate import folds
 from landmark_diffusion.studies.calibrate.folds import make_folds
-from tests.methods.tiny_positions import TINY, module
+from tests.detection.tiny_model import tiny_options
+from tests.methods.tiny_positions import module
 
 SIZE = (64, 80)
 DATA: dict[str, Any] = {
@@ -33,11 +34,11 @@ MODEL = Path("tiny.ldx")
 def _model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LDX_CACHE", str(tmp_path / "cache"))
-    write_model_file(MODEL, facts(), module(len(NAMES)).state_dict())
+    write_model_file(MODEL, facts(), module(n=len(NAMES)).state_dict())
 
 
 def facts(**changes: Any) -> ModelFacts:
-    options = {"num_landmarks": len(NAMES), **{k: list(v) if isinstance(v, tuple) else v for k, v in TINY.items()}}
+    options = tiny_options({"num_landmarks": len(NAMES)})
     values: dict[str, Any] = {
         "class_path": "PositionDiffusionModule", "model": options, "landmark_names": NAMES, "data": DATA, "updates": 7,
         "seed": 0, "training": {"dataset": "phantom"}, **changes,
@@ -189,5 +190,5 @@ def _pretend_to_train(command: list[str], commands: list[list[str]], updates: in
 
 def _checkpoint(folder: Path, updates: int = 7, name: str = "last.ckpt") -> None:
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-    content = {"state_dict": module(len(NAMES)).state_dict(), "global_step": updates, "hyper_parameters": {}}
+    content = {"state_dict": module(n=len(NAMES)).state_dict(), "global_step": updates, "hyper_parameters": {}}
     torch.save(content, folder / "checkpoints" / name)

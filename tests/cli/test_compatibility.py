@@ -7,15 +7,30 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from landmark_diffusion.cli.compatibility import FREE, LOSS, OPTIMISER, check_compatible, read_content
+from landmark_diffusion.cli.compatibility import (
+    DECIDES,
+    FREE,
+    LOSS,
+    OPTIMISER,
+    CheckpointContent,
+    check_compatible,
+    read_content,
+)
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.groups import dotted
 from landmark_diffusion.data.landmark_names import ArrangedDataset
+from landmark_diffusion.methods import METHODS
+from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
+from landmark_diffusion.models.network import described, is_network
 from landmark_diffusion.training.datamodule import LandmarkDataModule
 from tests.cli.fakes import TinyData, TinyModel
+from tests.methods.tiny_positions import COARSE, N, fresh
+from tests.options import nested
 
 Ldx = Callable[[str], int]
 LAST = Path("runs/tiny/checkpoints/last.ckpt")
@@ -43,9 +58,9 @@ def test_another_class_is_refused_by_name(trained: Ldx, capfd: pytest.CaptureFix
 def test_decoding_is_the_configs_to_choose(trained: Ldx, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stock Lightning lets the checkpoint override the command line without a word."""
     decoders = []
-    monkeypatch.setattr(TinyModel, "on_test_start", lambda self: decoders.append(self.decoder), raising=False)
-    assert trained("test --config tiny.yaml --model.decoder centroid") == 0
-    assert decoders == ["centroid"]
+    monkeypatch.setattr(TinyModel, "on_test_start", lambda self: decoders.append(self.decoding.decoder), raising=False)
+    assert trained("test --config tiny.yaml --model.decoding.decoder top_k") == 0
+    assert decoders == ["top_k"]
 
 
 def test_another_number_of_landmarks_names_both(trained: Ldx, capfd: pytest.CaptureFixture) -> None:
@@ -56,10 +71,13 @@ def test_another_number_of_landmarks_names_both(trained: Ldx, capfd: pytest.Capt
 
 def test_resume_refuses_another_learning_rate(trained: Ldx, capfd: pytest.CaptureFixture) -> None:
     """The optimiser's state holds the old rate: the new one would have no effect."""
-    assert trained("fit --config tiny.yaml --ckpt_path last --model.learning_rate 0.5") == 1
-    assert "learning_rate: 0.01 in the checkpoint, 0.5 in the config" in capfd.readouterr().err
+    assert trained("fit --config tiny.yaml --ckpt_path last --model.optimisation.learning_rate 0.5") == 1
+    assert (
+        "model.init_args.optimisation.learning_rate: 0.01 in the checkpoint, 0.5 in the config"
+        in capfd.readouterr().err
+    )
     with pytest.warns(UserWarning, match="learning_rate: 0.01 in the checkpoint, 0.5 in the config"):
-        assert trained("test --config tiny.yaml --model.learning_rate 0.5") == 0
+        assert trained("test --config tiny.yaml --model.optimisation.learning_rate 0.5") == 0
 
 
 def test_other_input_size_is_told_when_measuring(trained: Ldx) -> None:
@@ -106,20 +124,66 @@ def test_weights_of_another_shape_are_refused_where_options_agree(trained: Ldx) 
 
 def test_every_classified_option_exists() -> None:
     """A renamed option would silently move among those that are refused."""
-    from landmark_diffusion.methods.base import LandmarkModule
-    from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule
-    from landmark_diffusion.methods.diffusion_heatmap import DiffusionHeatmapModule
-    from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
-    from landmark_diffusion.methods.position_diffusion import PositionDiffusionModule
-    from landmark_diffusion.methods.training import TrainedModule
-
-    methods = (DiffusionHeatmapModule, PositionDiffusionModule, DDPMPretrainModule, HeatmapFinetuneModule)
-    classes = (TrainedModule, LandmarkModule, *methods)
-    makers = {base.__init__ for each in classes for base in each.__mro__ if "__init__" in vars(base)}
-    known = {name for maker in makers for name in inspect.signature(maker).parameters}
+    known = set().union(*map(_option_names, METHODS.built_in))
     listed = [*FREE, *LOSS, *OPTIMISER]
-    assert set(listed) <= known
+    for option in [*listed, *DECIDES]:
+        assert option in known or (option[-1] == "." and any(name.startswith(option) for name in known)), option
     assert len(set(listed)) == len(listed)
+
+
+def _option_names(method: str) -> set[str]:
+    """Every option of a method, those within groups and networks too, by dotted names."""
+    cls = METHODS.load(method)
+    found = {}
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            found |= {each.name: each.default for each in inspect.signature(base.__init__).parameters.values()}
+    return set(dotted({name: described(value) if is_network(name) else value for name, value in found.items()}))
+
+
+FINETUNED = {**COARSE, "target.loss": "bce", "target.kind": "gaussian"}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "measuring", "resuming"),
+    [
+        ("decoding.decoder", "argmax", "free", "free"),
+        ("sampling.steps", 3, "free", "free"),
+        ("network.gradient_checkpointing", True, "free", "free"),
+        ("window_network.channels_last", True, "free", "free"),
+        ("window_network.dropout", 0.2, "told", "told"),
+        ("noise.draws", 5, "told", "told"),
+        ("window_weight", 0.5, "told", "told"),
+        ("optimisation.learning_rate", 0.5, "told", "refused"),
+        ("noise.sigma_max", 120.0, "refused", "refused"),
+        ("windows.reach", 4.0, "refused", "refused"),
+        ("network.final_activation", "tanh", "refused", "refused"),
+        ("window_network.scale_shift", False, "refused", "refused"),
+        ("target.kind", "disc", "told", "told"),
+        ("target.loss", "spatial_ce", "refused", "refused"),
+    ],
+)
+def test_what_each_option_of_a_method_decides(option: str, value: Any, measuring: str, resuming: str) -> None:
+    """Within groups and in both networks; what a network's output means is decided by the loss."""
+    base = {"optimisation.learning_rate": 0.01, "decoding.decoder": "top_k"}
+    made, changed = (
+        HeatmapFinetuneModule(N, **nested({**FINETUNED, **more})) if option.startswith("target.") else fresh(more)
+        for more in (base, {**base, option: value})
+    )
+    content = CheckpointContent(Path("x.ckpt"), dict(made.hparams), f"x.{type(made).__name__}")
+    content = replace(content, shapes={name: tuple(each.shape) for name, each in changed.state_dict().items()})
+    place = option.replace("network.", "network.init_args.")
+    for resume, wanted in ((False, measuring), (True, resuming)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                check_compatible(content, changed, None, resume)
+                found = str(caught[0].message) if caught else ""
+                assert wanted == ("told" if caught else "free")
+            except UserError as error:
+                found = str(error)
+                assert wanted == "refused"
+        assert (f"  model.init_args.{place}: " in found) == (wanted != "free")
 
 
 def phantom(*names: str) -> LandmarkDataModule:

@@ -17,11 +17,14 @@ from landmark_diffusion.export.onnx_networks import Network
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
 from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 from landmark_diffusion.modelfile.model_file import read_model_file
+from tests.options import nested
 
-OPTIONS = {
-    "num_landmarks": 2, "encoder_channels": [4, 8], "decoder_channels": [8, 4], "blocks_per_level": 1,
-    "attention_factors": [], "channels_last": True, "pretrained": "runs/start/checkpoints/last.ckpt",
+DOTTED = {
+    "num_landmarks": 2, "network.encoder_channels": [4, 8], "network.decoder_channels": [8, 4],
+    "network.blocks_per_level": 1, "network.attention_factors": [], "network.channels_last": True,
+    "pretrained": "runs/start/checkpoints/last.ckpt",
 }  # fmt: skip
+OPTIONS = nested(DOTTED)
 CLASS = "landmark_diffusion.methods.heatmap_finetune.HeatmapFinetuneModule"
 CHECKPOINT = Path("runs/x/checkpoints/best.ckpt")
 METRICS = Path("runs/x/test/metrics.json")
@@ -112,13 +115,13 @@ def test_options_of_the_command_line_are_followed(capsys: pytest.CaptureFixture[
 
 
 def test_the_runs_config_is_followed() -> None:
-    init_args = {**OPTIONS, "num_landmarks": None, "decoder": "argmax"}
+    init_args = {**OPTIONS, "num_landmarks": None, "decoding": {"decoder": "argmax"}}
     config = {"seed_everything": 5, "trainer": {"precision": "bf16-mixed"},
               "model": {"class_path": CLASS, "init_args": init_args}}  # fmt: skip
     Path("runs/x/config.yaml").write_text(yaml.safe_dump(config))
     assert export() == 0
     facts = read_model_file("x.ldx").facts
-    assert (facts.seed, facts.precision, facts.model["decoder"]) == (5, "bf16-mixed", "argmax")
+    assert (facts.seed, facts.precision, facts.model["decoding"]["decoder"]) == (5, "bf16-mixed", "argmax")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +177,10 @@ def test_a_run_folder_gives_its_best_checkpoint(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"hyper_parameters": {"_class_path": CLASS, **OPTIONS, "encoder_channels": [4, 16]}}, "holds another network"),
+        (
+            {"hyper_parameters": {"_class_path": CLASS, **nested({**DOTTED, "network.encoder_channels": [4, 16]})}},
+            "holds another network",
+        ),
         ({"hyper_parameters": {"_class_path": CLASS, **OPTIONS, "spin": 3}}, "no HeatmapFinetuneModule can be built"),
         ({"hyper_parameters": {"_class_path": "landmark_diffusion.Unheard", **OPTIONS}}, "expected one of Diffusion"),
         ({"hyper_parameters": {"_class_path": "x.Unheard", **OPTIONS}}, "x.Unheard: refused, and nothing of it was"),

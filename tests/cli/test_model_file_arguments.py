@@ -13,10 +13,14 @@ from landmark_diffusion.cli.model_file_arguments import as_typed, expanded_model
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.modelfile.model_file import write_model_file
+from tests.options import nested
 
 FACTS = ModelFacts(
     class_path="DiffusionHeatmapModule",
-    model={"num_landmarks": 12, "diffusion": False, "encoder_channels": [8, 16], "decoder_channels": [16, 8]},
+    model=nested({
+        "num_landmarks": 12, "diffusion": False,
+        "network.encoder_channels": [8, 16], "network.decoder_channels": [16, 8],
+    }),
     landmark_names=(), data={"dataset": "phantom", "size": [32, 40]}, updates=6, seed=0, precision="32-true",
 )  # fmt: skip
 

@@ -144,7 +144,7 @@ def test_saved_config_repeats_the_run(trained: Ldx, capfd: pytest.CaptureFixture
 
 def test_measuring_leaves_the_saved_config_alone(trained: Ldx) -> None:
     before = (RUN / "config.yaml").read_bytes()
-    assert trained("test --config tiny.yaml --model.decoder centroid") == 0
+    assert trained("test --config tiny.yaml --model.decoding.decoder top_k") == 0
     assert (RUN / "config.yaml").read_bytes() == before
 
 

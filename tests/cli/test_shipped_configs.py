@@ -34,7 +34,7 @@ def test_misspelt_option_of_the_real_model(
 ) -> None:
     """Options that the class passes on to its base are known too."""
     monkeypatch.chdir(tmp_path)
-    for typed, meant in (("learning_rat", "learning_rate"), ("sampling_step", "sampling_steps")):
+    for typed, meant in (("optimisation.learning_rat", "learning_rate"), ("sampling.step", "steps")):
         assert main(["fit", "--config", "phantom_diffusion_paper_a.yaml", f"--model.{typed}", "1"]) == 1
         assert f"Did you mean {meant}" in capsys.readouterr().err
     assert "torch" in sys.modules

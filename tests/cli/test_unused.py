@@ -15,6 +15,9 @@ from landmark_diffusion.configuration.config_checks import load_yaml
 from landmark_diffusion.configuration.config_files import installed_configs
 from landmark_diffusion.configuration.repeated import repeated_options
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.groups import dotted
+from landmark_diffusion.models.network import described, is_network
+from tests.options import nested
 
 RUN_OPTIONS: dict[str, Any] = {
     "snapshots": [], "snapshot_every": 0, "overwrite": False, "wandb": "disabled", "keep_snapshots": 5,
@@ -23,7 +26,7 @@ RUN_OPTIONS: dict[str, Any] = {
 
 
 def options(model: str = "", init_args: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
-    """Parsed options of a verb, with changes of the run's, of ``trainer`` and of ``data``."""
+    """Parsed options of a verb, with changes of the run's, ``trainer`` and ``data``; the model's are dotted."""
     found: dict[str, Any] = {
         **RUN_OPTIONS,
         "trainer": {"fast_dev_run": False, "barebones": False},
@@ -31,7 +34,7 @@ def options(model: str = "", init_args: dict[str, Any] | None = None, **changes:
         **changes,
     }
     if model:
-        found["model"] = {"class_path": f"landmark_diffusion.{model}", "init_args": init_args or {}}
+        found["model"] = {"class_path": f"landmark_diffusion.{model}", "init_args": nested(init_args or {})}
     return found
 
 
@@ -112,34 +115,44 @@ def test_a_key_twice_is_refused_by_fit(folder: Path, ldx: Callable[[str], int], 
         (options(data={"split": "a", "dataset_options": {"split": "b"}}), "data.dataset_options.split is not used"),
         (options(data={"labels": False, "target_points": "senior"}), "data.target_points is not used: data.labels"),
         (
-            options("DiffusionHeatmapModule", {"diffusion": False, "sampling_steps": 20, "blur_kernel": 13}),
-            "model.sampling.steps: not used, since model.diffusion is false",
+            options("DiffusionHeatmapModule", {"diffusion": False, "sampling.steps": 20, "sampling.blur_kernel": 15}),
+            "model.sampling.steps, model.sampling.blur_kernel: not used, since model.diffusion is false",
         ),
-        (options("DiffusionHeatmapModule", {"eta": 0.5}), "model.sampling.eta: not used, since model.sampling.sampler is ddpm"),
         (
-            options("DiffusionHeatmapModule", {"nll_sigma": 2.0}),
+            options("DiffusionHeatmapModule", {"sampling.eta": 0.5}),
+            "model.sampling.eta: not used, since model.sampling.sampler is ddpm",
+        ),
+        (
+            options("DiffusionHeatmapModule", {"target.nll_sigma": 2.0}),
             "model.target.nll_sigma: not used, since model.target.nll is one",
         ),
         (
-            options("PositionDiffusionModule", {"num_samples": 8}),
+            options("PositionDiffusionModule", {"sampling.samples": 8}),
             "model.sampling.samples: not used, since model.sampling.start_noise",
         ),
         (
-            options("PositionDiffusionModule", {"plateau_factor": 0.1}),
-            "model.optimisation.plateau_factor: not used, since model.lr_s",
+            options("PositionDiffusionModule", {"optimisation.plateau_factor": 0.1}),
+            "model.optimisation.plateau_factor: not used, since model.optimisation.lr_s",
         ),
         (
-            options("PositionDiffusionModule", {"decoder_top_k": 5}),
+            options("PositionDiffusionModule", {"decoding.top_k": 5}),
             "model.decoding.top_k: not used, since model.decoding.decoder is",
         ),
         (
             options("HeatmapFinetuneModule", {"weights": "raw"}),
             "model.weights: not used, since model.pretrained is not given",
         ),
-        (options("HeatmapFinetuneModule", {"target": "one_hot", "target_sigma": 3.0}), "model.target.sigma: not used"),
         (
-            options("DDPMPretrainModule", {"sample_every": 0, "sample_count": 3}),
-            "model.sampling.count: not used, since model.",
+            options("HeatmapFinetuneModule", {"target.kind": "one_hot", "target.sigma": 3.0}),
+            "model.target.sigma: not used, since model.target.kind is one point",
+        ),
+        (
+            options("HeatmapFinetuneModule", {"network.attention_head_channels": 8, "network.attention_heads": 2}),
+            "model.network.attention_heads: not used, since model.network.attention_head_channels is given",
+        ),
+        (
+            options("DDPMPretrainModule", {"sampling.every": 0, "sampling.count": 3}),
+            "model.sampling.count: not used, since model.sampling.every is 0",
         ),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
@@ -157,12 +170,21 @@ def test_options_that_are_used_raise_nothing() -> None:
     for given in (
         options(snapshots=[5, 100], snapshot_every=10, keep_snapshots=3, trainer={"max_steps": 100}),
         options(snapshots=[5], trainer={"max_steps": -1, "gradient_clip_val": 1.0, "gradient_clip_algorithm": "norm"}),
-        options("DiffusionHeatmapModule", {"diffusion": False, "sampling_steps": None, "encoder_channels": [8, 16]}),
-        options("DiffusionHeatmapModule", {"sampler": "ddim", "eta": 0.5, "x0_target": "gaussian", "x0_sigma": 3.0}),
+        options("DiffusionHeatmapModule", {"diffusion": False, "sampling.steps": None, "network.middle": "plain"}),
         options(
-            "PositionDiffusionModule", {"num_samples": 8, "eta": 1.0, "lr_schedule": "plateau", "plateau_factor": 0.1}
+            "DiffusionHeatmapModule",
+            {"sampling.sampler": "ddim", "sampling.eta": 0.5, "target.x0": "gaussian", "target.x0_sigma": 3.0},
         ),
-        options("HeatmapFinetuneModule", {"pretrained": "x.ckpt", "weights": "raw", "target_sigma": 3.0}),
+        options(
+            "PositionDiffusionModule",
+            {
+                "sampling.samples": 8,
+                "sampling.eta": 1.0,
+                "optimisation.lr_schedule": "plateau",
+                "optimisation.plateau_factor": 0.1,
+            },
+        ),
+        options("HeatmapFinetuneModule", {"pretrained": "x.ckpt", "weights": "raw", "target.sigma": 3.0}),
         options(model="", data={"dataset": "folder", "root": "x", "split": "auto"}),
     ):
         assert unused_options("fit", given, ["--snapshots", "[5]"]) == []
@@ -220,8 +242,12 @@ def test_rules_name_options_that_exist() -> None:
     import_methods()
     classes = {cls.__name__: cls for cls in subclasses(TrainedModule)}
     for name, rules in MODELS.items():
-        defaults = _defaults(classes[name])
-        assert all(set(rule.options) <= set(defaults) for rule in rules)
+        usual = _defaults(classes[name]).items()
+        defaults = dotted({key: described(value) if is_network(key) else value for key, value in usual})
+        for option in (option for rule in rules for option in rule.options):
+            assert option in defaults or (option[-1] == "." and any(each.startswith(option) for each in defaults)), (
+                option
+            )
         for rule in rules:
             rule.when(defaults)
     for rule in RUN:

@@ -14,7 +14,8 @@ from landmark_diffusion.data.readers.radiograph import read_radiograph
 from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.modelfile.model_file import write_model_file
 from tests.detection.bad_inputs import NO_CODEC, Input, write_inputs
-from tests.methods.tiny_positions import TINY, N, module
+from tests.detection.tiny_model import tiny_options
+from tests.methods.tiny_positions import N, module
 
 CODED = ("JPEG lossless", "JPEG-LS")
 LONG_NAME = "a name that is too long"
@@ -116,10 +117,9 @@ def test_jpeg_and_jpeg_2000_need_no_more_than_pillow(
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model with weights drawn at random."""
     names = tuple(f"point {number}" for number in range(N))
-    options = {key: list(value) if isinstance(value, tuple) else value for key, value in TINY.items()}
     data = {"dataset": "folder", "size": [64, 80], "resize": "stretch"}
-    facts = ModelFacts("PositionDiffusionModule", {**options, "num_landmarks": N}, names, data, updates=1, seed=0)
-    return write_model_file(tmp_path_factory.mktemp("model") / "tiny.ldx", facts, module(N).state_dict())
+    facts = ModelFacts("PositionDiffusionModule", tiny_options(), names, data, updates=1, seed=0)
+    return write_model_file(tmp_path_factory.mktemp("model") / "tiny.ldx", facts, module().state_dict())
 
 
 @pytest.mark.slow

@@ -292,7 +292,7 @@ def test_fast_takes_the_methods_own_few_steps_and_gives_way_to_steps(model: Path
     fast = Detector.load(model, fast=True)
     assert fast.settings["steps"] == fast.module.fast_steps == 2
     assert Detector.load(model, fast=True, steps=3).settings["steps"] == 3
-    assert Detector.load(model).settings["steps"] == read_facts(model).model["sampling_steps"] == 5
+    assert Detector.load(model).settings["steps"] == read_facts(model).model["sampling"]["steps"] == 5
     np.testing.assert_array_equal(fast(picture(0)).points, Detector.load(model, steps=2)(picture(0)).points)
 
 
@@ -353,10 +353,11 @@ def test_spread_of_samples_where_none_are_drawn_is_refused(model: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "more"), [(HeatmapFinetuneModule, {}), (DiffusionHeatmapModule, {"diffusion": False, "num_samples": 3})]
+    ("method", "more"),
+    [(HeatmapFinetuneModule, {}), (DiffusionHeatmapModule, {"diffusion": False, "sampling.samples": 3})],
 )
 def test_method_without_steps_says_so_and_takes_one(tmp_path: Path, method: Any, more: dict[str, Any]) -> None:
-    path = write_other(tmp_path / "once.ldx", method, **more)
+    path = write_other(tmp_path / "once.ldx", method, more)
     for option in ("steps", "samples"):
         said = refusal(lambda name=option: Detector.load(path, **{name: 4}))  # type: ignore[misc]
         assert said == f"{option}: found 4, but a {method.__name__} looks at an image once; leave it out"
@@ -367,7 +368,7 @@ def test_method_without_steps_says_so_and_takes_one(tmp_path: Path, method: Any,
 
 
 def test_heatmap_diffusion_refuses_more_steps_than_it_was_trained_with(tmp_path: Path) -> None:
-    path = write_other(tmp_path / "a.ldx", DiffusionHeatmapModule, diffusion_steps=6)
+    path = write_other(tmp_path / "a.ldx", DiffusionHeatmapModule, {"noise.steps": 6})
     assert "steps: found 7, expected 1 to 6" in refusal(lambda: Detector.load(path, steps=7))
     found = Detector.load(path, steps=2, samples=2)(picture(0))
     assert found.settings["spread"] == "both" and found.covariance is not None
@@ -487,7 +488,7 @@ def test_damaged_calibration_says_how_to_mend_it(tmp_path: Path, calibration: Ca
         {**stored, "settings": [{**stored["settings"][0], "image": None}]},
     ):  # fmt: skip
         content = replace(facts(), calibration=broken)
-        path = write_model_file(tmp_path / "x.ldx", content, module(N).state_dict(), overwrite=True)
+        path = write_model_file(tmp_path / "x.ldx", content, module().state_dict(), overwrite=True)
         said = refusal(lambda path=path: Detector.load(path))  # type: ignore[misc]
         assert said.startswith("x.ldx: the calibration in it is damaged") and "ldx calibrate --overwrite" in said
 

@@ -17,8 +17,8 @@ from landmark_diffusion.detection.model import landmark_methods, load_module
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
 from landmark_diffusion.modelfile.facts import FORMAT_VERSION
 from landmark_diffusion.modelfile.model_file import FACTS_KEY, read_facts, write_model_file
-from tests.detection.tiny_model import NAMES, facts, write_other, write_positions
-from tests.methods.tiny_positions import N, module
+from tests.detection.tiny_model import NAMES, facts, tiny_options, write_other, write_positions
+from tests.methods.tiny_positions import module
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def refusal(path: Path) -> str:
 
 def test_weights_and_facts_are_those_of_the_file_and_nothing_is_trained(model: Path) -> None:
     loaded, found = load_module(str(model))
-    wanted = module(N).state_dict()
+    wanted = module().state_dict()
     assert all(torch.equal(value, wanted[name]) for name, value in loaded.state_dict().items())
     assert not loaded.training and not any(parameter.requires_grad for parameter in loaded.parameters())
     assert found.landmark_names == NAMES and found.seed == 3
@@ -79,7 +79,7 @@ def test_cut_file_is_refused(model: Path, share: float) -> None:
 
 def test_file_of_a_newer_format_asks_for_an_upgrade(model: Path) -> None:
     text = json.dumps({**json.loads(replace(read_facts(model)).to_json()), "format_version": FORMAT_VERSION + 1})
-    save_file(module(N).state_dict(), model, {FACTS_KEY: text})
+    save_file(module().state_dict(), model, {FACTS_KEY: text})
     assert f"in format {FORMAT_VERSION + 1}" in (said := refusal(model)) and "upgrade the package" in said
 
 
@@ -88,9 +88,14 @@ def test_file_of_a_newer_format_asks_for_an_upgrade(model: Path) -> None:
     [
         ({"class_path": "DDPMPretrainModule"}, "found the class DDPMPretrainModule, expected one of"),
         ({"landmark_names": ("a", "b")}, "found 2 landmark names for 3 landmarks"),
-        ({"model": {**facts().model, "encoder_channels": [8, 24], "decoder_channels": [24, 8]}}, "weights do not fit"),
-        ({"model": {**facts().model, "window_patch": 3}}, "can be built from its options"),
-        ({"model": {**facts().model, "spin": 3}}, "can be built from its options"),
+        (
+            {"model": tiny_options({"network.encoder_channels": [8, 24], "network.decoder_channels": [24, 8]})},
+            "weights do not fit",
+        ),
+        ({"model": tiny_options({"windows.patch": 3})}, "can be built from its options"),
+        ({"model": tiny_options({"spin": 3})}, "can be built from its options"),
+        ({"model": tiny_options({"sampling.spin": 3})}, "can be built from its options"),
+        ({"model": tiny_options({"network.spin": 3})}, "can be built from its options"),
         ({"data": {"dataset": "folder"}}, "found None as data.size, expected the network's width and height"),
         ({"data": {"size": "64x80"}}, "as data.size"),
         ({"data": {"size": [64]}}, "as data.size"),
@@ -98,7 +103,7 @@ def test_file_of_a_newer_format_asks_for_an_upgrade(model: Path) -> None:
     ],
 )
 def test_facts_that_do_not_fit_are_told_with_the_file(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
-    path = write_model_file(tmp_path / "odd.ldx", replace(facts(), **changes), module(N).state_dict())
+    path = write_model_file(tmp_path / "odd.ldx", replace(facts(), **changes), module().state_dict())
     assert says in refusal(path)
 
 
@@ -106,13 +111,14 @@ def test_settings_of_a_method_without_steps_say_one(tmp_path: Path) -> None:
     """A baseline has the diffusion's options and does not use them; a calibration is looked up by what is used."""
     once = {"steps": 1, "samples": 1, "decoder": "local_centroid", "spread": "heatmap"}
     finetuned, _ = load_module(write_other(tmp_path / "f.ldx", HeatmapFinetuneModule))
-    baseline, _ = load_module(write_other(tmp_path / "b.ldx", DiffusionHeatmapModule, diffusion=False, num_samples=3))
+    options = {"diffusion": False, "sampling.samples": 3}
+    baseline, _ = load_module(write_other(tmp_path / "b.ldx", DiffusionHeatmapModule, options))
     assert finetuned.prediction_settings() == {"variant": "heatmap", **once}
     assert baseline.prediction_settings() == {"variant": "baseline", **once}
 
 
 def test_settings_of_a_chain_are_those_in_use() -> None:
-    one = module(N)
+    one = module()
     assert one.prediction_settings("both")["spread"] == "heatmap"  # of one sample there is no other
     one.choose_sampling(2, 4)
     assert one.prediction_settings("both") == {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from landmark_diffusion import DiffusionHeatmapModule
+from landmark_diffusion.core.groups import plain_options
 from landmark_diffusion.data.geometry import Frame
 from landmark_diffusion.data.readers.radiograph import Radiograph
 from landmark_diffusion.detection.detection import UNKNOWN_SPACING
@@ -24,32 +25,41 @@ from landmark_diffusion.spread.calibration import SpreadCalibration
 from landmark_diffusion.spread.image_score import ImageScore
 from landmark_diffusion.spread.model_calibration import Calibration, SettingCalibration
 from tests.methods.tiny_positions import COARSE, TINY, H, N, W, module
+from tests.options import nested
 
 NAMES = ("sella", "nasion", "menton")
 IMAGES = 120
 """Of a made-up calibration: enough that the oddest of them is odder than 99 in 100."""
 
 
-def facts(class_path: str = "PositionDiffusionModule", options: dict[str, Any] | None = None) -> ModelFacts:
-    """What a model file says of a tiny model, whose network sees 64 x 80 px."""
-    options = {"num_landmarks": N, **(TINY if options is None else options)}
-    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
+def tiny_options(changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Options of a tiny PositionDiffusionModule as its file has them, with dotted changes."""
+    return plain_options(nested({"num_landmarks": N, **TINY, **(changes or {})}))
+
+
+def facts(class_path: str = "PositionDiffusionModule", options: Mapping[str, Any] | None = None) -> ModelFacts:
+    """What a model file says of a tiny model with these options, whose network sees 64 x 80 px."""
     data = {"dataset": "folder", "size": [W, H], "resize": "stretch"}
-    return ModelFacts(class_path, plain, NAMES, data, updates=1, seed=3)
+    model = tiny_options() if options is None else plain_options(options)
+    return ModelFacts(class_path, model, NAMES, data, updates=1, seed=3)
 
 
 def write_positions(path: Path, calibration: Calibration | None = None, **changes: Any) -> Path:
     """Write a tiny PositionDiffusionModule, with a calibration where one is given; ``changes`` are of its facts."""
     if calibration is not None:
         changes["calibration"] = calibration.to_dict()
-    return write_model_file(path, replace(facts(), **changes), module(N).state_dict(), True)
+    return write_model_file(path, replace(facts(), **changes), module().state_dict(), True)
 
 
-def write_other(path: Path, method: type[HeatmapFinetuneModule] | type[DiffusionHeatmapModule], **more: Any) -> Path:
-    """Write a tiny model of another method."""
+def write_other(
+    path: Path,
+    method: type[HeatmapFinetuneModule] | type[DiffusionHeatmapModule],
+    more: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a tiny model of another method, with dotted options."""
     torch.manual_seed(0)
-    options = {**COARSE, **more}
-    weights = method(N, **options).state_dict()
+    options = nested({"num_landmarks": N, **COARSE, **(more or {})})
+    weights = method(**options).state_dict()
     return write_model_file(path, facts(method.__name__, options), weights, True)
 
 

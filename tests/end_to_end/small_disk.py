@@ -101,7 +101,7 @@ def make_home(disk: Path, home: Path) -> None:
     """Put on the disk what an earlier run of each command left there (but a cache), and beside it what they read."""
     Image.fromarray(picture(3)).save(home / "xray.png")
     write_positions(home / "tiny.ldx")
-    write_model_file(disk / "cal.ldx", facts(), module(len(NAMES)).state_dict())
+    write_model_file(disk / "cal.ldx", facts(), module(n=len(NAMES)).state_dict())
     writer = PointsJsonWriter(home)
     writer.add(Detection("face", "face.png", (1935, 2400), LANDMARK_NAMES, in_image(make_face()), spacing=(0.1, 0.1)))
     writer.close()

@@ -28,29 +28,29 @@ data:
 trainer: {max_steps: 3, accelerator: cpu, check_val_every_n_epoch: 1, deterministic: true}
 """
 NETWORK = """
-    encoder_channels: [8, 16]
-    decoder_channels: [16, 8]
-    blocks_per_level: 1
-    attention_factors: [2]
-    attention_heads: 2
-    dropout: 0.1
-    ema_decay: 0.5
+    network:
+      class_path: UNet
+      init_args:
+        encoder_channels: [8, 16]
+        decoder_channels: [16, 8]
+        blocks_per_level: 1
+        attention_factors: [2]
+        attention_heads: 2
+        dropout: 0.1
+    optimisation: {ema_decay: 0.5}
 """
 METHODS = {
     "PositionDiffusionModule": """
     coarse_factor: 2
-    window_encoder_channels: [8]
-    window_decoder_channels: [8]
-    window_size: 16
-    sampling_steps: 4
-    validation_steps: 2
-    start_noise: 0.5
-    num_samples: 2
-    eta: 1.0
+    window_network:
+      class_path: UNet
+      init_args: {encoder_channels: [8], decoder_channels: [8], dropout: 0.1}
+    windows: {size: 16}
+    sampling: {steps: 4, validation_steps: 2, start_noise: 0.5, samples: 2, eta: 1.0}
 """,
-    "DiffusionHeatmapModule": "    sampling_steps: 2\n",
+    "DiffusionHeatmapModule": "    sampling: {steps: 2}\n",
     "HeatmapFinetuneModule": "",
-    "DDPMPretrainModule": "    sampling_steps: 2\n    diffusion_steps: 20\n",
+    "DDPMPretrainModule": "    sampling: {steps: 2}\n    noise: {steps: 20}\n",
 }
 
 

@@ -51,7 +51,14 @@ def test_it_measures_as_its_checkpoint(home: Path) -> None:
 
 
 def test_a_config_with_the_file_as_checkpoint_measures_the_same(home: Path) -> None:
-    outcome = ldx("test", *PHANTOM, *ASKED, "--model.optimisation.ema_decay=0.5", "--run_folder=runs/c", "--ckpt_path=weights/b.ldx")
+    outcome = ldx(
+        "test",
+        *PHANTOM,
+        *ASKED,
+        "--model.optimisation.ema_decay=0.5",
+        "--run_folder=runs/c",
+        "--ckpt_path=weights/b.ldx",
+    )
     assert outcome.status == 0, outcome.err
     assert same("predictions.csv", "runs/c/test")
 
@@ -78,6 +85,8 @@ def test_training_from_it_is_refused(home: Path) -> None:
 
 
 def test_another_network_is_refused_by_name(home: Path) -> None:
-    outcome = ldx("test", "weights/b.ldx", "--model.network.encoder_channels=[8,24]", "--model.network.decoder_channels=[24,8]")
+    outcome = ldx(
+        "test", "weights/b.ldx", "--model.network.encoder_channels=[8,24]", "--model.network.decoder_channels=[24,8]"
+    )
     assert outcome.status == 1
     assert "encoder_channels: [8, 16] in the checkpoint, [8, 24] in the config" in outcome.err

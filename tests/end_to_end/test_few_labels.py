@@ -25,11 +25,28 @@ NETWORK = (
 PHANTOM = ("--data.dataset=phantom", "--data.split=null", "--data.root=null", "--data.dataset_options.count=[4,2,5]")
 PRETRAIN = (
     *("--config", "phantom_ddpm_pretrain.yaml", *NETWORK, "--data.dataset_options.count=[4,2,5]"),
-    *("--trainer.max_steps=6", "--trainer.check_val_every_n_epoch=1", "--snapshots=[2,6]", "--model.optimisation.warmup_steps=0"),
-    *("--model.sampling.every=4", "--model.sampling.count=2", "--model.sampling.statistics_count=2", "--model.sampling.steps=3"),
+    *(
+        "--trainer.max_steps=6",
+        "--trainer.check_val_every_n_epoch=1",
+        "--snapshots=[2,6]",
+        "--model.optimisation.warmup_steps=0",
+    ),
+    *(
+        "--model.sampling.every=4",
+        "--model.sampling.count=2",
+        "--model.sampling.statistics_count=2",
+        "--model.sampling.steps=3",
+    ),
 )
 FINETUNE = (
-    *("--config", "ceph_finetune_small.yaml", *NETWORK, *PHANTOM, "--trainer.max_steps=6", "--model.optimisation.warmup_steps=0"),
+    *(
+        "--config",
+        "ceph_finetune_small.yaml",
+        *NETWORK,
+        *PHANTOM,
+        "--trainer.max_steps=6",
+        "--model.optimisation.warmup_steps=0",
+    ),
 )
 
 
@@ -74,7 +91,7 @@ def finetuned(pretrained: Path) -> Path:
     )  # fmt: skip
     assert outcome.status == 0, outcome.err
     assert "after 2 updates" in outcome.out + outcome.err
-    assert "conv_out.weight, conv_out.bias (the last convolution is replaced)" in outcome.out + outcome.err
+    assert "conv_out.weight, conv_out.bias (the last layer is replaced)" in outcome.out + outcome.err
     return folder
 
 
@@ -118,11 +135,15 @@ def test_both_stages_on_two_processes(tmp_path: Path) -> None:
     assert outcome.status == 0, outcome.err
     assert [row["step"] for row in read_rows(first / "samples" / "statistics.csv")] == ["4", "6"]
     start = ("--model.pretrained", str(first / "checkpoints" / "step_6.ckpt"))
-    plateau = ("--model.optimisation.lr_schedule=plateau", "--model.optimisation.plateau_patience=0", "--model.optimisation.early_stopping_patience=2")
+    plateau = (
+        "--model.optimisation.lr_schedule=plateau",
+        "--model.optimisation.plateau_patience=0",
+        "--model.optimisation.early_stopping_patience=2",
+    )
     options = [*FINETUNE, *start, *plateau, "--data.dataset_options.count=[4,3,5]", "--run_folder", str(second)]
     outcome = run(["fit", *options, *TWO], tmp_path)
     assert outcome.status == 0, outcome.err
-    assert outcome.out.count("the last convolution is replaced") == 1
+    assert outcome.out.count("the last layer is replaced") == 1
     found = {}
     for name, more in (("one", ()), ("two", TWO)):
         outcome = run(["validate", *options, *more, "--data.eval_batch_size=1"], tmp_path)

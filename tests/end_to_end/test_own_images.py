@@ -88,13 +88,14 @@ data:
   batch_size: 2
 model:
   init_args:
-    encoder_channels: [16, 32, 48]
-    decoder_channels: [48, 32, 16]
-    attention_factors: []
-    nll_target: subpixel  # exact at the point; one hot pixel could only be learnt to half a pixel
-    learning_rate: 0.003
-    warmup_steps: 20
-    ema_decay: 0.98
+    network:
+      class_path: UNet
+      init_args:
+        encoder_channels: [16, 32, 48]
+        decoder_channels: [48, 32, 16]
+        attention_factors: []
+    target: {nll: subpixel}  # exact at the point; one hot pixel could only be learnt to half a pixel
+    optimisation: {learning_rate: 0.003, warmup_steps: 20, ema_decay: 0.98}
 """
     )
     return str(path)

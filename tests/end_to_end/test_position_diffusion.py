@@ -28,19 +28,21 @@ model:
   class_path: PositionDiffusionModule
   init_args:
     coarse_factor: 2
-    encoder_channels: [8, 16]
-    decoder_channels: [16, 8]
-    blocks_per_level: 1
-    attention_factors: []
-    window_encoder_channels: [8]
-    window_decoder_channels: [8]
-    window_size: 16
-    sampling_steps: 4
-    validation_steps: 2
-    start_noise: 0.5
-    num_samples: 2
-    learning_rate: 0.001
-    ema_decay: 0.5
+    network:
+      class_path: UNet
+      init_args:
+        encoder_channels: [8, 16]
+        decoder_channels: [16, 8]
+        blocks_per_level: 1
+        attention_factors: []
+    window_network:
+      class_path: UNet
+      init_args:
+        encoder_channels: [8]
+        decoder_channels: [8]
+    windows: {size: 16}
+    sampling: {steps: 4, validation_steps: 2, start_noise: 0.5, samples: 2}
+    optimisation: {learning_rate: 0.001, ema_decay: 0.5}
 """
 
 
@@ -113,5 +115,5 @@ def test_the_first_network_alone_is_measured_with_its_pictures() -> None:
 def test_an_option_that_cannot_work_is_one_message() -> None:
     outcome = ldx("fit", "--config=positions.yaml", "--run_folder=runs/d", "--model.init_args.windows.patch=5")
     assert outcome.status == 1 and "Traceback" not in outcome.err
-    assert "model.windows.patch: found 5, expected a divisor of window_size (16)" in outcome.err
+    assert "model.windows.patch: found 5, expected a divisor of size (16)" in outcome.err
     assert not Path("runs/d").exists()

@@ -228,7 +228,12 @@ def test_a_cut_checkpoint_is_refused_by_name(fitted: Path, tmp_path: Path) -> No
 OPTIONS = {
     "option": ("--data.recepe=none", "unknown option --data.recepe. Did you mean --data.recipe"),
     "trainer option": ("--trainer.max_step=3", "Did you mean --trainer.max_steps"),
-    "model option": ("--model.blok_per_level=3", "Did you mean blocks_per_level?"),
+    "model option": (
+        "--model.paramterisation=x0",
+        "unknown option paramterisation of DiffusionHeatmapModule (model). Did you mean parameterisation",
+    ),
+    "option of a group": ("--model.sampling.stepz=3", "Did you mean steps"),
+    "network option": ("--model.network.blok_per_level=3", "Did you mean blocks_per_level"),
     "class": ("--model.class_path=DifusionHeatmapModule", "Did you mean DiffusionHeatmapModule"),
     "choice": ("--model.noise.schedule=linar", "Did you mean linear"),
     "recipe": ("--data.recipe=paper_aa", "expected 'paper_a'"),

@@ -144,7 +144,7 @@ METHODS = {"heatmaps": test_diffusion_heatmap, "positions": tiny_positions}
 @pytest.mark.parametrize("steps", [1, 2, 9])
 def test_a_shown_image_costs_its_evaluations_once(method: str, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """At 200 steps of a large image a second chain would be minutes a picture."""
-    made = METHODS[method].module(sampling_steps=steps)
+    made = METHODS[method].module({"sampling.steps": steps})
     batch = METHODS[method].batch((0,))
     maps, chain = made.predict_maps(batch), list(made.reverse_process(batch))
     trainer = SimpleNamespace(precision_plugin=SimpleNamespace(forward_context=nullcontext))
@@ -164,7 +164,7 @@ def test_a_shown_image_costs_its_evaluations_once(method: str, steps: int, monke
 
 
 def test_a_method_without_diffusion_has_no_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = test_diffusion_heatmap.module(diffusion=False)
+    made = test_diffusion_heatmap.module({"diffusion": False})
     trainer = SimpleNamespace(precision_plugin=SimpleNamespace(forward_context=nullcontext))
     monkeypatch.setattr(type(made), "trainer", property(lambda self: trainer))
     found = case_details(made, Examples(test_diffusion_heatmap.batch((0,))), 0)

@@ -21,7 +21,7 @@ from landmark_diffusion.studies.calibrate.fitting import fit_setting
 
 FACTS = ModelFacts(
     class_path="DiffusionHeatmapModule",
-    model={"num_landmarks": 2, "sampling_steps": 8},
+    model={"num_landmarks": 2, "sampling": {"steps": 8}},
     landmark_names=("sella", "nasion"),
     data={"dataset": "isbi2015", "size": [96, 120], "split": "official", "resize": "stretch"},
     updates=2000,
@@ -56,7 +56,7 @@ def test_it_says_data_limits_and_terms() -> None:
         "Trained on ISBI 2015, for research use.",
         "MIT licence does not cover them",
         "divided by 255",
-        "sampling\\_steps 8",
+        "sampling.steps 8",
         "ldx test x.ldx --data.root PATH",
         "None came with the export",
     ):

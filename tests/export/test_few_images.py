@@ -65,7 +65,7 @@ def test_a_test_of_few_images_can_be_handed_over(tmp_path: Path, images: int, an
     assert found["spread"]["spearman"]["pooled"] is not None  # over images x landmarks points
     assert (found["intervals"] == {}) == (images == 1)
     target, card = tmp_path / "x.ldx", tmp_path / "x.md"
-    write_model_and_card(target, card, replace(facts(), measured=_measured(found)), module(N).state_dict())
+    write_model_and_card(target, card, replace(facts(), measured=_measured(found)), module().state_dict())
     text = card.read_text(encoding="utf-8")
     assert ("Whether the spread is true was not judged" in text) == (not judged)
     assert "unknown within" not in text and "None" not in text.split("## Limits")[0]
@@ -118,10 +118,10 @@ def test_a_card_that_cannot_be_made_leaves_no_model(tmp_path: Path, monkeypatch:
     target = tmp_path / "x.ldx"
     (tmp_path / "a file").write_text("")
     with pytest.raises(UserError, match=r"x\.md: the file cannot be written"):
-        write_model_and_card(target, tmp_path / "a file" / "x.md", facts(), module(N).state_dict())
+        write_model_and_card(target, tmp_path / "a file" / "x.md", facts(), module().state_dict())
     monkeypatch.setattr("landmark_diffusion.export.card.model_card", fails)
     with pytest.raises(KeyError):
-        write_model_and_card(target, tmp_path / "x.md", facts(), module(N).state_dict())
+        write_model_and_card(target, tmp_path / "x.md", facts(), module().state_dict())
     assert [path.name for path in tmp_path.iterdir()] == ["a file"]
 
 
@@ -131,5 +131,5 @@ def test_a_model_that_cannot_be_written_leaves_no_card(tmp_path: Path, monkeypat
 
     monkeypatch.setattr("landmark_diffusion.export.card.write_content", full)
     with pytest.raises(UserError, match="no room"):
-        write_model_and_card(tmp_path / "x.ldx", tmp_path / "x.md", facts(), module(N).state_dict())
+        write_model_and_card(tmp_path / "x.ldx", tmp_path / "x.md", facts(), module().state_dict())
     assert not list(tmp_path.iterdir())

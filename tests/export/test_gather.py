@@ -26,7 +26,10 @@ CHECKPOINT = Path("runs/x/checkpoints/best.ckpt")
 
 
 def content(**changes: Any) -> dict[str, Any]:
-    hparams = {"_class_path": CLASS, "_instantiator": "x", "num_landmarks": 2, "sampling_steps": 200, "nll_weight": 1.0}
+    hparams = {
+        "_class_path": CLASS, "_instantiator": "x", "num_landmarks": 2, "sampling": {"steps": 200},
+        "target": {"nll_weight": 1.0},
+    }  # fmt: skip
     data = {"dataset": "isbi2015", "root": "/home/ann/isbi", "size": [96, 120], "split": "official", "recipe": "mild",
             "train_images": ["001", "002"], "cache_folder": "/scratch/ann", "batch_size": 4}  # fmt: skip
     facts = {"landmark_names": ["sella", "nasion"], "data": data}
@@ -34,7 +37,7 @@ def content(**changes: Any) -> dict[str, Any]:
 
 
 def config(**model: Any) -> dict[str, Any]:
-    init_args = {"num_landmarks": None, "sampling_steps": 50, **model}
+    init_args = {"num_landmarks": None, "sampling": {"steps": 50}, **model}
     return {
         "seed_everything": 7,
         "trainer": {"precision": "bf16-mixed", "default_root_dir": "/home/ann"},
@@ -55,10 +58,10 @@ def test_the_options_are_those_of_the_measurement_then_the_runs_then_the_checkpo
     """A test with 8 evaluations must be handed over with 8, whatever the run was trained with."""
     by_itself = gather_facts(CHECKPOINT, content(), None, None)
     of_run = gather_facts(CHECKPOINT, content(), config(), None)
-    measured = metrics(config=config(sampling_steps=8) | {"seed_everything": 9, "trainer": {"precision": None}})
+    measured = metrics(config=config(sampling={"steps": 8}) | {"seed_everything": 9, "trainer": {"precision": None}})
     of_test = gather_facts(CHECKPOINT, content(), config(), measured)
-    assert [each.model["sampling_steps"] for each in (by_itself, of_run, of_test)] == [200, 50, 8]
-    assert [each.model["nll_weight"] for each in (by_itself, of_run, of_test)] == [1.0] * 3
+    assert [each.model["sampling"]["steps"] for each in (by_itself, of_run, of_test)] == [200, 50, 8]
+    assert [each.model["target"]["nll_weight"] for each in (by_itself, of_run, of_test)] == [1.0] * 3
     assert [each.model["num_landmarks"] for each in (by_itself, of_run, of_test)] == [2] * 3
     assert [each.seed for each in (by_itself, of_run, of_test)] == [None, 7, 9]
     assert [each.precision for each in (by_itself, of_run, of_test)] == [None, "bf16-mixed", "32-true"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,19 @@ from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.modelfile.model_file import read_model_file
 from landmark_diffusion.models.blocks import GroupNorm, SelfAttention
 from tests.methods import tiny_positions
+from tests.options import nested
 
 SIZE = (23, 30)
 """Width and height that no level divides: the border is padded and the output cropped."""
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TINY: dict[str, Any] = {"encoder_channels": [4], "decoder_channels": [4], "blocks_per_level": 1}
+TINY: dict[str, Any] = {
+    "network.encoder_channels": [4], "network.decoder_channels": [4], "network.blocks_per_level": 1,
+    "network.attention_factors": [], "null_time": "removed",
+}  # fmt: skip
 LEVELS: dict[str, Any] = {
-    "encoder_channels": [4, 8], "decoder_channels": [8, 4], "blocks_per_level": 1, "attention_factors": [2],
-    "channels_last": True, "gradient_checkpointing": True,
+    "network.encoder_channels": [4, 8], "network.decoder_channels": [8, 4], "network.blocks_per_level": 1,
+    "network.attention_factors": [2], "network.channels_last": True, "network.gradient_checkpointing": True,
 }  # fmt: skip
 
 
@@ -52,24 +56,24 @@ def awake(module: LandmarkModule) -> LandmarkModule:
     return module.eval()
 
 
-def finetuned(**options: Any) -> LandmarkModule:
+def finetuned(options: Mapping[str, Any]) -> LandmarkModule:
     torch.manual_seed(0)
-    return awake(HeatmapFinetuneModule(2, **options))
+    return awake(HeatmapFinetuneModule(2, **nested(options)))
 
 
 def tiny() -> LandmarkModule:
-    return finetuned(**TINY, attention_factors=[], null_time="removed")
+    return finetuned(TINY)
 
 
-def noising(**options: Any) -> LandmarkModule:
+def noising(options: Mapping[str, Any] | None = None) -> LandmarkModule:
     torch.manual_seed(0)
-    return awake(DiffusionHeatmapModule(2, **LEVELS, **options))
+    return awake(DiffusionHeatmapModule(2, **nested({**LEVELS, **(options or {})})))
 
 
 def facts(module: LandmarkModule, size: Any = SIZE) -> ModelFacts:
     return ModelFacts(
         class_path=type(module).__name__,
-        model={"num_landmarks": module.num_landmarks, "decoder": "argmax"},
+        model={"num_landmarks": module.num_landmarks, "decoding": {"decoder": "argmax"}},
         landmark_names=("sella", "nasion — point 2", "porion")[: module.num_landmarks],
         data={"dataset": "phantom", "size": size, "resize": "pad"},
         updates=1,
@@ -142,21 +146,33 @@ def test_the_file_says_what_it_is_and_what_it_lacks(exported: Written) -> None:
     assert "[0, 1]" in found["intensity"] and found["note"] == "for research use"
     assert "decoding of maps to points" in found["not_included"]
     assert "softmax over a map's pixels" in json.loads(found["outputs"])["output"]
-    assert json.loads(found["options"])["decoder"] == "argmax"
+    assert json.loads(found["options"])["decoding"] == {"decoder": "argmax"}
 
 
+IN_MEMORY = {
+    f"{network}.{option}": True
+    for network in ("network", "window_network")
+    for option in ("channels_last", "gradient_checkpointing")
+}
 METHODS: dict[str, tuple[Callable[[], LandmarkModule], tuple[int, int]]] = {
-    "positions": (lambda: tiny_positions.module(channels_last=True, gradient_checkpointing=True), (64, 80)),
-    "positions, odd size, attention": (lambda: tiny_positions.module(attention_factors=(1, 2)), (63, 77)),
-    "positions without wide windows": (lambda: tiny_positions.module(wide_window=0.0), (64, 80)),
-    "one position": (lambda: tiny_positions.module(1), (64, 80)),
+    "positions": (lambda: tiny_positions.module(IN_MEMORY), (64, 80)),
+    "positions, odd size, attention": (lambda: tiny_positions.module({"network.attention_factors": (1, 2)}), (63, 77)),
+    "positions without wide windows": (lambda: tiny_positions.module({"windows.wide": 0.0}), (64, 80)),
+    "one position": (lambda: tiny_positions.module(n=1), (64, 80)),
     "diffusion": (lambda: noising(), SIZE),
-    "diffusion of epsilon, tanh": (lambda: noising(parameterisation="epsilon", final_activation="tanh"), SIZE),
-    "baseline": (lambda: noising(diffusion=False), SIZE),
-    "fine-tuned": (lambda: finetuned(**LEVELS, loss="bce"), SIZE),
-    "fine-tuned at the first step": (lambda: finetuned(**LEVELS, null_time="first_step", loss="landmark_ce"), SIZE),
+    "diffusion of epsilon, tanh": (
+        lambda: noising({"parameterisation": "epsilon", "network.final_activation": "tanh"}), SIZE
+    ),
+    "baseline": (lambda: noising({"diffusion": False}), SIZE),
+    "fine-tuned": (lambda: finetuned({**LEVELS, "target.loss": "bce"}), SIZE),
+    "fine-tuned at the first step": (
+        lambda: finetuned({**LEVELS, "null_time": "first_step", "target.loss": "landmark_ce"}), SIZE
+    ),
     "fine-tuned, linear attention": (
-        lambda: finetuned(**{**LEVELS, "attention_factors": []}, linear_attention_factors=[1, 2], middle="attention"),
+        lambda: finetuned(
+            {**LEVELS, "network.attention_factors": [], "network.linear_attention_factors": [1, 2],
+             "network.middle": "attention"}
+        ),
         SIZE,
     ),
 }  # fmt: skip
@@ -217,7 +233,7 @@ def test_normalisation_by_rows_is_normalisation() -> None:
 @pytest.mark.slow
 def test_large_images_lose_no_digits(tmp_path: Path) -> None:
     """onnxruntime's own normalisation is off by 1e-4 over a million pixels, torch's by 1e-6."""
-    module = finetuned(**TINY, attention_factors=[], null_time="removed")
+    module = tiny()
     (written,) = write_onnx(tmp_path / "x.onnx", module, facts(module, [640, 800]))
     assert written.difference < 2e-5 * written.scale
 
@@ -236,7 +252,7 @@ def test_attention_in_parts_is_attention(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_file_never_holds_all_weights_of_attention_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At 640x800 they would take 16 GB of the reader's memory."""
     monkeypatch.setattr(onnx_export, "MAX_WEIGHTS", 4 * 23 * 30 * 100)  # 100 queries of 690 at a time, for four heads
-    module = finetuned(**TINY, attention_factors=[1], null_time="removed")
+    module = finetuned({**TINY, "network.attention_factors": [1]})
     (written,) = write_onnx(tmp_path / "x.onnx", module, facts(module))
     proto = onnx.load(written.path)
     weights = [node.output[0] for node in proto.graph.node if node.op_type == "Softmax"]

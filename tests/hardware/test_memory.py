@@ -22,7 +22,7 @@ from tests.end_to_end.console import read_rows
 CONFIG = {
     "data": {"batch_size": 6, "eval_batch_size": 8, "size": [384, 480]},
     "trainer": {"precision": "32-true", "accumulate_grad_batches": 1},
-    "model": {"init_args": {"gradient_checkpointing": False}},
+    "model": {"init_args": {"network": {"init_args": {"gradient_checkpointing": False}}}},
 }
 CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of ...")
 LINUX = RuntimeError("[enforce fail at alloc_cpu.cpp:119] . DefaultCPUAllocator: can't allocate memory: you tried ...")
@@ -67,7 +67,7 @@ def test_three_settings_in_order_with_their_values() -> None:
     first, *advice = text.splitlines()
     assert first.startswith("ldx fit: out of memory (CUDA out of memory. Tried to allocate 2.00 GiB.")
     assert advice[0].startswith("  1. --data.batch_size 3 --trainer.accumulate_grad_batches 2 (now 6 and 1)")
-    assert advice[1].startswith("  2. --model.init_args.network.init_args.gradient_checkpointing true (now false)")
+    assert advice[1].startswith("  2. --model.network.gradient_checkpointing true (now false)")
     assert advice[2] == (
         "  3. --trainer.precision bf16-mixed (now 32-true), or smaller images with --data.size (now [384, 480])"
     )
@@ -87,7 +87,7 @@ def test_what_is_set_already_is_said() -> None:
     config = {
         "data": {"batch_size": 1, "size": (64, 80)},
         "trainer": {"precision": "bf16-mixed", "accumulate_grad_batches": 4},
-        "model": {"init_args": {"gradient_checkpointing": True}},
+        "model": {"init_args": {"network": {"init_args": {"gradient_checkpointing": True}}}},
     }
     text = memory_message(CUDA, "fit", config)
     for said in ("batch_size is 1 already", "gradient_checkpointing is true already", "bf16-mixed already", "[64, 80]"):

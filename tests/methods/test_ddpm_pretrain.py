@@ -88,6 +88,12 @@ def test_missing_landmarks_in_the_data_do_not_matter() -> None:
     assert DDPMPretrainModule(num_landmarks=19, **nested(TINY)).network.out_channels == 1
 
 
+def test_a_group_that_is_given_in_part_is_otherwise_the_method_s_own() -> None:
+    """T = 500 is paper B's, not that of the noise's own default."""
+    made = DDPMPretrainModule(**nested({**TINY, "noise.schedule": "cosine"}))
+    assert (made.noise_schedule.kind, made.noise_schedule.steps) == ("cosine", 500)
+
+
 def test_impossible_options_are_refused() -> None:
     with pytest.raises(UserError, match="epsilon cannot start from pure noise"):
         module({"noise.zero_terminal_snr": True})

@@ -102,7 +102,12 @@ def test_every_t_is_trained(monkeypatch) -> None:
 
 @pytest.mark.parametrize("parameterisation", ["epsilon", "v"])
 def test_epsilon_and_v_recover_x0_from_a_perfect_network(parameterisation, monkeypatch) -> None:
-    options = {"sampling.blur_sigma_max": 0, "sampling.steps": 5, "sampling.sampler": "ddim", "noise.schedule": "linear"}
+    options = {
+        "sampling.blur_sigma_max": 0,
+        "sampling.steps": 5,
+        "sampling.sampler": "ddim",
+        "noise.schedule": "linear",
+    }
     made = module({"parameterisation": parameterisation, **options})
     from landmark_diffusion.diffusion.process import v_from
     from landmark_diffusion.heatmaps import make_target

@@ -105,7 +105,10 @@ def test_the_chain_goes_from_a_wrong_guess_to_what_the_image_shows(options: dict
 def test_the_chain_follows_its_recursion_on_evidence_of_the_exact_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """With l(p) = log N(p; truth, s^2) an estimate keeps s^2 / (s^2 + sigma^2) of what y_t is off."""
     truth, s = torch.tensor([[[30.2, 27.9], [100.4, 31.0], [70.6, 62.25]]]), 0.7
-    made, b = knowing(truth, {"sampling.aggregate": "last"}), {"image": torch.zeros(1, 1, *LARGE), "index": torch.tensor([0])}
+    made, b = (
+        knowing(truth, {"sampling.aggregate": "last"}),
+        {"image": torch.zeros(1, 1, *LARGE), "index": torch.tensor([0])},
+    )
 
     def exact(pyramid: Any, positions: torch.Tensor, sigma: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         places = positions[:, :, None, None] + made.offsets * 2 * 3.0 * sigma[:, None, None, None, None] / 32

@@ -28,7 +28,7 @@ from landmark_diffusion.training.checkpoint import AtomicCheckpointIO
 
 FACTS = ModelFacts(
     class_path="DiffusionHeatmapModule",
-    model={"num_landmarks": 2, "diffusion": False, "adam_betas": [0.9, 0.999]},
+    model={"num_landmarks": 2, "diffusion": False, "optimisation": {"adam_betas": [0.9, 0.999]}},
     landmark_names=("sella", "nasion — point 2"),
     data={"dataset": "isbi2015", "size": [96, 120], "resize": "stretch"},
     updates=2000,
@@ -77,7 +77,7 @@ def test_the_file_is_read_with_json_and_numpy_alone(written: Path) -> None:
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     facts = json.loads(header["__metadata__"]["landmark_diffusion"])
-    assert (facts["format_version"], facts["updates"]) == (1, 2000)
+    assert (facts["format_version"], facts["updates"]) == (FORMAT_VERSION, 2000)
     start, end = header["convolution"]["data_offsets"]
     values = np.frombuffer(content[8 + length :][start:end], "<f4").reshape(header["convolution"]["shape"])
     assert np.array_equal(values, weights()["convolution"].numpy())
@@ -378,10 +378,13 @@ def test_a_file_of_format_1_as_first_written_is_read(written: Path) -> None:
     header, rest = header_of(written.read_bytes())
     description = json.loads(header["__metadata__"][FACTS_KEY])
     first = {key: description[key] for key in FIRST_FIELDS} | {"format_version": 1}
+    first["model"] = {"num_landmarks": 2, "diffusion": False, "adam_betas": [0.9, 0.999], "decoder_radius": 3}
     header["__metadata__"][FACTS_KEY] = json.dumps(first)
     written.write_bytes(with_header(header, rest))
     model = read_model_file(written)
-    assert replace(model.facts, tensors={}, package_version="") == FACTS
+    network = {"network": {"class_path": "landmark_diffusion.models.unet.UNet", "init_args": {}}}
+    groups = {**FACTS.model, **network, "decoding": {"radius": 3}}
+    assert replace(model.facts, tensors={}, package_version="") == replace(FACTS, model=groups)
     assert model.weights.keys() == weights().keys()
 
 

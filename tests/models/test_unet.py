@@ -10,9 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.models.unet import UNet
 from landmark_diffusion.models.blocks import LinearAttention, SelfAttention
-from landmark_diffusion.models.unet import pad_to_multiple
+from landmark_diffusion.models.unet import UNet, pad_to_multiple
 
 SMALL: dict[str, Any] = {"encoder_channels": (8, 12, 16), "decoder_channels": (12, 8, 4), "attention_factors": (4,)}
 

@@ -29,7 +29,7 @@ CONFIG = """
 seed_everything: 1
 trainer: {max_steps: 4, precision: 32-true, accelerator: cpu, enable_model_summary: false}
 data: {dataset: my_data, root: data, size: [64, 48], batch_size: 2, eval_batch_size: 20}
-model: {class_path: MyMethod, init_args: {channels: 3, learning_rate: 0.01}}
+model: {class_path: MyMethod, init_args: {channels: 3, optimisation: {learning_rate: 0.01}}}
 """
 BY_PATH = CONFIG.replace("my_data", "my_lab.data.MyData").replace("MyMethod", "my_lab.method.MyMethod")
 

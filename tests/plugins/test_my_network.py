@@ -19,7 +19,8 @@ PHANTOM: dict[str, Any] = {
     "seed_everything": 1,
     "trainer": {"max_steps": 4, "precision": "32-true", "accelerator": "cpu", "enable_model_summary": False},
     "data": {
-        "dataset": "phantom", "dataset_options": {"count": [4, 2, 3]}, "size": [32, 40], "batch_size": 2, "num_workers": 0
+        "dataset": "phantom", "dataset_options": {"count": [4, 2, 3]}, "size": [32, 40], "batch_size": 2,
+        "num_workers": 0,
     },
 }  # fmt: skip
 NETWORK = {"class_path": "MyNetwork", "init_args": {"channels": 5}}

@@ -14,23 +14,25 @@ from landmark_diffusion.detection.model import build_module, landmark_methods, l
 from landmark_diffusion.modelfile import network_size
 from landmark_diffusion.modelfile.model_file import FACTS_KEY
 from landmark_diffusion.modelfile.network_size import check_network_size, stored_values
-from tests.detection.tiny_model import facts, write_positions
+from tests.detection.tiny_model import facts, tiny_options, write_positions
 from tests.end_to_end.console import ldx
 from tests.methods.tiny_positions import COARSE, N, module
+from tests.options import nested
 
-SMALL = facts().model
-WIDE: dict[str, Any] = {**SMALL, "encoder_channels": [512, 512], "decoder_channels": [512, 512]}
+SMALL = tiny_options()
+WIDE = tiny_options({"network.encoder_channels": [512, 512], "network.decoder_channels": [512, 512]})
 """50 MB of weights where the file has 100 kB: enough to be refused, and no harm where it is not."""
 
 ASKED: dict[str, dict[str, Any]] = {
-    "wide layers": {"encoder_channels": [10**6] * 2, "decoder_channels": [10**6] * 2},
-    "many blocks": {"blocks_per_level": 10**6},
-    "more blocks than a list can hold": {"blocks_per_level": 10**12},
-    "many levels": {"encoder_channels": [64] * 3000, "decoder_channels": [64] * 3000},
+    "wide layers": {"network.encoder_channels": [10**6] * 2, "network.decoder_channels": [10**6] * 2},
+    "many blocks": {"network.blocks_per_level": 10**6},
+    "more blocks than a list can hold": {"network.blocks_per_level": 10**12},
+    "many levels": {"network.encoder_channels": [64] * 3000, "network.decoder_channels": [64] * 3000},
+    "wide layers for the windows": {"window_network.encoder_channels": [10**6], "window_network.decoder_channels": [8]},
     "many landmarks": {"num_landmarks": 10**7},
-    "a large window": {"window_size": 2**10},
-    "many steps": {"diffusion_steps": 10**12},
-    "a large patch": {"window_patch": 2**10, "window_size": 2**10},
+    "a large window": {"windows.size": 2**10},
+    "many steps": {"noise.steps": 10**12},
+    "a large patch": {"windows.patch": 2**10, "windows.size": 2**10},
 }
 
 
@@ -43,16 +45,16 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_option_asks_for_more_than_the_weights(what: str) -> None:
     """Asked of the check alone: building it in earnest would end the machine."""
     method = landmark_methods()["PositionDiffusionModule"]
-    held, begin = stored_values(module(N).state_dict()), time.monotonic()
+    held, begin = stored_values(module().state_dict()), time.monotonic()
     with pytest.raises(UserError, match=r"^x\.ldx: (its options ask for a network of more than|found .*at most)"):
-        check_network_size(method, {**SMALL, **ASKED[what]}, held, "x.ldx")
+        check_network_size(method, tiny_options(ASKED[what]), held, "x.ldx")
     assert time.monotonic() - begin < 20  # a second on an idle machine
 
 
 def _checkpoint(options: dict[str, Any]) -> Path:
     hparams = {**options, "_class_path": "landmark_diffusion.PositionDiffusionModule"}
     data = {"dataset": "folder", "size": [64, 80]}
-    content = {"state_dict": module(N).state_dict(), "hyper_parameters": hparams, "global_step": 1,
+    content = {"state_dict": module().state_dict(), "hyper_parameters": hparams, "global_step": 1,
                FACTS_KEY: {"data": data, "landmark_names": list(facts().landmark_names)}}  # fmt: skip
     torch.save(content, "x.ckpt")
     return Path("x.ckpt")
@@ -79,9 +81,8 @@ def test_weights_stretched_over_few_values_count_for_these() -> None:
     """A checkpoint of 1 kB can hold a weight of a million rows that are all the same one."""
     weights = {"a": torch.ones(1).expand(10**6), "b": torch.ones(5), "c": torch.tensor(1)}
     assert stored_values(weights) == 1 + 5 + 1
-    options = {**SMALL, "encoder_channels": [512, 512], "decoder_channels": [512, 512]}
     with pytest.raises(UserError, match="its options ask for a network"):
-        build_module("PositionDiffusionModule", options, "x.ckpt", {"w": torch.ones(1).expand(10**8)})
+        build_module("PositionDiffusionModule", WIDE, "x.ckpt", {"w": torch.ones(1).expand(10**8)})
 
 
 def test_every_method_in_every_layout_is_within_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,8 +90,9 @@ def test_every_method_in_every_layout_is_within_the_limits(monkeypatch: pytest.M
     monkeypatch.setattr(network_size, "MARGIN", 1000)
     for name, method in landmark_methods().items():
         for layout in (False, True):
-            options = {**(SMALL if name.startswith("Position") else {"num_landmarks": N, **COARSE})}
-            options["channels_last"] = layout
+            more = {"network.channels_last": layout}
+            small = nested({"num_landmarks": N, **COARSE, **more})
+            options = tiny_options(more) if name.startswith("Position") else small
             weights = method(**options).state_dict()
             check_network_size(method, options, stored_values(weights), "x.ldx")
 
@@ -103,10 +105,10 @@ def test_looking_leaves_no_trace() -> None:
     assert torch.equal(torch.random.get_rng_state(), before) and torch.ones(1).device.type == "cpu"
     write_positions(Path("x.ldx"))
     found, _ = load_module("x.ldx")
-    assert all(torch.equal(value, found.state_dict()[name]) for name, value in module(N).state_dict().items())
+    assert all(torch.equal(value, found.state_dict()[name]) for name, value in module().state_dict().items())
 
 
 def test_a_window_beyond_any_image_is_refused_whoever_asks() -> None:
-    write_positions(Path("x.ldx"), model={**SMALL, "window_size": 2**17})
-    with pytest.raises(UserError, match=r"window_size: found 131072, expected at most 1024"):
+    write_positions(Path("x.ldx"), model=tiny_options({"windows.size": 2**17}))
+    with pytest.raises(UserError, match=r"windows\.size: found 131072, expected at most 1024"):
         load_module("x.ldx")

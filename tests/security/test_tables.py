@@ -171,7 +171,8 @@ def test_card_takes_names_options_and_terms_as_text() -> None:
     """What a model file of a stranger says of itself is shown by `ldx export` of what was made from it."""
     hostile = replace(
         facts(), landmark_names=(MARKUP,) * 3, note=MARKUP, training={"dataset": MARKUP, "recipe": MARKUP},
-        data={"dataset": MARKUP, "size": [8, 8], "split": MARKUP}, model={"decoder": MARKUP, "num_landmarks": 3},
+        data={"dataset": MARKUP, "size": [8, 8], "split": MARKUP},
+        model={"decoding": {"decoder": MARKUP}, MARKUP: {"x": MARKUP}, "num_landmarks": 3},
         precision=MARKUP, package_version=MARKUP, length_unit=MARKUP,
     )  # fmt: skip
     text = _unescaped(model_card(hostile, "x.ldx"))

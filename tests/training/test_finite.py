@@ -216,7 +216,13 @@ def test_too_many_in_a_row_stop_with_the_images_and_leave_the_checkpoints(tmp_pa
         fit(tmp_path, Poisoned(bad), max_epochs=9)
     text = str(caught.value)
     assert "after update 5, epoch 2: 10 steps in a row" in text and "loss nan on images image_" in text
-    for advice in ("max_bad_steps", "ldx data check", "model.optimisation.learning_rate", "gradient_clip_val", "--ckpt_path last"):
+    for advice in (
+        "max_bad_steps",
+        "ldx data check",
+        "model.optimisation.learning_rate",
+        "gradient_clip_val",
+        "--ckpt_path last",
+    ):
         assert advice in text
     assert rotten_weights(last(tmp_path)["state_dict"], set(last(tmp_path)["state_dict"])) == []
     assert last(tmp_path)["global_step"] == 5

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from landmark_diffusion import (
 )
 from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 from landmark_diffusion.training.stopping import StopRequested
+from tests.options import nested
 from tests.training.tiny import (
     StopAt,
     StopInBatch,
@@ -152,9 +154,12 @@ def test_a_finished_run_goes_on_for_longer(tmp_path: Path) -> None:
 
 
 NETWORK: dict[str, Any] = {
-    "encoder_channels": (8, 16), "decoder_channels": (16, 8), "blocks_per_level": 1, "attention_factors": (2,),
-    "attention_heads": 2, "dropout": 0.2, "learning_rate": 1e-3,
+    "network.encoder_channels": (8, 16), "network.decoder_channels": (16, 8), "network.blocks_per_level": 1,
+    "network.attention_factors": (2,), "network.attention_heads": 2, "network.dropout": 0.2,
+    "optimisation.learning_rate": 1e-3,
 }  # fmt: skip
+COSINE = {"optimisation.lr_schedule": "cosine", "optimisation.warmup_steps": 3}
+FEW_STEPS = {"noise.steps": 20, "sampling.steps": 3}
 
 
 def phantoms(workers: int, **options: Any) -> LandmarkDataModule:
@@ -169,41 +174,36 @@ def real(workers: int, diffusion: bool = True) -> tuple[DiffusionHeatmapModule, 
     """Paper A's module."""
     data = phantoms(workers, target_points="random_annotator")
     torch.manual_seed(0)
-    module = DiffusionHeatmapModule(
-        num_landmarks=data.num_landmarks, diffusion=diffusion, channel_dropout=0.1, diffusion_steps=20,
-        sampling_steps=3, validation_steps=2, lr_schedule="cosine", warmup_steps=3, **NETWORK,
-    )  # fmt: skip
-    return module, data
+    options = {**NETWORK, **COSINE, **FEW_STEPS, "sampling.validation_steps": 2, "target.channel_dropout": 0.1}
+    return DiffusionHeatmapModule(data.num_landmarks, diffusion=diffusion, **nested(options)), data
 
 
 def positions(workers: int) -> tuple[PositionDiffusionModule, LandmarkDataModule]:
     """Diffusion of positions: noise for the windows, dropout in both networks, a noised start in validation."""
     data = phantoms(workers, target_points="random_annotator")
     torch.manual_seed(0)
-    module = PositionDiffusionModule(
-        data.num_landmarks, coarse_factor=2, window_encoder_channels=(8,), window_decoder_channels=(8,), window_size=8,
-        start_noise=1.0, eta=1.0, sampling_steps=3, validation_steps=3, lr_schedule="cosine", warmup_steps=3, **NETWORK,
-    )  # fmt: skip
-    return module, data
+    options = {
+        **NETWORK, **COSINE, "window_network.encoder_channels": (8,), "window_network.decoder_channels": (8,),
+        "window_network.dropout": 0.2, "windows.size": 8, "sampling.start_noise": 1.0, "sampling.eta": 1.0,
+        "sampling.steps": 3, "sampling.validation_steps": 3,
+    }  # fmt: skip
+    return PositionDiffusionModule(data.num_landmarks, coarse_factor=2, **nested(options)), data
 
 
 def pretraining(workers: int) -> tuple[DDPMPretrainModule, LandmarkDataModule]:
     """Paper B's first stage, without labels."""
     torch.manual_seed(0)
-    module = DDPMPretrainModule(
-        diffusion_steps=20, sampling_steps=3, self_conditioning=True, lr_schedule="constant", warmup_steps=3, **NETWORK
-    )
-    return module, phantoms(workers, labels=False)
+    options = {**NETWORK, **COSINE, **FEW_STEPS, "optimisation.lr_schedule": "constant"}
+    return DDPMPretrainModule(self_conditioning=True, **nested(options)), phantoms(workers, labels=False)
 
 
 def finetuning(workers: int) -> tuple[HeatmapFinetuneModule, LandmarkDataModule]:
     """Paper B's second stage on three images; the rate is halved at every validation that is no better by far."""
     data = phantoms(workers, samples_per_epoch=8, train_images=[f"phantom_train_{i:06d}" for i in (1, 4, 6)])
     torch.manual_seed(0)
-    module = HeatmapFinetuneModule(
-        data.num_landmarks, encoder_rate=0.1, lr_schedule="plateau", plateau_patience=0, loss="bce", **NETWORK
-    )
-    return module, data
+    plateau = {"optimisation.lr_schedule": "plateau", "optimisation.plateau_patience": 0}
+    options = nested({**NETWORK, **plateau, "target.loss": "bce"})
+    return HeatmapFinetuneModule(data.num_landmarks, encoder_rate=0.1, **options), data
 
 
 def test_the_diffusion_model_stopped_and_continued(tmp_path: Path) -> None:
@@ -227,7 +227,8 @@ def test_finetuning_with_a_plateau_schedule_stopped_and_continued(tmp_path: Path
 def test_the_plateau_schedule_lowers_the_rate_and_remembers_it(tmp_path: Path) -> None:
     module, data = finetuning(0)
     trainer = tiny_trainer(tmp_path, max_epochs=6)
-    module.learning_rate = 1e-12  # nothing is learned, so that every validation after the first is no better
+    # nothing is learned, so that every validation after the first is no better
+    module.optimisation = replace(module.optimisation, learning_rate=1e-12)
     trainer.fit(module, datamodule=data)
     rates = [group["lr"] for group in trainer.optimizers[0].param_groups]
     assert rates == pytest.approx([1e-12 * 0.5**5, 1e-13 * 0.5**5])

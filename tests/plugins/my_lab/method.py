@@ -19,7 +19,7 @@ class MyMethod(LandmarkModule):
     Args:
         num_landmarks: N; the data decides it.
         channels: of the network.
-        kwargs: decoder, learning_rate and the other options of Finder and Method.
+        kwargs: decoding and optimisation, the options of Finder and Method.
     """
 
     main_variant = "maps"

@@ -20,7 +20,12 @@ class MyNetwork(nn.Module):
     head, stem = "last", "first"  # what model.pretrained and keep_head ask for
 
     def __init__(
-        self, in_channels: int, out_channels: int, time_embedding: bool = False, channels: int = 8, dropout: float = 0.25
+        self,
+        in_channels: int,
+        out_channels: int,
+        time_embedding: bool = False,
+        channels: int = 8,
+        dropout: float = 0.25,
     ) -> None:
         super().__init__()
         self.first = nn.Conv2d(in_channels, channels, 7, padding=3)

@@ -23,7 +23,7 @@ from landmark_diffusion.studies.fewshot.results import cell_folder, write_result
 
 CONFIG = """
 data: {dataset: folder, root: own, size: [32, 32]}
-model: {class_path: HeatmapFinetuneModule, init_args: {target: one_hot, pretrained: null}}
+model: {class_path: HeatmapFinetuneModule, init_args: {target: {kind: one_hot}, pretrained: null}}
 trainer: {max_steps: 5}
 """
 

@@ -25,7 +25,7 @@ COUNTS = {"train": 30, "val": 5, "test": 7}
 
 FIT = """
 data: {dataset: phantom, dataset_options: {count: [30, 5, 7]}, size: [32, 40]}
-model: {class_path: HeatmapFinetuneModule, init_args: {target: one_hot, pretrained: null}}
+model: {class_path: HeatmapFinetuneModule, init_args: {target: {kind: one_hot}, pretrained: null}}
 trainer: {max_steps: 5}
 """
 

@@ -22,7 +22,9 @@ def test_draws_are_nested_in_n_and_stay_when_larger_ones_are_added(tmp_path: Pat
     first = agree(plan.folder, manifest_of(plan))
     assert [len(draw) for draw in first["draws"]] == [5, 5]
     assert first["draws"][0] != first["draws"][1]
-    larger = plan_with(tmp_path, n=[1, 5, 10], draws=3, starts={"scratch": {"model.optimisation.learning_rate": 0.001}, "b": {}})
+    larger = plan_with(
+        tmp_path, n=[1, 5, 10], draws=3, starts={"scratch": {"model.optimisation.learning_rate": 0.001}, "b": {}}
+    )
     second = agree(larger.folder, manifest_of(larger))
     assert [draw[:5] for draw in second["draws"][:2]] == first["draws"]
     assert [len(set(draw)) for draw in second["draws"]] == [10, 10, 10]
@@ -54,7 +56,10 @@ def test_a_smaller_plan_leaves_the_manifest_as_it_is(tmp_path: Path) -> None:
     [
         ({"seed": 1}, "seed: 0 there, 1 now"),
         ({"options": {"trainer.max_steps": 9}}, "options: trainer.max_steps: 5 there, 9 now"),
-        ({"options": {"model.decoding.decoder": "argmax"}}, "options: model.init_args.decoding.decoder: not set there, argmax now"),
+        (
+            {"options": {"model.decoding.decoder": "argmax"}},
+            "options: model.init_args.decoding.decoder: not set there, argmax now",
+        ),
         (
             {"starts": {"scratch": {"model.optimisation.learning_rate": 1}}},
             "starts.scratch: model.init_args.optimisation.learning_rate: 0.001 there, 1 now",

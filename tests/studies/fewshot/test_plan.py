@@ -96,7 +96,10 @@ def test_a_later_config_replaces_a_whole_option(tmp_path: Path) -> None:
         ({"starts": {"a": 3}}, "fewshot.starts.a: found 3, expected options"),
         ({"starts": {"a": {"run_folder": "x"}}}, "run_folder is decided by `ldx fewshot`"),
         ({"starts": {"a": {"data": {"split": "x"}}}}, "data.split must be the same for a whole grid"),
-        ({"targets": {"t": {"model.optimisation.learning_rate": 1}}}, "both set model.init_args.optimisation.learning_rate"),
+        (
+            {"targets": {"t": {"model.optimisation.learning_rate": 1}}},
+            "both set model.init_args.optimisation.learning_rate",
+        ),
         ({"checkpoints": ["bset"]}, "fewshot.checkpoints: found 'bset'. Did you mean best"),
         ({"checkpoints": []}, "fewshot.checkpoints: found nothing"),
         ({"stage": "train"}, "fewshot.stage: found 'train'"),
@@ -124,7 +127,9 @@ def test_a_config_of_another_verb_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"model.optimisation.lr_schedule": "plateau"}, {"model.optimisation.early_stopping_patience": 3}], ids=["plateau", "stopping"]
+    "options",
+    [{"model.optimisation.lr_schedule": "plateau"}, {"model.optimisation.early_stopping_patience": 3}],
+    ids=["plateau", "stopping"],
 )
 def test_last_weights_that_followed_validation_labels_are_not_called_free_of_them(tmp_path: Path, options) -> None:
     with pytest.raises(UserError, match=r"checkpoints: last stands for training without validation labels.*\[best\]"):

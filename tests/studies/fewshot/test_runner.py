@@ -168,6 +168,8 @@ def test_a_job_names_images_seed_folder_and_the_options_of_its_start(tmp_path: P
     assert job.name == "other-n3-d1" and job.seed == 1 and job.train_images == manifest["draws"][1]
     images = next(option for option in job.options if option.startswith("--data.train_images="))
     assert json.loads(images.partition("=")[2]) == job.train_images
-    assert {"--data.root=/x y", "--model.init_args.optimisation.learning_rate=0.01", "--seed_everything=1"} <= set(job.options)
+    assert {"--data.root=/x y", "--model.init_args.optimisation.learning_rate=0.01", "--seed_everything=1"} <= set(
+        job.options
+    )
     assert f"--run_folder={grid}/cells/other-n3-d1" in job.options
     assert job.commands()[-1].startswith("ldx test --config ") and job.commands()[-1].endswith("--ckpt_path last")

@@ -28,8 +28,9 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_arguments_are_divided_and_keep_their_texts() -> None:
-    line = "--config c --data.root 001 --model.optimisation.learning_rate=0.1 --set draws=2 --set fewshot.n=[1,2] --folder f"
-    arguments, cell_options, changes = parse_arguments([*line.split(), "--set", "data.size=[8,8]", "--cell", "3"])
+    line = "--config c --data.root 001 --model.optimisation.learning_rate=0.1 --set draws=2 --set fewshot.n=[1,2]"
+    more = ["--folder", "f", "--set", "data.size=[8,8]", "--cell", "3"]
+    arguments, cell_options, changes = parse_arguments([*line.split(), *more])
     assert (arguments.config, arguments.cell) == (["c"], "3")
     assert cell_options == {"data.root": "001", "model.optimisation.learning_rate": 0.1, "data.size": [8, 8]}
     assert changes == {"folder": "f", "draws": 2, "n": [1, 2]}
@@ -124,14 +125,15 @@ data: {dataset: phantom, dataset_options: {count: [6, 2, 3]}, size: [32, 40], ba
 model:
   class_path: HeatmapFinetuneModule
   init_args:
-    encoder_channels: [8, 16]
-    decoder_channels: [16, 8]
-    attention_factors: []
-    blocks_per_level: 1
-    target: one_hot
-    loss: spatial_ce
-    warmup_steps: 2
-    ema_decay: 0.9
+    network:
+      class_path: UNet
+      init_args:
+        encoder_channels: [8, 16]
+        decoder_channels: [16, 8]
+        attention_factors: []
+        blocks_per_level: 1
+    target: {kind: one_hot, loss: spatial_ce}
+    optimisation: {warmup_steps: 2, ema_decay: 0.9}
 """
 
 
