@@ -30,11 +30,16 @@ SAVE_AS = "save it as CSV (in Excel: File, Save As, CSV UTF-8) and name that fil
 class Cells:
     """A table as cells, and what had to be known to read it."""
 
+    path: Path
     header: list[str]
     records: list[Record]
     header_line: int
     separator: str
     notes: list[str] = field(default_factory=list)
+
+    def fault(self, message: str) -> DataError:
+        """Give the error that says what is wrong with the header."""
+        return DataError(message, self.path, self.header_line)
 
 
 def read_cells(path: Path) -> Cells:
@@ -48,7 +53,7 @@ def read_cells(path: Path) -> Cells:
     data = _bytes(path)
     if data.startswith(_ZIP):
         (header_line, header), *records = read_workbook(path)
-        return Cells(header, records, header_line, "")
+        return Cells(path, header, records, header_line, "")
     text, notes = _decoded(data, path)
     lines = text.split("\n")
     at = next((number for number, line in enumerate(lines) if line.strip()), None)
@@ -64,7 +69,7 @@ def read_cells(path: Path) -> Cells:
         raise DataError("found only the line sep=, expected a header line and rows", path, at + 1)
     separator = named[1] if named else max(SEPARATORS, key=first.count)
     header_line, header, records = _split("\n".join(lines), separator, path)
-    return Cells(header, records, header_line, separator, notes)
+    return Cells(path, header, records, header_line, separator, notes)
 
 
 def _bytes(path: Path) -> bytes:
