@@ -38,7 +38,7 @@ from landmark_diffusion.cli.trainer_checks import (
     explain_lightning,
 )
 from landmark_diffusion.cli.unused import refuse_contradictions, unused_options
-from landmark_diffusion.cli.verbs import RUN_VERBS
+from landmark_diffusion.cli.verbs import RUN_OPTIONS, RUN_VERBS
 from landmark_diffusion.configuration.config_checks import check_configs, check_linked_options
 from landmark_diffusion.configuration.config_files import config_paths
 from landmark_diffusion.configuration.own_split import foreign_options, foreign_words, leave_out, sources_of
@@ -81,6 +81,15 @@ _IDLE_WARNINGS = (
     "callbacks used to create the checkpoint need to be provided",  # those are for training
 )
 
+_TYPES: dict[str, Any] = {
+    "run_folder": str | None,
+    "threads": PositiveInt | Literal["auto"],
+    "wandb": Literal["disabled", "offline", "online"],
+    "protocols": list[str],
+    "snapshots": list[int],
+}
+"""Of the run's own options whose default does not say it."""
+
 TRAINER_DEFAULTS: dict[str, Any] = {"use_distributed_sampler": False, "num_sanity_val_steps": 0}
 
 
@@ -110,65 +119,10 @@ class LdxCLI(LightningCLI):
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what every verb takes beside trainer, model and data."""
-        parser.add_argument("--seed_everything", type=int, default=0, help="The run's one seed.")
-        parser.add_argument(
-            "--run_folder",
-            type=str | None,
-            default=None,
-            help="Folder of checkpoints, results and the config; by default runs/NAME of the first config.",
-        )
-        parser.add_argument(
-            "--overwrite",
-            type=bool,
-            nargs="?",
-            const=True,
-            default=False,
-            help="fit: discard a run that already lies in the run folder.",
-        )
-        parser.add_argument(
-            "--threads",
-            type=PositiveInt | Literal["auto"],
-            default="auto",
-            help="fit, on a CPU: threads of torch. auto: what a short trial shows to be fastest now; an environment "
-            "variable OMP_NUM_THREADS comes first, and a run that is continued keeps its number.",
-        )
-        parser.add_argument(
-            "--wandb",
-            type=Literal["disabled", "offline", "online"],
-            default="disabled",
-            help="Weights & Biases: offline needs no account.",
-        )
-        parser.add_argument(
-            "--protocols",
-            type=list[str],
-            default=[],
-            help="validate, test: protocols measured beside the default one, such as [paper_b].",
-        )
-        parser.add_argument("--pictures", type=int, default=6, help="test: images that the report shows; 0: no report.")
-        parser.add_argument(
-            "--snapshots",
-            type=list[int],
-            default=[],
-            help="fit: optimiser steps whose checkpoint is kept as checkpoints/step_N.ckpt.",
-        )
-        parser.add_argument(
-            "--snapshot_every",
-            type=int,
-            default=0,
-            help="fit: optimiser steps between two more checkpoints/step_N.ckpt; 0: none.",
-        )
-        parser.add_argument(
-            "--keep_snapshots",
-            type=int,
-            default=5,
-            help="fit: how many of snapshot_every are kept, the newest; 0: all. best, last and snapshots always stay.",
-        )
-        parser.add_argument(
-            "--max_bad_steps",
-            type=int,
-            default=10,
-            help="fit: steps in a row with NaN or infinity, each skipped, that end the run.",
-        )
+        for option in RUN_OPTIONS:
+            kind = _TYPES.get(option.name, type(option.default))
+            flag: dict[str, Any] = {"nargs": "?", "const": True} if kind is bool else {}
+            parser.add_argument(f"--{option.name}", type=kind, default=option.default, help=option.help, **flag)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Link what the data decides to the model."""

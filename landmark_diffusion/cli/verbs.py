@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 RUN_VERBS = {
     "fit": "train a model and keep checkpoints in the run folder",
@@ -11,6 +12,46 @@ RUN_VERBS = {
     "predict": "find landmarks on the images of the predict part",
 }
 """The verbs of LightningCLI."""
+
+
+class RunOption(NamedTuple):
+    """An option that these verbs take beside trainer, model and data.
+
+    Attributes:
+        name: without its dashes.
+        default: its value where nobody gives one.
+        help: begins with the verbs that it concerns, and a colon, where those are not all.
+    """
+
+    name: str
+    default: Any
+    help: str
+
+
+RUN_OPTIONS = (
+    RunOption("seed_everything", 0, "The run's one seed."),
+    RunOption(
+        "run_folder", None, "Folder of checkpoints, results and the config; by default runs/NAME of the first config."
+    ),
+    RunOption("overwrite", False, "fit: discard a run that already lies in the run folder."),
+    RunOption(
+        "threads",
+        "auto",
+        "fit, on a CPU: threads of torch. auto: what a short trial shows to be fastest now; an environment variable "
+        "OMP_NUM_THREADS comes first, and a run that is continued keeps its number.",
+    ),
+    RunOption("wandb", "disabled", "Weights & Biases: offline needs no account."),
+    RunOption("protocols", [], "validate, test: protocols measured beside the default one, such as [paper_b]."),
+    RunOption("pictures", 6, "test: images that the report shows; 0: no report."),
+    RunOption("snapshots", [], "fit: optimiser steps whose checkpoint is kept as checkpoints/step_N.ckpt."),
+    RunOption("snapshot_every", 0, "fit: optimiser steps between two more checkpoints/step_N.ckpt; 0: none."),
+    RunOption(
+        "keep_snapshots",
+        5,
+        "fit: how many of snapshot_every are kept, the newest; 0: all. best, last and snapshots always stay.",
+    ),
+    RunOption("max_bad_steps", 10, "fit: steps in a row with NaN or infinity, each skipped, that end the run."),
+)
 
 
 @dataclass(frozen=True)
