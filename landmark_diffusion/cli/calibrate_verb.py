@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landmark_diffusion.cli.arguments import VerbParser, words
+from landmark_diffusion.cli.arguments import VerbParser, option_values, words
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.texts import counted
 
@@ -91,7 +90,7 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--overwrite", action="store_true", help="replace a calibration, or the file of --output")
     options, further = parser.parse_known_args(arguments)
     if further and options.folds is None:
-        raise UserError(f"ldx calibrate: unknown option {further[0]!r}; `ldx calibrate --help` lists all")
+        parser.refuse_unknown(further)
     moved = next((each for each in further if each.partition("=")[0] in LISTING), None)
     if moved is not None:
         raise UserError(f"--folds: found {moved}; what decides which images there are belongs into the config")
@@ -218,9 +217,10 @@ def _check_length(configs: Sequence[str], further: Sequence[str], facts: ModelFa
     from landmark_diffusion.configuration.options import config_options
 
     options = config_options([find_config(name) for name in configs])
-    asked = dict(pair for pair in _given(further))
-    steps = str(asked.get(STEPS, options.get(STEPS)))
-    if not steps.isdigit() or asked.get(EPOCHS, options.get(EPOCHS)) is not None or int(steps) == facts.updates:
+    asked = dict(option_values(further))
+    steps = str(asked.get(f"--{STEPS}", options.get(STEPS)))
+    epochs = asked.get(f"--{EPOCHS}", options.get(EPOCHS))
+    if not steps.isdigit() or epochs is not None or int(steps) == facts.updates:
         return
     if int(steps) < facts.updates or not validates:
         raise UserError(
@@ -228,14 +228,6 @@ def _check_length(configs: Sequence[str], further: Sequence[str], facts: ModelFa
             f"{facts.updates}: its errors would be other ones, and nothing was trained. Name the config and options "
             "that the model was trained with"
         )
-
-
-def _given(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Options and values of a command line, as --option=value or in two words."""
-    for argument, following in pairwise([*arguments, ""]):
-        option, equals, value = argument.partition("=")
-        if option.startswith("--"):
-            yield option[2:], value if equals else following
 
 
 def _where(section: dict[str, Any]) -> str:

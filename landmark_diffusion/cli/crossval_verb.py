@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landmark_diffusion.cli.arguments import VerbParser
-from landmark_diffusion.cli.fewshot_arguments import option_pairs
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.texts import counted
 
@@ -80,10 +79,8 @@ def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, CrossvalPlan]:
     parser.add_argument("--list", action="store_true", help="list the folds and where each stands")
     parser.add_argument("--only-summary", action="store_true", help="write the table of the folds that are finished")
     parser.add_argument("--wait", action="store_true", help="stay until other processes have finished their folds")
-    options, rest = parser.parse_known_args(list(argv))
-    known = [option for action in parser._actions for option in action.option_strings]
-    given = dict(option_pairs(rest, known, "crossval"))
-    return options, _plan(options, given)
+    options, given = parser.parse_passing_on(argv)
+    return options, _plan(options, dict(given))
 
 
 def _plan(options: argparse.Namespace, given: dict) -> CrossvalPlan:

@@ -7,8 +7,8 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from landmark_diffusion.cli.arguments import VerbParser
 from landmark_diffusion.core.errors import DataError, UserError
-from landmark_diffusion.core.suggestions import did_you_mean
 from landmark_diffusion.core.texts import counted
 
 if TYPE_CHECKING:
@@ -29,13 +29,8 @@ def run_data_check(argv: list[str]) -> int:
 
     ``argv`` are the arguments behind ``ldx data check``. Raises UserError on arguments that cannot be used.
     """
-    parser = argparse.ArgumentParser(
-        prog="ldx data check",
-        description="Read all annotations, headers and images, and list every fault at once.",
-        epilog=CHECK_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    what = "Read all annotations, headers and images, and list every fault at once."
+    parser = VerbParser("data check", what, CHECK_EXAMPLES)
     parser.add_argument("--config", "-c", action="append", default=[], help="config whose data section is checked")
     parser.add_argument("--dataset", "--data.dataset", help="by name or class path; `ldx plugins` lists them")
     parser.add_argument("--root", "--data.root", help="folder of the dataset")
@@ -54,7 +49,7 @@ def run_data_check(argv: list[str]) -> int:
         help="as data.landmark_names: '[sella, nasion]' for a table without names, '{N: nasion}' to rename some",
     )  # fmt: skip
     parser.add_argument("--no-decode", action="store_true", help="do not decode the images, only read their headers")
-    arguments = _parse(parser, argv)
+    arguments = parser.parse(argv)
     return check_dataset(_build(arguments), decode=not arguments.no_decode)
 
 
@@ -84,29 +79,17 @@ def run_cache_clear(argv: list[str]) -> int:
 
     ``argv`` are the arguments behind ``ldx cache clear``.
     """
-    parser = argparse.ArgumentParser(
-        prog="ldx cache clear", description="Remove the resized images that were kept.", allow_abbrev=False
-    )
+    parser = VerbParser("cache clear", "Remove the resized images that were kept.")
     parser.add_argument(
         "--folder", "--data.cache_folder", help="cache folder; default: $LDX_CACHE, else ~/.cache/landmark_diffusion"
     )
-    folder = _parse(parser, argv).folder
+    folder = parser.parse(argv).folder
 
     from landmark_diffusion.data.cache import clear, default_folder
 
     files, size = clear(folder)
     print(f"{folder or default_folder()}: removed {counted(files, 'file')}, {size / 2**20:.1f} MiB")
     return 0
-
-
-def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
-    """Parse ``argv``; an unknown option raises a UserError that names the nearest known one."""
-    arguments, unknown = parser.parse_known_args(argv)
-    if unknown:
-        known = [option for action in parser._actions for option in action.option_strings]
-        hint = did_you_mean(unknown[0].partition("=")[0], known)
-        raise UserError(f"{parser.prog}: unknown argument {unknown[0]!r}.{hint} `{parser.prog} --help` lists all.")
-    return arguments
 
 
 def _build(arguments: argparse.Namespace) -> LandmarkDataset:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from typing import Any
 
+from landmark_diffusion.cli.arguments import PASSED_ON, VerbParser, yaml_value
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.core.suggestions import did_you_mean
 
-PASSED_ON = ("data", "model", "trainer")
-"""Sections of ``ldx fit`` whose options are passed on to every cell."""
+DESCRIPTION = "Fine-tune, test and record a grid: each start, target, number of labelled images and draw."
 HELP = """a config of ldx fewshot:
   fewshot:
     fit: [ceph_finetune_small.yaml]       # configs of `ldx fit` that every cell starts from (names or paths)
@@ -47,12 +45,10 @@ def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, dict[str, 
 
     Raises UserError that names the nearest known option.
     """
-    parser = _parser()
-    arguments, rest = parser.parse_known_args(list(argv))
-    known = [option for action in parser._actions for option in action.option_strings]
+    arguments, given = _parser().parse_passing_on(argv)
     cell_options: dict[str, Any] = {}
     changes: dict[str, Any] = {} if arguments.folder is None else {"folder": arguments.folder}
-    for name, value in [*option_pairs(rest, known), *map(_assignment, arguments.set)]:
+    for name, value in [*given, *map(_assignment, arguments.set)]:
         if name.partition(".")[0] in PASSED_ON:
             cell_options[name] = value
         else:
@@ -60,14 +56,8 @@ def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, dict[str, 
     return arguments, cell_options, changes
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ldx fewshot",
-        description="Fine-tune, test and record a grid: each start, target, number of labelled images and draw.",
-        epilog=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def _parser() -> VerbParser:
+    parser = VerbParser("fewshot", DESCRIPTION, HELP)
     parser.add_argument("--config", "-c", action="append", default=[], help="config with the section fewshot")
     parser.add_argument("--folder", help="folder of the grid, shared by its processes")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the config")
@@ -79,36 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def option_pairs(rest: list[str], known: Sequence[str], verb: str = "fewshot") -> list[tuple[str, Any]]:
-    """Read ``--data.root X`` and ``--data.root=X``; raises UserError for anything else."""
-    pairs, waiting = [], list(rest)
-    while waiting:
-        argument = waiting.pop(0)
-        option, equals, value = argument.partition("=")
-        if not option.startswith("--") or option[2:].partition(".")[0] not in PASSED_ON or "." not in option:
-            hint = did_you_mean(option, known)
-            raise UserError(f"ldx {verb}: unknown argument {argument!r}.{hint} `ldx {verb} --help` lists all.")
-        if not equals:
-            if not waiting or waiting[0].startswith("--"):
-                raise UserError(f"ldx {verb}: {option} needs a value")
-            value = waiting.pop(0)
-        pairs.append((option[2:], _value(value)))
-    return pairs
-
-
 def _assignment(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise UserError(f"--set {text}: expected KEY=VALUE, such as --set draws=1 or --set trainer.max_steps=100")
-    return name, _value(value)
-
-
-def _value(text: str) -> Any:
-    """Read a value as yaml does, unless that would change its text (001 names an image, not the number 1)."""
-    import yaml
-
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-    return value if isinstance(value, (list, dict)) or json.dumps(value) == text else text
+    return name, yaml_value(value)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
+from landmark_diffusion.cli.arguments import option_values
 from landmark_diffusion.configuration.config_files import config_paths
 from landmark_diffusion.configuration.options import config_options
 from landmark_diffusion.core.errors import UserError
@@ -30,7 +30,4 @@ def import_named_methods(arguments: Sequence[str]) -> None:
 def _named(arguments: Sequence[str]) -> Iterator[str]:
     said = config_options(config_paths(list(arguments)))
     yield from (str(said[key]) for key in ("model", "model.class_path") if key in said)
-    for argument, following in pairwise([*arguments, ""]):
-        option, equals, value = argument.partition("=")
-        if option in _OPTIONS:
-            yield value if equals else following
+    yield from (value for option, value in option_values(arguments) if option in _OPTIONS)

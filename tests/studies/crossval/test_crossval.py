@@ -117,7 +117,7 @@ def test_the_table_pools_images_and_not_folds(tmp_path: Path) -> None:
         ("--config mine.yaml --folds 1", "--folds: found '1', expected a whole number from 2 up"),
         ("--config mine.yaml --folds 8", "found 8 folds, expected 2 to 7, the number of images"),
         ("--config mine.yaml --data.split auto", "--data.split is decided for each fold and cannot be set"),
-        ("--config mine.yaml --fold 3", "unknown argument '--fold'. Did you mean --folds"),
+        ("--config mine.yaml --fold 3", "unknown option '--fold'. Did you mean --folds"),
         ("--config mine.yaml --data.dataset phantom", "found data.dataset phantom, expected folder"),
         ("--config mine.yaml --data.root nowhere", "nowhere"),
     ],

@@ -38,8 +38,8 @@ def test_arguments_are_divided_and_keep_their_texts() -> None:
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        (["--confg", "x"], "unknown argument '--confg'. Did you mean --config?"),
-        (["--run_folder", "x"], "unknown argument '--run_folder'"),
+        (["--confg", "x"], "unknown option '--confg'. Did you mean --config?"),
+        (["--run_folder", "x"], "unknown option '--run_folder'"),
         (["--data.root"], "--data.root needs a value"),
         (["stray"], "unknown argument 'stray'"),
         (["--set", "draws"], "expected KEY=VALUE"),
