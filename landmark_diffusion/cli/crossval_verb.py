@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landmark_diffusion.cli.arguments import VerbParser
+from landmark_diffusion.cli.cell_runs import exit_status, run_cells
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.core.texts import counted
 
 if TYPE_CHECKING:
     from landmark_diffusion.studies.crossval.plan import CrossvalPlan
-    from landmark_diffusion.studies.fewshot.runner import Outcome
 
 DESCRIPTION = (
     "Cross-validation on a folder of your own images: K trainings, each tested on the K-th of the images that it left "
@@ -41,7 +39,7 @@ def run_crossval(argv: Sequence[str]) -> int:
     options, plan = _parse(argv)
     from landmark_diffusion.configuration.own_split import own_options
     from landmark_diffusion.studies.crossval.plan import agree, propose
-    from landmark_diffusion.studies.fewshot.runner import Runner, Stopped, check_commands, state_of, tidy
+    from landmark_diffusion.studies.trainings.runner import check_commands, state_of
 
     if options.list:
         for cell in plan.cells():
@@ -55,18 +53,10 @@ def run_crossval(argv: Sequence[str]) -> int:
     if not (plan.folder / "manifest.json").is_file():
         check_commands([plan.job(plan.cells()[0]).fit()])
     agree(plan.folder, manifest)
-    if not plan.keep_checkpoints:
-        tidy(plan.folder, plan.cells())
-    from landmark_diffusion.cli.fewshot_verb import cell_progress
-
-    with cell_progress(plan.folds, "folds") as (tell, progress):
-        try:
-            outcome = Runner(plan.folder, plan.job, tell, progress).run(plan.cells(), options.wait)
-        except Stopped:
-            print(f"stopped; go on with: {shlex.join(['ldx', 'crossval', *argv])}", file=sys.stderr, flush=True)
-            raise
+    command = ["crossval", *argv]
+    outcome = run_cells(command, plan.folder, plan.job, plan.cells(), options.wait, plan.keep_checkpoints, "folds")
     _summarise(plan)
-    return _say(outcome)
+    return exit_status(outcome, plan.folds, "folds")
 
 
 def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, CrossvalPlan]:
@@ -136,14 +126,3 @@ def _summarise(plan: CrossvalPlan) -> bool:
         command = shlex.join(["ldx", "fit", *configs, *arguments(plan.options)])
         print(f"for a model to use, train on more of the images: {command}")
     return True
-
-
-def _say(outcome: Outcome) -> int:
-    """Say what is not done, and return the exit status."""
-    for name, holder in outcome.elsewhere.items():
-        print(f"{name} is still run by {holder}; `--wait` stays until it is done")
-    if not outcome.failed:
-        return 0
-    print(f"{counted(len(outcome.failed), 'fold')} failed: {', '.join(outcome.failed)}", file=sys.stderr)
-    print("their logs are named above; the same command tries them again", file=sys.stderr)
-    return 1

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from landmark_diffusion.cli.cell_runs import exit_status, run_cells
 from landmark_diffusion.cli.fewshot_arguments import parse_arguments
 from landmark_diffusion.core.errors import UserError
 
 if TYPE_CHECKING:
-    from landmark_diffusion.studies.fewshot.manifest import Manifest
     from landmark_diffusion.studies.fewshot.plan import Cell, Plan
-    from landmark_diffusion.studies.fewshot.runner import Outcome
+    from landmark_diffusion.studies.trainings.manifest import Manifest
 
 
 def run_fewshot(argv: Sequence[str]) -> int:
@@ -42,46 +41,26 @@ def run_fewshot(argv: Sequence[str]) -> int:
 
 
 def _run(plan: Plan, proposed: Manifest, cells: list[Cell], wait: bool, argv: Sequence[str]) -> int:
+    from landmark_diffusion.studies.fewshot.jobs import check_before, make_job
     from landmark_diffusion.studies.fewshot.manifest import agree, is_news
-    from landmark_diffusion.studies.fewshot.runner import Runner, Stopped, check_before, make_job, tidy
 
     if is_news(plan.folder, proposed):
         check_before(plan, proposed)
     manifest = agree(plan.folder, proposed)
-    if not plan.keep_checkpoints:
-        tidy(plan.folder, cells)
-    with cell_progress(len(cells)) as (tell, progress):
-        runner: Runner[Cell] = Runner(plan.folder, lambda cell: make_job(plan, manifest, cell), tell, progress)
-        try:
-            outcome = runner.run(cells, wait)
-        except Stopped:
-            print(f"stopped; go on with: {shlex.join(['ldx', 'fewshot', *argv])}", file=sys.stderr, flush=True)
-            raise
+    jobs = partial(make_job, plan, manifest)
+    outcome = run_cells(["fewshot", *argv], plan.folder, jobs, cells, wait, plan.keep_checkpoints)
     _summarise(plan.folder, manifest)
-    return _say(outcome, len(cells))
-
-
-def _say(outcome: Outcome, total: int) -> int:
-    """Say what is not done, and return the exit status."""
-    for name, holder in outcome.elsewhere.items():
-        print(f"{name} is still run by {holder}")
-    if outcome.elsewhere:
-        print(f"{len(outcome.elsewhere)} of {total} cells are run by others; `--wait` stays until they are done")
-    if not outcome.failed:
-        return 0
-    print(f"{len(outcome.failed)} of {total} cells failed: {', '.join(outcome.failed)}", file=sys.stderr)
-    print("their logs are named above; the same command tries them again", file=sys.stderr)
-    return 1
+    return exit_status(outcome, len(cells))
 
 
 def _chosen(plan: Plan, asked: str | None) -> list[Cell]:
-    from landmark_diffusion.studies.fewshot.runner import find_cell
+    from landmark_diffusion.studies.fewshot.jobs import find_cell
 
     return plan.cells() if asked is None else [find_cell(plan.cells(), asked)]
 
 
 def _list(plan: Plan) -> int:
-    from landmark_diffusion.studies.fewshot.runner import state_of
+    from landmark_diffusion.studies.trainings.runner import state_of
 
     cells = plan.cells()
     width = max(len(cell.name) for cell in cells)
@@ -91,7 +70,7 @@ def _list(plan: Plan) -> int:
 
 
 def _print_commands(plan: Plan, manifest: Manifest, cells: list[Cell]) -> int:
-    from landmark_diffusion.studies.fewshot.runner import make_job
+    from landmark_diffusion.studies.fewshot.jobs import make_job
 
     for cell in cells:
         print("\n".join([f"# {cell.name}", *make_job(plan, manifest, cell).commands()]))
@@ -197,38 +176,3 @@ def _in_words(name: str, options: dict[str, Any]) -> str:
 
 
 _LIMITS = ("trainer.max_steps", "trainer.max_epochs")
-
-
-@contextmanager
-def cell_progress(
-    total: int, what: str = "cells"
-) -> Iterator[tuple[Callable[[str], None], Callable[[int, int, str], None]]]:
-    """Show progress: a bar on a terminal, a line for each cell into a file or pipe; ``what`` is a word for them."""
-    if not sys.stdout.isatty():
-        lines = _Lines(what)
-        yield lines.tell, lines.progress
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(what), TextColumn("{task.fields[cell]}"))
-    with Progress(*columns, TimeElapsedColumn()) as bar:
-        task = bar.add_task("", total=total, cell="")
-        yield (
-            lambda line: bar.console.print(line, markup=False, highlight=False, soft_wrap=True),
-            lambda done, all_, cell: bar.update(task, completed=done, total=all_, cell=cell),
-        )
-
-
-class _Lines:
-    """Plain lines; progress is told when the cell changes."""
-
-    def __init__(self, what: str) -> None:
-        self._what, self._last = what, ""
-
-    def tell(self, line: str) -> None:
-        print(line, flush=True)
-
-    def progress(self, done: int, total: int, cell: str) -> None:
-        if cell != self._last:
-            self._last = cell
-            print(f"{done}/{total} {self._what} are finished; now {cell}", flush=True)

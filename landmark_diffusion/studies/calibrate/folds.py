@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.core.files import atomic_write_text
+from landmark_diffusion.core.json_files import read_json, write_json
 from landmark_diffusion.core.say import PART_OF_A_WHOLE
 from landmark_diffusion.data.splits import by_patient, few_shot_order
 from landmark_diffusion.training.folder import RunFolder, read_updates
@@ -91,16 +91,13 @@ class Fold:
         self._write(finished=False)
 
     def _write(self, finished: bool) -> None:
-        note = {"held_out": list(self.held_out), "finished": finished}
-        atomic_write_text(self.folder / NOTE, json.dumps(note) + "\n")
+        write_json(self.folder / NOTE, {"held_out": list(self.held_out), "finished": finished})
 
     def _note(self) -> dict[str, Any]:
-        path = self.folder / NOTE
         try:
-            content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        except ValueError as error:
-            raise UserError(f"{path}: is no JSON ({error}); remove the folder to train the fold anew") from error
-        return content if isinstance(content, dict) else {}
+            return read_json(self.folder / NOTE, dict, "is no JSON", "remove the folder to train the fold anew")
+        except FileNotFoundError:
+            return {}
 
 
 def make_folds(

@@ -20,7 +20,6 @@ NO_TARGET = "default"
 """The target's name in results where the plan has no such axis."""
 CHECKPOINTS = ("best", "last")
 STAGES = ("test", "val")
-PRETRAINED = "model.init_args.pretrained"
 LR_SCHEDULE, EARLY_STOPPING = "model.init_args.lr_schedule", "model.init_args.early_stopping_patience"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+]*")
 _SHARED = ("data.dataset", "data.split", "data.dataset_options")
