@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landmark_diffusion.core.cells import spreadsheet_safe
+from landmark_diffusion.core.cells import write_csv
 from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.core.grid import Grid, escape
 from landmark_diffusion.core.texts import counted
@@ -60,8 +58,8 @@ def write_summary(
     ]
     updates = pretraining_figure(folder / "pretraining.png", groups, metrics, title)
     figures += [updates] if updates else []
-    _write_csv(folder / "summary.csv", _summary_rows(groups, metrics))
-    _write_csv(folder / "cells.csv", _cell_rows(results, metrics))
+    write_csv(folder / "summary.csv", _summary_rows(groups, metrics), str)
+    write_csv(folder / "cells.csv", _cell_rows(results, metrics), str)
     text = _markdown(groups, metrics, title, dataset, facts or {}, [path.name for path in figures])
     atomic_write_text(folder / "summary.md", text)
     return [folder / name for name in ("summary.md", "summary.csv", "cells.csv")] + figures
@@ -245,14 +243,3 @@ def _cell_rows(results: Sequence[CellResult], metrics: Sequence[Metric]) -> list
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
-
-
-def _write_csv(path: Path, rows: Iterable[Iterable[Any]]) -> None:
-    """Write rows whole or not at all; a text that a spreadsheet would run as a formula gets an apostrophe in front."""
-    file = io.StringIO()
-    csv.writer(file).writerows([_safe(value) for value in row] for row in rows)
-    atomic_write_text(path, file.getvalue().replace("\r\n", "\n"))
-
-
-def _safe(value: Any) -> Any:
-    return spreadsheet_safe(value) if isinstance(value, str) else value
