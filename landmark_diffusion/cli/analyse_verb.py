@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -173,8 +172,6 @@ def _check_names(source: str, detections: Sequence[Detection]) -> None:
     if not detections:
         raise UserError(f"{source}: found no image in it")
     names = [each.name for each in detections]
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise UserError(f"{source}: found two images of the name {twice[0]!r}, expected names of their own")
     if odd := [name for name in names if name in ("", ".", "..") or set(name) & set("/\\\0")]:
         raise UserError(f"{source}: found the image name {odd[0]!r}, expected one that can name a file")
 

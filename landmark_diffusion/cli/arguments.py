@@ -109,8 +109,3 @@ def spacing_option(text: str) -> tuple[float, ...]:
         raise argparse.ArgumentTypeError(
             f"found {text!r}, expected mm per pixel above 0: 0.1, or 0.1,0.12 for x and y"
         ) from error
-
-
-def words(text: str) -> list[str]:
-    """Split a list with commas; empty words are left out."""
-    return [word.strip() for word in text.split(",") if word.strip()]

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landmark_diffusion.cli.arguments import VerbParser, option_values, words
+from landmark_diffusion.cli.arguments import VerbParser, option_values
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.core.texts import counted
+from landmark_diffusion.core.texts import counted, words
 
 if TYPE_CHECKING:
     from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset

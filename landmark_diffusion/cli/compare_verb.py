@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark_diffusion.cli.arguments import VerbParser, words
+from landmark_diffusion.cli.arguments import VerbParser
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.core.texts import counted
+from landmark_diffusion.core.texts import counted, words
 
 if TYPE_CHECKING:
     from landmark_diffusion.core.grid import Grid

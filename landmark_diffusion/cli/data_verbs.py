@@ -103,12 +103,9 @@ def _build(arguments: argparse.Namespace) -> LandmarkDataset:
     name = arguments.dataset or section.get("dataset") or ("folder" if arguments.csv else None)
     if name is None:
         raise UserError("ldx data check: name what to check, by --config NAME or by --dataset NAME --root PATH")
-    given = {"split": arguments.split or section.get("split"), "csv": arguments.csv}
+    own = {key: getattr(arguments, key) for key in ("csv", "split_column", "patient_column")}
+    given = {"split": arguments.split or section.get("split"), **own}
     options |= {key: value for key, value in given.items() if value is not None}
-    if arguments.split_column is not None:
-        options["split_column"] = arguments.split_column
-    if arguments.patient_column is not None:
-        options["patient_column"] = arguments.patient_column
     if section.get("labels") is False:
         options["labels"] = False
     names = section.get("landmark_names") if arguments.landmark_names is None else _names(arguments.landmark_names)
@@ -135,20 +132,12 @@ def _names(text: str) -> list[str] | dict[str, str]:
 
 def config_section(names: list[str]) -> dict[str, Any]:
     """Read the ``data`` section of configs, a later one over an earlier one; both ways to write a class are read."""
-    import yaml
-
+    from landmark_diffusion.configuration.config_checks import load_yaml
     from landmark_diffusion.configuration.config_files import find_config
 
     section: dict[str, Any] = {}
     for name in names:
-        path = find_config(name)
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            line = mark.line + 1 if mark is not None else None
-            raise DataError("the config is no valid YAML", path, line) from None
-        data = content.get("data") if isinstance(content, dict) else None
+        data = load_yaml(find_config(name)).get("data")
         if isinstance(data, dict):
             section |= data.get("init_args") or {} if "class_path" in data else data
     return section

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark_diffusion.cli.arguments import VerbParser, spacing_option, words
+from landmark_diffusion.cli.arguments import VerbParser, spacing_option
 from landmark_diffusion.cli.progress import progress
 from landmark_diffusion.configuration.repeated import warn_user
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.texts import words
 
 if TYPE_CHECKING:
     from landmark_diffusion.detection.detector import Detector

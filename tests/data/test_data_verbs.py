@@ -157,7 +157,7 @@ def test_a_config_without_labels_asks_for_no_table(root: Path, capsys: pytest.Ca
         (["--rot", "x"], "unknown option '--rot'. Did you mean --root"),
         (["--dataset", "isbi2016", "--root", "."], "unknown dataset 'isbi2016'. Did you mean isbi2015"),
         (["--config", "nothing_like_it"], "config 'nothing_like_it'"),
-        (["--config", "broken.yaml"], "broken.yaml:2: the config is no valid YAML"),
+        (["--config", "broken.yaml"], "broken.yaml:2: not valid yaml"),
     ],
 )
 def test_arguments_that_cannot_be_used(root: Path, argv: list[str], said: str) -> None:

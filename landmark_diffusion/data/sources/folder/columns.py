@@ -6,10 +6,10 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import NamedTuple
 
 from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.core.suggestions import nearest, question
 from landmark_diffusion.data.readers.image_io import IMAGE_SUFFIXES
 from landmark_diffusion.data.sources.folder.numbers import looks_like_number
 from landmark_diffusion.data.sources.folder.text import Cells
@@ -359,5 +359,4 @@ def _printable(name: str) -> str:
 def nearest_column(name: str, columns: Iterable[str]) -> str:
     """Return `` Did you mean A?`` for a column that is not there, or the columns' names."""
     columns = list(columns)
-    close = get_close_matches(name.lower(), [column.lower() for column in columns], n=1)
-    return f" Did you mean {close[0]!r}?" if close else f" Columns: {shown(columns)}."
+    return question([repr(each) for each in nearest(name, columns, 1)]) or f" Columns: {shown(columns)}."

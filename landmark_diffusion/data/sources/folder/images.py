@@ -19,6 +19,7 @@ from landmark_diffusion.data.readers.image_io import (
     other_kinds,
     other_kinds_note,
 )
+from landmark_diffusion.data.sources.folder.faults import joined
 from landmark_diffusion.data.sources.folder.table import Row, Table
 
 _LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
@@ -212,10 +213,7 @@ def _missing(rows: list[tuple[Row, str]], table: Table, index: FileIndex) -> Dat
     if not near:
         close = _closest(row.image, index)
         near = f"is not there; looked in {where}" + (f"; the nearest file is {close}" if close else "")
-    if len(rows) > 1:
-        lines = ", ".join(str(other.line) for other, _ in rows[1:6]) + (", ..." if len(rows) > 6 else "")
-        near += f" (and {len(rows) - 1} more like it, in line{'s' * (len(rows) > 2)} {lines})"
-    return DataError(f"the image {row.image!r} {near}", table.path, row.line)
+    return joined([DataError(f"the image {each.image!r} {near}", table.path, each.line) for each, _ in rows])
 
 
 def _closest(name: str, index: FileIndex) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.data.sources.annotations_text import read_bytes
 from landmark_diffusion.data.sources.folder.workbook import read_workbook
 
 Record = tuple[int, list[str]]
@@ -50,7 +51,7 @@ def read_cells(path: Path) -> Cells:
     an Excel workbook (.xlsx) with one filled sheet.
     Raises DataError for a file that is no such text, is empty, or has a quote that is never closed.
     """
-    data = _bytes(path)
+    data = read_bytes(path)
     if data.startswith(_ZIP):
         (header_line, header), *records = read_workbook(path)
         return Cells(path, header, records, header_line, "")
@@ -70,15 +71,6 @@ def read_cells(path: Path) -> Cells:
     separator = named[1] if named else max(SEPARATORS, key=first.count)
     header_line, header, records = _split("\n".join(lines), separator, path)
     return Cells(path, header, records, header_line, separator, notes)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise DataError("the file does not exist", path) from None
-    except OSError as error:
-        raise DataError(f"the file cannot be read ({error.strerror})", path) from None
 
 
 def _decoded(data: bytes, path: Path) -> tuple[str, list[str]]:
