@@ -14,10 +14,14 @@ from landmark_diffusion.cli.arguments import VerbParser
 from landmark_diffusion.cli.detect_verb import add_detector_options, detect_files, load_detector
 from landmark_diffusion.cli.progress import progress
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.files import writing
+from landmark_diffusion.core.grid import Grid
 from landmark_diffusion.core.texts import counted
+from landmark_diffusion.detection.batch import make_folder, refuse_existing
+from landmark_diffusion.detection.inputs import find_images
+from landmark_diffusion.detection.names import short_names
 
 if TYPE_CHECKING:
-    from landmark_diffusion.core.grid import Grid
     from landmark_diffusion.detection.detection import Detection
     from landmark_diffusion.studies.cephalometry.writer import MeasuresWriter
 
@@ -133,7 +137,6 @@ def _points_of(name: str) -> str:
 
 def _from_points(options: argparse.Namespace, writer: MeasuresWriter) -> int:
     """Analyse the detections of a points.json; returns how many there are."""
-    from landmark_diffusion.detection.batch import make_folder, refuse_existing
     from landmark_diffusion.detection.spacing import OPTION_SPACING
     from landmark_diffusion.detection.writers.points_json_reader import read_points_json
 
@@ -155,10 +158,6 @@ def _from_points(options: argparse.Namespace, writer: MeasuresWriter) -> int:
 
 def _from_images(options: argparse.Namespace, writer: MeasuresWriter) -> tuple[int, int]:
     """Find the points of radiographs and analyse them; returns how many there are, and how many could not be read."""
-    from landmark_diffusion.detection.batch import make_folder, refuse_existing
-    from landmark_diffusion.detection.inputs import find_images
-    from landmark_diffusion.detection.names import short_names
-
     paths = find_images(options.input, False, writer.folder, lambda line: print(f"analyse: {line}", flush=True))
     names = short_names(paths)
     refuse_existing([writer], names, options.overwrite)
@@ -216,7 +215,6 @@ def _unlike_words(unlike: Mapping[str, str], total: int) -> str:
 
 
 def _agreement(options: argparse.Namespace, folder: Path) -> int:
-    from landmark_diffusion.core.files import writing
     from landmark_diffusion.detection.writers.points_json_reader import read_points_json
     from landmark_diffusion.studies.cephalometry.observers import pairs, read_doctors, with_model
     from landmark_diffusion.studies.cephalometry.tables import (

@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landmark_diffusion.cli.arguments import VerbParser, option_values
+from landmark_diffusion.cli.data_verbs import config_section
+from landmark_diffusion.cli.progress import progress
+from landmark_diffusion.configuration.config_files import find_config
+from landmark_diffusion.configuration.options import config_options
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.texts import counted, words
 
@@ -118,8 +122,6 @@ def _settings(text: str) -> list[Setting]:
 
 def _data_section(options: argparse.Namespace, facts: ModelFacts) -> dict[str, Any]:
     """Options of the data: the config's over those in the model file, and the root over both."""
-    from landmark_diffusion.cli.data_verbs import config_section
-
     section = {**facts.data, **config_section(options.config)}
     if options.root is not None:
         section["root"] = options.root
@@ -132,7 +134,6 @@ def _data_section(options: argparse.Namespace, facts: ModelFacts) -> dict[str, A
 def _held_out(
     path: Path, facts: ModelFacts, section: dict[str, Any], part: str | None, settings: Sequence[Setting]
 ) -> tuple[str, list[SettingCalibration]]:
-    from landmark_diffusion.cli.progress import progress
     from landmark_diffusion.detection.detector import Detector
     from landmark_diffusion.spread.calibration import LEVELS, least_images
     from landmark_diffusion.studies.calibrate.collect import collect
@@ -183,7 +184,6 @@ def _out_of_fold(
     settings: Sequence[Setting],
 ) -> tuple[str, list[SettingCalibration]]:  # fmt: skip
     from landmark_diffusion.cli.checkpoint_choice import default_run_folder
-    from landmark_diffusion.cli.progress import progress
     from landmark_diffusion.studies.calibrate.fitting import fit_setting
     from landmark_diffusion.studies.calibrate.folds import make_folds
     from landmark_diffusion.studies.calibrate.material import judge_out_of_fold, labelled_images
@@ -213,9 +213,6 @@ def _check_length(configs: Sequence[str], further: Sequence[str], facts: ModelFa
 
     A model with fewer updates than its training may have been chosen by validation.
     """
-    from landmark_diffusion.configuration.config_files import find_config
-    from landmark_diffusion.configuration.options import config_options
-
     options = config_options([find_config(name) for name in configs])
     asked = dict(option_values(further))
     steps = str(asked.get(f"--{STEPS}", options.get(STEPS)))

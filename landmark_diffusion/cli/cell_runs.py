@@ -7,11 +7,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from landmark_diffusion.studies.trainings.job import Job
-    from landmark_diffusion.studies.trainings.runner import Each, Outcome
+from landmark_diffusion.studies.trainings.job import Job
+from landmark_diffusion.studies.trainings.runner import Each, Outcome, Runner, Stopped, tidy
 
 
 def run_cells(
@@ -31,8 +29,6 @@ def run_cells(
 
     Raises SystemExit 129, 130 or 143 after a signal.
     """
-    from landmark_diffusion.studies.trainings.runner import Runner, Stopped, tidy
-
     if not keep:
         tidy(folder, cells)
     with _progress(len(cells), what) as (tell, progress):

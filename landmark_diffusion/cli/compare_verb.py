@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landmark_diffusion.cli.arguments import VerbParser
+from landmark_diffusion.core.cells import write_csv
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.grid import Grid
 from landmark_diffusion.core.texts import counted, words
 
 if TYPE_CHECKING:
-    from landmark_diffusion.core.grid import Grid
     from landmark_diffusion.metrics.bootstrap import Interval
     from landmark_diffusion.metrics.comparison import Comparison, Run
 
@@ -48,8 +49,6 @@ def run_compare(arguments: list[str]) -> int:
     radii = options.radii or known_radii(runs[0])
     found = compare(runs, radii)
     if options.output:
-        from landmark_diffusion.core.cells import write_csv
-
         write_csv(options.output, table_rows(found, runs))
     from rich.console import Console
 
@@ -62,7 +61,6 @@ def run_compare(arguments: list[str]) -> int:
 
 def comparison_grid(found: Comparison, runs: Sequence[Run]) -> Grid:
     """Lay the figures out: a section each, a row for each run."""
-    from landmark_diffusion.core.grid import Grid
     from landmark_diffusion.metrics.records import unit_words
 
     first, unit = runs[0].name, unit_words(found.unit)

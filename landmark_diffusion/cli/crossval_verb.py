@@ -6,14 +6,17 @@ import argparse
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from landmark_diffusion.cli.arguments import VerbParser
 from landmark_diffusion.cli.cell_runs import exit_status, run_cells
+from landmark_diffusion.configuration.config_files import config_name, find_config, shown_config
+from landmark_diffusion.configuration.options import arguments, checked
+from landmark_diffusion.configuration.own_split import own_options
 from landmark_diffusion.core.errors import UserError
-
-if TYPE_CHECKING:
-    from landmark_diffusion.studies.crossval.plan import CrossvalPlan
+from landmark_diffusion.studies.crossval import summary
+from landmark_diffusion.studies.crossval.plan import SPLIT, CrossvalPlan, agree, propose
+from landmark_diffusion.studies.trainings.manifest import MANIFEST
+from landmark_diffusion.studies.trainings.runner import check_commands, state_of
 
 DESCRIPTION = (
     "Cross-validation on a folder of your own images: K trainings, each tested on the K-th of the images that it left "
@@ -28,7 +31,6 @@ examples:
   ldx crossval --config folder_diffusion_small.yaml --data.root my_xrays --folds 5 --list
   ldx compare runs/crossval/folder_diffusion_small runs/crossval/folder_finetune_small
 """
-SPLIT = "data.split"
 
 
 def run_crossval(argv: Sequence[str]) -> int:
@@ -37,10 +39,6 @@ def run_crossval(argv: Sequence[str]) -> int:
     Raises UserError for what cannot be run, and SystemExit 130 or 143 after a signal.
     """
     options, plan = _parse(argv)
-    from landmark_diffusion.configuration.own_split import own_options
-    from landmark_diffusion.studies.crossval.plan import agree, propose
-    from landmark_diffusion.studies.trainings.runner import check_commands, state_of
-
     if options.list:
         for cell in plan.cells():
             print(f"{cell.name}  {state_of(plan.folder, cell)}")
@@ -50,7 +48,7 @@ def run_crossval(argv: Sequence[str]) -> int:
     for line in own_options(plan.configs, plan.options)[1]:
         print(line, flush=True)
     manifest = propose(plan)
-    if not (plan.folder / "manifest.json").is_file():
+    if not (plan.folder / MANIFEST).is_file():
         check_commands([plan.job(plan.cells()[0]).fit()])
     agree(plan.folder, manifest)
     command = ["crossval", *argv]
@@ -74,10 +72,6 @@ def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, CrossvalPlan]:
 
 
 def _plan(options: argparse.Namespace, given: dict) -> CrossvalPlan:
-    from landmark_diffusion.configuration.config_files import config_name, find_config
-    from landmark_diffusion.configuration.options import checked
-    from landmark_diffusion.studies.crossval.plan import CrossvalPlan
-
     if not options.config:
         raise UserError("ldx crossval needs --config NAME: folder_diffusion_small.yaml (`ldx configs` lists all)")
     configs = tuple(find_config(name) for name in options.config)
@@ -101,26 +95,17 @@ def _number(option: str, text: str, least: int) -> int:
 
 def _summarise(plan: CrossvalPlan) -> bool:
     """Write and print the table of the finished folds; False where there are none."""
-    from landmark_diffusion.configuration.config_files import shown_config
-    from landmark_diffusion.configuration.options import arguments
-    from landmark_diffusion.studies.crossval.summary import (
-        METRICS,
-        PREDICTIONS,
-        TABLE,
-        read_folds,
-        summarise,
-        write_summary,
-    )
-
-    results = read_folds(plan.folder, plan.cells())
+    results = summary.read_folds(plan.folder, plan.cells())
     if not results:
         print(f"{plan.folder}: no fold is finished, so there is no table")
         return False
     from rich.console import Console
 
-    grid = write_summary(plan.folder, results, summarise(results, plan.folds), f"Cross-validation: {plan.folder.name}")
+    figures = summary.summarise(results, plan.folds)
+    grid = summary.write_summary(plan.folder, results, figures, f"Cross-validation: {plan.folder.name}")
     Console().print(grid.to_rich())
-    print(f"in {plan.folder}: {TABLE}, {METRICS}, {PREDICTIONS} (all images); manifest.json names each fold's images")
+    files = f"{summary.TABLE}, {summary.METRICS}, {summary.PREDICTIONS} (all images)"
+    print(f"in {plan.folder}: {files}; {MANIFEST} names each fold's images")
     if len(results) == plan.folds:
         configs = [word for path in plan.configs for word in ("--config", shown_config(path))]
         command = shlex.join(["ldx", "fit", *configs, *arguments(plan.options)])

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from landmark_diffusion.cli.arguments import VerbParser
+from landmark_diffusion.configuration.config_checks import load_yaml
+from landmark_diffusion.configuration.config_files import find_config
 from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.core.texts import counted
 
@@ -132,9 +134,6 @@ def _names(text: str) -> list[str] | dict[str, str]:
 
 def config_section(names: list[str]) -> dict[str, Any]:
     """Read the ``data`` section of configs, a later one over an earlier one; both ways to write a class are read."""
-    from landmark_diffusion.configuration.config_checks import load_yaml
-    from landmark_diffusion.configuration.config_files import find_config
-
     section: dict[str, Any] = {}
     for name in names:
         data = load_yaml(find_config(name)).get("data")

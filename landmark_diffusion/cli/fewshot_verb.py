@@ -7,15 +7,22 @@ import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from landmark_diffusion.cli.cell_runs import exit_status, run_cells
 from landmark_diffusion.cli.fewshot_arguments import parse_arguments
+from landmark_diffusion.configuration.options import data_section
+from landmark_diffusion.configuration.own_split import own_options
 from landmark_diffusion.core.errors import UserError
-
-if TYPE_CHECKING:
-    from landmark_diffusion.studies.fewshot.plan import Cell, Plan
-    from landmark_diffusion.studies.trainings.manifest import Manifest
+from landmark_diffusion.data.source import Stage
+from landmark_diffusion.data.sources import build_dataset
+from landmark_diffusion.studies.fewshot.jobs import check_before, find_cell, make_job
+from landmark_diffusion.studies.fewshot.manifest import agree, is_news, propose, read_manifest
+from landmark_diffusion.studies.fewshot.plan import Cell, Plan, read_plan
+from landmark_diffusion.studies.fewshot.precision import with_one_precision
+from landmark_diffusion.studies.fewshot.results import read_results
+from landmark_diffusion.studies.trainings.manifest import Manifest
+from landmark_diffusion.studies.trainings.runner import state_of
 
 
 def run_fewshot(argv: Sequence[str]) -> int:
@@ -24,11 +31,8 @@ def run_fewshot(argv: Sequence[str]) -> int:
     Raises UserError for what cannot be run, and SystemExit 129, 130 or 143 after a signal.
     """
     arguments, cell_options, changes = parse_arguments(argv)
-    from landmark_diffusion.studies.fewshot.plan import read_plan
-    from landmark_diffusion.studies.fewshot.precision import with_one_precision
-
     plan = read_plan(arguments.config, changes, cell_options)
-    cells = _chosen(plan, arguments.cell)
+    cells = plan.cells() if arguments.cell is None else [find_cell(plan.cells(), arguments.cell)]
     if arguments.list:
         return _list(plan)
     if arguments.only_summary:
@@ -36,14 +40,13 @@ def run_fewshot(argv: Sequence[str]) -> int:
     plan = with_one_precision(plan)
     proposed = _propose(plan)
     if arguments.print_command:
-        return _print_commands(plan, proposed, cells)
+        for cell in cells:
+            print("\n".join([f"# {cell.name}", *make_job(plan, proposed, cell).commands()]))
+        return 0
     return _run(plan, proposed, cells, arguments.wait, argv)
 
 
 def _run(plan: Plan, proposed: Manifest, cells: list[Cell], wait: bool, argv: Sequence[str]) -> int:
-    from landmark_diffusion.studies.fewshot.jobs import check_before, make_job
-    from landmark_diffusion.studies.fewshot.manifest import agree, is_news
-
     if is_news(plan.folder, proposed):
         check_before(plan, proposed)
     manifest = agree(plan.folder, proposed)
@@ -53,15 +56,7 @@ def _run(plan: Plan, proposed: Manifest, cells: list[Cell], wait: bool, argv: Se
     return exit_status(outcome, len(cells))
 
 
-def _chosen(plan: Plan, asked: str | None) -> list[Cell]:
-    from landmark_diffusion.studies.fewshot.jobs import find_cell
-
-    return plan.cells() if asked is None else [find_cell(plan.cells(), asked)]
-
-
 def _list(plan: Plan) -> int:
-    from landmark_diffusion.studies.trainings.runner import state_of
-
     cells = plan.cells()
     width = max(len(cell.name) for cell in cells)
     for number, cell in enumerate(cells, 1):
@@ -69,22 +64,8 @@ def _list(plan: Plan) -> int:
     return 0
 
 
-def _print_commands(plan: Plan, manifest: Manifest, cells: list[Cell]) -> int:
-    from landmark_diffusion.studies.fewshot.jobs import make_job
-
-    for cell in cells:
-        print("\n".join([f"# {cell.name}", *make_job(plan, manifest, cell).commands()]))
-    return 0
-
-
 def _propose(plan: Plan) -> Manifest:
     """Look at the data and make the manifest of this plan."""
-    from landmark_diffusion.configuration.options import data_section
-    from landmark_diffusion.configuration.own_split import own_options
-    from landmark_diffusion.data.source import Stage
-    from landmark_diffusion.data.sources import build_dataset
-    from landmark_diffusion.studies.fewshot.manifest import propose
-
     for line in own_options(plan.fit, plan.options)[1]:
         print(line, flush=True)
     section = data_section(plan.base())
@@ -111,8 +92,6 @@ def _propose(plan: Plan) -> Manifest:
 
 
 def _only_summary(plan: Plan) -> int:
-    from landmark_diffusion.studies.fewshot.manifest import read_manifest
-
     manifest = read_manifest(plan.folder)
     if manifest is None:
         raise UserError(f"{plan.folder}: found no manifest.json: no cell was run there yet; leave --only-summary out")
@@ -123,8 +102,6 @@ def _only_summary(plan: Plan) -> int:
 
 def _summarise(folder: Path, manifest: Manifest) -> bool:
     """Write and print tables and figures of the finished cells; False where there are none."""
-    from landmark_diffusion.studies.fewshot.results import read_results
-
     results = read_results(folder)
     if not results:
         print("no cell is finished, so there is no summary")

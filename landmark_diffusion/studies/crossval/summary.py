@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landmark_diffusion.core.files import atomic_write_text
+from landmark_diffusion.core.grid import Grid
 from landmark_diffusion.core.json_files import read_json, write_json
+from landmark_diffusion.core.plain import plain
 from landmark_diffusion.core.texts import counted
 from landmark_diffusion.studies.crossval.plan import FoldCell
 from landmark_diffusion.studies.trainings.job import CHOSEN
 from landmark_diffusion.studies.trainings.results import DAMAGED, RESULT, cell_folder
 
 if TYPE_CHECKING:
-    from landmark_diffusion.core.grid import Grid
     from landmark_diffusion.metrics.predictions_file import PredictionTable
 
 TABLE, PREDICTIONS, METRICS = "crossval.md", "predictions.csv", "metrics.json"
@@ -75,8 +76,6 @@ def summarise(results: Sequence[FoldResult], total: int) -> dict[str, Any]:
 
 def write_summary(folder: Path, results: Sequence[FoldResult], summary: dict[str, Any], title: str) -> Grid:
     """Write predictions.csv of all folds, metrics.json and crossval.md, each whole or not at all; returns the table."""
-    from landmark_diffusion.core.plain import plain
-
     texts = [result.path.read_text(encoding="utf-8") for result in results]
     rows = [text.partition("\n")[2] for text in texts]
     atomic_write_text(folder / PREDICTIONS, texts[0].partition("\n")[0] + "\n" + "".join(rows))
@@ -88,7 +87,6 @@ def write_summary(folder: Path, results: Sequence[FoldResult], summary: dict[str
 
 def summary_grid(summary: dict[str, Any], title: str) -> Grid:
     """Lay the summary out: a row for each fold, and all images together."""
-    from landmark_diffusion.core.grid import Grid
     from landmark_diffusion.metrics.records import unit_words
 
     unit, radii = unit_words(summary["unit"]), summary["radii"]

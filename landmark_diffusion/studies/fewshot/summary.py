@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from landmark_diffusion.core.cells import write_csv
 from landmark_diffusion.core.files import atomic_write_text
@@ -14,6 +14,7 @@ from landmark_diffusion.core.texts import counted
 from landmark_diffusion.metrics.protocols import PROTOCOLS
 from landmark_diffusion.studies.fewshot.figures import bars_figure, curve_figure, pretraining_figure
 from landmark_diffusion.studies.fewshot.paper_figures import paper_section
+from landmark_diffusion.studies.fewshot.results import CellResult
 from landmark_diffusion.studies.fewshot.table import (
     CHOICES,
     NONE,
@@ -26,9 +27,6 @@ from landmark_diffusion.studies.fewshot.table import (
     metrics_of,
     paired,
 )
-
-if TYPE_CHECKING:
-    from landmark_diffusion.studies.fewshot.results import CellResult
 
 
 def write_summary(

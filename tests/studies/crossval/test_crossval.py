@@ -133,9 +133,10 @@ def test_the_command_runs_the_folds_once_and_prints_the_table(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The folds' processes are stood in for: this one has no torch to import."""
+    from landmark_diffusion.cli import crossval_verb
     from landmark_diffusion.studies.trainings import runner
 
-    monkeypatch.setattr(runner, "check_commands", lambda commands: None)
+    monkeypatch.setattr(crossval_verb, "check_commands", lambda commands: None)
     child = (sys.executable, str(Path(__file__).with_name("fake_fold.py")))
     monkeypatch.setattr(runner, "CHILD", child)
     command = ["crossval", "--config", "mine.yaml", "--folds", "2"]

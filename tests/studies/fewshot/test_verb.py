@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from landmark_diffusion.cli import main
+from landmark_diffusion.cli import fewshot_verb, main
 from landmark_diffusion.cli.fewshot_arguments import parse_arguments
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.studies.fewshot import jobs
 from landmark_diffusion.studies.fewshot.results import read_results
 from landmark_diffusion.studies.trainings import runner
 from landmark_diffusion.studies.trainings.claims import acquire
@@ -24,7 +23,7 @@ from tests.studies.fewshot.grid import FAKE, trace, wait_until, write_config
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A grid on phantoms whose cells are fakes."""
     monkeypatch.setattr(runner, "CHILD", FAKE)
-    monkeypatch.setattr(jobs, "check_before", lambda plan, manifest: None)
+    monkeypatch.setattr(fewshot_verb, "check_before", lambda plan, manifest: None)
     monkeypatch.setattr(runner, "POLL_SECONDS", 0.01)
     return write_config(tmp_path, draws=1)
 
