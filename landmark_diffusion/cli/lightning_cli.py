@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
 from typing import Any, Literal
 
@@ -36,6 +36,7 @@ from landmark_diffusion.cli.trainer_checks import (
     check_trainer,
     explain_instantiation,
     explain_lightning,
+    explain_trainer,
 )
 from landmark_diffusion.cli.unused import refuse_contradictions, unused_options
 from landmark_diffusion.cli.verbs import RUN_OPTIONS, RUN_VERBS
@@ -194,12 +195,8 @@ class LdxCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Build data, model and trainer; what a class says against its options comes out of jsonargparse's wrapping."""
-        try:
+        with _explained_by(explain_instantiation):
             super().instantiate_classes()
-        except Exception as error:
-            if isinstance(error, UserError) or (told := explain_instantiation(error)) is None:
-                raise
-            raise told from (None if told is error.__cause__ else error)
 
     def after_instantiate_classes(self) -> None:
         """Compare the checkpoint with the model that was built, or take the start of a new run.
@@ -222,13 +219,8 @@ class LdxCLI(LightningCLI):
             kwargs["default_root_dir"] = str(self.run.path)
         if given.get("logger") is None:
             kwargs["logger"] = False  # Lightning's own would write elsewhere; the run's are set in _run_subcommand
-        try:
+        with _explained_by(explain_trainer):
             return super().instantiate_trainer(**kwargs)
-        except Exception as error:
-            told = UserError(f"trainer: {error}") if isinstance(error, ValueError) else None
-            if (told := explain_lightning(error) or told) is None:
-                raise
-            raise told from error
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run the verb; only here, with everything built, is an old run discarded and the folder written to."""
@@ -243,16 +235,15 @@ class LdxCLI(LightningCLI):
         use_own_checkpoint_io(self.trainer)
         try:
             with (
+                _explained_by(explain_lightning),
                 out_of_memory_told(lambda error: memory_message(error, subcommand, self.config_dump)),
                 threads(self.compute.threads),
             ):
                 super()._run_subcommand(subcommand)
-        except Exception as error:
+        except Exception:
             if self.trainer.global_step == 0:
                 remove_empty_curves(self.trainer.loggers, self.run)
-            if isinstance(error, UserError) or (told := explain_lightning(error)) is None:
-                raise
-            raise told from error
+            raise
         except SystemExit as stop:
             if stop.code == 1 and self.trainer.interrupted:  # Lightning's status for Ctrl-C; the shell's is 130
                 raise SystemExit(130) from None
@@ -415,6 +406,17 @@ def quieter() -> Iterator[None]:
         yield
     finally:
         warnings.formatwarning = before
+
+
+@contextmanager
+def _explained_by(explain: Callable[[BaseException], UserError | None]) -> Iterator[None]:
+    """Raise what ``explain`` makes of an error in place of it, where it has words for the user."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UserError) or (told := explain(error)) is None:
+            raise
+        raise told from (None if told is error.__cause__ else error)
 
 
 def _is_of_use(record: logging.LogRecord) -> bool:

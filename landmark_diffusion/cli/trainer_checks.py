@@ -136,6 +136,11 @@ def explain_instantiation(error: BaseException) -> UserError | None:
     return explain_lightning(error)
 
 
+def explain_trainer(error: BaseException) -> UserError | None:
+    """Turn what the Trainer said against its options into one line for the user; None for the rest."""
+    return explain_lightning(error) or (UserError(f"trainer: {error}") if isinstance(error, ValueError) else None)
+
+
 def trainer_options() -> list[str]:
     """Return the names of Lightning's options."""
     return [name for name in inspect.signature(Trainer.__init__).parameters if name != "self"]

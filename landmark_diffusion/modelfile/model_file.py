@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.core.files import atomic_write_bytes
+from landmark_diffusion.core.files import atomic_write_bytes, refuse_existing
 from landmark_diffusion.modelfile.facts import ModelFacts, facts_from_json, parse_json
 
 if TYPE_CHECKING:
@@ -85,8 +85,7 @@ def check_target(path: Path, overwrite: bool) -> None:
     """Refuse (UserError) a place for an exported model with another suffix, or where something lies already."""
     if not is_model_file(path):
         raise UserError(f"{path}: expected a file name that ends in {SUFFIX}")
-    if path.is_dir() or (path.exists() and not overwrite):
-        raise UserError(f"{path} exists already and was left as it is; give another name, or --overwrite")
+    refuse_existing(path, overwrite)
 
 
 def read_facts(path: str | Path) -> ModelFacts:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from landmark_diffusion.data.geometry import covariance_factors
 from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset
 from landmark_diffusion.detection.detector import Detector
 from landmark_diffusion.spread.answers import Answers
@@ -40,6 +41,10 @@ class Collected:
     def errors(self) -> np.ndarray:
         """Radial errors (I, N) in ``unit``."""
         return np.linalg.norm(self.residuals * self.to_unit[:, None], axis=-1)
+
+    def in_unit(self, covariance: np.ndarray) -> np.ndarray:
+        """Covariances (I, N, 2, 2) in squared network pixels as squared ``unit``."""
+        return covariance * covariance_factors(self.to_unit)
 
     @classmethod
     def join(cls, parts: Sequence[Collected]) -> Collected:

@@ -11,8 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.json_files import read_json, write_json
 from landmark_diffusion.core.say import PART_OF_A_WHOLE
+from landmark_diffusion.core.signals import handling
 from landmark_diffusion.data.splits import by_patient, few_shot_order
 from landmark_diffusion.training.folder import RunFolder, read_updates
 
@@ -128,7 +128,7 @@ def make_folds(
 
 def _run(command: list[str]) -> int:
     process = subprocess.Popen(command, env={**os.environ, PART_OF_A_WHOLE: "1"})
-    with _terminating():
+    with handling([signal.SIGTERM], _end):
         try:
             return process.wait()
         except BaseException:  # Ctrl-C reaches the training too, which saves a checkpoint; SIGTERM has to be passed on
@@ -138,15 +138,5 @@ def _run(command: list[str]) -> int:
             raise
 
 
-@contextmanager
-def _terminating() -> Iterator[None]:
-    """Turn SIGTERM into SystemExit for the block, so that what was started can be ended."""
-
-    def stop(number: int, frame: Any) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _end(number: int, frame: Any) -> None:
+    raise SystemExit(128 + number)

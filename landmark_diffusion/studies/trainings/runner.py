@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.files import writing
 from landmark_diffusion.core.say import PART_OF_A_WHOLE
-from landmark_diffusion.core.signals import hang_up
+from landmark_diffusion.core.signals import handling, hang_up
 from landmark_diffusion.studies.trainings.claims import Claim, Holder, acquire, living_holder
 from landmark_diffusion.studies.trainings.job import Job, remove_checkpoints
 from landmark_diffusion.studies.trainings.results import cell_folder, is_finished
@@ -96,7 +95,7 @@ class Runner(Generic[Each]):
         Raises Stopped after SIGINT, SIGTERM or SIGHUP, once the cell's process has saved its checkpoint and ended.
         """
         outcome = Outcome()
-        with self._handling_signals():
+        with handling((signal.SIGINT, signal.SIGTERM, *hang_up()), self._on_signal):
             while True:
                 before = len(outcome.done) + len(outcome.failed)
                 outcome.elsewhere = {}
@@ -169,21 +168,8 @@ class Runner(Generic[Each]):
         while time.monotonic() < deadline and not self._signals:
             time.sleep(POLL_SECONDS)
 
-    @contextmanager
-    def _handling_signals(self) -> Iterator[None]:
-        """Pass the first signal on to the cell's process, kill it at the second."""
-        if threading.current_thread() is not threading.main_thread():
-            yield  # Python allows handlers in the main thread only
-            return
-        numbers = (signal.SIGINT, signal.SIGTERM, *hang_up())
-        before = {number: signal.signal(number, self._on_signal) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
     def _on_signal(self, number: int, frame: Any) -> None:
+        """Pass the first signal on to the cell's process, kill it at the second."""
         self._signals.append(number)
         if self._process is None or self._process.poll() is not None:
             return

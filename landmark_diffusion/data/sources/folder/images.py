@@ -148,11 +148,10 @@ def find_images(table: Table, index: FileIndex) -> Match:
             left.append(row)
         elif len(found) > 1:
             names = ", ".join(path.name for path in found)
-            match.faults.append(DataError(f"the image {name!r} can mean {names}; add the suffix", table.path, row.line))
+            match.faults.append(table.fault(f"the image {name!r} can mean {names}; add the suffix", row))
         elif found[0] in lines:
-            match.faults.append(
-                DataError(f"{name!r} is the same file as the image in line {lines[found[0]]}", table.path, row.line)
-            )
+            same = f"{name!r} is the same file as the image in line {lines[found[0]]}"
+            match.faults.append(table.fault(same, row))
         else:
             match.images[name], lines[found[0]] = found[0], row.line
     _match_alike(left, lines, table, index, match)
@@ -213,7 +212,7 @@ def _missing(rows: list[tuple[Row, str]], table: Table, index: FileIndex) -> Dat
     if not near:
         close = _closest(row.image, index)
         near = f"is not there; looked in {where}" + (f"; the nearest file is {close}" if close else "")
-    return joined([DataError(f"the image {each.image!r} {near}", table.path, each.line) for each, _ in rows])
+    return joined([table.fault(f"the image {each.image!r} {near}", each) for each, _ in rows])
 
 
 def _closest(name: str, index: FileIndex) -> str | None:

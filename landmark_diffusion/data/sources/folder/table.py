@@ -79,6 +79,10 @@ class Table:
     notes: list[str] = field(default_factory=list)
     """How the file was read where that is not plain: its encoding, decimal commas, columns that are not used."""
 
+    def fault(self, message: str, row: Row) -> DataError:
+        """Give the error that says what is wrong with a row."""
+        return DataError(message, self.path, row.line)
+
     def annotations(self, row: Row) -> np.ndarray:
         """Points of one image, (A, N, 2) original pixels, NaN where a point was not marked."""
         points = np.full((len(self.annotator_names), len(self.landmark_names), 2), np.nan)
