@@ -251,9 +251,6 @@ def _agreement(options: argparse.Namespace, folder: Path) -> int:
 
 
 def _print(grids: Iterable[Grid]) -> None:
-    from rich.console import Console
-
-    console = Console()
     for grid in grids:
-        console.print(grid.to_rich())
-        console.print()
+        grid.show()
+        print()

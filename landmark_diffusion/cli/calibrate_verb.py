@@ -232,14 +232,11 @@ def _where(section: dict[str, Any]) -> str:
 
 
 def _report(calibration: Calibration, target: Path) -> None:
-    from rich.console import Console
-
     from landmark_diffusion.spread.image_score import UNLIKE
     from landmark_diffusion.spread.table import calibration_grid
 
-    console = Console()
     if not calibration.settings[0].image.can_tell:
         needed = round(1 / UNLIKE) - 1
-        console.print(f"{calibration.images} images are too few to call one unlike them: that needs {needed}")
-    console.print(calibration_grid(calibration).to_rich())
-    console.print(f"wrote {target} and its card {target.with_suffix('.md')}", highlight=False)
+        print(f"{calibration.images} images are too few to call one unlike them: that needs {needed}")
+    calibration_grid(calibration).show()
+    print(f"wrote {target} and its card {target.with_suffix('.md')}")

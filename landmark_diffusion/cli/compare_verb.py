@@ -50,12 +50,9 @@ def run_compare(arguments: list[str]) -> int:
     found = compare(runs, radii)
     if options.output:
         write_csv(options.output, table_rows(found, runs))
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    console.print(comparison_grid(found, runs).to_rich())
+    comparison_grid(found, runs).show()
     if options.output:
-        console.print(f"wrote {options.output}", soft_wrap=True)
+        print(f"wrote {options.output}")
     return 0
 
 

@@ -99,11 +99,9 @@ def _summarise(plan: CrossvalPlan) -> bool:
     if not results:
         print(f"{plan.folder}: no fold is finished, so there is no table")
         return False
-    from rich.console import Console
-
     figures = summary.summarise(results, plan.folds)
     grid = summary.write_summary(plan.folder, results, figures, f"Cross-validation: {plan.folder.name}")
-    Console().print(grid.to_rich())
+    grid.show()
     files = f"{summary.TABLE}, {summary.METRICS}, {summary.PREDICTIONS} (all images)"
     print(f"in {plan.folder}: {files}; {MANIFEST} names each fold's images")
     if len(results) == plan.folds:

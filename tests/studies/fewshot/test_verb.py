@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from landmark_diffusion.cli import fewshot_verb, main
-from landmark_diffusion.cli.fewshot_arguments import parse_arguments
+from landmark_diffusion.cli.fewshot_verb import parse_arguments
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.studies.fewshot.results import read_results
 from landmark_diffusion.studies.trainings import runner
