@@ -14,10 +14,11 @@ from landmark_diffusion.cli.arguments import VerbParser
 from landmark_diffusion.cli.detect_verb import add_detector_options, detect_files, load_detector
 from landmark_diffusion.cli.progress import progress
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.core.files import writing
+from landmark_diffusion.core.files import refuse_existing, writing
 from landmark_diffusion.core.grid import Grid
 from landmark_diffusion.core.texts import counted
-from landmark_diffusion.detection.batch import make_folder, refuse_existing
+from landmark_diffusion.detection.batch import make_folder
+from landmark_diffusion.detection.batch import refuse_existing as refuse_results
 from landmark_diffusion.detection.inputs import find_images
 from landmark_diffusion.detection.names import short_names
 
@@ -145,7 +146,7 @@ def _from_points(options: argparse.Namespace, writer: MeasuresWriter) -> int:
         given = {"spacing": options.spacing, "spacing_source": OPTION_SPACING}
         detections = [replace(each, **given) for each in detections]
     _check_names(options.input[0], detections)
-    refuse_existing([writer], [each.name for each in detections], options.overwrite)
+    refuse_results([writer], [each.name for each in detections], options.overwrite)
     make_folder(writer.folder)
     with progress(len(detections), "analyse") as advance:
         for each in detections:
@@ -160,7 +161,7 @@ def _from_images(options: argparse.Namespace, writer: MeasuresWriter) -> tuple[i
     """Find the points of radiographs and analyse them; returns how many there are, and how many could not be read."""
     paths = find_images(options.input, False, writer.folder, lambda line: print(f"analyse: {line}", flush=True))
     names = short_names(paths)
-    refuse_existing([writer], names, options.overwrite)
+    refuse_results([writer], names, options.overwrite)
     detector = load_detector(options)
     make_folder(writer.folder)
     return len(paths), len(detect_files(detector, paths, names, [writer], options))
@@ -224,9 +225,8 @@ def _agreement(options: argparse.Namespace, folder: Path) -> int:
         write_agreement,
     )
 
-    there = [path for path in (folder / AGREEMENT_CSV, folder / AGREEMENT_JSON) if path.exists()]
-    if there and not options.overwrite:
-        raise UserError(f"{there[0]} exists already and was left as it is; give another --output, or --overwrite")
+    for name in (AGREEMENT_CSV, AGREEMENT_JSON):
+        refuse_existing(folder / name, options.overwrite, "--output")
     part = options.part or "all"
     samples, observers = read_doctors(options.annotations, part)
     detections = None if options.points is None else read_points_json(options.points)

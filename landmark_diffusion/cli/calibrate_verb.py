@@ -13,7 +13,7 @@ from landmark_diffusion.cli.arguments import VerbParser, option_values
 from landmark_diffusion.cli.data_verbs import config_section
 from landmark_diffusion.cli.progress import progress
 from landmark_diffusion.configuration.config_files import find_config
-from landmark_diffusion.configuration.options import config_options
+from landmark_diffusion.configuration.options import arguments, config_options
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.texts import counted, words
 
@@ -193,10 +193,9 @@ def _out_of_fold(
     _check_length(options.config, further, facts, bool(len(labelled_images(section, "val"))))
     ids = [sample.image_id for sample in images.samples]
     folds = make_folds(ids, options.folds, folder, options.seed_everything or 0, images.source.patients())
+    own = {"data.root": options.root, "seed_everything": options.seed_everything}
     given = [argument for config in options.config for argument in ("--config", config)]
-    given += [f"--data.root={options.root}"] if options.root is not None else []
-    given += [f"--seed_everything={options.seed_everything}"] if options.seed_everything is not None else []
-    given += further
+    given += [*arguments({name: value for name, value in own.items() if value is not None}), *further]
     for fold in folds:
         asked = f"ldx fit {shlex.join(given)} on {counted(len(fold.kept), 'image')}"
         state = "trained already" if fold.finished else asked

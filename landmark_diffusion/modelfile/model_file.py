@@ -53,7 +53,7 @@ def write_model_file(
     """
     path = Path(path)
     check_target(path, overwrite)
-    write_content(path, model_content(facts, weights)[1])
+    atomic_write_bytes(path, model_content(facts, weights)[1])
     return path
 
 
@@ -68,17 +68,6 @@ def model_content(facts: ModelFacts, weights: Mapping[str, torch.Tensor]) -> tup
     digest = hashlib.sha256(_behind_header(save(stored))).hexdigest()  # the metadata do not move what is behind it
     facts = replace(facts, tensors=shapes, weights_sha256=digest, package_version=version())
     return facts, save(stored, metadata={FACTS_KEY: facts.to_json()})
-
-
-def write_content(path: Path, content: bytes) -> None:
-    """Write the bytes of a model file, whole or not at all; raises UserError where that cannot be done."""
-    try:
-        atomic_write_bytes(path, content)
-    except OSError as error:
-        raise UserError(
-            f"{path}: the model could not be written ({error.strerror or error}); an earlier file there is as it was. "
-            "Make room, or name another place"
-        ) from error
 
 
 def check_target(path: Path, overwrite: bool) -> None:
