@@ -178,14 +178,18 @@ def _spacing(cells: Cells) -> tuple[int, ...]:
         if len(places) > 1:
             raise _twice(cells, places[0], places[1], "the spacing")
     both, x, y = (places[0] if places else None for places in found.values())
-    if (x is None) != (y is None):
-        have, missing = (x, "y") if x is not None else (y, "x")
-        raise cells.fault(f"found the column {header[have or 0]!r} without 'spacing_{missing}'")
-    if both is not None and x is not None:
-        raise _twice(cells, both, x, "the spacing")
-    if both is not None:
-        return (both,)
-    return (x, y) if x is not None and y is not None else ()
+    along = _both_or_none(cells, (x, y), ("spacing_x", "spacing_y"))
+    if both is not None and along:
+        raise _twice(cells, both, along[0], "the spacing")
+    return along if both is None else (both,)
+
+
+def _both_or_none(cells: Cells, places: tuple[int | None, int | None], names: tuple[str, str]) -> tuple[int, ...]:
+    """Places of two columns that belong together; none where neither is there."""
+    for have, missing, name in ((*places, names[1]), (*places[::-1], names[0])):
+        if have is not None and missing is None:
+            raise cells.fault(f"found the column {cells.header[have]!r} without {name!r}")
+    return tuple(place for place in places if place is not None)
 
 
 def _twice(cells: Cells, first: int, second: int, what: str) -> DataError:
@@ -196,11 +200,7 @@ def _twice(cells: Cells, first: int, second: int, what: str) -> DataError:
 def _size(cells: Cells) -> tuple[int, ...]:
     keys = [fold(_PX.sub("", name)) for name in cells.header]
     width, height = (_place(SIZE_COLUMNS[side], keys) for side in ("width", "height"))
-    for have, missing in ((width, height), (height, width)):
-        if have is not None and missing is None:
-            other = "height" if have == width else "width"
-            raise cells.fault(f"found the column {cells.header[have]!r} without {other!r}")
-    return (width, height) if width is not None and height is not None else ()
+    return _both_or_none(cells, (width, height), ("width", "height"))
 
 
 def _axis(cells: Cells, axis: str) -> int | None:
