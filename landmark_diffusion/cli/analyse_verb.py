@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +14,15 @@ from landmark_diffusion.cli.arguments import VerbParser
 from landmark_diffusion.cli.detect_verb import add_detector_options, detect_files, load_detector
 from landmark_diffusion.cli.progress import progress
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.files import refuse_existing, writing
+from landmark_diffusion.core.grid import Grid
 from landmark_diffusion.core.texts import counted
+from landmark_diffusion.detection.batch import make_folder
+from landmark_diffusion.detection.batch import refuse_existing as refuse_results
+from landmark_diffusion.detection.inputs import find_images
+from landmark_diffusion.detection.names import short_names
 
 if TYPE_CHECKING:
-    from landmark_diffusion.core.grid import Grid
     from landmark_diffusion.detection.detection import Detection
     from landmark_diffusion.studies.cephalometry.writer import MeasuresWriter
 
@@ -134,7 +138,6 @@ def _points_of(name: str) -> str:
 
 def _from_points(options: argparse.Namespace, writer: MeasuresWriter) -> int:
     """Analyse the detections of a points.json; returns how many there are."""
-    from landmark_diffusion.detection.batch import make_folder, refuse_existing
     from landmark_diffusion.detection.spacing import OPTION_SPACING
     from landmark_diffusion.detection.writers.points_json_reader import read_points_json
 
@@ -143,7 +146,7 @@ def _from_points(options: argparse.Namespace, writer: MeasuresWriter) -> int:
         given = {"spacing": options.spacing, "spacing_source": OPTION_SPACING}
         detections = [replace(each, **given) for each in detections]
     _check_names(options.input[0], detections)
-    refuse_existing([writer], [each.name for each in detections], options.overwrite)
+    refuse_results([writer], [each.name for each in detections], options.overwrite)
     make_folder(writer.folder)
     with progress(len(detections), "analyse") as advance:
         for each in detections:
@@ -156,13 +159,9 @@ def _from_points(options: argparse.Namespace, writer: MeasuresWriter) -> int:
 
 def _from_images(options: argparse.Namespace, writer: MeasuresWriter) -> tuple[int, int]:
     """Find the points of radiographs and analyse them; returns how many there are, and how many could not be read."""
-    from landmark_diffusion.detection.batch import make_folder, refuse_existing
-    from landmark_diffusion.detection.inputs import find_images
-    from landmark_diffusion.detection.names import short_names
-
     paths = find_images(options.input, False, writer.folder, lambda line: print(f"analyse: {line}", flush=True))
     names = short_names(paths)
-    refuse_existing([writer], names, options.overwrite)
+    refuse_results([writer], names, options.overwrite)
     detector = load_detector(options)
     make_folder(writer.folder)
     return len(paths), len(detect_files(detector, paths, names, [writer], options))
@@ -173,8 +172,6 @@ def _check_names(source: str, detections: Sequence[Detection]) -> None:
     if not detections:
         raise UserError(f"{source}: found no image in it")
     names = [each.name for each in detections]
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise UserError(f"{source}: found two images of the name {twice[0]!r}, expected names of their own")
     if odd := [name for name in names if name in ("", ".", "..") or set(name) & set("/\\\0")]:
         raise UserError(f"{source}: found the image name {odd[0]!r}, expected one that can name a file")
 
@@ -219,7 +216,6 @@ def _unlike_words(unlike: Mapping[str, str], total: int) -> str:
 
 
 def _agreement(options: argparse.Namespace, folder: Path) -> int:
-    from landmark_diffusion.core.files import writing
     from landmark_diffusion.detection.writers.points_json_reader import read_points_json
     from landmark_diffusion.studies.cephalometry.observers import pairs, read_doctors, with_model
     from landmark_diffusion.studies.cephalometry.tables import (
@@ -229,9 +225,8 @@ def _agreement(options: argparse.Namespace, folder: Path) -> int:
         write_agreement,
     )
 
-    there = [path for path in (folder / AGREEMENT_CSV, folder / AGREEMENT_JSON) if path.exists()]
-    if there and not options.overwrite:
-        raise UserError(f"{there[0]} exists already and was left as it is; give another --output, or --overwrite")
+    for name in (AGREEMENT_CSV, AGREEMENT_JSON):
+        refuse_existing(folder / name, options.overwrite, "--output")
     part = options.part or "all"
     samples, observers = read_doctors(options.annotations, part)
     detections = None if options.points is None else read_points_json(options.points)
@@ -256,9 +251,6 @@ def _agreement(options: argparse.Namespace, folder: Path) -> int:
 
 
 def _print(grids: Iterable[Grid]) -> None:
-    from rich.console import Console
-
-    console = Console()
     for grid in grids:
-        console.print(grid.to_rich())
-        console.print()
+        grid.show()
+        print()

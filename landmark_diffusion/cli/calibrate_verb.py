@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landmark_diffusion.cli.arguments import VerbParser, words
+from landmark_diffusion.cli.arguments import VerbParser, option_values
+from landmark_diffusion.cli.data_verbs import config_section
+from landmark_diffusion.cli.progress import progress
+from landmark_diffusion.configuration.config_files import find_config
+from landmark_diffusion.configuration.options import arguments, config_options
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.core.texts import counted
+from landmark_diffusion.core.texts import counted, words
 
 if TYPE_CHECKING:
     from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset
@@ -91,7 +94,7 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--overwrite", action="store_true", help="replace a calibration, or the file of --output")
     options, further = parser.parse_known_args(arguments)
     if further and options.folds is None:
-        raise UserError(f"ldx calibrate: unknown option {further[0]!r}; `ldx calibrate --help` lists all")
+        parser.refuse_unknown(further)
     moved = next((each for each in further if each.partition("=")[0] in LISTING), None)
     if moved is not None:
         raise UserError(f"--folds: found {moved}; what decides which images there are belongs into the config")
@@ -119,8 +122,6 @@ def _settings(text: str) -> list[Setting]:
 
 def _data_section(options: argparse.Namespace, facts: ModelFacts) -> dict[str, Any]:
     """Options of the data: the config's over those in the model file, and the root over both."""
-    from landmark_diffusion.cli.data_verbs import config_section
-
     section = {**facts.data, **config_section(options.config)}
     if options.root is not None:
         section["root"] = options.root
@@ -133,7 +134,6 @@ def _data_section(options: argparse.Namespace, facts: ModelFacts) -> dict[str, A
 def _held_out(
     path: Path, facts: ModelFacts, section: dict[str, Any], part: str | None, settings: Sequence[Setting]
 ) -> tuple[str, list[SettingCalibration]]:
-    from landmark_diffusion.cli.progress import progress
     from landmark_diffusion.detection.detector import Detector
     from landmark_diffusion.spread.calibration import LEVELS, least_images
     from landmark_diffusion.studies.calibrate.collect import collect
@@ -184,7 +184,6 @@ def _out_of_fold(
     settings: Sequence[Setting],
 ) -> tuple[str, list[SettingCalibration]]:  # fmt: skip
     from landmark_diffusion.cli.checkpoint_choice import default_run_folder
-    from landmark_diffusion.cli.progress import progress
     from landmark_diffusion.studies.calibrate.fitting import fit_setting
     from landmark_diffusion.studies.calibrate.folds import make_folds
     from landmark_diffusion.studies.calibrate.material import judge_out_of_fold, labelled_images
@@ -194,10 +193,9 @@ def _out_of_fold(
     _check_length(options.config, further, facts, bool(len(labelled_images(section, "val"))))
     ids = [sample.image_id for sample in images.samples]
     folds = make_folds(ids, options.folds, folder, options.seed_everything or 0, images.source.patients())
+    own = {"data.root": options.root, "seed_everything": options.seed_everything}
     given = [argument for config in options.config for argument in ("--config", config)]
-    given += [f"--data.root={options.root}"] if options.root is not None else []
-    given += [f"--seed_everything={options.seed_everything}"] if options.seed_everything is not None else []
-    given += further
+    given += [*arguments({name: value for name, value in own.items() if value is not None}), *further]
     for fold in folds:
         asked = f"ldx fit {shlex.join(given)} on {counted(len(fold.kept), 'image')}"
         state = "trained already" if fold.finished else asked
@@ -214,13 +212,11 @@ def _check_length(configs: Sequence[str], further: Sequence[str], facts: ModelFa
 
     A model with fewer updates than its training may have been chosen by validation.
     """
-    from landmark_diffusion.configuration.config_files import find_config
-    from landmark_diffusion.configuration.options import config_options
-
     options = config_options([find_config(name) for name in configs])
-    asked = dict(pair for pair in _given(further))
-    steps = str(asked.get(STEPS, options.get(STEPS)))
-    if not steps.isdigit() or asked.get(EPOCHS, options.get(EPOCHS)) is not None or int(steps) == facts.updates:
+    asked = dict(option_values(further))
+    steps = str(asked.get(f"--{STEPS}", options.get(STEPS)))
+    epochs = asked.get(f"--{EPOCHS}", options.get(EPOCHS))
+    if not steps.isdigit() or epochs is not None or int(steps) == facts.updates:
         return
     if int(steps) < facts.updates or not validates:
         raise UserError(
@@ -230,27 +226,16 @@ def _check_length(configs: Sequence[str], further: Sequence[str], facts: ModelFa
         )
 
 
-def _given(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Options and values of a command line, as --option=value or in two words."""
-    for argument, following in pairwise([*arguments, ""]):
-        option, equals, value = argument.partition("=")
-        if option.startswith("--"):
-            yield option[2:], value if equals else following
-
-
 def _where(section: dict[str, Any]) -> str:
     return " ".join(str(section[key]) for key in ("dataset", "split") if key in section)
 
 
 def _report(calibration: Calibration, target: Path) -> None:
-    from rich.console import Console
-
     from landmark_diffusion.spread.image_score import UNLIKE
     from landmark_diffusion.spread.table import calibration_grid
 
-    console = Console()
     if not calibration.settings[0].image.can_tell:
         needed = round(1 / UNLIKE) - 1
-        console.print(f"{calibration.images} images are too few to call one unlike them: that needs {needed}")
-    console.print(calibration_grid(calibration).to_rich())
-    console.print(f"wrote {target} and its card {target.with_suffix('.md')}", highlight=False)
+        print(f"{calibration.images} images are too few to call one unlike them: that needs {needed}")
+    calibration_grid(calibration).show()
+    print(f"wrote {target} and its card {target.with_suffix('.md')}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from landmark_diffusion.cli.entry import main as ldx
 from landmark_diffusion.core.errors import UserError, print_error
-from landmark_diffusion.studies.fewshot.cell import Job, check_options, end_with_parent, run_job
+from landmark_diffusion.studies.trainings.job import Job, check_options, end_with_parent, run_job
 
 
 def main(argv: Sequence[str]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from landmark_diffusion.cli.model_file_arguments import refuse_training
+from landmark_diffusion.cli.run_folder_arguments import runs_beside
 from landmark_diffusion.configuration.config_files import config_name
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.say import say
@@ -41,7 +42,7 @@ def choose_checkpoint(verb: str, run: RunFolder, asked: str | None, overwrite: b
         raise UserError(
             f"ldx {verb}: no whole checkpoint in the run folder {run.path}, and untrained weights are not worth "
             "measuring. Train first (`ldx fit` with the same config), or name a run with --run_folder or a file with "
-            "--ckpt_path." + _other_runs(run)
+            "--ckpt_path." + runs_beside(run.path)
         )
     say(f"{verb}: using the checkpoint {found}")
     return found
@@ -96,16 +97,9 @@ def _nothing_whole(verb: str, run: RunFolder, asked: str) -> str:
     if asked == "best" and run.last() is not None:
         return f"--ckpt_path best: no whole best.ckpt in the run folder {run.path}; --ckpt_path last has another one"
     if verb != "fit":
-        return f"{message}train first, name a file, or name the run with --run_folder.{_other_runs(run)}"
+        return f"{message}train first, name a file, or name the run with --run_folder.{runs_beside(run.path)}"
     if run.has_checkpoint():
         message += f"there is {run.describe()}. Give --overwrite true in place of --ckpt_path to discard that and "
     else:
         message += "leave --ckpt_path out to "
-    return f"{message}start afresh, or name the run with --run_folder.{_other_runs(run)}"
-
-
-def _other_runs(run: RunFolder) -> str:
-    parent = run.path.parent
-    others = sorted(parent.iterdir()) if parent.is_dir() else []
-    runs = [str(path) for path in others if path != run.path and RunFolder(path).has_checkpoint()]
-    return f" Runs with checkpoints: {', '.join(runs[:8])}." if runs else ""
+    return f"{message}start afresh, or name the run with --run_folder.{runs_beside(run.path)}"

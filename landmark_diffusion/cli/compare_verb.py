@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark_diffusion.cli.arguments import VerbParser, words
+from landmark_diffusion.cli.arguments import VerbParser
+from landmark_diffusion.core.cells import write_csv
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.core.texts import counted
+from landmark_diffusion.core.grid import Grid
+from landmark_diffusion.core.texts import counted, words
 
 if TYPE_CHECKING:
-    from landmark_diffusion.core.grid import Grid
     from landmark_diffusion.metrics.bootstrap import Interval
     from landmark_diffusion.metrics.comparison import Comparison, Run
 
@@ -48,21 +49,15 @@ def run_compare(arguments: list[str]) -> int:
     radii = options.radii or known_radii(runs[0])
     found = compare(runs, radii)
     if options.output:
-        from landmark_diffusion.core.files import atomic_write_text
-
-        atomic_write_text(Path(options.output), table_text(found, runs))
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    console.print(comparison_grid(found, runs).to_rich())
+        write_csv(options.output, table_rows(found, runs))
+    comparison_grid(found, runs).show()
     if options.output:
-        console.print(f"wrote {options.output}", soft_wrap=True)
+        print(f"wrote {options.output}")
     return 0
 
 
 def comparison_grid(found: Comparison, runs: Sequence[Run]) -> Grid:
     """Lay the figures out: a section each, a row for each run."""
-    from landmark_diffusion.core.grid import Grid
     from landmark_diffusion.metrics.records import unit_words
 
     first, unit = runs[0].name, unit_words(found.unit)
@@ -94,19 +89,16 @@ def comparison_grid(found: Comparison, runs: Sequence[Run]) -> Grid:
     )
 
 
-def table_text(found: Comparison, runs: Sequence[Run]) -> str:
-    """Write the figures as a CSV with ``COLUMNS``; percent where the figure is a share, empty where not known."""
-    from landmark_diffusion.core.cells import text_cell
-
+def table_rows(found: Comparison, runs: Sequence[Run]) -> list[tuple[str | int | float | None, ...]]:
+    """Give ``COLUMNS`` and a row for each figure; percent where the figure is a share, None where not known."""
     seeds = {run.name: len(run.files) for run in runs}
-    lines = [",".join(COLUMNS)]
+    rows: list[tuple[str | int | float | None, ...]] = [COLUMNS]
     for each in found.figures:
         unit = found.unit if each.figure in ("MRE", "median") else "%"
-        value = [f"{each.median:.6f}", "", ""] if each.value is None else _numbers(each.value)
-        difference = ["", "", ""] if each.difference is None else _numbers(each.difference)
-        counts = [str(len(found.images)), str(seeds[each.run])]
-        lines.append(",".join([text_cell(each.figure), text_cell(each.run), unit, *value, *difference, *counts]))
-    return "\n".join(lines) + "\n"
+        value = (each.median, None, None) if each.value is None else _numbers(each.value)
+        counts = len(found.images), seeds[each.run]
+        rows.append((each.figure, each.run, unit, *value, *_numbers(each.difference), *counts))
+    return rows
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -168,8 +160,8 @@ def _text(value: Interval, sign: str = "") -> str:
     return f"{value.mean:{sign}.2f} [{value.low:{sign}.2f}, {value.high:{sign}.2f}]"
 
 
-def _numbers(value: Interval) -> list[str]:
-    return [f"{each:.6f}" for each in (value.mean, value.low, value.high)]
+def _numbers(value: Interval | None) -> tuple[float | None, ...]:
+    return (None, None, None) if value is None else (value.mean, value.low, value.high)
 
 
 def _seeds(runs: Sequence[Run]) -> str:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 import textwrap
 from pathlib import Path
 
+from landmark_diffusion.cli.arguments import VerbParser
 from landmark_diffusion.configuration.config_files import describe, find_config, installed_configs, installed_folder
 from landmark_diffusion.core.errors import UserError
 
 
 def run_configs(arguments: list[str]) -> int:
     """List the installed configs with a line each; print one by name, or copy it with ``--copy``."""
-    parser = argparse.ArgumentParser(prog="ldx configs", description="List, print or copy the installed configs.")
+    parser = VerbParser("configs", "List, print or copy the installed configs.")
     parser.add_argument("name", nargs="?", help="print this config")
     parser.add_argument("--copy", action="store_true", help="copy it to the current folder, never over a file")
-    options = parser.parse_args(arguments)
+    options = parser.parse(arguments)
     if options.name is None:
         if options.copy:
             raise UserError("ldx configs --copy needs the name of a config; `ldx configs` lists them")

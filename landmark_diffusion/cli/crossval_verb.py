@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from landmark_diffusion.cli.arguments import VerbParser
-from landmark_diffusion.cli.fewshot_arguments import option_pairs
+from landmark_diffusion.cli.cell_runs import exit_status, run_cells
+from landmark_diffusion.configuration.config_files import config_name, find_config, shown_config
+from landmark_diffusion.configuration.options import arguments, checked
+from landmark_diffusion.configuration.own_split import own_options
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.core.texts import counted
-
-if TYPE_CHECKING:
-    from landmark_diffusion.studies.crossval.plan import CrossvalPlan
-    from landmark_diffusion.studies.fewshot.runner import Outcome
+from landmark_diffusion.studies.crossval import summary
+from landmark_diffusion.studies.crossval.plan import SPLIT, CrossvalPlan, agree, propose
+from landmark_diffusion.studies.trainings.manifest import MANIFEST
+from landmark_diffusion.studies.trainings.runner import check_commands, state_of
 
 DESCRIPTION = (
     "Cross-validation on a folder of your own images: K trainings, each tested on the K-th of the images that it left "
@@ -31,7 +31,6 @@ examples:
   ldx crossval --config folder_diffusion_small.yaml --data.root my_xrays --folds 5 --list
   ldx compare runs/crossval/folder_diffusion_small runs/crossval/folder_finetune_small
 """
-SPLIT = "data.split"
 
 
 def run_crossval(argv: Sequence[str]) -> int:
@@ -40,10 +39,6 @@ def run_crossval(argv: Sequence[str]) -> int:
     Raises UserError for what cannot be run, and SystemExit 130 or 143 after a signal.
     """
     options, plan = _parse(argv)
-    from landmark_diffusion.configuration.own_split import own_options
-    from landmark_diffusion.studies.crossval.plan import agree, propose
-    from landmark_diffusion.studies.fewshot.runner import Runner, Stopped, check_commands, state_of, tidy
-
     if options.list:
         for cell in plan.cells():
             print(f"{cell.name}  {state_of(plan.folder, cell)}")
@@ -53,21 +48,13 @@ def run_crossval(argv: Sequence[str]) -> int:
     for line in own_options(plan.configs, plan.options)[1]:
         print(line, flush=True)
     manifest = propose(plan)
-    if not (plan.folder / "manifest.json").is_file():
+    if not (plan.folder / MANIFEST).is_file():
         check_commands([plan.job(plan.cells()[0]).fit()])
     agree(plan.folder, manifest)
-    if not plan.keep_checkpoints:
-        tidy(plan.folder, plan.cells())
-    from landmark_diffusion.cli.fewshot_verb import cell_progress
-
-    with cell_progress(plan.folds, "folds") as (tell, progress):
-        try:
-            outcome = Runner(plan.folder, plan.job, tell, progress).run(plan.cells(), options.wait)
-        except Stopped:
-            print(f"stopped; go on with: {shlex.join(['ldx', 'crossval', *argv])}", file=sys.stderr, flush=True)
-            raise
+    command = ["crossval", *argv]
+    outcome = run_cells(command, plan.folder, plan.job, plan.cells(), options.wait, plan.keep_checkpoints, "folds")
     _summarise(plan)
-    return _say(outcome)
+    return exit_status(outcome, plan.folds, "folds")
 
 
 def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, CrossvalPlan]:
@@ -80,17 +67,11 @@ def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, CrossvalPlan]:
     parser.add_argument("--list", action="store_true", help="list the folds and where each stands")
     parser.add_argument("--only-summary", action="store_true", help="write the table of the folds that are finished")
     parser.add_argument("--wait", action="store_true", help="stay until other processes have finished their folds")
-    options, rest = parser.parse_known_args(list(argv))
-    known = [option for action in parser._actions for option in action.option_strings]
-    given = dict(option_pairs(rest, known, "crossval"))
-    return options, _plan(options, given)
+    options, given = parser.parse_passing_on(argv)
+    return options, _plan(options, dict(given))
 
 
 def _plan(options: argparse.Namespace, given: dict) -> CrossvalPlan:
-    from landmark_diffusion.configuration.config_files import config_name, find_config
-    from landmark_diffusion.configuration.options import checked
-    from landmark_diffusion.studies.crossval.plan import CrossvalPlan
-
     if not options.config:
         raise UserError("ldx crossval needs --config NAME: folder_diffusion_small.yaml (`ldx configs` lists all)")
     configs = tuple(find_config(name) for name in options.config)
@@ -114,39 +95,17 @@ def _number(option: str, text: str, least: int) -> int:
 
 def _summarise(plan: CrossvalPlan) -> bool:
     """Write and print the table of the finished folds; False where there are none."""
-    from landmark_diffusion.configuration.config_files import shown_config
-    from landmark_diffusion.configuration.options import arguments
-    from landmark_diffusion.studies.crossval.summary import (
-        METRICS,
-        PREDICTIONS,
-        TABLE,
-        read_folds,
-        summarise,
-        write_summary,
-    )
-
-    results = read_folds(plan.folder, plan.cells())
+    results = summary.read_folds(plan.folder, plan.cells())
     if not results:
         print(f"{plan.folder}: no fold is finished, so there is no table")
         return False
-    from rich.console import Console
-
-    grid = write_summary(plan.folder, results, summarise(results, plan.folds), f"Cross-validation: {plan.folder.name}")
-    Console().print(grid.to_rich())
-    print(f"in {plan.folder}: {TABLE}, {METRICS}, {PREDICTIONS} (all images); manifest.json names each fold's images")
+    figures = summary.summarise(results, plan.folds)
+    grid = summary.write_summary(plan.folder, results, figures, f"Cross-validation: {plan.folder.name}")
+    grid.show()
+    files = f"{summary.TABLE}, {summary.METRICS}, {summary.PREDICTIONS} (all images)"
+    print(f"in {plan.folder}: {files}; {MANIFEST} names each fold's images")
     if len(results) == plan.folds:
         configs = [word for path in plan.configs for word in ("--config", shown_config(path))]
         command = shlex.join(["ldx", "fit", *configs, *arguments(plan.options)])
         print(f"for a model to use, train on more of the images: {command}")
     return True
-
-
-def _say(outcome: Outcome) -> int:
-    """Say what is not done, and return the exit status."""
-    for name, holder in outcome.elsewhere.items():
-        print(f"{name} is still run by {holder}; `--wait` stays until it is done")
-    if not outcome.failed:
-        return 0
-    print(f"{counted(len(outcome.failed), 'fold')} failed: {', '.join(outcome.failed)}", file=sys.stderr)
-    print("their logs are named above; the same command tries them again", file=sys.stderr)
-    return 1

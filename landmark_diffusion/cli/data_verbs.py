@@ -7,8 +7,10 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from landmark_diffusion.cli.arguments import VerbParser
+from landmark_diffusion.configuration.config_checks import load_yaml
+from landmark_diffusion.configuration.config_files import find_config
 from landmark_diffusion.core.errors import DataError, UserError
-from landmark_diffusion.core.suggestions import did_you_mean
 from landmark_diffusion.core.texts import counted
 
 if TYPE_CHECKING:
@@ -29,13 +31,8 @@ def run_data_check(argv: list[str]) -> int:
 
     ``argv`` are the arguments behind ``ldx data check``. Raises UserError on arguments that cannot be used.
     """
-    parser = argparse.ArgumentParser(
-        prog="ldx data check",
-        description="Read all annotations, headers and images, and list every fault at once.",
-        epilog=CHECK_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    what = "Read all annotations, headers and images, and list every fault at once."
+    parser = VerbParser("data check", what, CHECK_EXAMPLES)
     parser.add_argument("--config", "-c", action="append", default=[], help="config whose data section is checked")
     parser.add_argument("--dataset", "--data.dataset", help="by name or class path; `ldx plugins` lists them")
     parser.add_argument("--root", "--data.root", help="folder of the dataset")
@@ -54,7 +51,7 @@ def run_data_check(argv: list[str]) -> int:
         help="as data.landmark_names: '[sella, nasion]' for a table without names, '{N: nasion}' to rename some",
     )  # fmt: skip
     parser.add_argument("--no-decode", action="store_true", help="do not decode the images, only read their headers")
-    arguments = _parse(parser, argv)
+    arguments = parser.parse(argv)
     return check_dataset(_build(arguments), decode=not arguments.no_decode)
 
 
@@ -84,29 +81,17 @@ def run_cache_clear(argv: list[str]) -> int:
 
     ``argv`` are the arguments behind ``ldx cache clear``.
     """
-    parser = argparse.ArgumentParser(
-        prog="ldx cache clear", description="Remove the resized images that were kept.", allow_abbrev=False
-    )
+    parser = VerbParser("cache clear", "Remove the resized images that were kept.")
     parser.add_argument(
         "--folder", "--data.cache_folder", help="cache folder; default: $LDX_CACHE, else ~/.cache/landmark_diffusion"
     )
-    folder = _parse(parser, argv).folder
+    folder = parser.parse(argv).folder
 
     from landmark_diffusion.data.cache import clear, default_folder
 
     files, size = clear(folder)
     print(f"{folder or default_folder()}: removed {counted(files, 'file')}, {size / 2**20:.1f} MiB")
     return 0
-
-
-def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
-    """Parse ``argv``; an unknown option raises a UserError that names the nearest known one."""
-    arguments, unknown = parser.parse_known_args(argv)
-    if unknown:
-        known = [option for action in parser._actions for option in action.option_strings]
-        hint = did_you_mean(unknown[0].partition("=")[0], known)
-        raise UserError(f"{parser.prog}: unknown argument {unknown[0]!r}.{hint} `{parser.prog} --help` lists all.")
-    return arguments
 
 
 def _build(arguments: argparse.Namespace) -> LandmarkDataset:
@@ -120,12 +105,9 @@ def _build(arguments: argparse.Namespace) -> LandmarkDataset:
     name = arguments.dataset or section.get("dataset") or ("folder" if arguments.csv else None)
     if name is None:
         raise UserError("ldx data check: name what to check, by --config NAME or by --dataset NAME --root PATH")
-    given = {"split": arguments.split or section.get("split"), "csv": arguments.csv}
+    own = {key: getattr(arguments, key) for key in ("csv", "split_column", "patient_column")}
+    given = {"split": arguments.split or section.get("split"), **own}
     options |= {key: value for key, value in given.items() if value is not None}
-    if arguments.split_column is not None:
-        options["split_column"] = arguments.split_column
-    if arguments.patient_column is not None:
-        options["patient_column"] = arguments.patient_column
     if section.get("labels") is False:
         options["labels"] = False
     names = section.get("landmark_names") if arguments.landmark_names is None else _names(arguments.landmark_names)
@@ -152,20 +134,9 @@ def _names(text: str) -> list[str] | dict[str, str]:
 
 def config_section(names: list[str]) -> dict[str, Any]:
     """Read the ``data`` section of configs, a later one over an earlier one; both ways to write a class are read."""
-    import yaml
-
-    from landmark_diffusion.configuration.config_files import find_config
-
     section: dict[str, Any] = {}
     for name in names:
-        path = find_config(name)
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            line = mark.line + 1 if mark is not None else None
-            raise DataError("the config is no valid YAML", path, line) from None
-        data = content.get("data") if isinstance(content, dict) else None
+        data = load_yaml(find_config(name)).get("data")
         if isinstance(data, dict):
             section |= data.get("init_args") or {} if "class_path" in data else data
     return section

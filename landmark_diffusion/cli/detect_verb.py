@@ -8,10 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark_diffusion.cli.arguments import VerbParser, spacing_option, words
+from landmark_diffusion.cli.arguments import VerbParser, spacing_option
 from landmark_diffusion.cli.progress import progress
 from landmark_diffusion.configuration.repeated import warn_user
-from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.errors import UserError, print_error
+from landmark_diffusion.core.texts import words
+from landmark_diffusion.detection.batch import detect_all, make_folder, refuse_existing
+from landmark_diffusion.detection.forms import WRITERS, make_writers
+from landmark_diffusion.detection.inputs import find_images
+from landmark_diffusion.detection.names import short_names
+from landmark_diffusion.hardware.memory import detection_memory_message, out_of_memory_told
 
 if TYPE_CHECKING:
     from landmark_diffusion.detection.detector import Detector
@@ -40,10 +46,6 @@ def run_detect(arguments: list[str]) -> int:
     Raises UserError for options, a model or a place for results that cannot be used: then nothing was written.
     """
     options = _parse(arguments)
-    from landmark_diffusion.detection.batch import make_folder, refuse_existing
-    from landmark_diffusion.detection.forms import WRITERS, make_writers
-    from landmark_diffusion.detection.inputs import find_images
-    from landmark_diffusion.detection.names import short_names
     from landmark_diffusion.detection.tally import Tally
 
     folder = Path(options.output)
@@ -75,9 +77,6 @@ def detect_files(
 
     Raises UserError where the memory does not suffice.
     """
-    from landmark_diffusion.core.errors import print_error
-    from landmark_diffusion.detection.batch import detect_all
-    from landmark_diffusion.hardware.memory import detection_memory_message, out_of_memory_told
 
     def message(error: BaseException) -> str:
         return detection_memory_message(error, options.batch_size, str(detector.device))

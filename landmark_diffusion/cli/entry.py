@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import astuple
 
 from landmark_diffusion.cli.first_line import say_first
 from landmark_diffusion.cli.safe_configs import allowed_classes
@@ -145,14 +146,14 @@ def _run(verb: str, rest: list[str]) -> int:
 
 
 def _run_own(verb: str, rest: list[str]) -> int:
-    what, action = OTHER_VERBS[verb].what, OTHER_VERBS[verb].action
+    what, action, place = astuple(OTHER_VERBS[verb])
     if action and rest and rest[0] in ("-h", "--help"):
         print(f"usage: ldx {verb} {action} [options]\n\n{what}\n`ldx {verb} {action} --help` lists them.")
         return 0
     if action and rest[:1] != [action]:
         found = f"found {rest[0]!r}" if rest else "nothing follows it"
         raise UserError(f"ldx {verb}: {found}, expected `ldx {verb} {action}`: {what}")
-    run: Callable[[list[str]], int | None] = resolve(f"landmark_diffusion.cli.{OTHER_VERBS[verb].run}")
+    run: Callable[[list[str]], int | None] = resolve(f"landmark_diffusion.cli.{place or f'{verb}_verb:run_{verb}'}")
     return run(rest[1:] if action else rest) or 0
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from landmark_diffusion.cli.arguments import VerbParser
 from landmark_diffusion.cli.run_folder_arguments import runs_beside
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.files import refuse_existing
 from landmark_diffusion.modelfile.model_file import SUFFIX, check_target, is_model_file
 from landmark_diffusion.training.folder import CONFIG, RunFolder
 
@@ -59,8 +60,7 @@ def _export_model(options: argparse.Namespace) -> int:
     checkpoint, target = Path(options.checkpoint), Path(options.file)
     card = Path(options.card) if options.card else target.with_suffix(".md")
     check_target(target, options.overwrite)
-    if card.is_dir() or (card.exists() and not options.overwrite):
-        raise UserError(f"{card} exists already and was left as it is; give another --card, or --overwrite")
+    refuse_existing(card, options.overwrite, "--card")
     if is_model_file(checkpoint):
         onnx = target.with_suffix(ONNX_SUFFIX)
         raise UserError(

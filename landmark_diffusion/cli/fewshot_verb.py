@@ -2,21 +2,58 @@
 
 from __future__ import annotations
 
-import shlex
+import argparse
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from landmark_diffusion.cli.fewshot_arguments import parse_arguments
+from landmark_diffusion.cli.arguments import PASSED_ON, VerbParser, yaml_value
+from landmark_diffusion.cli.cell_runs import exit_status, run_cells
+from landmark_diffusion.configuration.options import data_section
+from landmark_diffusion.configuration.own_split import own_options
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.data.source import Stage
+from landmark_diffusion.data.sources import build_dataset
+from landmark_diffusion.studies.fewshot.jobs import check_before, find_cell, make_job
+from landmark_diffusion.studies.fewshot.manifest import agree, is_news, propose, read_manifest
+from landmark_diffusion.studies.fewshot.plan import Cell, Plan, read_plan
+from landmark_diffusion.studies.fewshot.precision import with_one_precision
+from landmark_diffusion.studies.fewshot.results import read_results
+from landmark_diffusion.studies.trainings.manifest import Manifest
+from landmark_diffusion.studies.trainings.runner import state_of
 
-if TYPE_CHECKING:
-    from landmark_diffusion.studies.fewshot.manifest import Manifest
-    from landmark_diffusion.studies.fewshot.plan import Cell, Plan
-    from landmark_diffusion.studies.fewshot.runner import Outcome
+DESCRIPTION = "Fine-tune, test and record a grid: each start, target, number of labelled images and draw."
+HELP = """a config of ldx fewshot:
+  fewshot:
+    fit: [ceph_finetune_small.yaml]       # configs of `ldx fit` that every cell starts from (names or paths)
+    n: [1, 5, 10, 25, 50]                 # labelled training images; draws of smaller n lie within larger ones
+    draws: 3                              # independent draws
+    starts:                               # name: options of `ldx fit`; scratch is what the others are compared with
+      scratch: {model.optimisation.learning_rate: 0.001}
+      ddpm: {model.pretrained: runs/x/checkpoints/step_8000.ckpt, model.optimisation.learning_rate: 0.0003}
+    targets:                              # a second axis, may be left out
+      disc: {model.target.kind: disc}
+      contour_hugging: {model.target.kind: one_hot}
+    options: {trainer.max_steps: 600}     # options of every cell
+    folder: runs/fewshot/ceph             # of the grid; default runs/fewshot/NAME of the config
+    seed: 0                               # of the draws; a cell is trained with seed + draw
+    checkpoints: [best, last]             # measured weights: best on the validation labels, last without any
+    stage: test                           # part of the data that is measured: test or val
+    keep_checkpoints: false               # keep each cell's checkpoints after it is measured
+
+Options --data.X V, --model.X V and --trainer.X V go to every cell. Order: configs < options < command line < start
+and target. Any number of processes and machines may work on one folder: a cell is done once. Ctrl-C, SIGTERM or a
+kill lose nothing: the same command goes on. All images drawn are named in FOLDER/manifest.json.
+
+examples:
+  ldx fewshot --config ceph_fewshot.yaml --data.root ~/isbi2015
+  ldx fewshot --config ceph_fewshot.yaml --list               cells with their numbers, and where each stands
+  ldx fewshot --config ceph_fewshot.yaml --cell 17            one cell, for a job array; also by its name
+  ldx fewshot --config ceph_fewshot.yaml --only-summary       tables and figures of what is finished
+"""
 
 
 def run_fewshot(argv: Sequence[str]) -> int:
@@ -25,11 +62,8 @@ def run_fewshot(argv: Sequence[str]) -> int:
     Raises UserError for what cannot be run, and SystemExit 129, 130 or 143 after a signal.
     """
     arguments, cell_options, changes = parse_arguments(argv)
-    from landmark_diffusion.studies.fewshot.plan import read_plan
-    from landmark_diffusion.studies.fewshot.precision import with_one_precision
-
     plan = read_plan(arguments.config, changes, cell_options)
-    cells = _chosen(plan, arguments.cell)
+    cells = plan.cells() if arguments.cell is None else [find_cell(plan.cells(), arguments.cell)]
     if arguments.list:
         return _list(plan)
     if arguments.only_summary:
@@ -37,52 +71,59 @@ def run_fewshot(argv: Sequence[str]) -> int:
     plan = with_one_precision(plan)
     proposed = _propose(plan)
     if arguments.print_command:
-        return _print_commands(plan, proposed, cells)
+        for cell in cells:
+            print("\n".join([f"# {cell.name}", *make_job(plan, proposed, cell).commands()]))
+        return 0
     return _run(plan, proposed, cells, arguments.wait, argv)
 
 
-def _run(plan: Plan, proposed: Manifest, cells: list[Cell], wait: bool, argv: Sequence[str]) -> int:
-    from landmark_diffusion.studies.fewshot.manifest import agree, is_news
-    from landmark_diffusion.studies.fewshot.runner import Runner, Stopped, check_before, make_job, tidy
+def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any], dict[str, Any]]:
+    """Divide the arguments into our own, options of every cell, and changes of the plan.
 
+    Raises UserError that names the nearest known option.
+    """
+    arguments, given = _parser().parse_passing_on(argv)
+    cell_options: dict[str, Any] = {}
+    changes: dict[str, Any] = {} if arguments.folder is None else {"folder": arguments.folder}
+    for name, value in [*given, *map(_assignment, arguments.set)]:
+        if name.partition(".")[0] in PASSED_ON:
+            cell_options[name] = value
+        else:
+            changes[name.removeprefix("fewshot.")] = value
+    return arguments, cell_options, changes
+
+
+def _parser() -> VerbParser:
+    parser = VerbParser("fewshot", DESCRIPTION, HELP)
+    parser.add_argument("--config", "-c", action="append", default=[], help="config with the section fewshot")
+    parser.add_argument("--folder", help="folder of the grid, shared by its processes")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the config")
+    parser.add_argument("--cell", metavar="NAME", help="run this cell alone, by name or by number from 1")
+    parser.add_argument("--list", action="store_true", help="list the cells and where each stands")
+    parser.add_argument("--only-summary", action="store_true", help="write the tables and figures of what is finished")
+    parser.add_argument("--print-command", action="store_true", help="print what each cell would run")
+    parser.add_argument("--wait", action="store_true", help="stay until other processes have finished their cells")
+    return parser
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UserError(f"--set {text}: expected KEY=VALUE, such as --set draws=1 or --set trainer.max_steps=100")
+    return name, yaml_value(value)
+
+
+def _run(plan: Plan, proposed: Manifest, cells: list[Cell], wait: bool, argv: Sequence[str]) -> int:
     if is_news(plan.folder, proposed):
         check_before(plan, proposed)
     manifest = agree(plan.folder, proposed)
-    if not plan.keep_checkpoints:
-        tidy(plan.folder, cells)
-    with cell_progress(len(cells)) as (tell, progress):
-        runner: Runner[Cell] = Runner(plan.folder, lambda cell: make_job(plan, manifest, cell), tell, progress)
-        try:
-            outcome = runner.run(cells, wait)
-        except Stopped:
-            print(f"stopped; go on with: {shlex.join(['ldx', 'fewshot', *argv])}", file=sys.stderr, flush=True)
-            raise
+    jobs = partial(make_job, plan, manifest)
+    outcome = run_cells(["fewshot", *argv], plan.folder, jobs, cells, wait, plan.keep_checkpoints)
     _summarise(plan.folder, manifest)
-    return _say(outcome, len(cells))
-
-
-def _say(outcome: Outcome, total: int) -> int:
-    """Say what is not done, and return the exit status."""
-    for name, holder in outcome.elsewhere.items():
-        print(f"{name} is still run by {holder}")
-    if outcome.elsewhere:
-        print(f"{len(outcome.elsewhere)} of {total} cells are run by others; `--wait` stays until they are done")
-    if not outcome.failed:
-        return 0
-    print(f"{len(outcome.failed)} of {total} cells failed: {', '.join(outcome.failed)}", file=sys.stderr)
-    print("their logs are named above; the same command tries them again", file=sys.stderr)
-    return 1
-
-
-def _chosen(plan: Plan, asked: str | None) -> list[Cell]:
-    from landmark_diffusion.studies.fewshot.runner import find_cell
-
-    return plan.cells() if asked is None else [find_cell(plan.cells(), asked)]
+    return exit_status(outcome, len(cells))
 
 
 def _list(plan: Plan) -> int:
-    from landmark_diffusion.studies.fewshot.runner import state_of
-
     cells = plan.cells()
     width = max(len(cell.name) for cell in cells)
     for number, cell in enumerate(cells, 1):
@@ -90,22 +131,8 @@ def _list(plan: Plan) -> int:
     return 0
 
 
-def _print_commands(plan: Plan, manifest: Manifest, cells: list[Cell]) -> int:
-    from landmark_diffusion.studies.fewshot.runner import make_job
-
-    for cell in cells:
-        print("\n".join([f"# {cell.name}", *make_job(plan, manifest, cell).commands()]))
-    return 0
-
-
 def _propose(plan: Plan) -> Manifest:
     """Look at the data and make the manifest of this plan."""
-    from landmark_diffusion.configuration.options import data_section
-    from landmark_diffusion.configuration.own_split import own_options
-    from landmark_diffusion.data.source import Stage
-    from landmark_diffusion.data.sources import build_dataset
-    from landmark_diffusion.studies.fewshot.manifest import propose
-
     for line in own_options(plan.fit, plan.options)[1]:
         print(line, flush=True)
     section = data_section(plan.base())
@@ -132,8 +159,6 @@ def _propose(plan: Plan) -> Manifest:
 
 
 def _only_summary(plan: Plan) -> int:
-    from landmark_diffusion.studies.fewshot.manifest import read_manifest
-
     manifest = read_manifest(plan.folder)
     if manifest is None:
         raise UserError(f"{plan.folder}: found no manifest.json: no cell was run there yet; leave --only-summary out")
@@ -144,8 +169,6 @@ def _only_summary(plan: Plan) -> int:
 
 def _summarise(folder: Path, manifest: Manifest) -> bool:
     """Write and print tables and figures of the finished cells; False where there are none."""
-    from landmark_diffusion.studies.fewshot.results import read_results
-
     results = read_results(folder)
     if not results:
         print("no cell is finished, so there is no summary")
@@ -198,38 +221,3 @@ def _in_words(name: str, options: dict[str, Any]) -> str:
 
 
 _LIMITS = ("trainer.max_steps", "trainer.max_epochs")
-
-
-@contextmanager
-def cell_progress(
-    total: int, what: str = "cells"
-) -> Iterator[tuple[Callable[[str], None], Callable[[int, int, str], None]]]:
-    """Show progress: a bar on a terminal, a line for each cell into a file or pipe; ``what`` is a word for them."""
-    if not sys.stdout.isatty():
-        lines = _Lines(what)
-        yield lines.tell, lines.progress
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(what), TextColumn("{task.fields[cell]}"))
-    with Progress(*columns, TimeElapsedColumn()) as bar:
-        task = bar.add_task("", total=total, cell="")
-        yield (
-            lambda line: bar.console.print(line, markup=False, highlight=False, soft_wrap=True),
-            lambda done, all_, cell: bar.update(task, completed=done, total=all_, cell=cell),
-        )
-
-
-class _Lines:
-    """Plain lines; progress is told when the cell changes."""
-
-    def __init__(self, what: str) -> None:
-        self._what, self._last = what, ""
-
-    def tell(self, line: str) -> None:
-        print(line, flush=True)
-
-    def progress(self, done: int, total: int, cell: str) -> None:
-        if cell != self._last:
-            self._last = cell
-            print(f"{done}/{total} {self._what} are finished; now {cell}", flush=True)

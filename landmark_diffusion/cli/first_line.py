@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
+
+from landmark_diffusion.core.say import is_first_process
 
 SLOW_VERBS = ("fit", "validate", "test", "predict", "fewshot", "calibrate", "export")
 QUIET = ("-h", "--help", "--print_config")
 """Options whose answer is all that is wanted; --print_config=FLAGS and --data.help as well."""
-RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 
 
 def say_first(verb: str, arguments: Sequence[str]) -> None:
     """Say on stderr, in the first process alone, what is about to run; nothing for help and printed configs."""
     if verb not in SLOW_VERBS or not arguments or any(_is_quiet(each) for each in arguments):
         return
-    if any(os.environ.get(name, "0") != "0" for name in RANKS):
-        return
-    print(f"ldx {verb} {' '.join(arguments)}: loading torch and Lightning ...", file=sys.stderr, flush=True)
+    if is_first_process():
+        print(f"ldx {verb} {' '.join(arguments)}: loading torch and Lightning ...", file=sys.stderr, flush=True)
 
 
 def _is_quiet(argument: str) -> bool:

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
 from typing import Any, Literal
 
@@ -38,9 +38,10 @@ from landmark_diffusion.cli.trainer_checks import (
     check_trainer,
     explain_instantiation,
     explain_lightning,
+    explain_trainer,
 )
 from landmark_diffusion.cli.unused import refuse_contradictions, unused_options
-from landmark_diffusion.cli.verbs import RUN_VERBS
+from landmark_diffusion.cli.verbs import RUN_OPTIONS, RUN_VERBS
 from landmark_diffusion.configuration.config_checks import check_configs, check_linked_options
 from landmark_diffusion.configuration.config_files import config_paths
 from landmark_diffusion.configuration.own_split import foreign_options, foreign_words, leave_out, sources_of
@@ -87,6 +88,14 @@ _IDLE_WARNINGS = (
 )
 
 _EVERY_MODULE = re.compile(r",\s+known\s+subclasses:\s+torch\.nn\.Module,[^)]*\)")
+_TYPES: dict[str, Any] = {
+    "run_folder": str | None,
+    "threads": PositiveInt | Literal["auto"],
+    "wandb": Literal["disabled", "offline", "online"],
+    "protocols": list[str],
+    "snapshots": list[int],
+}
+"""Of the run's own options whose default does not say it."""
 
 TRAINER_DEFAULTS: dict[str, Any] = {"use_distributed_sampler": False, "num_sanity_val_steps": 0}
 
@@ -124,65 +133,10 @@ class LdxCLI(LightningCLI):
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what every verb takes beside trainer, model and data."""
-        parser.add_argument("--seed_everything", type=int, default=0, help="The run's one seed.")
-        parser.add_argument(
-            "--run_folder",
-            type=str | None,
-            default=None,
-            help="Folder of checkpoints, results and the config; by default runs/NAME of the first config.",
-        )
-        parser.add_argument(
-            "--overwrite",
-            type=bool,
-            nargs="?",
-            const=True,
-            default=False,
-            help="fit: discard a run that already lies in the run folder.",
-        )
-        parser.add_argument(
-            "--threads",
-            type=PositiveInt | Literal["auto"],
-            default="auto",
-            help="fit, on a CPU: threads of torch. auto: what a short trial shows to be fastest now; an environment "
-            "variable OMP_NUM_THREADS comes first, and a run that is continued keeps its number.",
-        )
-        parser.add_argument(
-            "--wandb",
-            type=Literal["disabled", "offline", "online"],
-            default="disabled",
-            help="Weights & Biases: offline needs no account.",
-        )
-        parser.add_argument(
-            "--protocols",
-            type=list[str],
-            default=[],
-            help="validate, test: protocols measured beside the default one, such as [paper_b].",
-        )
-        parser.add_argument("--pictures", type=int, default=6, help="test: images that the report shows; 0: no report.")
-        parser.add_argument(
-            "--snapshots",
-            type=list[int],
-            default=[],
-            help="fit: optimiser steps whose checkpoint is kept as checkpoints/step_N.ckpt.",
-        )
-        parser.add_argument(
-            "--snapshot_every",
-            type=int,
-            default=0,
-            help="fit: optimiser steps between two more checkpoints/step_N.ckpt; 0: none.",
-        )
-        parser.add_argument(
-            "--keep_snapshots",
-            type=int,
-            default=5,
-            help="fit: how many of snapshot_every are kept, the newest; 0: all. best, last and snapshots always stay.",
-        )
-        parser.add_argument(
-            "--max_bad_steps",
-            type=int,
-            default=10,
-            help="fit: steps in a row with NaN or infinity, each skipped, that end the run.",
-        )
+        for option in RUN_OPTIONS:
+            kind = _TYPES.get(option.name, type(option.default))
+            flag: dict[str, Any] = {"nargs": "?", "const": True} if kind is bool else {}
+            parser.add_argument(f"--{option.name}", type=kind, default=option.default, help=option.help, **flag)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Link what the data decides to the model."""
@@ -255,12 +209,8 @@ class LdxCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Build data, model and trainer; what a class says against its options comes out of jsonargparse's wrapping."""
-        try:
+        with _explained_by(explain_instantiation):
             super().instantiate_classes()
-        except Exception as error:
-            if isinstance(error, UserError) or (told := explain_instantiation(error)) is None:
-                raise
-            raise told from (None if told is error.__cause__ else error)
 
     def after_instantiate_classes(self) -> None:
         """Compare the checkpoint with the model that was built, or take the start of a new run.
@@ -283,13 +233,8 @@ class LdxCLI(LightningCLI):
             kwargs["default_root_dir"] = str(self.run.path)
         if given.get("logger") is None:
             kwargs["logger"] = False  # Lightning's own would write elsewhere; the run's are set in _run_subcommand
-        try:
+        with _explained_by(explain_trainer):
             return super().instantiate_trainer(**kwargs)
-        except Exception as error:
-            told = UserError(f"trainer: {error}") if isinstance(error, ValueError) else None
-            if (told := explain_lightning(error) or told) is None:
-                raise
-            raise told from error
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run the verb; only here, with everything built, is an old run discarded and the folder written to."""
@@ -304,16 +249,15 @@ class LdxCLI(LightningCLI):
         use_own_checkpoint_io(self.trainer)
         try:
             with (
+                _explained_by(explain_lightning),
                 out_of_memory_told(lambda error: memory_message(error, subcommand, self.config_dump)),
                 threads(self.compute.threads),
             ):
                 super()._run_subcommand(subcommand)
-        except Exception as error:
+        except Exception:
             if self.trainer.global_step == 0:
                 remove_empty_curves(self.trainer.loggers, self.run)
-            if isinstance(error, UserError) or (told := explain_lightning(error)) is None:
-                raise
-            raise told from error
+            raise
         except SystemExit as stop:
             if stop.code == 1 and self.trainer.interrupted:  # Lightning's status for Ctrl-C; the shell's is 130
                 raise SystemExit(130) from None
@@ -478,6 +422,17 @@ def quieter() -> Iterator[None]:
         yield
     finally:
         warnings.formatwarning = before
+
+
+@contextmanager
+def _explained_by(explain: Callable[[BaseException], UserError | None]) -> Iterator[None]:
+    """Raise what ``explain`` makes of an error in place of it, where it has words for the user."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UserError) or (told := explain(error)) is None:
+            raise
+        raise told from (None if told is error.__cause__ else error)
 
 
 def _is_of_use(record: logging.LogRecord) -> bool:

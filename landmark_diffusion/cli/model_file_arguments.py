@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from landmark_diffusion.cli.arguments import positions
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.modelfile.model_file import is_model_file, read_facts
@@ -26,7 +27,8 @@ def expanded_model_file(verb: str, arguments: list[str]) -> Iterator[list[str]]:
     they are. Raises UserError for a file that is no whole model or asks for a network much larger than its weights, for
     two of them, and for fit.
     """
-    places = [place for place in range(len(arguments)) if _is_model(arguments, place)]
+    named = [place for place in positions(arguments) if is_model_file(arguments[place])]
+    places = [place for place in named if not Path(arguments[place]).is_dir()]
     if not places:
         yield arguments
         return
@@ -80,9 +82,3 @@ def _check_network(facts: ModelFacts, path: str) -> None:
 
     method = find_method(facts.class_path, path)
     check_network_size(method, facts.model, Path(path).stat().st_size // 2, path)  # a weight has 2 bytes or more
-
-
-def _is_model(arguments: list[str], place: int) -> bool:
-    argument, before = arguments[place], arguments[place - 1] if place else ""
-    is_value = before.startswith("-") and "=" not in before
-    return is_model_file(argument) and not argument.startswith("-") and not is_value and not Path(argument).is_dir()

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback
 
 from landmark_diffusion.cli.parser_errors import find_key
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.core.suggestions import nearest
+from landmark_diffusion.core.suggestions import nearest, question
 from landmark_diffusion.methods.base import LandmarkModule
 from landmark_diffusion.methods.training import TrainedModule
 
@@ -34,11 +34,8 @@ def check_monitors(callbacks: Sequence[Callback], model: Any, validated: Callabl
             )
         known = logged_in_validation(model)
         if known and monitor not in known and not _is_detection_rate(monitor, known):
-            close = nearest(monitor, known)
-            raise UserError(
-                f"{where}{name}: monitor {monitor} is never logged."
-                f"{' Did you mean ' + ' or '.join(close) + '?' if close else ''} Known: {', '.join(known)}"
-            )
+            hint = question(nearest(monitor, known))
+            raise UserError(f"{where}{name}: monitor {monitor} is never logged.{hint} Known: {', '.join(known)}")
 
 
 def logged_in_validation(model: Any) -> list[str]:

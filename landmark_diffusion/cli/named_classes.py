@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 from jsonargparse import Namespace
 
+from landmark_diffusion.cli.arguments import option_values
 from landmark_diffusion.configuration.config_files import config_paths
 from landmark_diffusion.configuration.options import config_options, full_name
 from landmark_diffusion.core.errors import UserError
@@ -37,10 +37,7 @@ def import_named_classes(arguments: Sequence[str]) -> None:
 def _named(arguments: Sequence[str], option: re.Pattern[str]) -> Iterator[str]:
     said = config_options(config_paths(list(arguments)))
     yield from (str(value) for key, value in said.items() if option.match(key))
-    for argument, following in pairwise([*arguments, ""]):
-        name, equals, value = argument.partition("=")
-        if name.startswith("--") and option.match(full_name(name[2:])):
-            yield value if equals else following
+    yield from (value for name, value in option_values(arguments) if option.match(full_name(name[2:])))
 
 
 def drop_defaults_of_other_networks(model: Any, sources: Sequence[Mapping[str, Any]]) -> None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
-
+from landmark_diffusion.cli.arguments import VerbParser
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.registry import Registry
 
-DESCRIPTION = (
-    "List the data sets, methods, networks and outputs that ldx knows by a short name: those built in, and those that "
-    "other installed packages bring by entry points. Each is imported, so that one that cannot be used "
-    "is named with the why."
-)
+DESCRIPTION = """List the data sets, methods, networks and outputs that ldx knows by a short
+name: those built in, and those that other installed packages bring by entry points. Each
+is imported, so that one that cannot be used is named with the why."""
 
 
 def run_plugins(arguments: list[str]) -> int:
     """Print one line for each; return 0, also where one cannot be used. ``arguments`` are those behind the verb."""
-    argparse.ArgumentParser(prog="ldx plugins", description=DESCRIPTION, allow_abbrev=False).parse_args(arguments)
+    VerbParser("plugins", DESCRIPTION).parse(arguments)
     from landmark_diffusion.data.sources import DATASETS
     from landmark_diffusion.detection.forms import WRITERS
     from landmark_diffusion.methods import METHODS

@@ -65,30 +65,22 @@ class ProgressLines(ProgressBar):
             self.print(f"fit: validated after epoch {trainer.current_epoch}, step {trainer.global_step}{metrics}")
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock of `ldx validate`."""
-        if trainer.state.fn == "validate":
+        """Start the clock of an evaluation."""
+        if trainer.state.fn != "fit":
             self._begin()
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
-        self._begin()
-
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
-        self._begin()
-
     def on_validation_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Print how many batches of `ldx validate` are done when it is time."""
-        if trainer.state.fn == "validate":
-            self._evaluated("validate", trainer.num_val_batches, args[3])
+        """Print how many batches of an evaluation are done when it is time."""
+        if trainer.state.fn in (None, "fit") or not self._is_time():
+            return
+        verb = trainer.state.fn.value
+        part = "val" if verb == "validate" else verb
+        done, total = args[3] + 1, sum(getattr(trainer, f"num_{part}_batches"))
+        pace = describe_batches(done, total, self._pace)
+        self.print(f"{verb}: batch {done}/{total}{', ' + pace if pace else ''}")
 
-    def on_test_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Print how many batches are done when it is time."""
-        self._evaluated("test", trainer.num_test_batches, args[3])
-
-    def on_predict_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Print how many batches are done when it is time."""
-        self._evaluated("predict", trainer.num_predict_batches, args[3])
+    on_test_start = on_predict_start = on_validation_start
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
 
     def _begin(self, done: int = 0) -> None:
         self._last = time.monotonic()
@@ -100,12 +92,6 @@ class ProgressLines(ProgressBar):
             return False
         self._last = now
         return True
-
-    def _evaluated(self, verb: str, batches: Any, batch_idx: int) -> None:
-        if self._is_time():
-            done, total = batch_idx + 1, sum(batches)
-            pace = describe_batches(done, total, self._pace)
-            self.print(f"{verb}: batch {done}/{total}{', ' + pace if pace else ''}")
 
     def _metrics(self, trainer: Trainer, pl_module: LightningModule) -> str:
         values = self.get_metrics(trainer, pl_module)

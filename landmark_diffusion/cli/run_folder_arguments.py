@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
+from landmark_diffusion.cli.arguments import option_values, positions
 from landmark_diffusion.configuration.config_files import CONFIG_OPTIONS
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.modelfile.model_file import is_model_file
@@ -21,7 +21,7 @@ def expanded_run_folder(verb: str, arguments: Sequence[str]) -> list[str]:
     options override it. ``fit`` does so only where it goes on with a run (``--ckpt_path``). Raises UserError for a
     first argument that is neither a run folder nor a model, and for a folder that holds no config.
     """
-    place = next((place for place in range(len(arguments)) if _is_folder(arguments, place)), None)
+    place = next((place for place in positions(arguments) if _exists(Path(arguments[place]), folder=True)), None)
     given = _value(arguments, (OPTION,))
     if place is None:
         _refuse_unknown(verb, arguments)
@@ -59,7 +59,8 @@ def _config(verb: str, folder: Path) -> Path:
 def runs_beside(folder: Path) -> str:
     """Name runs with checkpoints in the folder's parent and in it; empty where there are none."""
     places = [each for each in (folder, folder.parent) if _exists(each, folder=True)]
-    found = [str(path) for place in places for path in sorted(place.iterdir()) if RunFolder(path).has_checkpoint()]
+    paths = [path for place in places for path in sorted(place.iterdir()) if path != folder]
+    found = [str(path) for path in paths if RunFolder(path).has_checkpoint()]
     return f" Runs with checkpoints: {', '.join(dict.fromkeys(found[:8]))}." if found else ""
 
 
@@ -68,17 +69,7 @@ def _takes_own(verb: str, arguments: Sequence[str]) -> bool:
 
 
 def _value(arguments: Sequence[str], options: Sequence[str]) -> str | None:
-    for argument, following in pairwise([*arguments, ""]):
-        option, equals, value = argument.partition("=")
-        if option in options:
-            return value if equals else following
-    return None
-
-
-def _is_folder(arguments: Sequence[str], place: int) -> bool:
-    argument, before = arguments[place], arguments[place - 1] if place else ""
-    is_value = before.startswith("-") and "=" not in before
-    return not argument.startswith("-") and not is_value and _exists(Path(argument), folder=True)
+    return next((value for option, value in option_values(arguments) if option in options), None)
 
 
 def _exists(path: Path, folder: bool = False) -> bool:

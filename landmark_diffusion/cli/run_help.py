@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from landmark_diffusion.cli.verbs import RUN_VERBS
+from landmark_diffusion.cli.verbs import RUN_OPTIONS, RUN_VERBS
 from landmark_diffusion.methods import METHODS
 
 WIDTH, COLUMN = 100, 30
@@ -108,19 +108,12 @@ def _always(verb: str) -> list[Option]:
 
 
 def _run_options(verb: str) -> Iterator[Option]:
-    """What ``LdxCLI`` adds, as far as it concerns the verb: its help begins with the verbs' names where not all."""
-    for call in ast.walk(_tree("cli/lightning_cli.py")):
-        if not (isinstance(call, ast.Call) and ast.unparse(call.func) == "parser.add_argument" and call.args):
-            continue
-        keywords = {each.arg: each.value for each in call.keywords}
-        if "help" not in keywords:
-            continue
-        text = str(ast.literal_eval(keywords["help"]))
+    """The run's own options, as far as they concern the verb."""
+    for name, default, text in RUN_OPTIONS:
         verbs, colon, rest = text.partition(": ")
         concerned = [each for each in verbs.split(", ") if each in RUN_VERBS] if colon else []
         if not concerned or verb in concerned:
-            default = ast.unparse(keywords["default"]) if "default" in keywords else ""
-            yield Option(str(ast.literal_eval(call.args[0])).lstrip("-"), default, rest if concerned else text)
+            yield Option(name, repr(default), rest if concerned else text)
 
 
 def _class_options(file: str, name: str, prefix: str) -> Iterator[Option]:
@@ -172,8 +165,5 @@ def _example(verb: str, line: str, note: str) -> str:
 
 
 def _class(file: str, name: str) -> ast.ClassDef:
-    return next(each for each in _tree(file).body if isinstance(each, ast.ClassDef) and each.name == name)
-
-
-def _tree(file: str) -> ast.Module:
-    return ast.parse((Path(__file__).resolve().parents[1] / file).read_text(encoding="utf-8"))
+    tree = ast.parse((Path(__file__).resolve().parents[1] / file).read_text(encoding="utf-8"))
+    return next(each for each in tree.body if isinstance(each, ast.ClassDef) and each.name == name)

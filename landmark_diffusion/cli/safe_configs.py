@@ -16,6 +16,7 @@ from pathlib import Path
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.registry import ALLOW_OPTION, ALLOW_VARIABLE, allowed_modules
+from landmark_diffusion.core.texts import words
 
 ALLOWED = ("landmark_diffusion", "lightning.pytorch", "lightning.fabric", "torchmetrics")
 """Modules whose classes a config may name."""
@@ -40,7 +41,7 @@ def allowed_classes(arguments: list[str]) -> Iterator[list[str]]:
     rest, names = _split(arguments)
     before = os.environ.get(ALLOW_VARIABLE)
     if names:
-        os.environ[ALLOW_VARIABLE] = ",".join([*_names(before or ""), *names])
+        os.environ[ALLOW_VARIABLE] = ",".join([*allowed_modules(), *names])
     try:
         yield rest
     finally:
@@ -102,17 +103,13 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
             rest.append(argument)
             continue
         value = value if equals else next(waiting, "")
-        found = _names(value)
+        found = words(value)
         if not found or not all(_NAME.fullmatch(name) for name in found):
             raise UserError(
                 f"{ALLOW_OPTION}: found {value!r}, expected modules such as my_lab.models, with commas between"
             )
         names += found
     return rest, names
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _place(name: str, configs: Sequence[Path]) -> str:

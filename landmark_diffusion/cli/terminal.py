@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TextIO
+
+from landmark_diffusion.core.signals import handling, hang_up
 
 
 class SafeStream:
@@ -114,22 +115,14 @@ def hang_up_interrupts() -> Iterator[Callable[[], bool]]:
 
     Under nohup, which ignores the signal, and outside the main thread nothing is changed.
     """
-    number = getattr(signal, "SIGHUP", None)
     hung_up: list[int] = []
-    main = threading.current_thread() is threading.main_thread()
-    if number is None or not main or signal.getsignal(number) != signal.SIG_DFL:
-        yield lambda: False
-        return
 
     def interrupt(received: int, frame: FrameType | None) -> None:
         hung_up.append(received)
         raise KeyboardInterrupt
 
-    signal.signal(number, interrupt)
-    try:
+    with handling([each for each in hang_up() if signal.getsignal(each) == signal.SIG_DFL], interrupt):
         yield lambda: bool(hung_up)
-    finally:
-        signal.signal(number, signal.SIG_DFL)
 
 
 def _or_null(stream: TextIO | None) -> TextIO:

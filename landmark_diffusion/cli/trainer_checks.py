@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,6 +61,10 @@ _OF_OPTIONS = (MisconfigurationException, ValueError, RuntimeError, TypeError, M
 _CLIPS = ("norm", "value")
 _CLASSES = {"trainer.callbacks": "callbacks.callback.Callback", "trainer.logger": "loggers.logger.Logger"}
 _EXPECTED_SHARE = "a number of batches, or a share between 0.0 and 1.0"
+_EXPECTED_INTERVAL = (
+    "a number of batches of at least 1, or a share of an epoch above 0.0 and up to 1.0; without validation: "
+    "--trainer.limit_val_batches 0"
+)
 
 
 def check_trainer(options: Mapping[str, Any], verb: str) -> None:
@@ -73,7 +78,7 @@ def check_trainer(options: Mapping[str, Any], verb: str) -> None:
     for name in (NEEDED[verb], *(["max_time"] if verb == "fit" else [])):
         if options.get(name) in (0, "00:00:00:00") and not isinstance(options.get(name), bool):
             raise _refusal(name, options[name], f"more than 0, since `ldx {verb}` would have nothing to do")
-    _check_interval(options.get("val_check_interval"))
+    _check_share("val_check_interval", options.get("val_check_interval"), sys.float_info.min, _EXPECTED_INTERVAL)
     _check_bounds_together(options)
     _check_devices(options.get("devices"), options.get("accelerator"))
     _check_strategy(options.get("strategy"))
@@ -136,6 +141,11 @@ def explain_instantiation(error: BaseException) -> UserError | None:
     return explain_lightning(error)
 
 
+def explain_trainer(error: BaseException) -> UserError | None:
+    """Turn what the Trainer said against its options into one line for the user; None for the rest."""
+    return explain_lightning(error) or (UserError(f"trainer: {error}") if isinstance(error, ValueError) else None)
+
+
 def trainer_options() -> list[str]:
     """Return the names of Lightning's options."""
     return [name for name in inspect.signature(Trainer.__init__).parameters if name != "self"]
@@ -145,19 +155,9 @@ def _number(value: Any) -> float | None:
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def _check_share(name: str, value: Any) -> None:
-    if _number(value) is None:
-        return
-    if value < 0 or (isinstance(value, float) and value > 1):
-        raise _refusal(name, value, _EXPECTED_SHARE)
-
-
-def _check_interval(value: Any) -> None:
-    if _number(value) is None:
-        return
-    if value <= 0 or (isinstance(value, float) and value > 1):
-        cure = "a number of batches of at least 1, or a share of an epoch above 0.0 and up to 1.0"
-        raise _refusal("val_check_interval", value, f"{cure}; without validation: --trainer.limit_val_batches 0")
+def _check_share(name: str, value: Any, least: float = 0, expected: str = _EXPECTED_SHARE) -> None:
+    if _number(value) is not None and (value < least or (isinstance(value, float) and value > 1)):
+        raise _refusal(name, value, expected)
 
 
 def _check_bounds_together(options: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from landmark_diffusion.core.files import atomic_write_text
@@ -32,22 +32,24 @@ def text_cell(text: str) -> str:
     return '"' + safe.replace('"', '""') + '"' if any(mark in safe for mark in ',"\r\n') else safe
 
 
-def write_csv(path: str | Path, rows: Iterable[Sequence[str | int | float | None]]) -> Path:
+def write_csv(
+    path: str | Path, rows: Iterable[Sequence[str | int | float | None]], number: Callable[[float], str] = number_cell
+) -> Path:
     """Write rows as a table for people and spreadsheets, whole or not at all; returns the path.
 
-    Numbers with a fraction get six decimals; None and NaN are empty; a text that a spreadsheet would run as a formula
-    gets an apostrophe in front.
+    ``number`` writes those with a fraction; None is empty; a text that a spreadsheet would run as a formula gets an
+    apostrophe in front.
     """
+
+    def cell(value: str | int | float | None) -> str:
+        if isinstance(value, float):
+            return number(value)
+        return "" if value is None else spreadsheet_safe(str(value))
+
     text = io.StringIO()
-    csv.writer(text).writerows([_cell(value) for value in row] for row in rows)  # its own line ends quote a lone \r
+    csv.writer(text).writerows(map(cell, row) for row in rows)  # its own line ends quote a lone \r
     atomic_write_text(path, text.getvalue().replace("\r\n", "\n"))
     return Path(path)
-
-
-def _cell(value: str | int | float | None) -> str:
-    if isinstance(value, float):
-        return number_cell(value)
-    return "" if value is None else spreadsheet_safe(str(value))
 
 
 def unescape(text: str) -> str:

@@ -125,6 +125,12 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def refuse_existing(path: Path, overwrite: bool, other: str = "name") -> None:
+    """Raise UserError, advising another ``other``, where something lies that may not be replaced, or a folder."""
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise UserError(f"{path} exists already and was left as it is; give another {other}, or --overwrite")
+
+
 def is_whole(path: str | Path) -> bool:
     """Tell whether a checkpoint file is there to its end: a file cut short has lost its table of contents."""
     try:

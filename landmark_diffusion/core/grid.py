@@ -51,6 +51,12 @@ class Grid:
         notes = [Text(line, style="dim") for line in self.notes]
         return Group(Text(self.title, style="bold"), *lines, _Fitting(self), *notes)
 
+    def show(self) -> None:
+        """Print it."""
+        from rich.console import Console
+
+        Console().print(self.to_rich())
+
     def table(self) -> Table:
         """Build the rows and columns alone."""
         from rich import box

@@ -18,7 +18,7 @@ from typing import Any
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.suggestions import did_you_mean
-from landmark_diffusion.core.texts import one_line
+from landmark_diffusion.core.texts import one_line, words
 
 PACKAGE = __name__.partition(".")[0]
 ALLOW_OPTION = "--allow_classes"
@@ -28,7 +28,7 @@ ALLOW_VARIABLE = "LDX_ALLOW_CLASSES"
 
 def allowed_modules() -> list[str]:
     """Give the modules that ``--allow_classes`` named."""
-    return [name.strip() for name in os.environ.get(ALLOW_VARIABLE, "").split(",") if name.strip()]
+    return words(os.environ.get(ALLOW_VARIABLE, ""))
 
 
 @dataclass(frozen=True)

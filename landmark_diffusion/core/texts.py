@@ -21,3 +21,8 @@ def one_line(what: object) -> str:
     """Return what a file or another library's exception says, on one line and not longer than a person reads."""
     text = str(getattr(what, "strerror", None) or what) or type(what).__name__
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text[:1000]).split())[:300]
+
+
+def words(text: str) -> list[str]:
+    """Split a list with commas; empty words are left out."""
+    return [word.strip() for word in text.split(",") if word.strip()]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from landmark_diffusion.core.files import atomic_path
+from landmark_diffusion.core.files import atomic_path, atomic_write_bytes
 from landmark_diffusion.core.grid import escape
 from landmark_diffusion.core.groups import dotted
 from landmark_diffusion.core.texts import LIMITS, counted
@@ -19,7 +19,7 @@ from landmark_diffusion.evaluation.spread_view import LEAST_SPREAD, too_few_for_
 from landmark_diffusion.evaluation.tables import Row, Table
 from landmark_diffusion.metrics.records import unit_words
 from landmark_diffusion.modelfile.facts import ModelFacts, facts_from_json
-from landmark_diffusion.modelfile.model_file import check_target, model_content, write_content
+from landmark_diffusion.modelfile.model_file import check_target, model_content
 
 
 def model_card(facts: ModelFacts, name: str) -> str:
@@ -70,7 +70,7 @@ def write_model_and_card(
     text = model_card(facts_from_json(facts.to_json(), target), target.name)
     with atomic_path(card) as draft:
         draft.write_bytes(text.encode("utf-8"))
-        write_content(target, content)
+        atomic_write_bytes(target, content)
 
 
 def _landmarks(facts: ModelFacts) -> str:

@@ -74,8 +74,3 @@ def unpickling_message(path: Path, error: Exception) -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def read_hparams(path: str | Path) -> dict[str, Any]:
-    """Read the model's hyper-parameters that were saved in a checkpoint; empty where none were."""
-    return dict(read_checkpoint(path).get("hyper_parameters", {}))

@@ -7,7 +7,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.untrusted import MAX_DEPTH, has_control_characters, repeated
@@ -96,13 +97,13 @@ class ModelFacts:
             raise UserError(f"export: an option or figure is no plain value ({error})") from error
 
 
-_OPTIONAL = type(None)
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "class_path": (str,), "model": (dict,), "landmark_names": (list,), "data": (dict,), "updates": (int,),
-    "seed": (int, _OPTIONAL), "length_unit": (str, _OPTIONAL), "precision": (str, _OPTIONAL), "training": (dict,),
-    "measured": (dict, _OPTIONAL), "calibration": (dict, _OPTIONAL), "note": (str,), "package_version": (str,),
-    "intensity": (dict,), "tensors": (dict,), "weights_sha256": (str,),
-}  # fmt: skip
+def _kinds(hint: Any) -> tuple[type, ...]:
+    """What JSON has for a field with this type."""
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    return tuple(list if get_origin(kind) is tuple else get_origin(kind) or kind for kind in kinds)
+
+
+_TYPES: Mapping[str, tuple[type, ...]] = {name: _kinds(hint) for name, hint in get_type_hints(ModelFacts).items()}
 _ADDED_LATER = {"calibration": None, "weights_sha256": ""}
 """Fields that older files of this format lack, with what they stand for there."""
 
@@ -184,5 +185,5 @@ def _check_version(content: Mapping[str, Any], path: str | Path) -> None:
 
 
 def _words(kinds: tuple[type, ...]) -> str:
-    words = {str: "a text", dict: "an object", list: "a list", int: "a whole number", _OPTIONAL: "null"}
+    words = {str: "a text", dict: "an object", list: "a list", int: "a whole number", type(None): "null"}
     return " or ".join(words[kind] for kind in kinds)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.core.files import atomic_write_bytes
+from landmark_diffusion.core.files import atomic_write_bytes, refuse_existing
 from landmark_diffusion.modelfile.facts import ModelFacts, facts_from_json, parse_json
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def write_model_file(
     """
     path = Path(path)
     check_target(path, overwrite)
-    write_content(path, model_content(facts, weights)[1])
+    atomic_write_bytes(path, model_content(facts, weights)[1])
     return path
 
 
@@ -70,23 +70,11 @@ def model_content(facts: ModelFacts, weights: Mapping[str, torch.Tensor]) -> tup
     return facts, save(stored, metadata={FACTS_KEY: facts.to_json()})
 
 
-def write_content(path: Path, content: bytes) -> None:
-    """Write the bytes of a model file, whole or not at all; raises UserError where that cannot be done."""
-    try:
-        atomic_write_bytes(path, content)
-    except OSError as error:
-        raise UserError(
-            f"{path}: the model could not be written ({error.strerror or error}); an earlier file there is as it was. "
-            "Make room, or name another place"
-        ) from error
-
-
 def check_target(path: Path, overwrite: bool) -> None:
     """Refuse (UserError) a place for an exported model with another suffix, or where something lies already."""
     if not is_model_file(path):
         raise UserError(f"{path}: expected a file name that ends in {SUFFIX}")
-    if path.is_dir() or (path.exists() and not overwrite):
-        raise UserError(f"{path} exists already and was left as it is; give another name, or --overwrite")
+    refuse_existing(path, overwrite)
 
 
 def read_facts(path: str | Path) -> ModelFacts:

@@ -10,7 +10,7 @@ whatever the residuals' distribution is, as long as new images are like those; t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,11 +122,19 @@ class SpreadCalibration:
         """Read ``to_dict``'s values for ``count`` landmarks; raises ValueError, KeyError or TypeError on others."""
         levels = tuple(float(level) for level in content["levels"])
         shapes = {"scale": (count,), "floor": (count,), "quantiles": (count, len(levels)), "error_factor": (count,)}
-        values = {name: np.array(content[name], dtype=np.float64) for name in shapes}
-        for name, shape in shapes.items():
-            if values[name].shape != shape or not np.isfinite(values[name]).all() or (values[name] < 0).any():
-                raise ValueError(f"{name} of shape {values[name].shape}, expected {shape} finite numbers from 0")
-        return cls(levels=levels, **values)
+        return cls(levels=levels, **read_arrays(content, shapes, 0.0))
+
+
+def read_arrays(
+    content: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], least: float = -math.inf
+) -> dict[str, np.ndarray]:
+    """Read arrays of these shapes out of JSON; raises ValueError, KeyError or TypeError for others."""
+    values = {name: np.array(content[name], dtype=np.float64) for name in shapes}
+    for name, shape in shapes.items():
+        if values[name].shape != shape or not np.isfinite(values[name]).all() or (values[name] < least).any():
+            bound = "" if least == -math.inf else f" from {least:g}"
+            raise ValueError(f"{name} of shape {values[name].shape}, expected {shape} finite numbers{bound}")
+    return values
 
 
 def conformal_quantile(scores: np.ndarray, level: float) -> float:

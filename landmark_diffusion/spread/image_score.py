@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from landmark_diffusion.spread.answers import Answers
+from landmark_diffusion.spread.calibration import read_arrays
 from landmark_diffusion.spread.statistics import expected_radial_error
 
 UNLIKE = 0.01
@@ -78,16 +79,12 @@ class ImageScore:
     @classmethod
     def from_dict(cls, content: dict[str, Any], count: int) -> ImageScore:
         """Read ``to_dict``'s values for ``count`` landmarks; raises ValueError, KeyError or TypeError on others."""
-        values = {name: np.array(content[name], dtype=np.float64) for name in cls.__dataclass_fields__}
-        figures = len(values["mean"])
+        figures, images = len(content["mean"]), len(content["scores"])
         shapes = {
             "shape_mean": (2 * count,), "shape_whitener": (2 * count, 2 * count), "mean": (figures,),
-            "deviation": (figures,), "scores": (len(values["scores"]),),
+            "deviation": (figures,), "scores": (images,),
         }  # fmt: skip
-        for name, shape in shapes.items():
-            if values[name].shape != shape or not np.isfinite(values[name]).all():
-                raise ValueError(f"{name} of shape {values[name].shape}, expected {shape} finite numbers")
-        return cls(**values)
+        return cls(**read_arrays(content, shapes))
 
 
 def _figures(answers: Answers) -> list[np.ndarray]:

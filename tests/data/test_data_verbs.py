@@ -154,10 +154,10 @@ def test_a_config_without_labels_asks_for_no_table(root: Path, capsys: pytest.Ca
     ("argv", "said"),
     [
         ([], "name what to check, by --config NAME or by --dataset NAME --root PATH"),
-        (["--rot", "x"], "unknown argument '--rot'. Did you mean --root"),
+        (["--rot", "x"], "unknown option '--rot'. Did you mean --root"),
         (["--dataset", "isbi2016", "--root", "."], "unknown dataset 'isbi2016'. Did you mean isbi2015"),
         (["--config", "nothing_like_it"], "config 'nothing_like_it'"),
-        (["--config", "broken.yaml"], "broken.yaml:2: the config is no valid YAML"),
+        (["--config", "broken.yaml"], "broken.yaml:2: not valid yaml"),
     ],
 )
 def test_arguments_that_cannot_be_used(root: Path, argv: list[str], said: str) -> None:

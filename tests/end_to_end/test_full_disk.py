@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from landmark_diffusion.cli import fewshot_verb
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.files import WriteError, atomic_path, atomic_write_bytes
-from landmark_diffusion.studies.fewshot import runner
+from landmark_diffusion.studies.trainings import runner
 from landmark_diffusion.training.checkpoint import AtomicCheckpointIO
 from landmark_diffusion.training.curves import Curves
 from tests.end_to_end.console import PHANTOM, ldx, read_rows, run
@@ -158,7 +159,7 @@ def test_a_grid_tells_and_goes_on_when_there_is_room_again(
 ) -> None:
     """Full at the claim, the job, the log, the cell's files; the cell that was finished before stays as it was."""
     monkeypatch.setattr(runner, "CHILD", FAKE)
-    monkeypatch.setattr(runner, "check_before", lambda plan, manifest: None)
+    monkeypatch.setattr(fewshot_verb, "check_before", lambda plan, manifest: None)
     with small_disk(tmp_path / "disk", 1) as disk:
         config = write_config(disk.folder, draws=1)
         worked("fewshot", "--config", str(config), "--cell=1")

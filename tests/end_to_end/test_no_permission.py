@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from landmark_diffusion.studies.fewshot import runner
+from landmark_diffusion.cli import fewshot_verb
+from landmark_diffusion.studies.trainings import runner
 from tests.end_to_end.console import PHANTOM, ldx, run
 from tests.end_to_end.folders import make_folder
 from tests.end_to_end.small_disk import SmallDisk, commands, message, worked
@@ -51,7 +52,7 @@ def test_weights_and_biases_offline_does_not_hide_the_message(disk: SmallDisk, h
 
 def test_a_grid_tells_and_goes_on_when_it_may(disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "CHILD", FAKE)
-    monkeypatch.setattr(runner, "check_before", lambda plan, manifest: None)
+    monkeypatch.setattr(fewshot_verb, "check_before", lambda plan, manifest: None)
     (disk.folder / "few").mkdir()
     config = write_config(disk.folder / "few", draws=1)
     grid = ("fewshot", "--config", str(config))

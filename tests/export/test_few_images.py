@@ -129,7 +129,7 @@ def test_a_model_that_cannot_be_written_leaves_no_card(tmp_path: Path, monkeypat
     def full(*_: Any) -> None:
         raise UserError("no room")
 
-    monkeypatch.setattr("landmark_diffusion.export.card.write_content", full)
+    monkeypatch.setattr("landmark_diffusion.export.card.atomic_write_bytes", full)
     with pytest.raises(UserError, match="no room"):
         write_model_and_card(tmp_path / "x.ldx", tmp_path / "x.md", facts(), module().state_dict())
     assert not list(tmp_path.iterdir())

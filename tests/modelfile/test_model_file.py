@@ -111,7 +111,7 @@ def test_a_failed_write_leaves_the_old_file(written: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.os, "replace", disk_full)
-    with pytest.raises(UserError, match=r"x\.ldx: the model could not be written \(No space left"):
+    with pytest.raises(UserError, match=r"x\.ldx: the file cannot be written \(No space left"):
         write_model_file(written, replace(FACTS, updates=1), weights(), overwrite=True)
     assert written.read_bytes() == before
     assert os.listdir(written.parent) == ["x.ldx"]

@@ -66,7 +66,7 @@ CLASSES = {
         "trainer: {callbacks: [{class_path: LambdaCallback, init_args: {on_fit_start: os.abort}}]}", "os.abort",
     ),
     "through an allowed module": (
-        "trainer: {callbacks: [landmark_diffusion.studies.fewshot.runner.subprocess.Popen]}", "subprocess.Popen",
+        "trainer: {callbacks: [landmark_diffusion.studies.trainings.runner.subprocess.Popen]}", "subprocess.Popen",
     ),
     "torch.load": ("trainer: {callbacks: [{class_path: torch.load, init_args: {f: x.ckpt}}]}", "torch.load"),
     "a second config in an option": ("trainer: {callbacks: more.yaml}", "stranger.Spy"),

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint, read_hparams
+from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 from landmark_diffusion.training import checkpoint as checkpoint_module
 from landmark_diffusion.training.checkpoint import AtomicCheckpointIO, RunCheckpoint, link_whole, remove_stale_files
 from tests.security.payloads import FORMS
@@ -146,7 +146,7 @@ def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
 
 def test_hparams_are_read(tmp_path: Path) -> None:
     torch.save({"state_dict": {}, "hyper_parameters": {"steps": 200}}, tmp_path / "x.ckpt")
-    assert read_hparams(tmp_path / "x.ckpt") == {"steps": 200}
+    assert read_checkpoint(tmp_path / "x.ckpt")["hyper_parameters"] == {"steps": 200}
 
 
 def fit(folder: Path, validation: bool = True, ckpt: str | None = None, **options: Any) -> tuple[TinyModule, Any]:

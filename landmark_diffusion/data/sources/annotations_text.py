@@ -56,10 +56,16 @@ def outside_fault(name: str, point: np.ndarray, size: tuple[int, int], path: Pat
 def read_text(path: Path) -> str:
     """Return a file's text as UTF-8 with or without a byte order mark; raise DataError that names it."""
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError("the file does not exist", path) from None
+        return read_bytes(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise DataError(f"the file is not UTF-8 text (byte {error.start}); save it as plain text", path) from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return a file's bytes; raise DataError that names it."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise DataError("the file does not exist", path) from None
     except OSError as error:
         raise DataError(f"the file cannot be read ({error.strerror})", path) from None

@@ -11,15 +11,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.core.files import atomic_write_text
+from landmark_diffusion.core.json_files import read_json, write_json
 from landmark_diffusion.core.say import PART_OF_A_WHOLE
+from landmark_diffusion.core.signals import handling
 from landmark_diffusion.data.splits import by_patient, few_shot_order
 from landmark_diffusion.training.folder import RunFolder, read_updates
 
@@ -91,16 +91,13 @@ class Fold:
         self._write(finished=False)
 
     def _write(self, finished: bool) -> None:
-        note = {"held_out": list(self.held_out), "finished": finished}
-        atomic_write_text(self.folder / NOTE, json.dumps(note) + "\n")
+        write_json(self.folder / NOTE, {"held_out": list(self.held_out), "finished": finished})
 
     def _note(self) -> dict[str, Any]:
-        path = self.folder / NOTE
         try:
-            content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        except ValueError as error:
-            raise UserError(f"{path}: is no JSON ({error}); remove the folder to train the fold anew") from error
-        return content if isinstance(content, dict) else {}
+            return read_json(self.folder / NOTE, dict, "is no JSON", "remove the folder to train the fold anew")
+        except FileNotFoundError:
+            return {}
 
 
 def make_folds(
@@ -131,7 +128,7 @@ def make_folds(
 
 def _run(command: list[str]) -> int:
     process = subprocess.Popen(command, env={**os.environ, PART_OF_A_WHOLE: "1"})
-    with _terminating():
+    with handling([signal.SIGTERM], _end):
         try:
             return process.wait()
         except BaseException:  # Ctrl-C reaches the training too, which saves a checkpoint; SIGTERM has to be passed on
@@ -141,15 +138,5 @@ def _run(command: list[str]) -> int:
             raise
 
 
-@contextmanager
-def _terminating() -> Iterator[None]:
-    """Turn SIGTERM into SystemExit for the block, so that what was started can be ended."""
-
-    def stop(number: int, frame: Any) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _end(number: int, frame: Any) -> None:
+    raise SystemExit(128 + number)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from landmark_diffusion.metrics.bootstrap import Interval
+from landmark_diffusion.spread.coverage import draw_counts, interval_ends, ratio_of
 from landmark_diffusion.studies.cephalometry.classes import SCHEMES, Scheme
 
 DRAWS = 10_000
@@ -50,8 +51,7 @@ def agreement(
     95 % and come from drawing images again ``draws`` times (percentiles), the same draws for every row.
     """
     count = len(next(iter(first[1].values())))
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(count, np.full(count, 1 / count), draws).astype(np.float64)
+    weights = draw_counts(count, draws, np.random.default_rng(seed))
     rows, same = [], []
     for name, scheme in schemes.items():
         a, b = first[1][name], second[1][name]
@@ -76,12 +76,8 @@ def agreement(
 def _mean(values: np.ndarray, weights: np.ndarray) -> Interval:
     """Mean of values (I,), NaN left out, with the interval of its weighted means, weights (draws, I)."""
     there = np.isfinite(values)
-    if not there.any():
-        return Interval(np.nan, np.nan, np.nan, LEVEL, 0)
-    kept = weights[:, there]
-    total = kept.sum(1)
-    means = (kept @ values[there])[total > 0] / total[total > 0]
-    return _interval(float(values[there].mean()), means, int(there.sum()))
+    kept, known = weights[:, there], values[there]
+    return _interval(float(ratio_of(known.sum(), there.sum())), ratio_of(kept @ known, kept.sum(1)), len(known))
 
 
 def _kappa(a: np.ndarray, b: np.ndarray, numbers: Sequence[int], weights: np.ndarray) -> Interval:
@@ -100,8 +96,5 @@ def _kappa(a: np.ndarray, b: np.ndarray, numbers: Sequence[int], weights: np.nda
 
 
 def _interval(mean: float, drawn: np.ndarray, images: int) -> Interval:
-    drawn = drawn[np.isfinite(drawn)]
-    if not len(drawn) or images < 2:
-        return Interval(mean, np.nan, np.nan, LEVEL, images)
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = interval_ends(drawn, LEVEL) if images > 1 else (np.nan, np.nan)
     return Interval(mean, float(low), float(high), LEVEL, images)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -13,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from landmark_diffusion.core.cells import spreadsheet_safe
-from landmark_diffusion.core.files import atomic_write_text
+from landmark_diffusion.core.cells import write_csv
 from landmark_diffusion.core.grid import Grid
+from landmark_diffusion.core.json_files import write_json
 from landmark_diffusion.core.texts import counted
 from landmark_diffusion.metrics.bootstrap import Interval
 from landmark_diffusion.studies.cephalometry.agreement import ALL, LEVEL, Agreement
@@ -40,13 +37,13 @@ _MEASURE = {each.name: each for each in MEASURES}
 def write_measures(folder: Path, analyses: dict[str, Analysis], facts: dict[str, dict[str, Any]]) -> list[Path]:
     """Write measures.csv and measures.json of analyses by image name; ``facts`` are more of each image, for JSON."""
     rows = [
-        [*_measure_row(name, each), spreadsheet_safe(str(facts.get(name, {}).get("path", "")))]
+        _measure_row({**_measure_dict(each), "image": name, "path": facts.get(name, {}).get("path", "")})
         for name, analysis in analyses.items()
         for each in analysis.findings
     ]
     table, document = folder / MEASURES_CSV, folder / MEASURES_JSON
-    _write_csv(table, MEASURE_COLUMNS, rows)
-    _write_json(document, measures_document(analyses, facts))
+    write_csv(table, [MEASURE_COLUMNS, *rows], _cell)
+    write_json(document, measures_document(analyses, facts), indent=1, allow_nan=False)
     return [table, document]
 
 
@@ -99,13 +96,15 @@ def _measure_dict(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _measure_row(image: str, finding: Finding) -> list[str]:
-    numbers = (finding.spread, finding.low, finding.high)
-    return [
-        spreadsheet_safe(image), finding.measure.name, _cell(finding.value), finding.unit,
-        *(_cell(each) for each in numbers), _cell(finding.class_number, ".0f"), finding.class_name,
-        _cell(finding.probability, ".3f"), {None: "", True: "true", False: "false"}[finding.uncertain], finding.note,
-    ]  # fmt: skip
+def _measure_row(values: dict[str, Any]) -> list[Any]:
+    sure, unsure = values["probability"], values["uncertain"]
+    texts = {
+        "image": legible(values["image"]),
+        "path": legible(str(values["path"])),
+        "probability": None if sure is None else f"{sure:.3f}",
+        "uncertain": None if unsure is None else str(unsure).lower(),
+    }
+    return [{**values, **texts}[column] for column in MEASURE_COLUMNS]
 
 
 def value_words(finding: Finding) -> str:
@@ -174,10 +173,11 @@ def counts_grid(analyses: dict[str, Analysis]) -> Grid:
 def write_agreement(folder: Path, rows: Sequence[Agreement], facts: dict[str, Any]) -> list[Path]:
     """Write agreement.csv and agreement.json; ``facts`` say what was compared."""
     table, document = folder / AGREEMENT_CSV, folder / AGREEMENT_JSON
-    _write_csv(table, AGREEMENT_COLUMNS, [_agreement_row(each) for each in rows])
-    listed = [dict(zip(AGREEMENT_COLUMNS, _agreement_values(each), strict=True)) for each in rows]
-    settings = {"interval_level": LEVEL, "draws": IMAGE_DRAWS}
-    _write_json(document, {**facts, **settings, "rows": listed})
+    values = [_agreement_values(each) for each in rows]
+    write_csv(table, [AGREEMENT_COLUMNS, *values], _cell)
+    listed = [dict(zip(AGREEMENT_COLUMNS, each, strict=True)) for each in values]
+    content = {**facts, "interval_level": LEVEL, "draws": IMAGE_DRAWS, "rows": listed}
+    write_json(document, content, indent=1, allow_nan=False)
     return [table, document]
 
 
@@ -214,29 +214,14 @@ def _agreement_values(row: Agreement) -> list[Any]:
     return found
 
 
-def _agreement_row(row: Agreement) -> list[str]:
-    names, numbers = _agreement_values(row)[:4], _agreement_values(row)[4:]
-    return [*map(str, names), *(_cell(each) for each in numbers)]
-
-
 def _plain(value: float | None) -> float | None:
     return None if value is None or not np.isfinite(value) else float(value)
 
 
-def _cell(value: float | None, form: str = ".4f") -> str:
-    return "" if value is None or not np.isfinite(value) else format(value, form)
-
-
-def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    text = io.StringIO()
-    csv.writer(text).writerows([columns, *rows])  # its own line ends, so that it quotes a lone carriage return
-    atomic_write_text(path, legible(text.getvalue().replace("\r\n", "\n")))
+def _cell(value: float) -> str:
+    return f"{value:.4f}" if np.isfinite(value) else ""
 
 
 def legible(text: str) -> str:
     """Spell out what is no Unicode: the name of a file need not be, and nothing could be printed or written of it."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _write_json(path: Path, document: dict[str, Any]) -> None:
-    atomic_write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n")

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landmark_diffusion.configuration.options import PER_MACHINE, Options, arguments, data_section
+from landmark_diffusion.configuration.options import PER_MACHINE, Options, data_section
 from landmark_diffusion.configuration.own_split import own_options
-from landmark_diffusion.core.errors import DataError, UserError
-from landmark_diffusion.core.files import atomic_write_text
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.version import version
-from landmark_diffusion.studies.fewshot.cell import CHOSEN, Job
-from landmark_diffusion.studies.fewshot.locks import exclusive
-from landmark_diffusion.studies.fewshot.plan import PRETRAINED
-from landmark_diffusion.studies.fewshot.results import cell_folder
+from landmark_diffusion.studies.trainings.job import CHOSEN, PRETRAINED, Job, fit_arguments
+from landmark_diffusion.studies.trainings.manifest import Manifest, ManifestFile, differences, refuse
+from landmark_diffusion.studies.trainings.results import cell_folder
 
-MANIFEST = "manifest.json"
 SPLIT = "data.split"
-Manifest = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -73,8 +68,7 @@ class CrossvalPlan:
         """Say what a fold's process has to do."""
         folder, base = cell_folder(self.folder, cell.name), self.base()
         seed = self.seed if self.seed is not None else int(base.get("seed_everything") or 0)
-        given = [argument for path in self.configs for argument in ("--config", str(path))]
-        given += arguments({"pictures": 0, **self.options, SPLIT: cell.split})
+        own = {"pictures": 0, **self.options, SPLIT: cell.split}
         return Job(
             name=cell.name,
             folder=str(folder),
@@ -82,7 +76,7 @@ class CrossvalPlan:
             seed=seed,
             train_images=[],
             pretrained=base.get(PRETRAINED),
-            options=[*given, f"--seed_everything={seed}", f"--run_folder={folder}"],
+            options=fit_arguments(self.configs, own, seed, folder),
             checkpoints=[CHOSEN],
             stage="test",
             keep_checkpoints=self.keep_checkpoints,
@@ -116,50 +110,14 @@ def propose(plan: CrossvalPlan) -> Manifest:
     }
 
 
-def agree(folder: Path, proposed: Manifest) -> bool:
-    """Write the manifest at the first start; returns whether it was the first.
-
-    Raises UserError, naming each difference, where the folder holds another cross-validation.
-    """
-    with exclusive(folder / ".manifest.lock", f"the manifest of {folder}"):
-        existing = read_manifest(folder)
-        if existing is None:
-            atomic_write_text(folder / MANIFEST, json.dumps(proposed, indent=1, ensure_ascii=False) + "\n")
-            return True
-    differences = [
-        f"{key}: {_short(existing.get(key))} there, {_short(proposed[key])} now"
-        for key in ("folds", "seed", "parts")
-        if existing.get(key) != proposed[key]
-    ]
-    before, now = existing.get("options") or {}, proposed["options"]
-    differences += [
-        f"{key}: {_short(before.get(key))} there, {_short(now.get(key))} now"
-        for key in sorted({*before, *now})
-        if before.get(key) != now.get(key)
-    ]
-    if differences:
-        raise UserError(
-            f"{folder}: the cross-validation in this folder is another one than asked for:\n  "
-            + "\n  ".join(differences)
-            + "\nChoose another --folder, or put the values back"
-        )
-    return False
+def _merge(existing: Manifest, proposed: Manifest, folder: Path) -> Manifest:
+    """Keep what is there; raises UserError where it is another cross-validation."""
+    found = [line for key in ("folds", "seed", "options") for line in differences(key, existing[key], proposed[key])]
+    if existing["parts"] != proposed["parts"]:
+        found.append("parts: other images there")
+    what = "cross-validation in this folder is another one than asked for"
+    refuse(found, folder, what, "Choose another --folder, or put the values back")
+    return existing
 
 
-def read_manifest(folder: Path) -> Manifest | None:
-    """Read the manifest; None where there is none yet. Raises DataError for a damaged one."""
-    path = folder / MANIFEST
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise DataError(f"no whole manifest of `ldx crossval` ({error}); choose another folder", path) from error
-    if not isinstance(content, dict) or "parts" not in content:
-        raise DataError("no manifest of `ldx crossval`; choose another folder", path)
-    return content
-
-
-def _short(value: Any) -> str:
-    text = "other images" if isinstance(value, dict) else str(value)
-    return text if len(text) < 60 else text[:57] + "..."
+agree = ManifestFile("crossval", ("package_version", "folds", "seed", "options", "parts"), _merge).agree

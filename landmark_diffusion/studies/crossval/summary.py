@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landmark_diffusion.core.errors import DataError
 from landmark_diffusion.core.files import atomic_write_text
+from landmark_diffusion.core.grid import Grid
+from landmark_diffusion.core.json_files import read_json, write_json
+from landmark_diffusion.core.plain import plain
 from landmark_diffusion.core.texts import counted
 from landmark_diffusion.studies.crossval.plan import FoldCell
-from landmark_diffusion.studies.fewshot.cell import CHOSEN
-from landmark_diffusion.studies.fewshot.results import RESULT, cell_folder
+from landmark_diffusion.studies.trainings.job import CHOSEN
+from landmark_diffusion.studies.trainings.results import DAMAGED, RESULT, cell_folder
 
 if TYPE_CHECKING:
-    from landmark_diffusion.core.grid import Grid
     from landmark_diffusion.metrics.predictions_file import PredictionTable
 
 TABLE, PREDICTIONS, METRICS = "crossval.md", "predictions.csv", "metrics.json"
@@ -42,16 +42,15 @@ def read_folds(folder: Path, cells: Sequence[FoldCell]) -> list[FoldResult]:
     found = []
     for cell in cells:
         place = cell_folder(folder, cell.name)
-        if not (place / RESULT).is_file():
-            continue
-        try:
-            content = json.loads((place / RESULT).read_text(encoding="utf-8"))
-            radii = tuple(float(radius) for radius in content["checkpoints"][CHOSEN]["sdr"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"no whole result ({error}); remove it to run the fold again", place / RESULT) from error
-        path = place / FOLD_PREDICTIONS
-        found.append(FoldResult(cell, read_predictions_csv(path), radii, path))
+        if (place / RESULT).is_file():
+            radii = read_json(place / RESULT, _radii, *DAMAGED)
+            path = place / FOLD_PREDICTIONS
+            found.append(FoldResult(cell, read_predictions_csv(path), radii, path))
     return found
+
+
+def _radii(content: Mapping[str, Any]) -> tuple[float, ...]:
+    return tuple(float(radius) for radius in content["checkpoints"][CHOSEN]["sdr"])
 
 
 def summarise(results: Sequence[FoldResult], total: int) -> dict[str, Any]:
@@ -77,12 +76,10 @@ def summarise(results: Sequence[FoldResult], total: int) -> dict[str, Any]:
 
 def write_summary(folder: Path, results: Sequence[FoldResult], summary: dict[str, Any], title: str) -> Grid:
     """Write predictions.csv of all folds, metrics.json and crossval.md, each whole or not at all; returns the table."""
-    from landmark_diffusion.core.plain import plain
-
     texts = [result.path.read_text(encoding="utf-8") for result in results]
     rows = [text.partition("\n")[2] for text in texts]
     atomic_write_text(folder / PREDICTIONS, texts[0].partition("\n")[0] + "\n" + "".join(rows))
-    atomic_write_text(folder / METRICS, json.dumps(plain(summary), indent=2, allow_nan=False) + "\n")
+    write_json(folder / METRICS, plain(summary), indent=2, allow_nan=False)
     grid = summary_grid(summary, title)
     atomic_write_text(folder / TABLE, grid.to_markdown())
     return grid
@@ -90,7 +87,6 @@ def write_summary(folder: Path, results: Sequence[FoldResult], summary: dict[str
 
 def summary_grid(summary: dict[str, Any], title: str) -> Grid:
     """Lay the summary out: a row for each fold, and all images together."""
-    from landmark_diffusion.core.grid import Grid
     from landmark_diffusion.metrics.records import unit_words
 
     unit, radii = unit_words(summary["unit"]), summary["radii"]

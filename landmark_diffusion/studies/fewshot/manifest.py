@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from landmark_diffusion.configuration.options import PER_MACHINE, RESERVED
-from landmark_diffusion.core.errors import DataError, UserError
-from landmark_diffusion.core.files import atomic_write_text
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.version import version
-from landmark_diffusion.modelfile.moved_options import dotted_with_new_names
-from landmark_diffusion.studies.fewshot.locks import exclusive
-from landmark_diffusion.studies.fewshot.plan import PRETRAINED, SECTION, Plan
+from landmark_diffusion.studies.fewshot.plan import SECTION, Plan
+from landmark_diffusion.studies.trainings.job import PRETRAINED
+from landmark_diffusion.studies.trainings.manifest import Manifest, ManifestFile, differences, refuse
 
-MANIFEST = "manifest.json"
-Manifest = dict[str, Any]
 _FIXED = ("dataset", "images", "seed", "stage", "checkpoints", "options")
 """What may not change once a cell may have been run; axes (starts, targets, n, draws) may grow."""
 
@@ -69,62 +65,25 @@ def _start(name: str, options: dict[str, Any]) -> dict[str, Any]:
     return {"options": dict(sorted(options.items())), "pretrained": str(path), "sha256": digest}
 
 
-def agree(folder: Path, proposed: Manifest) -> Manifest:
-    """Write the manifest at the first start, add what is new at later ones, and return what now counts.
-
-    Processes that start at once agree. Raises UserError, naming every difference, when the folder's grid is another.
-    """
-    with exclusive(folder / ".manifest.lock", f"the manifest of {folder}"):
-        existing = read_manifest(folder)
-        merged = proposed if existing is None else merge(existing, proposed, folder)
-        if merged != existing:
-            atomic_write_text(folder / MANIFEST, json.dumps(merged, indent=1, ensure_ascii=False) + "\n")
-        found = read_manifest(folder)
-        assert found is not None
-        return merge(found, proposed, folder)
-
-
-def is_news(folder: Path, proposed: Manifest) -> bool:
-    """Tell whether a plan has cells that the folder's manifest does not know; raises UserError like ``agree``."""
-    existing = read_manifest(folder)
-    return existing is None or merge(existing, proposed, folder) != existing
-
-
-def read_manifest(folder: Path) -> Manifest | None:
-    """Read the manifest of a grid; None where there is none yet. Raises DataError for a damaged one."""
-    path = Path(folder) / MANIFEST
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        found = {key: content[key] for key in ("package_version", *_FIXED, "starts", "targets", "n", "draws")}
-        method = str(found["options"].get("model.class_path", ""))
-        for part in (found, *found["starts"].values(), *found["targets"].values()):
-            part["options"] = dotted_with_new_names(method, part["options"])
-        return found
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"no whole manifest of `ldx fewshot` ({error}); choose another folder", path) from error
-
-
 def merge(existing: Manifest, proposed: Manifest, folder: Path) -> Manifest:
     """Add the starts, targets, n and draws that ``existing`` lacks; raises UserError where the two contradict."""
-    differences = [line for key in _FIXED for line in _differences(key, existing[key], proposed[key])]
+    found = [line for key in _FIXED for line in differences(key, existing[key], proposed[key])]
     for axis in ("starts", "targets"):
         for name in existing[axis].keys() & proposed[axis].keys():
             before, now = (_identity(content[axis][name]) for content in (existing, proposed))
-            differences += _differences(f"{axis}.{name}", before, now)
+            found += differences(f"{axis}.{name}", before, now)
     if bool(existing["targets"]) != bool(proposed["targets"]):
-        differences += _differences("targets", list(existing["targets"]), list(proposed["targets"]))
+        found += differences("targets", list(existing["targets"]), list(proposed["targets"]))
     for draw, (before, now) in enumerate(zip(existing["draws"], proposed["draws"], strict=False)):
         if any(a != b for a, b in zip(before, now, strict=False)):
-            differences.append(f"draw {draw}: other images (the training part is another one, or lost images)")
-    if differences:
-        raise UserError(
-            f"{folder}: the grid in this folder is another one than the config's:\n"
-            + "\n".join(f"  {line}" for line in differences)
-            + f"\nChoose another folder ({SECTION}.folder or --folder), or put the values back. Starts, targets, n and "
-            "draws may be added."
-        )
+            found.append(f"draw {draw}: other images (the training part is another one, or lost images)")
+    refuse(
+        found,
+        folder,
+        "grid in this folder is another one than the config's",
+        f"Choose another folder ({SECTION}.folder or --folder), or put the values back. Starts, targets, n and draws "
+        "may be added.",
+    )
     longest = max((existing["draws"], proposed["draws"]), key=len)
     draws = [max(_draw(existing, i), _draw(proposed, i), key=len) for i in range(len(longest))]
     return {
@@ -145,8 +104,5 @@ def _identity(choice: Mapping[str, Any]) -> dict[str, Any]:
     return {**choice["options"], **({f"content of {PRETRAINED}": digest[:12]} if digest else {})}
 
 
-def _differences(key: str, before: Any, now: Any) -> list[str]:
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        names = sorted(name for name in before.keys() | now.keys() if before.get(name, "-") != now.get(name, "-"))
-        return [f"{key}: {name}: {before.get(name, 'not set')} there, {now.get(name, 'not set')} now" for name in names]
-    return [] if before == now else [f"{key}: {before} there, {now} now"]
+_FILE = ManifestFile("fewshot", ("package_version", *_FIXED, "starts", "targets", "n", "draws"), merge)
+read_manifest, agree, is_news = _FILE.read, _FILE.agree, _FILE.is_news

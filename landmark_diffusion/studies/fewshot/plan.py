@@ -21,7 +21,6 @@ NO_TARGET = "default"
 """The target's name in results where the plan has no such axis."""
 CHECKPOINTS = ("best", "last")
 STAGES = ("test", "val")
-PRETRAINED = "model.init_args.pretrained"
 LR_SCHEDULE, EARLY_STOPPING = (
     "model.init_args.optimisation.lr_schedule",
     "model.init_args.optimisation.early_stopping_patience",

@@ -1,19 +1,14 @@
-"""What a finished few-shot cell leaves: result.json, and its reading as one CellResult a choice of weights."""
+"""The result.json of finished few-shot cells, read as one CellResult a choice of weights."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landmark_diffusion.core.errors import DataError
-from landmark_diffusion.core.files import atomic_write_text
-
-RESULT = "result.json"
-"""Its presence in a cell's folder means: this cell is finished."""
-CELLS = "cells"
+from landmark_diffusion.core.json_files import read_json
+from landmark_diffusion.studies.trainings.results import CELLS, DAMAGED, RESULT
 
 
 @dataclass(frozen=True)
@@ -57,45 +52,6 @@ class CellResult:
     other: dict[str, Any]
 
 
-def cell_folder(folder: Path, name: str) -> Path:
-    """Return the folder of one cell in the grid's folder."""
-    return Path(folder) / CELLS / name
-
-
-def is_finished(folder: Path, name: str) -> bool:
-    """Tell whether a cell has its result."""
-    return (cell_folder(folder, name) / RESULT).is_file()
-
-
-def measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Take what a cell keeps out of a run's metrics.json: the main variant's figures, those of its prediction."""
-    variant = main_variant(metrics)
-    figures = metrics["variants"][variant]
-    kept = ("images", "mre", "std", "median", "sdr", "beyond_10mm", "points", "missing")
-    return {
-        "variant": variant,
-        "protocol": metrics["protocol"],
-        "unit": metrics["unit"],
-        **{key: figures.get(key) for key in kept},
-        "updates": metrics["extra"]["updates"],
-        "other_protocols": {
-            name: {"protocol": other["protocol"], "unit": other["unit"], **other["variants"][variant]}
-            for name, other in (metrics.get("other_protocols") or {}).items()
-        },
-    }
-
-
-def main_variant(metrics: Mapping[str, Any]) -> str:
-    """Name the variant in a metrics.json whose points are the prediction; files from before ``main`` have it last."""
-    return str(metrics.get("main") or list(metrics["variants"])[-1])
-
-
-def write_result(cell: Path, content: Mapping[str, Any]) -> None:
-    """Write result.json into a cell's folder, whole or not at all: the cell is finished from then on."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    atomic_write_text(Path(cell) / RESULT, text + "\n")
-
-
 def read_results(folder: str | Path) -> list[CellResult]:
     """Read all finished cells of a grid, sorted by start, target, n, draw and checkpoint; empty where there are none.
 
@@ -106,11 +62,10 @@ def read_results(folder: str | Path) -> list[CellResult]:
 
 
 def _read(path: Path) -> list[CellResult]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+    def convert(content: Mapping[str, Any]) -> list[CellResult]:
         return [_cell_result(content, name, found) for name, found in content["checkpoints"].items()]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"no whole result of `ldx fewshot` ({error}); remove it to run the cell again", path) from error
+
+    return read_json(path, convert, *DAMAGED)
 
 
 def _cell_result(content: Mapping[str, Any], checkpoint: str, found: Mapping[str, Any]) -> CellResult:

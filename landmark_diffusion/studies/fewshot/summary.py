@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from landmark_diffusion.core.cells import spreadsheet_safe
+from landmark_diffusion.core.cells import write_csv
 from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.core.grid import Grid, escape
 from landmark_diffusion.core.texts import counted
 from landmark_diffusion.metrics.protocols import PROTOCOLS
 from landmark_diffusion.studies.fewshot.figures import bars_figure, curve_figure, pretraining_figure
 from landmark_diffusion.studies.fewshot.paper_figures import paper_section
+from landmark_diffusion.studies.fewshot.results import CellResult
 from landmark_diffusion.studies.fewshot.table import (
     CHOICES,
     NONE,
@@ -28,9 +27,6 @@ from landmark_diffusion.studies.fewshot.table import (
     metrics_of,
     paired,
 )
-
-if TYPE_CHECKING:
-    from landmark_diffusion.studies.fewshot.results import CellResult
 
 
 def write_summary(
@@ -60,8 +56,8 @@ def write_summary(
     ]
     updates = pretraining_figure(folder / "pretraining.png", groups, metrics, title)
     figures += [updates] if updates else []
-    _write_csv(folder / "summary.csv", _summary_rows(groups, metrics))
-    _write_csv(folder / "cells.csv", _cell_rows(results, metrics))
+    write_csv(folder / "summary.csv", _summary_rows(groups, metrics), _number)
+    write_csv(folder / "cells.csv", _cell_rows(results, metrics), _number)
     text = _markdown(groups, metrics, title, dataset, facts or {}, [path.name for path in figures])
     atomic_write_text(folder / "summary.md", text)
     return [folder / name for name in ("summary.md", "summary.csv", "cells.csv")] + figures
@@ -212,47 +208,39 @@ def _protocol_section(groups: Sequence[Group], name: str) -> str:
 
 def _summary_rows(groups: Sequence[Group], metrics: Sequence[Metric]) -> list[list[Any]]:
     """A heading and a row a group."""
-    head = ["start", "target", "checkpoint", "n", "draws", "draws_expected", "images", "unit", "pretrain_updates"]
-    rows: list[list[Any]] = [head + [f"{metric.name}_{part}" for metric in metrics for part in ("mean", "sd")]]
+    rows: list[dict[str, Any]] = []
     for group in groups:
         first = group.cells[0]
-        row = [group.start, group.target, group.checkpoint, group.n, len(group.cells), group.expected]
-        row += [first.images, first.unit, group.pretrain_updates]
+        row: dict[str, Any] = {name: getattr(group, name) for name in ("start", "target", "checkpoint", "n")}
+        row |= {"draws": len(group.cells), "draws_expected": group.expected, "images": first.images, "unit": first.unit}
+        row["pretrain_updates"] = group.pretrain_updates
         for metric in metrics:
             spread = group.spread(metric)
-            row += [None, None] if spread is None else [_rounded(spread.mean), _rounded(spread.sd)]
+            row[f"{metric.name}_mean"], row[f"{metric.name}_sd"] = (spread.mean, spread.sd) if spread else (None, None)
         rows.append(row)
-    return rows
+    return [list(rows[0]), *(list(row.values()) for row in rows)]
 
 
 def _cell_rows(results: Sequence[CellResult], metrics: Sequence[Metric]) -> list[list[Any]]:
     """A heading and a row a cell and checkpoint, in the table's order."""
-    head = ["start", "target", "checkpoint", "n", "draw", "seed", "images", "unit", "updates", "train_minutes"]
     others = {name: metrics_of(under_protocol(results, name)) for name in _other_protocols(group_cells(results))}
-    head += ["pretrain_updates", *(metric.name for metric in metrics)]
-    rows: list[list[Any]] = [head + [f"{name}_{metric.name}" for name, each in others.items() for metric in each]]
+    rows: list[dict[str, Any]] = []
     for group in group_cells(results):
         for cell in group.cells:
-            row = [cell.start, cell.target, cell.checkpoint, cell.n, cell.draw, cell.seed, cell.images, cell.unit]
-            row += [cell.updates, _rounded(cell.train_minutes), group.pretrain_updates]
-            row += [_rounded(metric.of(cell)) for metric in metrics]
+            row: dict[str, Any] = {name: getattr(cell, name) for name in _OF_CELL}
+            row["pretrain_updates"] = group.pretrain_updates
+            row |= {metric.name: metric.of(cell) for metric in metrics}
             for name, each in others.items():
                 found = under_protocol([cell], name)
-                row += [_rounded(metric.of(found[0])) if found else None for metric in each]
+                row |= {f"{name}_{metric.name}": metric.of(found[0]) if found else None for metric in each}
             rows.append(row)
-    return rows
+    return [list(rows[0]), *(list(row.values()) for row in rows)]
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+_OF_CELL = (
+    "start", "target", "checkpoint", "n", "draw", "seed", "images", "unit", "updates", "train_minutes",
+)  # fmt: skip
 
 
-def _write_csv(path: Path, rows: Iterable[Iterable[Any]]) -> None:
-    """Write rows whole or not at all; a text that a spreadsheet would run as a formula gets an apostrophe in front."""
-    file = io.StringIO()
-    csv.writer(file).writerows([_safe(value) for value in row] for row in rows)
-    atomic_write_text(path, file.getvalue().replace("\r\n", "\n"))
-
-
-def _safe(value: Any) -> Any:
-    return spreadsheet_safe(value) if isinstance(value, str) else value
+def _number(value: float) -> str:
+    return str(round(value, 4))

@@ -14,11 +14,11 @@ from landmark_diffusion.core.grid import escape
 from landmark_diffusion.core.texts import counted
 from landmark_diffusion.metrics.records import unit_words
 from landmark_diffusion.metrics.summary import FAR_MM
+from landmark_diffusion.studies.fewshot.results import CellResult
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from landmark_diffusion.studies.fewshot.results import CellResult
 
 SCRATCH = "scratch"
 """The start that the others are compared with: random weights."""

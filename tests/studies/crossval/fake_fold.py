@@ -9,8 +9,8 @@ from landmark_diffusion.data.sources.folder.source import FolderDataset
 from landmark_diffusion.metrics.evaluation import evaluate
 from landmark_diffusion.metrics.predictions_file import write_predictions_csv
 from landmark_diffusion.metrics.records import Prediction
-from landmark_diffusion.studies.fewshot.cell import Job
-from landmark_diffusion.studies.fewshot.results import write_result
+from landmark_diffusion.studies.trainings.job import Job
+from landmark_diffusion.studies.trainings.results import write_result
 
 job = Job.read(sys.argv[1])
 split = next(option.partition("=")[2] for option in job.options if option.startswith("--data.split="))

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 from landmark_diffusion.core.files import atomic_write_text
-from landmark_diffusion.studies.fewshot.cell import Job, end_with_parent
-from landmark_diffusion.studies.fewshot.locks import exclusive
-from landmark_diffusion.studies.fewshot.results import RESULT, measured, write_result
+from landmark_diffusion.studies.trainings.job import Job, end_with_parent
+from landmark_diffusion.studies.trainings.locks import exclusive
+from landmark_diffusion.studies.trainings.results import RESULT, measured, write_result
 
 STEPS = 5
 

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import yaml
 
-from landmark_diffusion.studies.fewshot.manifest import Manifest, agree, propose
+from landmark_diffusion.studies.fewshot.jobs import make_job
+from landmark_diffusion.studies.fewshot.manifest import agree, propose
 from landmark_diffusion.studies.fewshot.plan import Plan, read_plan
-from landmark_diffusion.studies.fewshot.runner import Outcome, Runner, Stopped, make_job
+from landmark_diffusion.studies.trainings.manifest import Manifest
+from landmark_diffusion.studies.trainings.runner import Outcome, Runner, Stopped
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_cell.py")))

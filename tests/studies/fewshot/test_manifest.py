@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from landmark_diffusion.core.errors import DataError, UserError
-from landmark_diffusion.studies.fewshot.manifest import MANIFEST, agree, is_news, propose, read_manifest
+from landmark_diffusion.studies.fewshot.manifest import agree, is_news, propose, read_manifest
 from landmark_diffusion.studies.fewshot.plan import Plan, read_plan
+from landmark_diffusion.studies.trainings.manifest import MANIFEST
 from tests.studies.fewshot.grid import POOL, manifest_of, start_process, write_config
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.studies.fewshot.claims import acquire
+from landmark_diffusion.studies.fewshot.jobs import find_cell, make_job
 from landmark_diffusion.studies.fewshot.plan import read_plan
-from landmark_diffusion.studies.fewshot.results import cell_folder, read_results
-from landmark_diffusion.studies.fewshot.runner import find_cell, make_job, state_of
+from landmark_diffusion.studies.fewshot.results import read_results
+from landmark_diffusion.studies.trainings.claims import acquire
+from landmark_diffusion.studies.trainings.results import cell_folder
+from landmark_diffusion.studies.trainings.runner import state_of
 from tests.studies.fewshot.grid import manifest_of, run_grid, start_process, trace, wait_until, write_config
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from landmark_diffusion.cli import main
-from landmark_diffusion.cli.fewshot_arguments import parse_arguments
+from landmark_diffusion.cli import fewshot_verb, main
+from landmark_diffusion.cli.fewshot_verb import parse_arguments
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.studies.fewshot import runner
-from landmark_diffusion.studies.fewshot.claims import acquire
-from landmark_diffusion.studies.fewshot.results import RESULT, cell_folder, read_results
+from landmark_diffusion.studies.fewshot.results import read_results
+from landmark_diffusion.studies.trainings import runner
+from landmark_diffusion.studies.trainings.claims import acquire
+from landmark_diffusion.studies.trainings.results import RESULT, cell_folder
 from tests.end_to_end.console import run, start
 from tests.studies.fewshot.grid import FAKE, trace, wait_until, write_config
 
@@ -22,7 +23,7 @@ from tests.studies.fewshot.grid import FAKE, trace, wait_until, write_config
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A grid on phantoms whose cells are fakes."""
     monkeypatch.setattr(runner, "CHILD", FAKE)
-    monkeypatch.setattr(runner, "check_before", lambda plan, manifest: None)
+    monkeypatch.setattr(fewshot_verb, "check_before", lambda plan, manifest: None)
     monkeypatch.setattr(runner, "POLL_SECONDS", 0.01)
     return write_config(tmp_path, draws=1)
 
@@ -39,8 +40,8 @@ def test_arguments_are_divided_and_keep_their_texts() -> None:
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        (["--confg", "x"], "unknown argument '--confg'. Did you mean --config?"),
-        (["--run_folder", "x"], "unknown argument '--run_folder'"),
+        (["--confg", "x"], "unknown option '--confg'. Did you mean --config?"),
+        (["--run_folder", "x"], "unknown option '--run_folder'"),
         (["--data.root"], "--data.root needs a value"),
         (["stray"], "unknown argument 'stray'"),
         (["--set", "draws"], "expected KEY=VALUE"),

@@ -6,11 +6,10 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from pathlib import Path
 from typing import NamedTuple
 
 from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.core.suggestions import nearest, question
 from landmark_diffusion.data.readers.image_io import IMAGE_SUFFIXES
 from landmark_diffusion.data.sources.folder.numbers import looks_like_number
 from landmark_diffusion.data.sources.folder.text import Cells
@@ -92,29 +91,28 @@ class Columns:
         return [*points, *self.spacing, *self.size]
 
 
-def read_columns(cells: Cells, path: Path, split_column: str, patient_column: str | None) -> Columns:
+def read_columns(cells: Cells, split_column: str, patient_column: str | None) -> Columns:
     """Tell what each column means; raises DataError where the header is no table of landmarks, says a thing twice, or
     has a column that looks like a spacing or a coordinate and cannot be read as one."""
-    header, line = cells.header, cells.header_line
+    header = cells.header
     keys = [fold(name) for name in header]
     image = _place(IMAGE_COLUMNS, keys)
     if image is None:  # before all else: of a row of values nothing can be said
-        raise _no_image_column(cells, path)
-    _refuse_repeated(header, path, line)
+        raise _no_image_column(cells)
+    _refuse_repeated(cells)
     part = next((place for place, name in enumerate(header) if name.lower() == split_column.lower()), None)
-    patient = _patient(header, keys, patient_column, path, line)
-    spacing = _spacing(header, path, line)
-    size = _size(header, path, line)
+    patient = _patient(cells, keys, patient_column)
+    spacing, size = _spacing(cells), _size(cells)
     landmark = _place(LANDMARK_COLUMNS, keys)
-    x, y = _axis(header, "x", path, line), _axis(header, "y", path, line)
+    x, y = _axis(cells, "x"), _axis(cells, "y")
     columns = Columns(header, image, False, spacing=spacing, size=size, part=part, patient=patient)
     if landmark is not None and x is not None and y is not None:
         columns.long, columns.landmark, columns.x, columns.y = True, landmark, x, y
         columns.annotator = _place(ANNOTATOR_COLUMNS, keys)
-        _refuse_pairs_beside_long(columns, path, line)
+        _refuse_pairs_beside_long(cells, columns)
     else:
-        columns.pairs = _pairs(header, columns.used(), path, line)
-    _refuse_spacing_like(columns, path, line)
+        columns.pairs = _pairs(cells, columns.used())
+    _refuse_spacing_like(cells, columns)
     return columns
 
 
@@ -131,43 +129,44 @@ def _place(names: Sequence[str], keys: Sequence[str]) -> int | None:
     return next((keys.index(fold(name)) for name in names if fold(name) in keys), None)
 
 
-def _refuse_repeated(header: Sequence[str], path: Path, line: int) -> None:
-    lower = [name.lower() for name in header]
+def _refuse_repeated(cells: Cells) -> None:
+    lower = [name.lower() for name in cells.header]
     for name in lower:
         if name and lower.count(name) > 1:
-            raise DataError(f"the column {name!r} is there twice", path, line)
+            raise cells.fault(f"the column {name!r} is there twice")
 
 
-def _no_image_column(cells: Cells, path: Path) -> DataError:
+def _no_image_column(cells: Cells) -> DataError:
     """The header that is no header: missing, further down, or with another name for the image."""
-    header, line = cells.header, cells.header_line
+    header = cells.header
     expected = "expected a header line with 'image' and x1,y1,... or name_x,name_y,... (wide), or landmark,x,y (long)"
     rest = [cell for cell in header[1:] if cell]
     names_image = any(cell.lower().endswith(IMAGE_SUFFIXES) for cell in header)
     if names_image or (rest and sum(map(looks_like_number, rest)) > len(rest) / 2):
-        return DataError(f"the header line is missing: found {shown(header)}; {expected}", path, line)
+        return cells.fault(f"the header line is missing: found {shown(header)}; {expected}")
     for lower, row in cells.records[:20]:
         if _place(IMAGE_COLUMNS, [fold(cell) for cell in row]) is not None:
-            return DataError(f"the header seems to stand in line {lower}; remove what is above it", path, line)
+            return cells.fault(f"the header seems to stand in line {lower}; remove what is above it")
     if len(header) == 1:
         expected = f"cells separated by commas, semicolons or tabs; {expected}"
     named = f"name it {', '.join(IMAGE_COLUMNS[:-1])} or {IMAGE_COLUMNS[-1]}"
-    return DataError(f"no column for the image: found {shown(header)}, {expected}; {named}", path, line)
+    return cells.fault(f"no column for the image: found {shown(header)}, {expected}; {named}")
 
 
-def _patient(header: list[str], keys: list[str], wanted: str | None, path: Path, line: int) -> int | None:
+def _patient(cells: Cells, keys: list[str], wanted: str | None) -> int | None:
     if wanted is None:
         return _place(PATIENT_COLUMNS, keys)
     if fold(wanted) not in keys:
-        raise DataError(f"patient_column: no column {wanted!r}.{nearest_column(wanted, header)}", path, line)
+        raise cells.fault(f"patient_column: no column {wanted!r}.{nearest_column(wanted, cells.header)}")
     return keys.index(fold(wanted))
 
 
 _SPACING_KEYS = frozenset(map(fold, SPACING_COLUMNS))
 
 
-def _spacing(header: Sequence[str], path: Path, line: int) -> tuple[int, ...]:
+def _spacing(cells: Cells) -> tuple[int, ...]:
     """Place of the spacing, or of the one along x and the one along y."""
+    header = cells.header
     found: dict[str, list[int]] = {"": [], "x": [], "y": []}
     for place, name in enumerate(header):
         key = fold(_MM.sub("", name))
@@ -177,37 +176,38 @@ def _spacing(header: Sequence[str], path: Path, line: int) -> tuple[int, ...]:
                 break
     for places in found.values():
         if len(places) > 1:
-            raise _twice(header[places[0]], header[places[1]], "the spacing", path, line)
+            raise _twice(cells, places[0], places[1], "the spacing")
     both, x, y = (places[0] if places else None for places in found.values())
-    if (x is None) != (y is None):
-        have, missing = (x, "y") if x is not None else (y, "x")
-        raise DataError(f"found the column {header[have or 0]!r} without 'spacing_{missing}'", path, line)
-    if both is not None and x is not None:
-        raise _twice(header[both], header[x], "the spacing", path, line)
-    if both is not None:
-        return (both,)
-    return (x, y) if x is not None and y is not None else ()
+    along = _both_or_none(cells, (x, y), ("spacing_x", "spacing_y"))
+    if both is not None and along:
+        raise _twice(cells, both, along[0], "the spacing")
+    return along if both is None else (both,)
 
 
-def _twice(first: str, second: str, what: str, path: Path, line: int) -> DataError:
-    return DataError(f"the columns {first!r} and {second!r} both say {what}; remove one of them", path, line)
-
-
-def _size(header: Sequence[str], path: Path, line: int) -> tuple[int, ...]:
-    keys = [fold(_PX.sub("", name)) for name in header]
-    width, height = (_place(SIZE_COLUMNS[side], keys) for side in ("width", "height"))
-    for have, missing in ((width, height), (height, width)):
+def _both_or_none(cells: Cells, places: tuple[int | None, int | None], names: tuple[str, str]) -> tuple[int, ...]:
+    """Places of two columns that belong together; none where neither is there."""
+    for have, missing, name in ((*places, names[1]), (*places[::-1], names[0])):
         if have is not None and missing is None:
-            other = "height" if have == width else "width"
-            raise DataError(f"found the column {header[have]!r} without {other!r}", path, line)
-    return (width, height) if width is not None and height is not None else ()
+            raise cells.fault(f"found the column {cells.header[have]!r} without {name!r}")
+    return tuple(place for place in places if place is not None)
 
 
-def _axis(header: Sequence[str], axis: str, path: Path, line: int) -> int | None:
+def _twice(cells: Cells, first: int, second: int, what: str) -> DataError:
+    names = f"{cells.header[first]!r} and {cells.header[second]!r}"
+    return cells.fault(f"the columns {names} both say {what}; remove one of them")
+
+
+def _size(cells: Cells) -> tuple[int, ...]:
+    keys = [fold(_PX.sub("", name)) for name in cells.header]
+    width, height = (_place(SIZE_COLUMNS[side], keys) for side in ("width", "height"))
+    return _both_or_none(cells, (width, height), ("width", "height"))
+
+
+def _axis(cells: Cells, axis: str) -> int | None:
     """Place of a column ``x`` or ``y`` alone, with or without the unit px."""
-    found = [place for place, name in enumerate(header) if _PX.sub("", name).lower() == axis]
+    found = [place for place, name in enumerate(cells.header) if _PX.sub("", name).lower() == axis]
     if len(found) > 1:
-        raise _twice(header[found[0]], header[found[1]], axis, path, line)
+        raise _twice(cells, found[0], found[1], axis)
     return found[0] if found else None
 
 
@@ -219,8 +219,9 @@ class _Axes:
     places: dict[str, int] = field(default_factory=dict)
 
 
-def _pairs(header: list[str], taken: set[int], path: Path, line: int) -> list[Pair]:
+def _pairs(cells: Cells, taken: set[int]) -> list[Pair]:
     """Return each landmark with its two columns, numbered ones by number, else in the header's order."""
+    header = cells.header
     numbered: dict[str, _Axes] = {}
     named: dict[str, _Axes] = {}
     glued = _glued_pairs(header, taken)
@@ -228,37 +229,29 @@ def _pairs(header: list[str], taken: set[int], path: Path, line: int) -> list[Pa
         if place in taken:
             continue
         bare = _PX.sub("", name)
-        _refuse_lone_axis(name, path, line)
+        _refuse_lone_axis(cells, name)
         if match := _NUMBERED.fullmatch(bare):
             number = str(int(match[2]))
-            _add(numbered.setdefault(number, _Axes(number)), match[1].lower(), place, header, path, line)
+            _add(cells, numbered.setdefault(number, _Axes(number)), match[1].lower(), place)
         elif (found := glued.get(place) or _named(bare)) is not None:
-            _add(named.setdefault(fold(found[0]), _Axes(found[0])), found[1], place, header, path, line)
+            _add(cells, named.setdefault(fold(found[0]), _Axes(found[0])), found[1], place)
     if numbered and named:
         first, second = (header[next(iter(next(iter(kind.values())).places.values()))] for kind in (numbered, named))
-        raise DataError(
+        raise cells.fault(
             f"found both numbered columns ({first!r}) and named ones ({second!r}), expected one kind: rename or remove "
-            "the others",
-            path,
-            line,
+            "the others"
         )
     found_axes = [numbered[key] for key in sorted(numbered, key=int)] if numbered else list(named.values())
     for axes in found_axes:
         if len(axes.places) != 2:
             place = next(iter(axes.places.values()))
-            raise DataError(f"the column {header[place]!r} has no partner for the other axis", path, line)
+            raise cells.fault(f"the column {header[place]!r} has no partner for the other axis")
     if not found_axes:
-        raise _no_landmarks(header, path, line)
+        raise cells.fault(
+            f"no landmark columns: found {shown(header)}, expected x1,y1,x2,y2,... or name_x,name_y,... (wide), "
+            "or landmark,x,y (long)"
+        )
     return [Pair(axes.name, axes.places["x"], axes.places["y"]) for axes in found_axes]
-
-
-def _no_landmarks(header: Sequence[str], path: Path, line: int) -> DataError:
-    return DataError(
-        f"no landmark columns: found {shown(header)}, expected x1,y1,x2,y2,... or name_x,name_y,... (wide), "
-        "or landmark,x,y (long)",
-        path,
-        line,
-    )
 
 
 def _named(name: str) -> tuple[str, str] | None:
@@ -294,48 +287,42 @@ def _glued_pairs(header: Sequence[str], taken: set[int]) -> dict[int, tuple[str,
     }
 
 
-def _refuse_lone_axis(name: str, path: Path, line: int) -> None:
+def _refuse_lone_axis(cells: Cells, name: str) -> None:
     """Refuse, in the wide form, x or y without a landmark, and a coordinate in mm, percent or shares of the image."""
     bare = _OTHER_UNIT.sub("", name)
     if bare != name and (_NUMBERED.fullmatch(bare) or _named(bare) or bare.lower() in ("x", "y")):
-        raise DataError(
+        raise cells.fault(
             f"the column {name!r} looks like a coordinate in another unit; expected pixels of the image: convert it, "
-            "or rename the column where it is something else",
-            path,
-            line,
+            "or rename the column where it is something else"
         )
     if _PX.sub("", name).lower() in ("x", "y"):
-        raise DataError(
+        raise cells.fault(
             f"the column {name!r} names no landmark; expected x1,y1,x2,y2,... or name_x,name_y,... (wide), or a column "
-            "'landmark' beside x and y (long)",
-            path,
-            line,
+            "'landmark' beside x and y (long)"
         )
 
 
-def _refuse_pairs_beside_long(columns: Columns, path: Path, line: int) -> None:
+def _refuse_pairs_beside_long(cells: Cells, columns: Columns) -> None:
     """Refuse x1 or nasion_x beside landmark, x and y; x_mm and y_mm, which say the same again, are only not used."""
     used = columns.used()
     for place, name in enumerate(columns.header):
         bare = _OTHER_UNIT.sub("", _PX.sub("", name))
         if place not in used and (_NUMBERED.fullmatch(bare) or _named(bare)):
-            raise DataError(
+            raise cells.fault(
                 f"the column {name!r} looks like a coordinate beside the columns {columns.header[columns.landmark]!r}, "
-                "x and y; write its points as rows, or rename or remove the column",
-                path,
-                line,
+                "x and y; write its points as rows, or rename or remove the column"
             )
 
 
-def _add(axes: _Axes, axis: str, place: int, header: list[str], path: Path, line: int) -> None:
+def _add(cells: Cells, axes: _Axes, axis: str, place: int) -> None:
     """Note the column of one axis; x1, x01 and x_1 are the same one, of which all but the last would be lost."""
     if axis in axes.places:
-        first, second = header[axes.places[axis]], header[place]
-        raise DataError(f"the columns {first!r} and {second!r} are the same coordinate", path, line)
+        first, second = cells.header[axes.places[axis]], cells.header[place]
+        raise cells.fault(f"the columns {first!r} and {second!r} are the same coordinate")
     axes.places[axis] = place
 
 
-def _refuse_spacing_like(columns: Columns, path: Path, line: int) -> None:
+def _refuse_spacing_like(cells: Cells, columns: Columns) -> None:
     """Refuse a spacing under a name, or in a unit, that is not read: the errors would be in px, or wrong in mm."""
     used = columns.used()
     for place, name in enumerate(columns.header):
@@ -343,11 +330,9 @@ def _refuse_spacing_like(columns: Columns, path: Path, line: int) -> None:
         words = re.split(r"[\s_\-.()\[\]]+", name.lower())
         like = _SPACING_LIKE.fullmatch(key) or {"spacing", "resolution", "dpi", "ppi"} & set(words)
         if place not in used and like and name.lower() not in _OF_POINTS_CSV:
-            raise DataError(
+            raise cells.fault(
                 f"the column {name!r} looks like a spacing, which is read from 'spacing', or 'spacing_x' and "
-                "'spacing_y', in mm a pixel; convert or rename it, or remove the column",
-                path,
-                line,
+                "'spacing_y', in mm a pixel; convert or rename it, or remove the column"
             )
 
 
@@ -374,5 +359,4 @@ def _printable(name: str) -> str:
 def nearest_column(name: str, columns: Iterable[str]) -> str:
     """Return `` Did you mean A?`` for a column that is not there, or the columns' names."""
     columns = list(columns)
-    close = get_close_matches(name.lower(), [column.lower() for column in columns], n=1)
-    return f" Did you mean {close[0]!r}?" if close else f" Columns: {shown(columns)}."
+    return question([repr(each) for each in nearest(name, columns, 1)]) or f" Columns: {shown(columns)}."

@@ -19,6 +19,7 @@ from landmark_diffusion.data.readers.image_io import (
     other_kinds,
     other_kinds_note,
 )
+from landmark_diffusion.data.sources.folder.faults import joined
 from landmark_diffusion.data.sources.folder.table import Row, Table
 
 _LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
@@ -147,11 +148,10 @@ def find_images(table: Table, index: FileIndex) -> Match:
             left.append(row)
         elif len(found) > 1:
             names = ", ".join(path.name for path in found)
-            match.faults.append(DataError(f"the image {name!r} can mean {names}; add the suffix", table.path, row.line))
+            match.faults.append(table.fault(f"the image {name!r} can mean {names}; add the suffix", row))
         elif found[0] in lines:
-            match.faults.append(
-                DataError(f"{name!r} is the same file as the image in line {lines[found[0]]}", table.path, row.line)
-            )
+            same = f"{name!r} is the same file as the image in line {lines[found[0]]}"
+            match.faults.append(table.fault(same, row))
         else:
             match.images[name], lines[found[0]] = found[0], row.line
     _match_alike(left, lines, table, index, match)
@@ -212,10 +212,7 @@ def _missing(rows: list[tuple[Row, str]], table: Table, index: FileIndex) -> Dat
     if not near:
         close = _closest(row.image, index)
         near = f"is not there; looked in {where}" + (f"; the nearest file is {close}" if close else "")
-    if len(rows) > 1:
-        lines = ", ".join(str(other.line) for other, _ in rows[1:6]) + (", ..." if len(rows) > 6 else "")
-        near += f" (and {len(rows) - 1} more like it, in line{'s' * (len(rows) > 2)} {lines})"
-    return DataError(f"the image {row.image!r} {near}", table.path, row.line)
+    return joined([table.fault(f"the image {each.image!r} {near}", each) for each, _ in rows])
 
 
 def _closest(name: str, index: FileIndex) -> str | None:

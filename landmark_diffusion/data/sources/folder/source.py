@@ -235,11 +235,10 @@ class FolderDataset(LandmarkDataset):
             few = too_few_patients(count, len(images), self.fractions, self.table.patient_column) if patients else None
             return [] if few is None else [DataError(few, self.table.path, 1)]
         return [
-            DataError(
+            self.table.fault(
                 f"{self.table.split_column}: found {row.part!r} for {row.image!r}, expected train, val (valid, "
                 "validation) or test",
-                self.table.path,
-                row.line,
+                row,
             )
             for row in self.table.rows.values()
             if row.part.lower() not in STAGE_NAMES
@@ -319,9 +318,12 @@ def _without_row(table: Table, images: Mapping[str, Path], near: set[Path]) -> l
 
 def _unannotated(left: Sequence[Path], table: Table) -> DataError:
     """One fault for images without a row, where rows are without an image too."""
-    others = ", ".join(path.name for path in left[1:4]) + (", ..." if len(left) > 4 else "")
-    more = f" (and {len(left) - 1} more: {others})" if len(left) > 1 else ""
-    return DataError(f"the image has no row in {table.path}{more}", left[0])
+    return DataError(f"the image has no row in {table.path}{_and_more([path.name for path in left[1:]])}", left[0])
+
+
+def _and_more(names: Sequence[str], word: str = "and") -> str:
+    others = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return f" ({word} {len(names)} more: {others})" if names else ""
 
 
 def _same_image_doubts(same: list[list[str]], part_of: Mapping[str, str], table: Table) -> list[str]:
@@ -349,15 +351,10 @@ def _row_faults(table: Table, row: Row, size: tuple[int, int]) -> list[DataError
     """Faults of one image: another size than its header says, no point."""
     faults = []
     if row.size is not None and row.size != size:
-        faults.append(
-            DataError(
-                f"width and height are {row.size[0]}x{row.size[1]}, but {row.image!r} has {size[0]}x{size[1]} px",
-                table.path,
-                row.line,
-            )
-        )
+        said, found = (f"{width}x{height}" for width, height in (row.size, size))
+        faults.append(table.fault(f"width and height are {said}, but {row.image!r} has {found} px", row))
     if not row.marks and not any(fault.line == row.line for fault in table.faults):
-        faults.append(DataError(f"{row.image!r} has no point at all; leave it out of the table", table.path, row.line))
+        faults.append(table.fault(f"{row.image!r} has no point at all; leave it out of the table", row))
     return faults
 
 
@@ -375,14 +372,13 @@ def _spacing_faults(table: Table) -> list[DataError]:
     without = [row for row in table.rows.values() if row.spacing is None]
     if not without or len(without) == len(table.rows):
         return []
-    others = ", ".join(row.image for row in without[1:4]) + (", ..." if len(without) > 4 else "")
-    more = f" (and of {len(without) - 1} more: {others})" if len(without) > 1 else ""
+    more = _and_more([row.image for row in without[1:]], "and of")
     message = (
         f"the spacing of {without[0].image!r}{more} is empty, while {len(table.rows) - len(without)} other images have "
         "one: errors would be in mm for some and in px for others. Fill in the missing ones, or remove the spacing to "
         "measure all in px"
     )
-    return [DataError(message, table.path, without[0].line)]
+    return [table.fault(message, without[0])]
 
 
 def _bare_table(root: Path, images: Iterable[str]) -> Table:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Literal
 
 from landmark_diffusion.core.errors import DataError
 from landmark_diffusion.core.texts import counted
 from landmark_diffusion.data.sources.folder.columns import Columns
-from landmark_diffusion.data.sources.folder.text import Record
+from landmark_diffusion.data.sources.folder.text import Cells, Record
 
 STAGE_NAMES: Mapping[str, Literal["train", "val", "test"]] = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
@@ -22,9 +21,7 @@ _WORDS = {"split", "splits", "fold", "folds", "partition", "subset", "cv"}
 _PART = re.compile(r"(is|in)?_?(train|training|test|testing|val|valid|validation|holdout)_?(set)?", re.IGNORECASE)
 
 
-def find_split(
-    columns: Columns, records: Sequence[Record], path: Path, line: int
-) -> tuple[int | None, DataError | None]:
+def find_split(cells: Cells, columns: Columns, records: Sequence[Record]) -> tuple[int | None, DataError | None]:
     """Return the place of the one column, not named ``split``, that divides the images, or why none can be taken.
 
     A column does so where each cell is a word of ``STAGE_NAMES`` and two parts are there; one that is named like a
@@ -34,29 +31,25 @@ def find_split(
     free = [place for place, name in enumerate(columns.header) if name and place not in used]
     several: dict[int, list[str]] = {}
     for place in free:
-        kinds = {cells[place].lower() for _, cells in records} - {""}
+        kinds = {row[place].lower() for _, row in records} - {""}
         if len(kinds) > 1 and (kinds & STAGE_NAMES.keys() or _named_like_split(columns.header[place])):
-            several[place] = [cells[place].lower() for _, cells in records]
+            several[place] = [row[place].lower() for _, row in records]
     whole = [place for place, column in several.items() if _is_split(column)]
     names = columns.header
     if len(whole) > 1 and any(_parts(several[place]) != _parts(several[whole[0]]) for place in whole[1:]):
         found = " and ".join(repr(names[place]) for place in whole)
-        return None, DataError(
+        return None, cells.fault(
             f"the columns {found} divide the images in different ways; name the one that counts by "
-            "data.dataset_options.split_column",
-            path,
-            line,
+            "data.dataset_options.split_column"
         )
     if whole:
         return whole[0], None
     for place, column in several.items():
         if _looks_like_split(names[place], column):
             found = ", ".join(map(repr, sorted(set(column))[:4]))
-            return None, DataError(
+            return None, cells.fault(
                 f"the column {names[place]!r} looks like a split, but holds {found}; expected train, val (valid, "
-                "validation) or test in each row. Mend or rename it, or divide at random by --data.split seeded",
-                path,
-                line,
+                "validation) or test in each row. Mend or rename it, or divide at random by --data.split seeded"
             )
     return None, None
 

@@ -79,6 +79,10 @@ class Table:
     notes: list[str] = field(default_factory=list)
     """How the file was read where that is not plain: its encoding, decimal commas, columns that are not used."""
 
+    def fault(self, message: str, row: Row) -> DataError:
+        """Give the error that says what is wrong with a row."""
+        return DataError(message, self.path, row.line)
+
     def annotations(self, row: Row) -> np.ndarray:
         """Points of one image, (A, N, 2) original pixels, NaN where a point was not marked."""
         points = np.full((len(self.annotator_names), len(self.landmark_names), 2), np.nan)
@@ -103,14 +107,14 @@ def read_table(path: Path, split_column: str, patient_column: str | None = None)
     """
     cells = read_cells(path)
     faults: list[DataError] = []
-    columns = read_columns(cells, path, split_column, patient_column)
+    columns = read_columns(cells, split_column, patient_column)
     mentioned = {row[columns.image] for _, row in cells.records if len(row) > columns.image}
     if not cells.records:
-        faults.append(DataError("found a header but no row, expected one for each image", path, cells.header_line))
+        faults.append(cells.fault("found a header but no row, expected one for each image"))
     records = _of_full_length(cells.records, len(cells.header), cells.separator, path, faults)
     doubt = None
     if columns.part is None and split_column == "split":
-        columns.part, doubt = find_split(columns, records, path, cells.header_line)
+        columns.part, doubt = find_split(cells, columns, records)
     parse, notes = number_parser(records, columns.numbers(), path)
     filling = _Filling(columns, parse, path, faults)
     fill = filling.long if columns.long else filling.wide

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from landmark_diffusion.core.errors import DataError
+from landmark_diffusion.data.sources.annotations_text import read_bytes
 from landmark_diffusion.data.sources.folder.workbook import read_workbook
 
 Record = tuple[int, list[str]]
@@ -30,11 +31,16 @@ SAVE_AS = "save it as CSV (in Excel: File, Save As, CSV UTF-8) and name that fil
 class Cells:
     """A table as cells, and what had to be known to read it."""
 
+    path: Path
     header: list[str]
     records: list[Record]
     header_line: int
     separator: str
     notes: list[str] = field(default_factory=list)
+
+    def fault(self, message: str) -> DataError:
+        """Give the error that says what is wrong with the header."""
+        return DataError(message, self.path, self.header_line)
 
 
 def read_cells(path: Path) -> Cells:
@@ -45,10 +51,10 @@ def read_cells(path: Path) -> Cells:
     an Excel workbook (.xlsx) with one filled sheet.
     Raises DataError for a file that is no such text, is empty, or has a quote that is never closed.
     """
-    data = _bytes(path)
+    data = read_bytes(path)
     if data.startswith(_ZIP):
         (header_line, header), *records = read_workbook(path)
-        return Cells(header, records, header_line, "")
+        return Cells(path, header, records, header_line, "")
     text, notes = _decoded(data, path)
     lines = text.split("\n")
     at = next((number for number, line in enumerate(lines) if line.strip()), None)
@@ -64,16 +70,7 @@ def read_cells(path: Path) -> Cells:
         raise DataError("found only the line sep=, expected a header line and rows", path, at + 1)
     separator = named[1] if named else max(SEPARATORS, key=first.count)
     header_line, header, records = _split("\n".join(lines), separator, path)
-    return Cells(header, records, header_line, separator, notes)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise DataError("the file does not exist", path) from None
-    except OSError as error:
-        raise DataError(f"the file cannot be read ({error.strerror})", path) from None
+    return Cells(path, header, records, header_line, separator, notes)
 
 
 def _decoded(data: bytes, path: Path) -> tuple[str, list[str]]:

@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 from xml.parsers import expat
 
 from landmark_diffusion.core.errors import DataError
@@ -57,14 +57,17 @@ def read_workbook(path: Path) -> list[tuple[int, list[str]]]:
     return next(iter(filled.values()))
 
 
-class _Handler(Protocol):
+class _Handler:
     """Takes the elements of a part one by one; names begin with their namespace and a blank."""
 
-    def start(self, name: str, attributes: _Attributes) -> None: ...
+    def start(self, name: str, attributes: _Attributes) -> None:
+        """An element begins."""
 
-    def end(self, name: str) -> None: ...
+    def end(self, name: str) -> None:
+        """It ends."""
 
-    def data(self, text: str) -> None: ...
+    def data(self, text: str) -> None:
+        """Text within it."""
 
 
 _Part = TypeVar("_Part", bound=_Handler)
@@ -107,7 +110,7 @@ def _read(archive: zipfile.ZipFile, name: str, handler: _Part, path: Path) -> _P
     return handler
 
 
-class _Book:
+class _Book(_Handler):
     """Attributes of all elements of a kind."""
 
     def __init__(self, kind: str) -> None:
@@ -116,12 +119,6 @@ class _Book:
     def start(self, name: str, attributes: _Attributes) -> None:
         if name.rpartition(" ")[2] == self.kind:
             self.found.append(dict(attributes))
-
-    def end(self, name: str) -> None:
-        pass
-
-    def data(self, text: str) -> None:
-        pass
 
 
 def _sheets(archive: zipfile.ZipFile, path: Path) -> dict[str, str]:
@@ -156,7 +153,7 @@ class _Text:
             self.parts.append(text)
 
 
-class _Texts:
+class _Texts(_Handler):
     """The texts that cells share, in their order."""
 
     def __init__(self) -> None:
@@ -189,7 +186,7 @@ def _rows(archive: zipfile.ZipFile, part: str, texts: list[str], path: Path) -> 
     return [(number, [cells.get(place, "") for place in range(width)]) for number, cells in rows]
 
 
-class _Sheet:
+class _Sheet(_Handler):
     """The rows of a sheet that say something: number, and text of each cell by its column, from 0."""
 
     def __init__(self, texts: list[str], path: Path) -> None:

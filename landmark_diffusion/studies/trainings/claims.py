@@ -15,9 +15,8 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.files import atomic_write_text, create_text
@@ -53,6 +52,10 @@ class Holder:
         now = time.strftime("%Y-%m-%d %H:%M:%S")
         return cls(socket.gethostname(), _machine(), os.getpid(), _started(os.getpid()) or "", now)
 
+    def text(self) -> str:
+        """Write it as a claim's file holds it."""
+        return json.dumps(vars(self)) + "\n"
+
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, since {self.since}"
 
@@ -84,7 +87,7 @@ class Claim:
         self._thread.join()
         with suppress(OSError):  # a full disk: the claim ends with this process too, and a result counts more
             if how and not self.lost:
-                _write(self.path, Holder(**{**vars(self.holder), "released": how}))
+                atomic_write_text(self.path, replace(self.holder, released=how).text())
             for path in () if how else self.path.parent.glob("claim-*"):
                 path.unlink(missing_ok=True)
 
@@ -106,7 +109,7 @@ def acquire(cell: Path, beat: float = BEAT_SECONDS, silence: float = SILENCE_SEC
             return other
         number = 0 if newest is None else int(_FILE.fullmatch(newest.name)[1])  # type: ignore[index]
         path, holder = cell / f"claim-{number + 1:04d}", Holder.this_process()
-        if _make(path, holder):
+        if create_text(path, holder.text()):  # not where another process was first
             return Claim(path, holder, beat)
     except OSError as error:
         raise UserError(
@@ -135,23 +138,9 @@ def _newest(cell: Path) -> Path | None:
     return max(found, key=lambda path: int(path.name.partition("-")[2]), default=None)
 
 
-def _make(path: Path, holder: Holder) -> bool:
-    """Make a claim with its content at once; False where another process made it first."""
-    return create_text(path, _text(holder))
-
-
-def _write(path: Path, holder: Holder) -> None:
-    atomic_write_text(path, _text(holder))
-
-
-def _text(holder: Holder) -> str:
-    return json.dumps(vars(holder)) + "\n"
-
-
 def _read(path: Path) -> Holder | None:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return Holder(**content)
+        return Holder(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 

@@ -16,8 +16,9 @@ from lightning.pytorch.trainer.states import TrainerFn
 from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.evaluation.results_writer import ResultsWriter
 from landmark_diffusion.metrics.records import Prediction
-from landmark_diffusion.studies.fewshot.cell import Job, check_options, run_job
-from landmark_diffusion.studies.fewshot.results import RESULT, measured, read_results
+from landmark_diffusion.studies.fewshot.results import read_results
+from landmark_diffusion.studies.trainings.job import Job, check_options, run_job
+from landmark_diffusion.studies.trainings.results import RESULT, measured
 
 MILLIMETRES = (1.0, 2.0, 3.0, 4.0, 12.5)
 """Radial errors of the main variant, an image each: mean 4.5, median 3, 20 % below 2 mm, 40 % below 2.5, 20 % > 10."""

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,17 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from landmark_diffusion.configuration.options import arguments, over
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.files import writing
 from landmark_diffusion.core.say import PART_OF_A_WHOLE
-from landmark_diffusion.core.signals import hang_up
-from landmark_diffusion.core.suggestions import did_you_mean
-from landmark_diffusion.studies.fewshot.cell import Job, remove_checkpoints
-from landmark_diffusion.studies.fewshot.claims import Claim, Holder, acquire, living_holder
-from landmark_diffusion.studies.fewshot.manifest import Manifest
-from landmark_diffusion.studies.fewshot.plan import PRETRAINED, Cell, Plan
-from landmark_diffusion.studies.fewshot.results import cell_folder, is_finished
+from landmark_diffusion.core.signals import handling, hang_up
+from landmark_diffusion.studies.trainings.claims import Claim, Holder, acquire, living_holder
+from landmark_diffusion.studies.trainings.job import Job, remove_checkpoints
+from landmark_diffusion.studies.trainings.results import cell_folder, is_finished
 
 CHILD = (sys.executable, "-m", "landmark_diffusion.cli.cell_process")
 """The process that a cell is given to, unless the runner is given another one."""
@@ -65,41 +60,6 @@ class Outcome:
     elsewhere: dict[str, Holder] = field(default_factory=dict)
 
 
-def make_job(plan: Plan, manifest: Manifest, cell: Cell) -> Job:
-    """Say what a cell's process has to do."""
-    folder, seed = cell_folder(plan.folder, cell.name), plan.seed + cell.draw
-    images = manifest["draws"][cell.draw][: cell.n]
-    own = plan.own_options(cell.start, cell.target)
-    options = [argument for path in plan.fit for argument in ("--config", str(path))]
-    options += arguments(over(plan.options, own))
-    options += [f"--data.train_images={json.dumps(images)}", f"--seed_everything={seed}", f"--run_folder={folder}"]
-    return Job(
-        name=cell.name,
-        folder=str(folder),
-        cell={"start": cell.start, "target": cell.target, "n": cell.n, "draw": cell.draw},
-        seed=seed,
-        train_images=images,
-        pretrained={**plan.base(), **own}.get(PRETRAINED),
-        options=options,
-        checkpoints=manifest["checkpoints"],
-        stage=plan.stage,
-        keep_checkpoints=plan.keep_checkpoints,
-    )
-
-
-def find_cell(cells: Sequence[Cell], asked: str) -> Cell:
-    """Find a cell by its name, or by its number in the plan's order from 1; raises UserError with the nearest names."""
-    if asked.isdigit():
-        if not 1 <= int(asked) <= len(cells):
-            raise UserError(f"--cell {asked}: the plan has the cells 1 to {len(cells)} (`--list` shows them)")
-        return cells[int(asked) - 1]
-    for cell in cells:
-        if cell.name == asked:
-            return cell
-    hint = did_you_mean(asked, [cell.name for cell in cells])
-    raise UserError(f"--cell {asked}: no such cell.{hint} `--list` lists all")
-
-
 def state_of(folder: Path, cell: Named) -> str:
     """Say where a cell stands: finished, running (by whom), interrupted or open."""
     path = cell_folder(folder, cell.name)
@@ -135,7 +95,7 @@ class Runner(Generic[Each]):
         Raises Stopped after SIGINT, SIGTERM or SIGHUP, once the cell's process has saved its checkpoint and ended.
         """
         outcome = Outcome()
-        with self._handling_signals():
+        with handling((signal.SIGINT, signal.SIGTERM, *hang_up()), self._on_signal):
             while True:
                 before = len(outcome.done) + len(outcome.failed)
                 outcome.elsewhere = {}
@@ -208,21 +168,8 @@ class Runner(Generic[Each]):
         while time.monotonic() < deadline and not self._signals:
             time.sleep(POLL_SECONDS)
 
-    @contextmanager
-    def _handling_signals(self) -> Iterator[None]:
-        """Pass the first signal on to the cell's process, kill it at the second."""
-        if threading.current_thread() is not threading.main_thread():
-            yield  # Python allows handlers in the main thread only
-            return
-        numbers = (signal.SIGINT, signal.SIGTERM, *hang_up())
-        before = {number: signal.signal(number, self._on_signal) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
     def _on_signal(self, number: int, frame: Any) -> None:
+        """Pass the first signal on to the cell's process, kill it at the second."""
         self._signals.append(number)
         if self._process is None or self._process.poll() is not None:
             return
@@ -261,14 +208,6 @@ def start(command: Sequence[str], log: Path, heading: str = "") -> Iterator[subp
         process.wait()
         assert process.stdin is not None
         process.stdin.close()
-
-
-def check_before(plan: Plan, manifest: Manifest) -> None:
-    """Let the parser of ``ldx fit`` see each start's and target's options, so that a misspelt one is told at once.
-
-    Raises UserError with its message.
-    """
-    check_commands([make_job(plan, manifest, cell).fit() for cell in plan.one_cell_each()])
 
 
 def check_commands(commands: Sequence[Sequence[str]]) -> None:

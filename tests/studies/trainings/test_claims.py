@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.studies.fewshot.claims import Claim, Holder, acquire, living_holder
-from landmark_diffusion.studies.fewshot.locks import exclusive
+from landmark_diffusion.studies.trainings.claims import Claim, Holder, acquire, living_holder
+from landmark_diffusion.studies.trainings.locks import exclusive
 from tests.studies.fewshot.grid import wait_until
 
 
@@ -140,7 +140,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     code = (
-        "from pathlib import Path; import sys, time; from landmark_diffusion.studies.fewshot.locks import exclusive\n"
+        "from pathlib import Path; import sys, time; from landmark_diffusion.studies.trainings.locks import exclusive\n"
         "with exclusive(Path(sys.argv[1]), 'it'): print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "lock")], stdout=subprocess.PIPE)
@@ -195,7 +195,7 @@ def test_giving_a_cell_back_on_a_full_disk_does_not_hide_what_went_wrong(
     claim = acquire(tmp_path / "cell")
     assert isinstance(claim, Claim)
     monkeypatch.setattr(Path, "unlink", full)
-    monkeypatch.setattr("landmark_diffusion.studies.fewshot.claims.atomic_write_text", full)
+    monkeypatch.setattr("landmark_diffusion.studies.trainings.claims.atomic_write_text", full)
     claim.release(how)
 
 

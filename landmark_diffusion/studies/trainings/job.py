@@ -16,17 +16,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from landmark_diffusion.configuration.options import Options, arguments
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.core.files import atomic_write_text
+from landmark_diffusion.core.json_files import write_json
 from landmark_diffusion.core.version import version
-from landmark_diffusion.studies.fewshot.locks import exclusive
-from landmark_diffusion.studies.fewshot.results import RESULT, measured, write_result
+from landmark_diffusion.studies.trainings.locks import exclusive
+from landmark_diffusion.studies.trainings.results import RESULT, measured, write_result
 from landmark_diffusion.training.folder import RESULTS, RunFolder
 
 JOB, FIT = "job.json", "fit.json"
 VERBS = {"test": "test", "val": "validate"}
 CHOSEN = "chosen"
 """In place of best or last: the weights that ``ldx test`` takes by itself."""
+
+
+PRETRAINED = "model.init_args.pretrained"
 
 
 @dataclass(frozen=True)
@@ -73,13 +77,19 @@ class Job:
     def write(self) -> Path:
         """Write the job into the cell's folder and return its path."""
         path = Path(self.folder) / JOB
-        atomic_write_text(path, json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+        write_json(path, asdict(self), indent=1, ensure_ascii=False)
         return path
 
     @classmethod
     def read(cls, path: str | Path) -> Job:
         """Read what ``write`` wrote."""
         return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+
+
+def fit_arguments(configs: Sequence[Path], options: Options, seed: int, folder: Path) -> list[str]:
+    """Give the arguments that fit and evaluations of one training share."""
+    named = [argument for path in configs for argument in ("--config", str(path))]
+    return [*named, *arguments({**options, "seed_everything": seed, "run_folder": str(folder)})]
 
 
 def run_job(job: Job, ldx: Callable[[list[str]], int]) -> int:
@@ -128,7 +138,7 @@ def _fit(job: Job, folder: Path, ldx: Callable[[list[str]], int]) -> int:
         finished = status == 0
     finally:
         minutes = before["minutes"] + (time.monotonic() - began) / 60
-        atomic_write_text(folder / FIT, json.dumps({"minutes": minutes, "finished": finished}) + "\n")
+        write_json(folder / FIT, {"minutes": minutes, "finished": finished})
     return status
 
 

@@ -1,0 +1,1 @@
+"""Trainings that a verb starts, each in a process of its own: shared by processes, stopped and gone on with."""
