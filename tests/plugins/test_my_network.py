@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,11 +112,11 @@ def test_a_start_hands_its_weights_on(home: Path) -> None:
 def test_without_an_entry_point_it_is_named_by_its_path_and_allowed(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.path", [each for each in __import__("sys").path if not each.endswith("site")])
+    monkeypatch.setattr("sys.path", [each for each in sys.path if not each.endswith("site")])
     config = write("my.yaml", "DiffusionHeatmapModule", {"class_path": "my_lab.network.MyNetwork"})
     outcome = ldx("fit", "--config", config, "--run_folder", "runs/a")
     assert outcome.status == 1 and "my_lab.network.MyNetwork: refused, and nothing of it was run" in outcome.err
-    assert "my_lab" not in __import__("sys").modules
+    assert "my_lab.network" not in sys.modules
     done("fit", "--config", config, "--run_folder", "runs/a", "--allow_classes", "my_lab")
     done("export", "runs/a/checkpoints/last.ckpt", "a.ldx", "--allow_classes", "my_lab")
     assert read_facts("a.ldx").model["network"]["class_path"] == "my_lab.network.MyNetwork"
