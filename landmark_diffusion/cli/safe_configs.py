@@ -60,8 +60,9 @@ def restrict_classes(own: Iterable[str] = ()) -> None:
     from jsonargparse import set_parsing_settings
 
     asked = {*own, *allowed_modules()}
-    revoked = {name for name in _added if not any(f"{name}.".startswith(f"{each}.") for each in asked)}
-    allowed = [name for name in (*ALLOWED, *asked) if name not in DENIED or name in asked]
+    _added.update(asked)  # jsonargparse keeps what it was told, so that each earlier name is settled anew
+    covered = {name for name in _added if any(f"{name}.".startswith(f"{each}.") for each in asked)}
+    allowed = [name for name in (*ALLOWED, *covered) if name not in DENIED or name in asked]
     denied = [name for name in DENIED if name not in asked]
     try:
         set_parsing_settings(
@@ -69,13 +70,11 @@ def restrict_classes(own: Iterable[str] = ()) -> None:
             config_read_mode_fsspec_enabled=False,
             validate_subclass_spec_in_any=True,  # an option of any kind, such as those of a data set, is never a class
             instantiate_subclass_spec_in_any=False,
-            import_path_denylist=["*", *denied, *revoked],
+            import_path_denylist=["*", *denied, *(_added - covered)],
             import_path_allowlist=allowed,
         )
     except ValueError as error:
         raise UserError(f"{ALLOW_OPTION}: {error}") from error
-    _added.clear()
-    _added.update(asked)
 
 
 def refused_class(message: str, configs: Sequence[Path]) -> str | None:
