@@ -1,7 +1,7 @@
 """Tables and figures of a test run, made from an evaluation; importing it does not import matplotlib."""
 
 from landmark_diffusion.evaluation.annotator_view import AnnotatorView, annotator_view, write_annotators_csv
-from landmark_diffusion.evaluation.landmark_table import LandmarkTable, landmark_table
+from landmark_diffusion.evaluation.landmark_table import LandmarkTable
 from landmark_diffusion.evaluation.metrics_file import interval_lines, metrics_dict, write_metrics
 from landmark_diffusion.evaluation.report import CaseDetails, Choice, choose_images, write_report
 from landmark_diffusion.evaluation.results import Results
@@ -18,7 +18,6 @@ __all__ = [
     "annotator_view",
     "choose_images",
     "interval_lines",
-    "landmark_table",
     "metrics_dict",
     "other_table",
     "results_table",

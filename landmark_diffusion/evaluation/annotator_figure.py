@@ -16,7 +16,6 @@ from landmark_diffusion.pictures.figures import (
     PREDICTION,
     VARIANTS,
     Canvas,
-    numbered,
     place_labels,
     shorten,
 )
@@ -61,7 +60,7 @@ def _draw_landmarks(axes: Axes, view: AnnotatorView) -> None:
     for name, values in shown.items():
         label, style = MARKS[name]
         axes.plot(values, rows, linestyle="none", label=label, zorder=3, clip_on=False, **style)
-    label_rows(axes, [shorten(numbered(i, view.lines[i].name), 28) for i in order])
+    label_rows(axes, [shorten(view.lines[i].label, 28) for i in order])
     axes.set_ylim(-0.7, len(order) - 0.3)
     axes.set_xlim(0, 1.04 * float(np.nanmax(stacked, initial=0.0)) or 1.0)
     axes.set_xlabel(f"{unit_words(view.unit)}; error: mean, rest and spread: root mean square", fontsize=9.5)

@@ -118,7 +118,7 @@ def write_report(
         written.append(annotator_figure(folder / "annotators.png", view))
         link = _link(written[-1], f"Annotators, error and spread of {evaluation.main}", table.counts)
         doctors = "\n".join([view.to_markdown(), *link])
-        by_landmark = replace(by_landmark, disagreement=None)  # the view tells it, beside the spread
+        by_landmark = replace(by_landmark, people=False)  # the view tells it, beside the spread
     if (spread := results.shown_spread) is not None:
         written.append(spread_figure(folder / "spread.png", spread))
         link = _link(written[-1], f"Spread of {evaluation.main}, and its error", table.counts)

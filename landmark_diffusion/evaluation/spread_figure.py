@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from landmark_diffusion.core.grid import ABSENT
-from landmark_diffusion.evaluation.spread_view import Line, SpreadView, squared
+from landmark_diffusion.evaluation.spread_view import SpreadView, squared
 from landmark_diffusion.metrics.records import unit_words
 from landmark_diffusion.pictures.charts import head_chart, label_rows, style_chart
-from landmark_diffusion.pictures.figures import FAINT, INK, VARIANTS, Canvas, numbered, shorten
+from landmark_diffusion.pictures.figures import FAINT, INK, VARIANTS, Canvas, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,7 +88,7 @@ def _draw_coverage(axes: Axes, view: SpreadView, level: float) -> None:
             axes.hlines(places, ends[:, 1], ends[:, 2], color=colour, linewidth=2, zorder=2)
             axes.plot(ends[:, 0], places, "o", color=colour, markersize=6.5, label=name, zorder=3, clip_on=False)
     axes.axhline(len(lines) - 1.5, color="#BBBBBB", linewidth=1)
-    label_rows(axes, [shorten(_label(line), 28) for line in lines])
+    label_rows(axes, [*(shorten(view.lines[place].label, 28) for place in order), "all landmarks"])
     axes.set_ylim(len(lines) - 0.5, -0.6)
     lowest = min((100 * line.low for line in lines if np.isfinite(line.low)), default=0.0)
     axes.set_xlim(max(0.0, 5 * np.floor((min(lowest, 100 * level) - 2) / 5)), 100)
@@ -99,10 +99,6 @@ def _draw_coverage(axes: Axes, view: SpreadView, level: float) -> None:
               fontsize=9.5, ha="right", va="center")  # fmt: skip
     axes.set_xlabel("truths inside their region, %; bars: 95 % interval, the calibration as it is", fontsize=9.5)
     _finish(axes, "Coverage by landmark", rows=1, grid="x")
-
-
-def _label(line: Line) -> str:
-    return "all landmarks" if line.number is None else numbered(line.number - 1, line.name)
 
 
 def _finish(axes: Axes, title: str, rows: int, grid: Literal["x", "both"] = "both") -> None:

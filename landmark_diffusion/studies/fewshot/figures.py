@@ -167,7 +167,7 @@ def _canvas(
     across = LEFT + len(columns) * width + (len(columns) - 1) * GAP + RIGHT
     top = TITLE + LEGEND_ROW * -(-entries // _legend_columns(across)) + 34
     canvas = Canvas(across, top + rows * height + (rows - 1) * 30 + BOTTOM)
-    canvas.write(12, 12, shorten(title, int(across / 9)), 12, weight="bold", va="top")
+    canvas.write(12, 12, shorten(title, int(across / 9)), 12, weight="bold", va="top", color="black")
     canvas.write(12, 34, KEY, 9, color=FAINT, va="top")
     lefts = [LEFT + column * (width + GAP) for column in range(len(columns))]
     tops = [top + row * (height + 30) for row in range(rows)]
