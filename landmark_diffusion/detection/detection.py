@@ -109,6 +109,23 @@ class Detection:
             return None
         return ellipse_axes(self.regions * covariance_factors(np.asarray(self.spacing)))
 
+    def numbers(self) -> dict[str, np.ndarray]:
+        """Gather what tables list of the N landmarks by name, (N,) each in pixels unless it says mm; NaN where unknown.
+
+        ``longer``, ``shorter`` and ``angle`` are of the regions, as in ``ellipses``.
+        """
+        columns = {
+            ("x", "y"): self.points, ("x_mm", "y_mm"): self.points_mm, ("longer", "shorter", "angle"): self.ellipses(),
+            ("area_mm2",): self.areas_mm2(), ("error_mm",): self.expected_error_mm,
+            ("error_px",): self.expected_error,
+        }  # fmt: skip
+        unknown = np.full(len(self.landmark_names), np.nan)
+        found: dict[str, np.ndarray] = {}
+        for names, values in columns.items():
+            parts = [unknown] * len(names) if values is None else np.reshape(values, (-1, len(names))).T
+            found |= dict(zip(names, parts, strict=True))
+        return found
+
     def save(self, path: str | Path, overwrite: bool = False) -> Path:
         """Write a .csv, .json, .mrk.json (3D Slicer, with the image as .nrrd beside it), .png or .html file.
 

@@ -30,7 +30,9 @@ class LandmarkTable(LaidOut):
     def grid(self) -> Grid:
         """Round the numbers and lay them out, in the landmarks' order."""
         split, mre = self.disagreement, self.evaluation.landmark_mre
-        people = {} if split is None else {"people": split.distance, "offset": split.constant, "rest": split.rest}
+        people: dict[str, Any] = (
+            {} if split is None else {"people": split.distance, "offset": split.constant, "rest": split.rest}
+        )
         heads = ("landmark", *mre, *people)
         rows = tuple(
             (numbered(number, name), *(rounded(each[number]) for each in (*mre.values(), *people.values())))

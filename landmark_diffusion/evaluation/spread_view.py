@@ -120,8 +120,8 @@ class SpreadView(LaidOut, Lines[SpreadLine]):
     def grid(self, wide: bool = True) -> Grid:
         """Round the numbers and lay them out, all landmarks together last; ``wide`` also gives the mean area."""
         unit = unit_words(self.unit)
-        left_out = () if self.level is not None else ("inside", "95 %", "mean", "area")
-        left_out += () if wide else ("mean", "points")
+        left_out = [] if self.level is not None else ["inside", "95 %", "mean", "area"]
+        left_out += [] if wide else ["mean", "points"]
         short = tuple(head for head in HEADINGS if head not in left_out)
         long, shown = zip(*(HEADINGS[head] for head in short), strict=True)
         long = tuple(each.format(unit=unit, area=squared(unit)) for each in long)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from landmark_diffusion.core.files import writing
 from landmark_diffusion.core.texts import RESEARCH_ONLY
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.detection.writer import Writer
+from landmark_diffusion.detection.writer import FileAnImage
 from landmark_diffusion.pictures.figures import ANNOTATORS, LEGEND, PREDICTION, TITLE, Canvas, outlined
 from landmark_diffusion.pictures.sheet import GROUND, SIDEBAR, Film, draw_list, draw_warning, fitted, mark_key
 
@@ -25,34 +24,14 @@ SHORTEST = 360  # output pixels kept for the list beside a low picture
 BANNER, NOTE = 34, 17  # output pixels of the warning, and of a line of notes
 
 
-class OverlayWriter(Writer):
+class OverlayWriter(FileAnImage):
     """Write ``overlays/NAME.png`` for each image."""
 
-    name = "overlay"
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self._written = False
-
-    def targets(self, names: Sequence[str]) -> list[Path]:
-        """List one PNG a name."""
-        return [self._path(name) for name in names]
-
-    def add(self, detection: Detection) -> None:
-        """Draw one image at once; raises UserError where its file cannot be written."""
-        overlay_picture(self._path(detection.name), detection)
-        self._written = True
-
-    def close(self) -> list[Path]:
-        """Return the folder of the pictures; nothing where there are none."""
-        return [self.folder / "overlays"] if self._written else []
-
-    def _path(self, name: str) -> Path:
-        return self.folder / "overlays" / f"{name}.png"
+    name, subfolder, suffix = "overlay", "overlays", ".png"
 
     @classmethod
     def save(cls, path: Path, detection: Detection) -> None:
-        """Write one detection as ``path``; raises UserError where that cannot be done."""
+        """Draw one detection as ``path``; raises UserError where it cannot be written."""
         overlay_picture(path, detection)
 
 

@@ -10,7 +10,6 @@ at the edges (L, P) therefore say nothing about the patient.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,9 @@ import numpy as np
 from landmark_diffusion.core.files import atomic_path, atomic_write_text, writing
 from landmark_diffusion.core.texts import LIMITS
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.detection.writer import Writer
+from landmark_diffusion.detection.writer import FileAnImage
 
-FOLDER, MARKUPS, IMAGE = "slicer", ".mrk.json", ".nrrd"
+MARKUPS, IMAGE = ".mrk.json", ".nrrd"
 SCHEMA = (
     "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
     "markups-schema-v1.0.3.json#"
@@ -34,27 +33,10 @@ UPRIGHT = [-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0]
 """Orientation of a control point in LPS that is the identity in Slicer's own RAS, as Slicer writes it."""
 
 
-class SlicerWriter(Writer):
+class SlicerWriter(FileAnImage):
     """Write ``slicer/NAME.mrk.json`` and ``slicer/NAME.nrrd`` for each image."""
 
-    name = "slicer"
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.written = False
-
-    def targets(self, names: Sequence[str]) -> list[Path]:
-        """List both files of each name."""
-        return [self.folder / FOLDER / f"{name}{suffix}" for name in names for suffix in (MARKUPS, IMAGE)]
-
-    def add(self, detection: Detection) -> None:
-        """Write one image's files; raises UserError where that cannot be done."""
-        write_slicer(self.folder / FOLDER / f"{detection.name}{MARKUPS}", detection)
-        self.written = True
-
-    def close(self) -> list[Path]:
-        """Return the folder of the files; nothing where there are none."""
-        return [self.folder / FOLDER] if self.written else []
+    name, subfolder, suffix = "slicer", "slicer", MARKUPS
 
     @classmethod
     def files_of(cls, path: Path) -> list[Path]:
