@@ -15,8 +15,10 @@ from rich.console import Console
 from scipy.stats import spearmanr
 
 from landmark_diffusion.core.plain import plain
-from landmark_diffusion.evaluation import AnnotatorView, Results, annotator_view, write_annotators_csv, write_metrics
 from landmark_diffusion.evaluation.annotator_figure import annotator_figure
+from landmark_diffusion.evaluation.annotator_view import AnnotatorView, annotator_view, write_annotators_csv
+from landmark_diffusion.evaluation.metrics_file import write_metrics
+from landmark_diffusion.evaluation.results import Results
 from landmark_diffusion.metrics.evaluation import evaluate
 from landmark_diffusion.metrics.functional import MetricError
 from landmark_diffusion.metrics.records import Prediction

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from landmark_diffusion.evaluation import LandmarkTable, other_table, results_table
-from landmark_diffusion.evaluation.tables import Table
+from landmark_diffusion.evaluation.landmark_table import LandmarkTable
+from landmark_diffusion.evaluation.tables import Table, other_table, results_table
 from landmark_diffusion.metrics.evaluation import Evaluation, evaluate
 from landmark_diffusion.metrics.functional import MetricError
 from landmark_diffusion.metrics.records import Prediction

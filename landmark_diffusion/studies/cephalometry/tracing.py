@@ -13,25 +13,9 @@ from landmark_diffusion.data.landmark_names import respelled
 from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.pictures.figures import BAD, FAINT, INK, TITLE, Canvas, outlined, shorten
 from landmark_diffusion.pictures.sheet import GROUND, Film, draw_warning, fitted
+from landmark_diffusion.studies.cephalometry import measures as m
 from landmark_diffusion.studies.cephalometry.analysis import Analysis, Finding
 from landmark_diffusion.studies.cephalometry.classes import SCHEMES
-from landmark_diffusion.studies.cephalometry.measures import (
-    ANS,
-    GN,
-    GO,
-    LANDMARKS,
-    LOWER_INCISOR,
-    ME,
-    OR,
-    PNS,
-    PO,
-    POG,
-    UPPER_INCISOR,
-)
-from landmark_diffusion.studies.cephalometry.measures import A as A_POINT
-from landmark_diffusion.studies.cephalometry.measures import B as B_POINT
-from landmark_diffusion.studies.cephalometry.measures import N as NASION
-from landmark_diffusion.studies.cephalometry.measures import S as SELLA
 from landmark_diffusion.studies.cephalometry.tables import SYMBOLS, class_words, interval_words, legible, value_words
 
 if TYPE_CHECKING:
@@ -43,22 +27,22 @@ MARK, PROFILE, ANGLE_LINE = "#FFFFFF", "#FFB3D9", "#BFC4CA"
 UNSURE = "#8A5A00"
 
 SHORT = {
-    SELLA: "S", NASION: "N", OR: "Or", PO: "Po", A_POINT: "A", B_POINT: "B", POG: "Pog", ME: "Me", GN: "Gn", GO: "Go",
-    LOWER_INCISOR: "L1", UPPER_INCISOR: "U1", "upper lip": "UL", "lower lip": "LL", "subnasale": "Sn",
-    "soft tissue pogonion": "Pog'", PNS: "PNS", ANS: "ANS", "articulare": "Ar",
+    m.S: "S", m.N: "N", m.OR: "Or", m.PO: "Po", m.A: "A", m.B: "B", m.POG: "Pog", m.ME: "Me", m.GN: "Gn", m.GO: "Go",
+    m.LOWER_INCISOR: "L1", m.UPPER_INCISOR: "U1", "upper lip": "UL", "lower lip": "LL", "subnasale": "Sn",
+    "soft tissue pogonion": "Pog'", m.PNS: "PNS", m.ANS: "ANS", "articulare": "Ar",
 }  # fmt: skip
 
 PLANES = (
-    ("sella-nasion", SELLA, NASION, "#56B4E9"),
-    ("Frankfort", PO, OR, "#F0E442"),
-    ("palatal", PNS, ANS, "#E69F00"),
-    ("mandibular", GO, ME, "#2BE37E"),
-    ("facial", NASION, POG, "#CC79A7"),
-    ("A-B", A_POINT, B_POINT, "#FF6A1A"),
+    ("sella-nasion", m.S, m.N, "#56B4E9"),
+    ("Frankfort", m.PO, m.OR, "#F0E442"),
+    ("palatal", m.PNS, m.ANS, "#E69F00"),
+    ("mandibular", m.GO, m.ME, "#2BE37E"),
+    ("facial", m.N, m.POG, "#CC79A7"),
+    ("A-B", m.A, m.B, "#FF6A1A"),
 )
 """Name, its two landmarks, colour (Okabe and Ito's, some a little lighter to stand out from bone)."""
 
-ANGLE_LINES = ((NASION, A_POINT), (NASION, B_POINT))
+ANGLE_LINES = ((m.N, m.A), (m.N, m.B))
 SOFT_TISSUE = ("subnasale", "upper lip", "lower lip", "soft tissue pogonion")
 
 
@@ -82,7 +66,7 @@ def tracing_picture(path: Path, detection: Detection, analysis: Analysis) -> Pat
     film.show(detection.pixels, vmax=330)  # dimmed, so that thin lines stand out
     found = {
         name: point
-        for name, point in zip(respelled(detection.landmark_names, LANDMARKS), detection.points, strict=True)
+        for name, point in zip(respelled(detection.landmark_names, m.LANDMARKS), detection.points, strict=True)
         if np.isfinite(point).all()
     }
     _draw_lines(film, found)
