@@ -77,22 +77,22 @@ class Pencil:
 
     def named(self, *names: str) -> dict[str, Line]:
         """Draw outlines of ``outlines.json``, in this order."""
-        return {name: self(**outlines()[name]) for name in names}
+        return {name: self(**read_table("outlines.json")[name]) for name in names}
 
     def changed(self, name: str, points: np.ndarray) -> Line:
         """Draw an outline of ``outlines.json`` with its points moved to these."""
-        return self(**outlines()[name] | {"points": points})
+        return self(**read_table("outlines.json")[name] | {"points": points})
 
 
 @cache
-def outlines() -> dict[str, dict[str, Any]]:
-    """Read ``outlines.json``: the arguments of the pencil by the outline's name."""
-    found: dict[str, dict[str, Any]] = json.loads(files(__package__).joinpath("outlines.json").read_text("utf-8"))
+def read_table(name: str) -> dict[str, Any]:
+    """Read a table that lies beside this file; ``outlines.json`` holds the pencil's arguments by outline."""
+    found: dict[str, Any] = json.loads(files(__package__).joinpath(name).read_text("utf-8"))
     return found
 
 
 def _points(name: str) -> np.ndarray:
-    return np.asarray(outlines()[name]["points"], dtype=np.float64)
+    return np.asarray(read_table("outlines.json")[name]["points"], dtype=np.float64)
 
 
 @dataclass(frozen=True)
