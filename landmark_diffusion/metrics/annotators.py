@@ -13,6 +13,7 @@ import numpy as np
 from landmark_diffusion.core.annotations import mean_of_annotators
 from landmark_diffusion.metrics.bootstrap import Interval
 from landmark_diffusion.metrics.functional import MetricError
+from landmark_diffusion.metrics.summary import mean_over_images
 
 Spacing = np.ndarray | tuple[float, float] | None
 
@@ -65,14 +66,14 @@ def split_disagreement(
     """Split two annotators' differences at each landmark into a constant offset and the rest (docs/conventions.md)."""
     difference = _scaled(_difference(annotations, first, second), spacing)
     both = ~np.isnan(difference).any(-1)
-    offset = _mean(difference, both[..., None])
+    offset = mean_over_images(difference, both[..., None])
     distance = np.linalg.norm(difference, axis=-1)
     return Disagreement(
-        distance=_mean(distance, both),
+        distance=mean_over_images(distance, both),
         offset=offset,
         constant=np.linalg.norm(offset, axis=-1),
-        rest=np.sqrt(_mean(np.square(difference - offset).sum(-1), both)),
-        rms=np.sqrt(_mean(distance**2, both)),
+        rest=np.sqrt(mean_over_images(np.square(difference - offset).sum(-1), both)),
+        rms=np.sqrt(mean_over_images(distance**2, both)),
         count=both.sum(0),
     )
 
@@ -131,7 +132,7 @@ def offset_shift(
     old, new = (_drawn_means(each, n, rng) for each in sets)
     edges = np.quantile(new - old, [(1 - level) / 2, (1 + level) / 2], axis=0)
     both = [~np.isnan(each).any(-1) for each in sets]
-    shift = _mean(sets[1], both[1][..., None]) - _mean(sets[0], both[0][..., None])
+    shift = mean_over_images(sets[1], both[1][..., None]) - mean_over_images(sets[0], both[0][..., None])
     count = both[0].sum(0) + both[1].sum(0)
     found = [
         [Interval(float(m), float(a), float(b), level, int(k)) for m, a, b in zip(*row, strict=True)]
@@ -174,11 +175,6 @@ def _scaled(vectors: np.ndarray, spacing: Spacing) -> np.ndarray:
     if scale.shape not in ((2,), (len(vectors), 2)) or not (np.isfinite(scale) & (scale > 0)).all():
         raise MetricError(f"spacing: found shape {scale.shape}, expected (2,) or (I, 2), positive, or None")
     return vectors * (scale if scale.ndim == 1 else scale.reshape(len(vectors), *(1,) * (vectors.ndim - 2), 2))
-
-
-def _mean(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """Average over images where ``counted``; NaN where none is."""
-    return _divide(np.where(counted, values, 0.0).sum(0), counted.sum(0))
 
 
 def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

@@ -27,6 +27,12 @@ def mean_error(errors: np.ndarray) -> float:
     return float(errors.mean()) if errors.size else float("nan")
 
 
+def mean_over_images(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Average values (I, ...) over the images where they are ``known``; NaN where none is."""
+    count, total = known.sum(0), np.where(known, values, 0.0).sum(0)
+    return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count != 0)
+
+
 def error_std(errors: np.ndarray, correction: int = 0) -> float:
     """Standard deviation of (K,) errors, over K - ``correction``; NaN where K is too small."""
     return float(errors.std(ddof=correction)) if errors.size > correction else float("nan")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from landmark_diffusion.metrics.summary import mean_over_images
 from landmark_diffusion.pictures.charts import head_chart, label_rows, log_axis, style_chart
 from landmark_diffusion.pictures.figures import FAINT, INK, VARIANTS, Canvas, numbered, shorten
 
@@ -35,9 +36,8 @@ def landmark_errors_figure(
         human: (N,) mean distance between the two annotators in ``unit``, drawn as diamonds.
         radius: drawn as a dashed line (the first SDR radius).
     """
-    means = np.array([_column_means(each) for each in errors.values()])
-    last = np.nan_to_num(means[-1], nan=-1.0)
-    order = np.argsort(last, kind="stable")
+    *_, last = errors.values()
+    order = np.argsort(np.nan_to_num(mean_over_images(last, np.isfinite(last)), nan=-1.0), kind="stable")
     canvas = Canvas(1000, 120 + max(9 * len(errors) + 11, 24) * len(order))
     axes = canvas.chart(238, 64, canvas.width - 262, canvas.height - 116)
     for number, (variant, values) in enumerate(errors.items()):
@@ -103,11 +103,6 @@ def success_curve(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     radii = np.sort(errors[np.isfinite(errors)].ravel())
     return radii, 100.0 * np.arange(1, radii.size + 1) / max(radii.size, 1)
-
-
-def _column_means(values: np.ndarray) -> np.ndarray:
-    known = np.isfinite(values)
-    return np.where(known.any(0), np.where(known, values, 0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
 
 
 def _draw_boxes(axes: Axes, values: np.ndarray, number: int, count: int, label: str) -> None:
