@@ -96,6 +96,21 @@ class Detection:
             return None
         return self.expected_error * float(np.sqrt(self.spacing[0] * self.spacing[1]))
 
+    @property
+    def shown_errors(self) -> tuple[np.ndarray | None, str]:
+        """Expected radial errors (N,) in mm where the spacing is known, else in px, and the unit; None without."""
+        return (self.expected_error, "px") if self.spacing is None else (self.expected_error_mm, "mm")
+
+    @property
+    def region_words(self) -> str:
+        """Call a region, with its stated coverage."""
+        return "region" if self.level is None else f"{self.level:.0%} region"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Say that the points are not to be used where the image is unlike; nothing otherwise."""
+        return (f"This image is {self.unlike_words}: do not use its points.",) if self.unlike else ()
+
     def ellipses(self) -> np.ndarray | None:
         """The regions as (N, 3): semi-axes in original pixels, the longer first, and the longer one's angle in degrees.
 

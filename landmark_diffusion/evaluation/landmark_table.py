@@ -61,9 +61,6 @@ class LandmarkTable(LaidOut):
         }
         entry: dict[str, Any] = {"number": number + 1, "name": name, "variants": methods}
         if (split := self.disagreement) is not None:
-            entry["annotators"] = {
-                "distance": float(split.distance[number]), "offset": split.offset[number].tolist(),
-                "constant": float(split.constant[number]), "rest": float(split.rest[number]),
-                "images": int(split.count[number]),
-            }  # fmt: skip
+            parts = {each: getattr(split, each)[number].tolist() for each in ("distance", "offset", "constant", "rest")}
+            entry["annotators"] = {**parts, "images": int(split.count[number])}
         return entry

@@ -184,7 +184,7 @@ def _comments(detection: Detection, inside: np.ndarray) -> list[sr.TextContentIt
     absent = [name for name, is_inside in zip(detection.landmark_names, inside, strict=True) if not is_inside]
     texts = [
         LIMITS[0],
-        *([f"This image is {detection.unlike_words}: do not use its points."] if detection.unlike else []),
+        *detection.warnings,
         *(["Not found in the image: " + ", ".join(absent) + "."] if absent else []),
         *detection.notes,
     ]

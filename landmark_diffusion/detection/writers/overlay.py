@@ -62,9 +62,7 @@ def overlay_picture(path: Path, detection: Detection) -> Path:
         film.markers(detection.points[chosen], "x", 6.5, 4, markeredgecolor=colour)
     numbers = [str(number + 1) for number in range(len(detection.points))]
     film.labels(detection.points, numbers, detection.points)
-    errors, unit = detection.expected_error_mm, "mm"
-    if errors is None:
-        errors, unit = detection.expected_error, "px"
+    errors, unit = detection.shown_errors
     heading = f"expected error, {unit}"
     draw_list(canvas, width + 16, top, body, detection.landmark_names, errors, heading, wide)
     canvas.key(top + body, _key(detection, wide))
@@ -91,8 +89,7 @@ def wide_regions(detection: Detection) -> np.ndarray:
 def _key(detection: Detection, wide: np.ndarray) -> list[Any]:
     entries = [mark_key("landmark", USUAL, "x")]
     if detection.regions is not None:
-        share = "" if detection.level is None else f"{detection.level:.0%} "
-        entries.append(mark_key(f"{share}region", USUAL, "o"))
+        entries.append(mark_key(detection.region_words, USUAL, "o"))
     if wide.any():
         entries.append(mark_key(f"radius over {WIDE_FACTOR:g} times this image's median", WIDE, "o"))
     return entries

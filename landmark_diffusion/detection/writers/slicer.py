@@ -110,10 +110,8 @@ def _control_point(number: int, label: str, description: str, point: np.ndarray)
 
 def _descriptions(detection: Detection) -> list[str]:
     """How sure each landmark is, in mm where these are known; Slicer shows it in the table of control points."""
-    in_mm = detection.spacing is not None
-    unit = "mm" if in_mm else "px"
-    errors = detection.expected_error_mm if in_mm else detection.expected_error
-    axes = detection.ellipses_mm() if in_mm else detection.ellipses()
+    errors, unit = detection.shown_errors
+    axes = detection.ellipses_mm() if unit == "mm" else detection.ellipses()
     words = []
     for index, point in enumerate(detection.points):
         parts = [] if np.isfinite(point).all() else [NOT_FOUND]
@@ -121,16 +119,16 @@ def _descriptions(detection: Detection) -> list[str]:
             parts.append(f"expected error {errors[index]:.2f} {unit}")
         if axes is not None and np.isfinite(axes[index]).all():
             longer, shorter, angle = axes[index]
-            share = "" if detection.level is None else f"{detection.level:.0%} "
-            parts.append(f"{share}region: semi-axes {longer:.2f} and {shorter:.2f} {unit} at {angle:.0f} degrees")
+            parts.append(
+                f"{detection.region_words}: semi-axes {longer:.2f} and {shorter:.2f} {unit} at {angle:.0f} degrees"
+            )
         words.append("; ".join(parts))
     return words
 
 
 def _description(detection: Detection) -> str:
     units = UNITS_ARE_PIXELS if detection.spacing is None else f"spacing from {detection.spacing_source}"
-    warning = [f"This image is {detection.unlike_words}: do not use its points."] if detection.unlike else []
-    return " ".join([f"{detection.path}: {units}.", *warning, *detection.notes, LIMITS[0]])
+    return " ".join([f"{detection.path}: {units}.", *detection.warnings, *detection.notes, LIMITS[0]])
 
 
 def _write_image(path: Path, pixels: np.ndarray, detection: Detection) -> None:
