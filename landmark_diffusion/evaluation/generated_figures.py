@@ -86,7 +86,6 @@ def statistics_figure(
     *,
     updates: int | None = None,
     statistics: SampleStatistics | None = None,
-    seed: int = 0,
 ) -> Path:
     """Draw histograms and power spectra of generated (G,H,W) and training images (M,H,W) as PNG; returns the path.
 
@@ -96,13 +95,12 @@ def statistics_figure(
         generated, training: float in [0,1] or uint8.
         updates: optimiser steps so far, for the title.
         statistics: of the same images, where they are known already.
-        seed: of the reference.
     """
     made, real = two_sets(generated, training)
-    found = sample_statistics(made, real, seed) if statistics is None else statistics
+    found = sample_statistics(made, real) if statistics is None else statistics
     known = found if found.reference is None else found.reference
     ours, theirs = Curves.of(made), Curves.of(real)
-    held = [part for part, _ in reference_parts(len(made), len(real), seed)]
+    held = [part for part, _ in reference_parts(len(made), len(real))]
     canvas = Canvas(1080, 470)
     grey, power = (canvas.figure.add_axes((left, 0.13, 0.415, 0.65)) for left in (0.065, 0.57))
     levels = (np.arange(BINS) + 0.5) * (TOP + 1) / BINS

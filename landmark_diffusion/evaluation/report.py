@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,8 +24,8 @@ from landmark_diffusion.pictures.landmark_errors import cumulative_figure, landm
 from landmark_diffusion.pictures.overlays import overlay_figure
 from landmark_diffusion.pictures.process_figure import Step, process_figure, salt_and_pepper_figure
 
-Value = TypeVar("Value")
-Source = Callable[[str], Value] | Mapping[str, Value]
+if TYPE_CHECKING:
+    from landmark_diffusion.data.geometry import Frame
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class CaseDetails:
 
     Args:
         image: (H, W) the network's input, uint8 or [0, 1].
-        frame: the image's data.geometry.Frame, between original and network pixels.
+        frame: between original and network pixels.
         heatmaps: variant -> (N, H, W).
         trajectory: (t, x_t (N, H, W), estimate of x_0 (N, H, W)) from t = T-1 down; empty without diffusion.
     """
 
     image: np.ndarray
-    frame: Any
+    frame: Frame
     heatmaps: Mapping[str, np.ndarray]
     trajectory: Sequence[Step] = ()
 
@@ -99,9 +99,9 @@ def choose_images(evaluation: Evaluation, count: int = 6) -> list[Choice]:
 def write_report(
     folder: str | Path,
     results: Results,
-    images: Source[np.ndarray] | None,
+    images: Callable[[str], np.ndarray] | None,
     *,
-    details: Source[CaseDetails | None] | None = None,
+    details: Callable[[str], CaseDetails | None] | None = None,
     overlays: int = 6,
 ) -> list[Path]:
     """Write the report and return the paths written, README.md first.
@@ -109,10 +109,10 @@ def write_report(
     Args:
         folder: where the report goes; made if missing.
         results: what it tells; the best, median and worst images are those of the evaluation's main variant.
-        images: image_id -> (H, W) uint8 original image, as a function or a mapping; None leaves the pictures out.
-        details: image_id -> CaseDetails or None, asked for the images of ``choose_images`` only, so that a function may
-            run the model again. It gives the heatmaps in the overlays and, for one image of each kind, the panels of
-            heatmaps around landmarks and the reverse process (where the details hold a trajectory).
+        images: image_id -> (H, W) uint8 original image; None leaves the pictures out.
+        details: image_id -> CaseDetails or None, asked for the images of ``choose_images`` only, so that it may run the
+            model again. It gives the heatmaps in the overlays and, for one image of each kind, the panels of heatmaps
+            around landmarks and the reverse process (where the details hold a trajectory).
         overlays: how many images are shown.
 
     Raises:
@@ -162,16 +162,19 @@ def _plots(report: _Report, counts: str) -> list[str]:
 
 
 def _pictures(
-    report: _Report, images: Source[np.ndarray], details: Source[CaseDetails | None] | None, choices: Sequence[Choice]
+    report: _Report,
+    images: Callable[[str], np.ndarray],
+    details: Callable[[str], CaseDetails | None] | None,
+    choices: Sequence[Choice],
 ) -> list[str]:
     """Draw every chosen image; returns Markdown lines."""
     telling = [next(each for each in choices[::step] if each.why == why) for why, step in _kinds(choices)]
     lines = [f"## Images: best, median and worst by the mean error of {escape(report.evaluation.main)}", ""]
     for number, choice in enumerate(choices, 1):
         row = report.evaluation.image_ids.index(choice.image_id)
-        more = None if details is None else _ask(details, choice.image_id)
+        more = None if details is None else details(choice.image_id)
         stem, caption = f"{number}_{choice.why}", _caption(report, choice)
-        lines += _overlays(report, row, _ask(images, choice.image_id), more, stem, caption)
+        lines += _overlays(report, row, images(choice.image_id), more, stem, caption)
         if more is not None and choice in telling:
             lines += _diffusion(report, row, more, stem, caption)
     return lines
@@ -237,10 +240,6 @@ def _caption(report: _Report, choice: Choice) -> str:
 def _median_landmark(values: np.ndarray) -> int:
     known = np.flatnonzero(np.isfinite(values))
     return int(known[np.argsort(values[known], kind="stable")[(len(known) - 1) // 2]]) if known.size else 0
-
-
-def _ask(source: Source[Value], image_id: str) -> Value:
-    return source[image_id] if isinstance(source, Mapping) else source(image_id)
 
 
 def _thin(ranks: list[int], count: int) -> list[int]:

@@ -60,11 +60,9 @@ def between_annotators(annotations: np.ndarray, spacing: Spacing = None, first: 
     return _length(_difference(annotations, first, second), spacing)
 
 
-def split_disagreement(
-    annotations: np.ndarray, spacing: Spacing = None, first: int = 0, second: int = 1
-) -> Disagreement:
-    """Split two annotators' differences at each landmark into a constant offset and the rest (docs/conventions.md)."""
-    difference = _scaled(_difference(annotations, first, second), spacing)
+def split_disagreement(annotations: np.ndarray, spacing: Spacing = None) -> Disagreement:
+    """Split what separates the first two annotators at each landmark into a constant offset and the rest."""
+    difference = _scaled(_difference(annotations, 0, 1), spacing)
     both = ~np.isnan(difference).any(-1)
     offset = mean_over_images(difference, both[..., None])
     distance = np.linalg.norm(difference, axis=-1)

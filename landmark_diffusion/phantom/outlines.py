@@ -95,16 +95,11 @@ def _points(name: str) -> np.ndarray:
     return np.asarray(read_table("outlines.json")[name]["points"], dtype=np.float64)
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """Outlines by name, and (crown, root) of each tooth, in the head frame."""
+def draw_outlines(p: SkullParameters) -> tuple[dict[str, Line], list[tuple[Line, Line]]]:
+    """Draw one skull in the head frame: its outlines by name, and (crown, root) of each tooth.
 
-    lines: dict[str, Line]
-    teeth: list[tuple[Line, Line]]
-
-
-def draw_outlines(p: SkullParameters) -> Drawing:
-    """Draw all outlines of one skull; the near upper incisor is the last tooth."""
+    The near upper incisor is the last tooth.
+    """
     pencil = Pencil(np.random.default_rng([*p.entropy, 1]))
     lines: dict[str, Line] = {}
     _vault(lines, pencil, p)
@@ -113,7 +108,7 @@ def draw_outlines(p: SkullParameters) -> Drawing:
     teeth = _teeth(lines, pencil, p, tip)
     _face(lines, pencil, p, tip)
     _neck(lines, pencil, p)
-    return Drawing(lines, teeth)
+    return lines, teeth
 
 
 def _sized(name: str, p: SkullParameters) -> np.ndarray:
@@ -139,16 +134,16 @@ def _vault(lines: dict[str, Line], pencil: Pencil, p: SkullParameters) -> None:
 def _cranial_base(lines: dict[str, Line], pencil: Pencil) -> None:
     lines |= pencil.named("sella fossa")
     front, back = lines["sella fossa"][0], lines["sella fossa"][-1]
-    lines["dorsum"] = pencil([back, back + (-1.6, -0.9), (-8.3, -1), (-8, 5), (-4.2, 4.0),
-                              (-6.0, -1.5)], True, shake=0.15)
+    dorsum = [back, back + (-1.6, -0.9), (-8.3, -1), (-8, 5), (-4.2, 4.0), (-6.0, -1.5)]
+    lines["dorsum"] = pencil(dorsum, True, shake=0.15)
     lines["planum"] = pencil([front, (12, -6.6), (22, -7.5), (34, -6), (46, -5), (58, -4), (66, -3)], shake=0.3)
     lines |= pencil.named(
         "orbital roof", "orbital roof far", "clivus back", "sphenoid sinus", "greater wing", "pterygoid", "foramen",
         "fossa floor", "petrous", "mastoid", "occipital base", "ethmoid",
     )
     lines["clivus"] = np.concatenate([lines["clivus back"], [(-20, 44), (-12, 31), (-3, 19), (-1, 9), (-4.6, 4)]])
-    lines["ear canal"] = ellipse((-24, 26.0), (3.4 + 0.3 * pencil.rng.random(), 4.2 + 0.5 * pencil.rng.random()),
-        8, 120)
+    radii = (3.4 + 0.3 * pencil.rng.random(), 4.2 + 0.5 * pencil.rng.random())
+    lines["ear canal"] = ellipse((-24, 26.0), radii, 8, 120)
 
 
 def _jaws(lines: dict[str, Line], pencil: Pencil, p: SkullParameters) -> np.ndarray:
@@ -216,9 +211,8 @@ def _mandible(lines: dict[str, Line], pencil: Pencil, p: SkullParameters, condyl
     lines["chin knob"] = lines["chin front"][nearest(lines["chin front"], hollow) :]
     ends = [nearest(lines["mandible"], place) for place in (corner + 17 * forward + 1.9 * up, corner + (0.6, -24))]
     lines["jaw angle"] = lines["mandible"][ends[0] : ends[1]]
-    lines["mandibular canal"] = pencil([condyle + (17, 34),
-                                        corner + 16 * forward + 17 * up, corner + 30 * forward + 11 * up,
-                                        corner + 48 * forward + 11 * up], shake=0.8)
+    canal = [corner + along * forward + high * up for along, high in ((16, 17), (30, 11), (48, 11))]
+    lines["mandibular canal"] = pencil([condyle + (17, 34), *canal], shake=0.8)
     lines["symphysis core"] = pencil([neck + (-0.6, 3), hollow + (-3.2, 1), knob + (-5, 0.5), chin + (-0.2, -4.5),
                                       chin + (-5.0, -6.5), hollow + (-8, 6)], True, shake=0.3)
     lines["symphysis back"] = pencil([neck + (-4.4, 2), hollow + (-8.4, 0), hollow + (-11.2, 8), chin + (-7.4, -6),
@@ -235,8 +229,7 @@ def _teeth(lines: dict[str, Line], pencil: Pencil, p: SkullParameters, tip: np.n
     back = rotate(np.array([-1.0, 0.0]), p.occlusal_tilt)
     #        distance behind the incisor, width, crown, root, leaning of the root
     kinds = [(47.0, 9.5, 6.2, 11.0, 14), (37.0, 10.5, 6.5, 12.0, 8), (27.5, 6.8, 7.2, 13.0, 4),
-             (20.5, 6.8, 7.6, 13.5, 2),
-             (13.5, 7.2, 9.0, 16.0, -4)]
+             (20.5, 6.8, 7.6, 13.5, 2), (13.5, 7.2, 9.0, 16.0, -4)]
     for side in (1, 0):
         shift = side * (pencil.rng.normal(0, 1.2, 2) + (-1.2, -0.6))
         for distance, width, crown, root, lean in kinds:
@@ -270,14 +263,11 @@ def _cheek_tooth(
     cap = pencil(at([(crown, -0.78 * w), (0.45 * crown, -w), *cusp, (0.45 * crown, w), (crown, 0.78 * w)]), shake=0.12)
     if twin:
         legs = [(crown - 1, -0.8 * w), (crown + 0.5 * root, -0.75 * w), (crown + root, -0.55 * w),
-                (crown + 0.6 * root, -0.25 * w),
-                (crown + 0.3 * root, 0), (crown + 0.6 * root, 0.3 * w), (crown + root, 0.7 * w),
-        (crown + 0.5 * root, 0.75 * w),
-                (crown - 1, 0.8 * w)]
+                (crown + 0.6 * root, -0.25 * w), (crown + 0.3 * root, 0), (crown + 0.6 * root, 0.3 * w),
+                (crown + root, 0.7 * w), (crown + 0.5 * root, 0.75 * w), (crown - 1, 0.8 * w)]
     else:
         legs = [(crown - 1, -0.75 * w), (crown + 0.5 * root, -0.5 * w), (crown + root, 0.1 * w),
-                (crown + 0.5 * root, 0.5 * w),
-                (crown - 1, 0.75 * w)]
+                (crown + 0.5 * root, 0.5 * w), (crown - 1, 0.75 * w)]
     return cap, pencil(at(legs), closed=True, shake=0.15)
 
 
@@ -315,8 +305,7 @@ def _face(lines: dict[str, Line], pencil: Pencil, p: SkullParameters, tip: np.nd
     ]
     lower_face: list = [
         (20, 230), (14, 190), (12, 160), (19, menton[1] + 17), (36, menton[1] + 13), menton + (-9, 9.6),
-        menton + (4, 8.8),
-        knob + (p.chin_tissue - 3.0, 7.8), knob + (p.chin_tissue, -0.5), fold + (-0.2, -3.0),
+        menton + (4, 8.8), knob + (p.chin_tissue - 3.0, 7.8), knob + (p.chin_tissue, -0.5), fold + (-0.2, -3.0),
     ]
     lines["skin"] = np.concatenate([pencil([*lower_face, *front, *_sized("scalp", p)], shake=0.25, step=0.6),
                                     [(-160, 230)]])
@@ -333,10 +322,9 @@ def _face(lines: dict[str, Line], pencil: Pencil, p: SkullParameters, tip: np.nd
 
 def _neck(lines: dict[str, Line], pencil: Pencil, p: SkullParameters) -> None:
     base = p.spine_height
-    lines["pharynx"] = pencil([(17, 27), (22, base - 3), (14, base + 6), (7, base + 18), (5, 82), (4, 98),
-                               (0, 112), (4, 135),
-                               (2, 170), (-13, 170), (-12, 135), (-9, 112), (-6, 90), (-5, 68), (-2, 48),
-        (7, 28)], True)
+    lines["pharynx"] = pencil([(17, 27), (22, base - 3), (14, base + 6), (7, base + 18), (5, 82), (4, 98), (0, 112),
+                               (4, 135), (2, 170), (-13, 170), (-12, 135), (-9, 112), (-6, 90), (-5, 68), (-2, 48),
+                               (7, 28)], True)
     lines["soft palate"] = pencil([(20, base + 1), (8, base + 8), (1, base + 22), (3, base + 25), (10, base + 16),
                                    (20, base + 5)], True)
     lines |= pencil.named("epiglottis", "hyoid", "hyoid horn")

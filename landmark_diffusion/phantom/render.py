@@ -90,7 +90,7 @@ class _Canvas:
         share, part = self.cover([ribbon(np.concatenate([o, o[:2]]), width) for o in each], blur)
         self.path[part] += path * share
 
-    def wall(self, line: np.ndarray, body: np.ndarray, path: float, width: float, blur: float = 0.0) -> None:
+    def wall(self, line: np.ndarray, body: np.ndarray, path: float, width: float) -> None:
         """Add the outer ``width`` mm of a body along its outline ``line``: nothing of it lies outside the body."""
         inside, part = self.cover(body)
         near, same = self.cover(ribbon(line, 2 * width))
@@ -99,7 +99,7 @@ class _Canvas:
             return
         both = inside[_within(rows, part[0]), _within(columns, part[1])]
         both = both * near[_within(rows, same[0]), _within(columns, same[1])]
-        self.path[rows, columns] += path * blurred(both, blur / self.spacing)
+        self.path[rows, columns] += path * both
 
     def edges(self, lines: Sequence[np.ndarray], path: float, width: float) -> None:
         """Add bony edges: crisp lines with the bone's thickness fading away on both sides."""

@@ -90,15 +90,15 @@ def show_image(axes: Axes, image: np.ndarray, **options: Any) -> None:
     axes.set_ylim(height - 0.5, -0.5)
 
 
-def heat_rgba(heat: np.ndarray, colour: str = HEAT, gamma: float = 0.5, opacity: float = 0.85) -> np.ndarray:
-    """Turn a map (H, W) in [0, 1] into one colour whose opacity is the map's value: (H, W, 4) in [0, 1].
+def heat_rgba(heat: np.ndarray, gamma: float = 0.5, opacity: float = 0.85) -> np.ndarray:
+    """Turn a map (H, W) in [0, 1] into the colour HEAT whose opacity is the map's value: (H, W, 4) in [0, 1].
 
     ``gamma`` below 1 lifts the faint activations, which else vanish beside the peak.
     """
     from matplotlib.colors import to_rgb
 
     rgba = np.empty((*heat.shape, 4))
-    rgba[..., :3] = to_rgb(colour)
+    rgba[..., :3] = to_rgb(HEAT)
     rgba[..., 3] = opacity * np.clip(np.nan_to_num(heat), 0, 1) ** gamma
     return rgba
 
@@ -125,11 +125,11 @@ def shrink_keeping_peaks(values: np.ndarray, limit: int) -> tuple[np.ndarray, in
     return np.take_along_axis(blocks, strongest[..., None], -1)[..., 0], block
 
 
-def outlined(width: float = 2.2, colour: str = "black") -> list[Any]:
+def outlined(width: float = 2.2) -> list[Any]:
     """Path effects that draw a dark edge behind a line, marker or text, so that it reads on bone and on film alike."""
     from matplotlib.patheffects import Normal, Stroke
 
-    return [Stroke(linewidth=width, foreground=colour), Normal()]
+    return [Stroke(linewidth=width, foreground="black"), Normal()]
 
 
 def annotator_labels(names: Sequence[str], count: int) -> list[str]:

@@ -24,7 +24,6 @@ def landmark_errors_figure(
     unit: str = "mm",
     human: np.ndarray | None = None,
     radius: float | None = None,
-    title: str = "Error by landmark",
 ) -> Path:
     """Draw a box of radial errors for each landmark and variant, sorted by mean error, and save it; returns the path.
 
@@ -54,7 +53,7 @@ def landmark_errors_figure(
     axes.set_ylim(-0.7, len(order) - 0.3)
     _error_axis(axes, errors, unit)
     label_rows(axes, [shorten(numbered(i, landmark_names[i]), 33) for i in order])
-    head_chart(axes, title, 30, 4, left=-0.005)
+    head_chart(axes, "Error by landmark", 30, 4, left=-0.005)
     return canvas.save(path)
 
 
@@ -65,8 +64,6 @@ def cumulative_figure(
     unit: str = "mm",
     radii: Sequence[float] = (),
     human: Mapping[str, np.ndarray] | None = None,
-    limit: float | None = None,
-    title: str = "Share of points found within a radius",
 ) -> Path:
     """Draw the share of points whose error is below r against r, a curve a variant, and save it; returns the path.
 
@@ -74,11 +71,10 @@ def cumulative_figure(
         errors: variant -> radial errors of any shape in ``unit``; NaN are left out.
         human: label -> radial errors of people, drawn dashed and grey.
         radii: the SDR radii, marked on the curves.
-        limit: right end of the axis, by default 2.5 times the greatest radius.
     """
     everything = np.concatenate([np.ravel(each) for each in errors.values()])
     finite = everything[np.isfinite(everything)]
-    right = limit or (2.5 * max(radii) if len(radii) else float(np.percentile(finite, 99)) if finite.size else 1.0)
+    right = 2.5 * max(radii) if len(radii) else float(np.percentile(finite, 99)) if finite.size else 1.0
     canvas = Canvas(900, 560)
     axes = canvas.chart(70, 44, 806, 460)
     for number, (variant, values) in enumerate(errors.items()):
@@ -91,7 +87,7 @@ def cumulative_figure(
     axes.set_xlabel(f"radius, {unit}", fontsize=10)
     axes.set_ylabel("points within the radius, %", fontsize=10)
     style_chart(axes, "y", 10)
-    axes.set_title(title, fontsize=11.5, weight="bold", loc="left")
+    axes.set_title("Share of points found within a radius", fontsize=11.5, weight="bold", loc="left")
     axes.legend(loc="lower right", frameon=False, fontsize=9.5)
     return canvas.save(path)
 

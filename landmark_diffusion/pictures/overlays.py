@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,13 +23,8 @@ from landmark_diffusion.pictures.figures import (
 )
 from landmark_diffusion.pictures.sheet import SIDEBAR, Film, draw_list, mark_key
 
-
-class ToOriginal(Protocol):
-    """What maps network pixels to original pixels; data.geometry.Frame does."""
-
-    def to_original(self, points: np.ndarray) -> np.ndarray:
-        """Map (..., 2) network pixels to original pixels."""
-        ...
+if TYPE_CHECKING:
+    from landmark_diffusion.data.geometry import Frame
 
 
 def overlay_figure(
@@ -41,7 +36,7 @@ def overlay_figure(
     annotator_names: Sequence[str] = (),
     *,
     heatmap: np.ndarray | None = None,
-    frame: ToOriginal | None = None,
+    frame: Frame | None = None,
     errors: np.ndarray | None = None,
     unit: str = "px",
     bad_beyond: float | None = None,
@@ -56,7 +51,7 @@ def overlay_figure(
         prediction: (N, 2) original pixels; NaN where nothing was predicted.
         annotations: (A, N, 2) original pixels; NaN where missing; A may be 0.
         heatmap: (N, H', W') or (H', W'), in the network's grid when ``frame`` is given, else in the image's own.
-        frame: the map from network to original pixels (data.geometry.Frame).
+        frame: the map from network to original pixels.
         errors: (N,) in ``unit``, listed beside the picture; by default px to the mean of the annotators.
         bad_beyond: errors from this value on (in ``unit``) are set in red.
         height: output pixels of the radiograph itself; the title, legend and list come on top of it.
@@ -98,7 +93,7 @@ def draw_points(
     film.markers(prediction, "x", size * 0.9, 5, markeredgecolor=PREDICTION)
 
 
-def _draw_heatmap(film: Film, heatmap: np.ndarray, frame: ToOriginal | None) -> None:
+def _draw_heatmap(film: Film, heatmap: np.ndarray, frame: Frame | None) -> None:
     """Lay the landmarks' maps, each scaled to its own peak and merged by the greatest, over the image."""
     maps = heatmap if heatmap.ndim == 3 else heatmap[None]
     merged = np.max([unit_range(each) for each in maps], axis=0)

@@ -90,27 +90,25 @@ def salt_and_pepper_figure(
     landmark_names: Sequence[str],
     *,
     points: Mapping[str, np.ndarray] | None = None,
-    landmarks: Sequence[int] | None = None,
-    crop: int | None = None,
     panel: int = 210,
     title: str = "Salt-and-pepper heatmaps",
 ) -> Path:
     """Draw crops around landmarks with each variant's heatmap and the truth in green, as in figure 3; returns the path.
+
+    Five landmarks that have a truth are shown, spread over the list; a crop is a sixth of the image's width.
 
     Args:
         image: (H, W) the network's input, uint8 or [0, 1].
         maps: variant -> (N, H, W) heatmaps; one row of panels a variant, each map scaled to its own range.
         truth: (N, 2) network pixels; NaN where nobody marked the point.
         points: variant -> (N, 2) decoded predictions in network pixels, drawn as crosses.
-        landmarks: which landmarks to show; by default five that are spread over the list and have a truth.
-        crop: side of a crop in network pixels, by default a sixth of the image's width (at least 16).
         panel: output pixels of one crop's side.
     """
     from matplotlib.patches import Patch
 
     known = [i for i in range(len(truth)) if not np.isnan(truth[i]).any()]
-    chosen = [known[i] for i in choose_steps(len(known), 5)] if landmarks is None else list(landmarks)
-    half = max(8, (crop or image.shape[1] // 6) // 2)
+    chosen = [known[i] for i in choose_steps(len(known), 5)]
+    half = max(8, image.shape[1] // 6 // 2)
     canvas = Canvas(max(LEFT + (panel + GAP) * len(chosen) + 12, 640), HEAD + len(maps) * (panel + GAP) + LEGEND)
     canvas.write(12, 19, title, 11, weight="bold")
     for column, landmark in enumerate(chosen):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from landmark_diffusion.core.texts import RESEARCH_ONLY
 from landmark_diffusion.data.landmark_names import respelled
 from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.pictures.figures import BAD, FAINT, INK, TITLE, Canvas, outlined, shorten
@@ -196,7 +197,7 @@ def _note_lines(detection: Detection, analysis: Analysis) -> list[str]:
         *(each[0].upper() + each[1:] + "." for each in analysis.doubts),
         *analysis.notes,
         *detection.notes,
-        "Research use only: not a medical device." + (f" Model: {detection.model}" if detection.model else ""),
+        RESEARCH_ONLY + (f" Model: {detection.model}" if detection.model else ""),
     ]
     return [line for fact in facts if fact for line in textwrap.wrap(fact, 68)]
 
