@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from landmark_diffusion.core.files import atomic_write_text
 
@@ -38,10 +39,15 @@ def write_csv(path: str | Path, rows: Iterable[Sequence[str | int | float | None
     Numbers with a fraction get six decimals; None and NaN are empty; a text that a spreadsheet would run as a formula
     gets an apostrophe in front.
     """
-    text = io.StringIO()
-    csv.writer(text).writerows([_cell(value) for value in row] for row in rows)  # its own line ends quote a lone \r
-    atomic_write_text(path, text.getvalue().replace("\r\n", "\n"))
+    atomic_write_text(path, table_text([_cell(value) for value in row] for row in rows))
     return Path(path)
+
+
+def table_text(rows: Iterable[Iterable[Any]]) -> str:
+    """Lay out cells as the text of a CSV file with plain line ends."""
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)  # its own line ends, so that it quotes a lone carriage return
+    return text.getvalue().replace("\r\n", "\n")
 
 
 def _cell(value: str | int | float | None) -> str:

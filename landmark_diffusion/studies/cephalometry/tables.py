@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections import Counter
@@ -13,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from landmark_diffusion.core.cells import spreadsheet_safe
+from landmark_diffusion.core.cells import spreadsheet_safe, table_text
 from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.core.grid import Grid
 from landmark_diffusion.core.texts import counted
@@ -45,7 +43,7 @@ def write_measures(folder: Path, analyses: dict[str, Analysis], facts: dict[str,
         for each in analysis.findings
     ]
     table, document = folder / MEASURES_CSV, folder / MEASURES_JSON
-    _write_csv(table, MEASURE_COLUMNS, rows)
+    atomic_write_text(table, legible(table_text([MEASURE_COLUMNS, *rows])))
     _write_json(document, measures_document(analyses, facts))
     return [table, document]
 
@@ -174,7 +172,7 @@ def counts_grid(analyses: dict[str, Analysis]) -> Grid:
 def write_agreement(folder: Path, rows: Sequence[Agreement], facts: dict[str, Any]) -> list[Path]:
     """Write agreement.csv and agreement.json; ``facts`` say what was compared."""
     table, document = folder / AGREEMENT_CSV, folder / AGREEMENT_JSON
-    _write_csv(table, AGREEMENT_COLUMNS, [_agreement_row(each) for each in rows])
+    atomic_write_text(table, legible(table_text([AGREEMENT_COLUMNS, *map(_agreement_row, rows)])))
     listed = [dict(zip(AGREEMENT_COLUMNS, _agreement_values(each), strict=True)) for each in rows]
     settings = {"interval_level": LEVEL, "draws": IMAGE_DRAWS}
     _write_json(document, {**facts, **settings, "rows": listed})
@@ -225,12 +223,6 @@ def _plain(value: float | None) -> float | None:
 
 def _cell(value: float | None, form: str = ".4f") -> str:
     return "" if value is None or not np.isfinite(value) else format(value, form)
-
-
-def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    text = io.StringIO()
-    csv.writer(text).writerows([columns, *rows])  # its own line ends, so that it quotes a lone carriage return
-    atomic_write_text(path, legible(text.getvalue().replace("\r\n", "\n")))
 
 
 def legible(text: str) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landmark_diffusion.core.cells import spreadsheet_safe
+from landmark_diffusion.core.cells import spreadsheet_safe, table_text
 from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.core.grid import Grid, escape
 from landmark_diffusion.core.texts import counted
@@ -249,9 +247,7 @@ def _rounded(value: float | None) -> float | None:
 
 def _write_csv(path: Path, rows: Iterable[Iterable[Any]]) -> None:
     """Write rows whole or not at all; a text that a spreadsheet would run as a formula gets an apostrophe in front."""
-    file = io.StringIO()
-    csv.writer(file).writerows([_safe(value) for value in row] for row in rows)
-    atomic_write_text(path, file.getvalue().replace("\r\n", "\n"))
+    atomic_write_text(path, table_text([_safe(value) for value in row] for row in rows))
 
 
 def _safe(value: Any) -> Any:
