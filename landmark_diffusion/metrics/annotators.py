@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from landmark_diffusion.core.annotations import mean_of_annotators
-from landmark_diffusion.metrics.bootstrap import Interval
+from landmark_diffusion.metrics.bootstrap import Interval, draw_counts
 from landmark_diffusion.metrics.functional import MetricError
-from landmark_diffusion.metrics.summary import mean_over_images
+from landmark_diffusion.metrics.summary import mean_over_images, ratio_of
 
 Spacing = np.ndarray | tuple[float, float] | None
 
@@ -43,7 +43,7 @@ class Disagreement:
     @property
     def constant_share(self) -> np.ndarray:
         """(N,) part of the mean squared distance that the constant offset explains, 0 to 1; NaN if they agree."""
-        return _divide(self.constant**2, self.rms**2)
+        return ratio_of(self.constant**2, self.rms**2)
 
 
 def each_against_mean(annotations: np.ndarray, spacing: Spacing = None) -> np.ndarray:
@@ -110,7 +110,7 @@ def distance_ratio(
     between = between_annotators(annotations, spacing, first, second)
     each = against_each(points, annotations, spacing)
     # Rounding can push a point on the line a hair beyond 1.
-    return np.minimum(_divide(between, each[:, first] + each[:, second]), 1.0)
+    return np.minimum(ratio_of(between, each[:, first] + each[:, second]), 1.0)
 
 
 def offset_shift(
@@ -141,10 +141,10 @@ def offset_shift(
 
 def _drawn_means(values: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Means (n, N, 2) of values (I, N, 2) over ``n`` draws of I images; a draw is how often each image comes in it."""
-    weights = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), n).astype(np.float64)
+    weights = draw_counts(len(values), n, rng)
     there = np.broadcast_to(~np.isnan(values).any(-1, keepdims=True), values.shape)
     total = np.einsum("ki,inc->knc", weights, np.where(there, values, 0.0), optimize=True)
-    return _divide(total, np.einsum("ki,inc->knc", weights, there.astype(np.float64), optimize=True))
+    return ratio_of(total, np.einsum("ki,inc->knc", weights, there.astype(np.float64), optimize=True))
 
 
 def _annotations(annotations: np.ndarray) -> np.ndarray:
@@ -173,8 +173,3 @@ def _scaled(vectors: np.ndarray, spacing: Spacing) -> np.ndarray:
     if scale.shape not in ((2,), (len(vectors), 2)) or not (np.isfinite(scale) & (scale > 0)).all():
         raise MetricError(f"spacing: found shape {scale.shape}, expected (2,) or (I, 2), positive, or None")
     return vectors * (scale if scale.ndim == 1 else scale.reshape(len(vectors), *(1,) * (vectors.ndim - 2), 2))
-
-
-def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    nowhere = np.full(np.shape(numerator), np.nan)
-    return np.divide(numerator, denominator, out=nowhere, where=np.asarray(denominator) != 0)

@@ -67,6 +67,11 @@ def bootstrap_interval(values: np.ndarray, n: int = 10_000, seed: int = 0, level
     return Interval(float(values.mean()), float(low), float(high), level, len(values))
 
 
+def draw_counts(images: int, n: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each image comes in each of ``n`` draws, (n, I)."""
+    return rng.multinomial(images, np.full(images, 1 / images), n).astype(np.float64)
+
+
 def paired_difference(a: np.ndarray, b: np.ndarray) -> Interval:
     """Interval of mean(a - b) over the same images in the same order; below 0 says that ``a`` errs less.
 

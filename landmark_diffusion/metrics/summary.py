@@ -29,8 +29,13 @@ def mean_error(errors: np.ndarray) -> float:
 
 def mean_over_images(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Average values (I, ...) over the images where they are ``known``; NaN where none is."""
-    count, total = known.sum(0), np.where(known, values, 0.0).sum(0)
-    return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count != 0)
+    return ratio_of(np.where(known, values, 0.0).sum(0), known.sum(0))
+
+
+def ratio_of(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Divide; NaN where nothing was counted."""
+    nowhere = np.full(np.shape(numerator), np.nan)
+    return np.divide(numerator, denominator, out=nowhere, where=np.asarray(denominator) != 0)
 
 
 def error_std(errors: np.ndarray, correction: int = 0) -> float:
