@@ -61,7 +61,7 @@ def closeup_figure(
             grows where the prediction or an annotator would lie outside.
         panel: output pixels of a cut's side.
     """
-    truth = mean_of_annotators(annotations) if len(annotations) else np.full_like(prediction, np.nan)
+    truth = mean_of_annotators(annotations)
     scale = np.ones(2) if spacing is None else np.asarray(spacing, dtype=float)
     if errors is None:
         errors = np.linalg.norm((prediction - truth) * scale, axis=-1)

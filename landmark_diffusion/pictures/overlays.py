@@ -56,7 +56,7 @@ def overlay_figure(
         bad_beyond: errors from this value on (in ``unit``) are set in red.
         height: output pixels of the radiograph itself; the title, legend and list come on top of it.
     """
-    truth = mean_of_annotators(annotations) if len(annotations) else np.full_like(prediction, np.nan)
+    truth = mean_of_annotators(annotations)
     if errors is None:
         errors, unit = np.linalg.norm(prediction - truth, axis=-1), "px"
     scale = height / image.shape[0]
