@@ -75,9 +75,14 @@ class Pencil:
         control = control + shake * np.clip(self.rng.standard_normal(control.shape), -2, 2)
         return spline(control, closed, step)
 
-    def named(self, *names: str) -> dict[str, Line]:
-        """Draw outlines of ``outlines.json``, in this order."""
-        return {name: self(**read_table("outlines.json")[name]) for name in names}
+    def named(self, *names: str, **places: np.ndarray | tuple[float, float]) -> dict[str, Line]:
+        """Draw outlines of ``outlines.json``, in this order; a point may be counted from one of ``places``."""
+        drawn = {}
+        for name in names:
+            known = read_table("outlines.json")[name]
+            points = [np.add((x, y), places[place[0]] if place else 0.0) for x, y, *place in known["points"]]
+            drawn[name] = self(**known | {"points": points})
+        return drawn
 
     def changed(self, name: str, points: np.ndarray) -> Line:
         """Draw an outline of ``outlines.json`` with its points moved to these."""
@@ -133,13 +138,10 @@ def _vault(lines: dict[str, Line], pencil: Pencil, p: SkullParameters) -> None:
 
 def _cranial_base(lines: dict[str, Line], pencil: Pencil) -> None:
     lines |= pencil.named("sella fossa")
-    front, back = lines["sella fossa"][0], lines["sella fossa"][-1]
-    dorsum = [back, back + (-1.6, -0.9), (-8.3, -1), (-8, 5), (-4.2, 4.0), (-6.0, -1.5)]
-    lines["dorsum"] = pencil(dorsum, True, shake=0.15)
-    lines["planum"] = pencil([front, (12, -6.6), (22, -7.5), (34, -6), (46, -5), (58, -4), (66, -3)], shake=0.3)
+    ends = {"front": lines["sella fossa"][0], "back": lines["sella fossa"][-1]}
     lines |= pencil.named(
-        "orbital roof", "orbital roof far", "clivus back", "sphenoid sinus", "greater wing", "pterygoid", "foramen",
-        "fossa floor", "petrous", "mastoid", "occipital base", "ethmoid",
+        "dorsum", "planum", "orbital roof", "orbital roof far", "clivus back", "sphenoid sinus", "greater wing",
+        "pterygoid", "foramen", "fossa floor", "petrous", "mastoid", "occipital base", "ethmoid", **ends,
     )
     lines["clivus"] = np.concatenate([lines["clivus back"], [(-20, 44), (-12, 31), (-3, 19), (-1, 9), (-4.6, 4)]])
     radii = (3.4 + 0.3 * pencil.rng.random(), 4.2 + 0.5 * pencil.rng.random())
@@ -176,12 +178,7 @@ def _maxilla(lines: dict[str, Line], pencil: Pencil, spine: np.ndarray, tip: np.
              (18, spine[1] + 1.5)]
     y = spine[1]
     lines["palate"] = np.concatenate([[spine], pencil(under, shake=0.2), [(18, y + 0.3)], pencil(roof, shake=0.2)])
-    lines["maxillary sinus"] = pencil([(29, 28), (40, 25), (53, 27), (60, 36), (57, y + 1), (46, y + 3.5), (33, y + 3),
-                                       (27, 40)], True, shake=1.0)
-    lines["nasal cavity"] = pencil([(28, 14), (45, 7), (62, 8), (73, 20), (77, 34), (71, y - 3), (50, y - 2),
-                                    (30, y - 2)], True)
-    lines["turbinate"] = pencil([(32, y - 12), (45, y - 15), (58, y - 13), (63, y - 8), (56, y - 4),
-                                 (38, y - 4)], True, 1.0)
+    lines |= pencil.named("maxillary sinus", "nasal cavity", "turbinate", palate=(0, y))
 
 
 def _mandible(lines: dict[str, Line], pencil: Pencil, p: SkullParameters, condyle: np.ndarray, corner: np.ndarray,
@@ -213,10 +210,8 @@ def _mandible(lines: dict[str, Line], pencil: Pencil, p: SkullParameters, condyl
     lines["jaw angle"] = lines["mandible"][ends[0] : ends[1]]
     canal = [corner + along * forward + high * up for along, high in ((16, 17), (30, 11), (48, 11))]
     lines["mandibular canal"] = pencil([condyle + (17, 34), *canal], shake=0.8)
-    lines["symphysis core"] = pencil([neck + (-0.6, 3), hollow + (-3.2, 1), knob + (-5, 0.5), chin + (-0.2, -4.5),
-                                      chin + (-5.0, -6.5), hollow + (-8, 6)], True, shake=0.3)
-    lines["symphysis back"] = pencil([neck + (-4.4, 2), hollow + (-8.4, 0), hollow + (-11.2, 8), chin + (-7.4, -6),
-                                      chin + (-6.5, -2.4)], shake=0.3)
+    places = {"neck": neck, "hollow": hollow, "knob": knob, "chin": chin}
+    lines |= pencil.named("symphysis core", "symphysis back", **places)
 
 
 def nearest(line: Line, point: np.ndarray) -> int:
@@ -313,21 +308,13 @@ def _face(lines: dict[str, Line], pencil: Pencil, p: SkullParameters, tip: np.nd
     lines["soft chin"] = lines["skin"][ends[0] : ends[1]]
     lines["nostril"] = pencil([(88 + m, base + 1), (93 + m + nose, base + 2), (96 + m + nose, base - 3),
                                (90 + m, base - 6)], True)
-    lines["tongue"] = pencil([tip + (-10, 4), tip + (-30, -9), (22, base + 14), (9, base + 30), (8, 100),
-                              (22, 112), (48, 100)], True)
     lines["shoulder"] = _points("shoulder")
-    lines["mouth"] = pencil([tip + (-3, -1), tip + (-12, -5), tip + (-34, -7), tip + (-34, -4.4),
-                             tip + (-12, -1.6)], True, 0.3)
+    lines |= pencil.named("tongue", "mouth", tip=tip, base=(0, base))
 
 
 def _neck(lines: dict[str, Line], pencil: Pencil, p: SkullParameters) -> None:
-    base = p.spine_height
-    lines["pharynx"] = pencil([(17, 27), (22, base - 3), (14, base + 6), (7, base + 18), (5, 82), (4, 98), (0, 112),
-                               (4, 135), (2, 170), (-13, 170), (-12, 135), (-9, 112), (-6, 90), (-5, 68), (-2, 48),
-                               (7, 28)], True)
-    lines["soft palate"] = pencil([(20, base + 1), (8, base + 8), (1, base + 22), (3, base + 25), (10, base + 16),
-                                   (20, base + 5)], True)
-    lines |= pencil.named("epiglottis", "hyoid", "hyoid horn")
+    names = ("pharynx", "soft palate", "epiglottis", "hyoid", "hyoid horn")
+    lines |= pencil.named(*names, base=(0, p.spine_height))
     pivot = np.array([-18.0, 48.0])
     turn = -p.neck_tilt + 6.0
 

@@ -205,15 +205,7 @@ def _jaws(c: _Canvas, a: Anatomy) -> None:
 
 
 def _spine(c: _Canvas, a: Anatomy) -> None:
-    bone = c.clouds(1.8, 0.12)
-    upper = [a.lines[name] for name in ("atlas arch", "atlas back", "dens")]
-    bodies, processes = ([a.lines[f"vertebra {level} {kind}"] for level in range(5)] for kind in ("body", "process"))
-    c.fill(processes, 0.26, 0.5, bone)
-    c.fill(upper, 0.42, 0.3, bone)
-    c.fill(bodies, 0.46, 0.3, bone)
-    c.rim([*upper, *bodies, *processes], 0.24, 1.0, 0.25)
-    c.fill(a.lines["hyoid"], 0.30, 0.4)
-    c.stroke(a.lines["hyoid horn"], 0.16, 2.4, 0.5)
+    _add_layer(c, a, "spine", bone=c.clouds(1.8, 0.12))
     if c.rng.random() < 0.7:
         c.fill(spline(a.lines["shoulder"], closed=True, step=4.0), 1.6, 1.5)
 
