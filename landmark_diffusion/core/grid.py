@@ -96,6 +96,21 @@ class Grid:
         return "\n".join(lines) + "\n"
 
 
+class LaidOut:
+    """What is printed by rich and written as Markdown as its ``grid`` is."""
+
+    def grid(self) -> Grid:
+        """Round the numbers and lay them out."""
+        raise NotImplementedError
+
+    def __rich__(self) -> RenderableType:
+        return self.grid().to_rich()
+
+    def to_markdown(self) -> str:
+        """Write a Markdown section."""
+        return self.grid().to_markdown()
+
+
 @dataclass(frozen=True)
 class _Fitting:
     """A grid as a table, or with a line a cell where the terminal is so narrow that words would be cut to letters."""

@@ -36,18 +36,28 @@ def detect_all(
     ``tell`` hears what is wrong with a file, ``advance`` the name of each that is done. What was found is written out
     also where the work is interrupted.
     """
+    from landmark_diffusion.data.readers.radiograph import read_radiograph
+
     failed: list[Path] = []
     try:
         for start in range(0, len(paths), batch_size):
             batch = slice(start, start + batch_size)
-            whole: list[tuple[Radiograph, str, str]] = []
+            radiographs: list[Radiograph] = []
+            files: list[str] = []
+            called: list[str] = []
             for path, name in zip(paths[batch], names[batch], strict=True):
                 try:
-                    whole.append((_read(path), str(path), name))
+                    radiographs.append(read_radiograph(path))
                 except UserError as error:
                     tell(error)
                     failed.append(path)
-            _detect(detector, whole, spacing, writers)
+                else:
+                    files.append(str(path))
+                    called.append(name)
+            if radiographs:
+                for detection in detector.detect(radiographs, files, called, spacing):
+                    for writer in writers:
+                        writer.add(detection)
             for path in paths[batch]:
                 advance(path.name)
     finally:
@@ -77,23 +87,6 @@ def make_folder(folder: Path) -> None:
             pass
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         raise UserError(f"--output {folder}: cannot be written to ({one_line(error)}); name another folder") from error
-
-
-def _read(path: Path) -> Radiograph:
-    from landmark_diffusion.data.readers.radiograph import read_radiograph
-
-    return read_radiograph(path)
-
-
-def _detect(
-    detector: Detector, whole: Sequence[tuple[Radiograph, str, str]], spacing: Spacing | None, writers: Sequence[Writer]
-) -> None:
-    if not whole:
-        return
-    radiographs, paths, names = (list(column) for column in zip(*whole, strict=True))
-    for detection in detector.detect(radiographs, paths, names, spacing):  # type: ignore[arg-type]
-        for writer in writers:
-            writer.add(detection)
 
 
 def _close_all(writers: Sequence[Writer]) -> None:

@@ -96,6 +96,21 @@ class Detection:
             return None
         return self.expected_error * float(np.sqrt(self.spacing[0] * self.spacing[1]))
 
+    @property
+    def shown_errors(self) -> tuple[np.ndarray | None, str]:
+        """Expected radial errors (N,) in mm where the spacing is known, else in px, and the unit; None without."""
+        return (self.expected_error, "px") if self.spacing is None else (self.expected_error_mm, "mm")
+
+    @property
+    def region_words(self) -> str:
+        """Call a region, with its stated coverage."""
+        return "region" if self.level is None else f"{self.level:.0%} region"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Say that the points are not to be used where the image is unlike; nothing otherwise."""
+        return (f"This image is {self.unlike_words}: do not use its points.",) if self.unlike else ()
+
     def ellipses(self) -> np.ndarray | None:
         """The regions as (N, 3): semi-axes in original pixels, the longer first, and the longer one's angle in degrees.
 
@@ -108,6 +123,23 @@ class Detection:
         if self.regions is None or self.spacing is None:
             return None
         return ellipse_axes(self.regions * covariance_factors(np.asarray(self.spacing)))
+
+    def numbers(self) -> dict[str, np.ndarray]:
+        """Gather what tables list of the N landmarks by name, (N,) each in pixels unless it says mm; NaN where unknown.
+
+        ``longer``, ``shorter`` and ``angle`` are of the regions, as in ``ellipses``.
+        """
+        columns = {
+            ("x", "y"): self.points, ("x_mm", "y_mm"): self.points_mm, ("longer", "shorter", "angle"): self.ellipses(),
+            ("area_mm2",): self.areas_mm2(), ("error_mm",): self.expected_error_mm,
+            ("error_px",): self.expected_error,
+        }  # fmt: skip
+        unknown = np.full(len(self.landmark_names), np.nan)
+        found: dict[str, np.ndarray] = {}
+        for names, values in columns.items():
+            parts = [unknown] * len(names) if values is None else np.reshape(values, (-1, len(names))).T
+            found |= dict(zip(names, parts, strict=True))
+        return found
 
     def save(self, path: str | Path, overwrite: bool = False) -> Path:
         """Write a .csv, .json, .mrk.json (3D Slicer, with the image as .nrrd beside it), .png or .html file.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.detection.detection import Detection
@@ -48,3 +49,71 @@ class Writer(ABC):
     def save(cls, path: Path, detection: Detection) -> None:
         """Write one detection to one file; raises UserError for a form that has no such file, or cannot be written."""
         raise UserError(f"{path}: the form {cls.name} is written for a folder of images, by `ldx detect --to`")
+
+
+class OneFile(Writer):
+    """A form of one file that holds all images: each is kept as a record until the end."""
+
+    file_name: str
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.records: list[Any] = []
+
+    @classmethod
+    @abstractmethod
+    def record(cls, detection: Detection) -> Any:
+        """Turn a detection into what is kept of it: as little as the file needs."""
+
+    @classmethod
+    @abstractmethod
+    def write(cls, path: Path, records: Sequence[Any]) -> None:
+        """Write the file, whole or not at all; raises UserError where that cannot be done."""
+
+    def targets(self, names: Sequence[str]) -> list[Path]:
+        """List the one file."""
+        return [self.folder / self.file_name]
+
+    def add(self, detection: Detection) -> None:
+        """Keep what the file needs until the end."""
+        self.records.append(self.record(detection))
+
+    def close(self) -> list[Path]:
+        """Write the file and return it; nothing where no image was added. Raises UserError where it cannot."""
+        if not self.records:
+            return []
+        self.write(self.folder / self.file_name, self.records)
+        return [self.folder / self.file_name]
+
+    @classmethod
+    def save(cls, path: Path, detection: Detection) -> None:
+        """Write one detection as ``path``; raises UserError where that cannot be done."""
+        cls.write(path, [cls.record(detection)])
+
+
+class FileAnImage(Writer):
+    """A form of a file for each image, written at once with ``save`` into a folder of their own."""
+
+    subfolder: str
+    suffix: str
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.written = 0
+
+    def path(self, name: str) -> Path:
+        """Name the file of one image."""
+        return self.folder / self.subfolder / f"{name}{self.suffix}"
+
+    def targets(self, names: Sequence[str]) -> list[Path]:
+        """List the files of each name."""
+        return [path for name in names for path in self.files_of(self.path(name))]
+
+    def add(self, detection: Detection) -> None:
+        """Write one image's file; raises UserError where that cannot be done."""
+        self.save(self.path(detection.name), detection)
+        self.written += 1
+
+    def close(self) -> list[Path]:
+        """Return the folder of the files; nothing where there are none."""
+        return [self.folder / self.subfolder] if self.written else []

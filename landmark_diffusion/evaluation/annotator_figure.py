@@ -9,15 +9,14 @@ import numpy as np
 
 from landmark_diffusion.evaluation.annotator_view import AnnotatorView
 from landmark_diffusion.metrics.records import unit_words
+from landmark_diffusion.pictures.charts import head_chart, label_rows, style_chart
 from landmark_diffusion.pictures.figures import (
     FAINT,
     INK,
     PREDICTION,
     VARIANTS,
-    new_figure,
-    numbered,
+    Canvas,
     place_labels,
-    save_figure,
     shorten,
 )
 
@@ -41,15 +40,12 @@ def annotator_figure(path: str | Path, view: AnnotatorView) -> Path:
     """
     spreads = view.correlations is not None
     height = TOP + BOTTOM + max(ROW * len(view.lines), SQUARE - 60 if spreads else ROW)
-    width = LEFT + WIDTH + (SQUARE + 96 if spreads else 24)
-    figure = new_figure(width, height)
-    box = (LEFT / width, BOTTOM / height, WIDTH / width, 1 - (TOP + BOTTOM) / height)
-    _draw_landmarks(figure.add_axes(box), view)
+    canvas = Canvas(LEFT + WIDTH + (SQUARE + 96 if spreads else 24), height)
+    _draw_landmarks(canvas.chart(LEFT, TOP, WIDTH, height - TOP - BOTTOM), view)
     if spreads:
         side = min(SQUARE, height - TOP - BOTTOM)
-        left, low = (LEFT + WIDTH + 76) / width, 1 - (TOP + side) / height
-        _draw_spread(figure.add_axes((left, low, SQUARE / width, side / height)), view, (SQUARE, side))
-    return save_figure(figure, path)
+        _draw_spread(canvas.chart(LEFT + WIDTH + 76, TOP, SQUARE, side), view, (SQUARE, side))
+    return canvas.save(path)
 
 
 def _draw_landmarks(axes: Axes, view: AnnotatorView) -> None:
@@ -64,19 +60,12 @@ def _draw_landmarks(axes: Axes, view: AnnotatorView) -> None:
     for name, values in shown.items():
         label, style = MARKS[name]
         axes.plot(values, rows, linestyle="none", label=label, zorder=3, clip_on=False, **style)
-    names = [shorten(numbered(i, view.lines[i].name), 28) for i in order]
-    axes.set_yticks(rows, names, fontsize=9.5)
+    label_rows(axes, [shorten(view.lines[i].label, 28) for i in order])
     axes.set_ylim(-0.7, len(order) - 0.3)
     axes.set_xlim(0, 1.04 * float(np.nanmax(stacked, initial=0.0)) or 1.0)
     axes.set_xlabel(f"{unit_words(view.unit)}; error: mean, rest and spread: root mean square", fontsize=9.5)
-    axes.set_title(
-        shorten(f"{view.variant} beside {view.annotators[0]} and {view.annotators[1]}", 70), fontsize=11.5,
-        weight="bold", loc="left", pad=38,
-    )  # fmt: skip
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=2, frameon=False, fontsize=9, borderpad=0.2)
-    _plain(axes)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
+    head_chart(axes, shorten(f"{view.variant} beside {view.annotators[0]} and {view.annotators[1]}", 70), 38, 2)
+    style_chart(axes, "x")
 
 
 def _ends(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -102,15 +91,7 @@ def _draw_spread(axes: Axes, view: AnnotatorView, size: tuple[float, float]) -> 
             axes.text(x, y, label, fontsize=9, ha="center", va="center", color=INK)
     found = np.nan if view.correlations is None else view.correlations.rest
     said = f": Spearman {found:.2f}" if np.isfinite(found) else ""
-    axes.set_title(f"Spread against the rest{said}", fontsize=11.5, weight="bold", loc="left", pad=38)
     axes.set_xlabel(f"rest of the annotators' difference, {unit_words(view.unit)}", fontsize=9.5)
     axes.set_ylabel(f"spread of the prediction, {unit_words(view.unit)}", fontsize=9.5)
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), frameon=False, fontsize=9, borderpad=0.2)
-    _plain(axes)
-
-
-def _plain(axes: Axes) -> None:
-    axes.tick_params(labelsize=9.5)
-    axes.grid(axis="x", color="#E6E6E6")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    head_chart(axes, f"Spread against the rest{said}", 38, 1)
+    style_chart(axes, "x")

@@ -13,46 +13,49 @@ from typing import Any
 
 import numpy as np
 
-from landmark_diffusion.core.cells import write_csv
-from landmark_diffusion.core.grid import Grid, rounded
+from landmark_diffusion.core.grid import Grid, LaidOut, rounded
+from landmark_diffusion.evaluation.by_landmark import Line, Lines, mean_of_known
 from landmark_diffusion.metrics.annotators import Disagreement, distance_ratio, nearer_annotator
 from landmark_diffusion.metrics.evaluation import Evaluation
 from landmark_diffusion.metrics.records import Unit, unit_words
-from landmark_diffusion.pictures.figures import annotator_labels, numbered
+from landmark_diffusion.pictures.figures import annotator_labels
 from landmark_diffusion.spread.statistics import spearman
 
 COLUMNS = (
     "number", "landmark", "images", "error", "rms_error", "nearer", "ratio", "distance", "offset_x", "offset_y",
     "constant", "rest", "sigma", "spread", "unit",
 )  # fmt: skip
+HEADINGS = {
+    "landmark": "label", "error": "error", "nearer": "nearer", "ratio": "ratio", "people": "distance", "x": "offset_x",
+    "y": "offset_y", "offset": "constant", "rest": "rest", "rest/√2": "sigma", "spread": "spread",
+}  # fmt: skip
+"""Headings of the printed table, and what stands below them."""
 
 
-@dataclass(frozen=True)
-class Line:
+@dataclass(frozen=True, kw_only=True)
+class AnnotatorLine(Line):
     """One landmark, or all of them: lengths in the view's unit, NaN where nothing was measured.
 
     Args:
-        number: the landmark's, counted from 1; None for all together.
         images: images (for all: points) that both annotators marked.
         error, rms_error: mean and root mean square distance to the mean of the annotators.
         nearer: mean distance to whichever annotator is nearer.
         ratio: mean of ``annotators.distance_ratio``.
         distance: mean distance between the two annotators.
-        offset: (x, y) mean vector from the first to the second; NaN for all together.
+        offset_x, offset_y: mean vector from the first to the second; NaN for all together.
         constant: its length; for all, the root mean square over points.
         rest: root mean square of what the offset leaves of the difference.
         spread: root mean square spread of the prediction (root of the covariance's trace) where there is a truth.
     """
 
-    number: int | None
-    name: str
     images: int
     error: float
     rms_error: float
     nearer: float
     ratio: float
     distance: float
-    offset: tuple[float, float]
+    offset_x: float
+    offset_y: float
     constant: float
     rest: float
     spread: float
@@ -78,39 +81,30 @@ class Correlations:
     within: float
 
 
-@dataclass(frozen=True)
-class AnnotatorView:
+@dataclass(frozen=True, kw_only=True)
+class AnnotatorView(LaidOut, Lines[AnnotatorLine]):
     """One variant beside the annotators: a line a landmark, all together, and how its spread follows them.
 
     Args:
         variant: the method's name.
         annotators: names of the two whose disagreement is split.
-        lines: N, in the landmarks' order.
         correlations: None where the predictions have no spread.
     """
 
     variant: str
     unit: Unit
     annotators: tuple[str, str]
-    lines: tuple[Line, ...]
-    overall: Line
     correlations: Correlations | None
-
-    def column(self, name: str) -> np.ndarray:
-        """Gather one number of all landmarks, (N,)."""
-        return np.array([getattr(line, name) for line in self.lines], dtype=np.float64)
 
     def grid(self, vectors: bool = True) -> Grid:
         """Round the numbers and lay them out, all landmarks together last; ``vectors`` gives the offset's x and y."""
-        heads = ["landmark", "error", "nearer", "ratio", "people", "x", "y", "offset", "rest", "rest/√2", "spread"]
         left_out = ([] if vectors else ["x", "y"]) + ([] if self.correlations else ["spread"])
-        kept = [number for number, head in enumerate(heads) if head not in left_out]
-        *rows, everything = (tuple(_cells(line)[i] for i in kept) for line in (*self.lines, self.overall))
+        kept = {head: each for head, each in HEADINGS.items() if head not in left_out}
         above = (
             f"{self.variant} beside {self.annotators[0]} and {self.annotators[1]}; lengths in {unit_words(self.unit)}",
         )
-        shown = tuple(heads[i] for i in kept)
-        return Grid("Annotators and spread", above, shown, shown, (tuple(rows), (everything,)), self.notes)
+        sections = self.sections(tuple(kept.values()))
+        return Grid("Annotators and spread", above, tuple(kept), tuple(kept), sections, self.notes)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -133,10 +127,6 @@ class AnnotatorView:
 
     def __rich__(self) -> Any:
         return self.grid(vectors=False).to_rich()  # in 80 columns the names would else be broken
-
-    def to_markdown(self) -> str:
-        """Write a Markdown section."""
-        return self.grid().to_markdown()
 
     def to_dict(self) -> dict[str, Any]:
         """Turn into plain values what metrics.json does not hold elsewhere.
@@ -178,64 +168,47 @@ def annotator_view(evaluation: Evaluation) -> AnnotatorView | None:
     names = annotator_labels(evaluation.annotator_names, evaluation.annotations.shape[1])
     lines = tuple(_line(number, name, tables, split) for number, name in enumerate(evaluation.landmark_names))
     related = None if found is None else _correlations(lines, spread, errors)
-    return AnnotatorView(main, evaluation.unit, (names[0], names[1]), lines, _overall(tables, split), related)
+    return AnnotatorView(
+        variant=main, unit=evaluation.unit, annotators=(names[0], names[1]), lines=lines,
+        overall=_overall(tables, split), correlations=related,
+    )  # fmt: skip
 
 
 def write_annotators_csv(path: str | Path, view: AnnotatorView) -> Path:
     """Write one row a landmark and one for "all" (without a number), lengths in ``unit``; returns the path."""
-    return write_csv(path, [COLUMNS, *(_row(line, view.unit) for line in (*view.lines, view.overall))])
+    return view.write_csv(path, {name: name for name in COLUMNS}, unit=view.unit)
 
 
-def _line(number: int, name: str, tables: Mapping[str, np.ndarray], split: Disagreement) -> Line:
+def _line(number: int, name: str, tables: Mapping[str, np.ndarray], split: Disagreement) -> AnnotatorLine:
     x, y = split.offset[number].tolist()
-    return Line(
-        number + 1, name, int(split.count[number]), **_summed(tables, number), distance=float(split.distance[number]),
-        offset=(x, y), constant=float(split.constant[number]), rest=float(split.rest[number]),
+    return AnnotatorLine(
+        number=number + 1, landmark=name, images=int(split.count[number]), **_summed(tables, number),
+        distance=float(split.distance[number]), offset_x=x, offset_y=y, constant=float(split.constant[number]),
+        rest=float(split.rest[number]),
     )  # fmt: skip
 
 
-def _overall(tables: Mapping[str, np.ndarray], split: Disagreement) -> Line:
+def _overall(tables: Mapping[str, np.ndarray], split: Disagreement) -> AnnotatorLine:
     """Pool the points: weights are the images of each landmark, so that offset and rest still add up in squares."""
     weights = np.where(split.count > 0, split.count, 0)
     distance, constant, rest = (
         float(np.average(np.nan_to_num(values), weights=weights))
         for values in (split.distance, split.constant**2, split.rest**2)
     )
-    return Line(
-        None, "all", int(split.count.sum()), **_summed(tables, slice(None)), distance=distance,
-        offset=(float("nan"), float("nan")), constant=constant**0.5, rest=rest**0.5,
+    return AnnotatorLine(
+        number=None, landmark="all", images=int(split.count.sum()), **_summed(tables, slice(None)), distance=distance,
+        offset_x=float("nan"), offset_y=float("nan"), constant=constant**0.5, rest=rest**0.5,
     )  # fmt: skip
 
 
 def _summed(tables: Mapping[str, np.ndarray], landmark: int | slice) -> dict[str, float]:
     """Means of tables (I, N) over images, or over all points; root mean squares of the squared ones."""
-    means = {}
-    for name, table in tables.items():
-        known = table[:, landmark][np.isfinite(table[:, landmark])]
-        mean = float(known.mean()) if known.size else float("nan")
-        means[name] = mean**0.5 if name in ("rms_error", "spread") else mean
-    return means
+    means = {name: mean_of_known(table[:, landmark]) for name, table in tables.items()}
+    return means | {name: means[name] ** 0.5 for name in ("rms_error", "spread")}
 
 
-def _correlations(lines: Sequence[Line], spread: np.ndarray, errors: np.ndarray) -> Correlations:
+def _correlations(lines: Sequence[AnnotatorLine], spread: np.ndarray, errors: np.ndarray) -> Correlations:
     over = np.array([[line.spread, line.rest, line.constant, line.error] for line in lines]).T
     within = np.array([spearman(*pair) for pair in zip(spread.T, errors.T, strict=True)])
-    known = within[np.isfinite(within)]
     rest, offset, error = (spearman(over[0], other) for other in over[1:])
-    return Correlations(rest, offset, error, float(known.mean()) if known.size else float("nan"))
-
-
-def _cells(line: Line) -> tuple[str, ...]:
-    label = line.name if line.number is None else numbered(line.number - 1, line.name)
-    numbers = (
-        line.error, line.nearer, line.ratio, line.distance, *line.offset, line.constant, line.rest, line.sigma,
-        line.spread,
-    )  # fmt: skip
-    return (label, *map(rounded, numbers))
-
-
-def _row(line: Line, unit: Unit) -> list[str | int | float | None]:
-    return [
-        line.number, line.name, line.images, line.error, line.rms_error, line.nearer, line.ratio, line.distance,
-        *line.offset, line.constant, line.rest, line.sigma, line.spread, unit,
-    ]  # fmt: skip
+    return Correlations(rest, offset, error, mean_of_known(within))

@@ -7,7 +7,7 @@ alone would else tell the two apart, and in whole grey levels the distances come
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -50,9 +50,7 @@ class SampleStatistics:
         return own | {f"reference_{name}": value for name, value in other.items()}
 
 
-NUMBERS = (
-    "histogram_distance", "spectrum_distance", "nearest_min", "nearest_median", "nearest_ratio", "copies",
-)  # fmt: skip
+NUMBERS = tuple(each.name for each in fields(SampleStatistics) if each.name != "reference")
 
 
 def sample_statistics(generated: np.ndarray, training: np.ndarray, seed: int = 0) -> SampleStatistics:
@@ -61,7 +59,7 @@ def sample_statistics(generated: np.ndarray, training: np.ndarray, seed: int = 0
     ``seed`` draws the reference. Raises ValueError for no images or different sizes.
     """
     made, real = two_sets(generated, training)
-    curves, among = Curves.of(real), _among(real, CHUNK)
+    curves, among = Curves.of(real), _among(real)
     found = _compare(Curves.of(made), curves, _distances(made, real, CHUNK), among)
     drawn = [
         _compare(curves.part(held), curves.part(others), among[np.ix_(held, others)], among[np.ix_(others, others)])
@@ -82,12 +80,12 @@ def nearest_training(generated: np.ndarray, training: np.ndarray, chunk: int = C
     return distances.argmin(1), distances.min(1)
 
 
-def training_nearest_distances(training: np.ndarray, chunk: int = CHUNK) -> np.ndarray:
+def training_nearest_distances(training: np.ndarray) -> np.ndarray:
     """Distance (M,) of each training image (M,H,W) to its nearest other one, the yardstick of copying.
 
     In grey levels, as in ``nearest_training``; NaN where there is no other.
     """
-    return _nearest_other(_among(grey_levels(training), chunk))
+    return _nearest_other(_among(grey_levels(training)))
 
 
 def histogram(images: np.ndarray, bins: int = BINS) -> np.ndarray:
@@ -132,7 +130,7 @@ def two_sets(generated: np.ndarray, training: np.ndarray) -> tuple[np.ndarray, n
     return made, real
 
 
-def reference_parts(generated: int, training: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def reference_parts(generated: int, training: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
     """Draw places of ``generated`` training images, half of them at most, and of the others, DRAWS times."""
     held, rng = min(generated, training // 2), np.random.default_rng(seed)
     orders = [rng.permutation(training) for _ in range(DRAWS if held else 0)]
@@ -186,9 +184,9 @@ def _distances(a: np.ndarray, b: np.ndarray, chunk: int) -> np.ndarray:
     return np.sqrt(squared / rows.shape[1])
 
 
-def _among(levels: np.ndarray, chunk: int) -> np.ndarray:
+def _among(levels: np.ndarray) -> np.ndarray:
     """Distances (M,M) of images (M,H,W) to each other, infinite to themselves."""
-    among = _distances(levels, levels, chunk)
+    among = _distances(levels, levels, CHUNK)
     np.fill_diagonal(among, np.inf)
     return among
 

@@ -6,7 +6,7 @@ They show training images, and so belong in the git-ignored run folder (docs/con
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,22 +24,13 @@ from landmark_diffusion.evaluation.generated import (
     training_nearest_distances,
     two_sets,
 )
-from landmark_diffusion.pictures.figures import (
-    BAD,
-    FAINT,
-    INK,
-    VARIANTS,
-    new_figure,
-    pixel_axes,
-    save_figure,
-    show_image,
-)
+from landmark_diffusion.pictures.charts import style_chart
+from landmark_diffusion.pictures.figures import BAD, FAINT, INK, LEGEND, VARIANTS, Canvas, show_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-LEFT, HEAD, FOOT = 16, 66, 34
+LEFT, HEAD = 16, 66  # output pixels
 LEAST_SHARE = 1e-3  # of the pixels in percent: rarer grey levels are drawn at the bottom of the logarithmic axis
 TICKS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
@@ -69,23 +60,23 @@ def samples_figure(
     columns = min(columns, len(made))
     width = max(40, round(height * made.shape[2] / made.shape[1]))
     pair, row = 2 * width + 28, height + 32
-    figure = new_figure(max(columns * pair + LEFT, 640), HEAD + -(-len(made) // columns) * row + FOOT)
+    canvas = Canvas(max(columns * pair + LEFT, 640), HEAD + -(-len(made) // columns) * row + LEGEND)
     for place, (image, nearest, rms) in enumerate(zip(made, real[index], distance, strict=True)):
         left, top = LEFT + place % columns * pair, HEAD + place // columns * row
-        halves = [pixel_axes(figure, left + i * (width + 4), top, width, height) for i in range(2)]
+        halves = [canvas.picture(left + i * (width + 4), top, width, height) for i in range(2)]
         for axes, pixels, name in zip(halves, (image, nearest), ("generated", "nearest training"), strict=True):
             show_image(axes, pixels)
             axes.set_title(name if place < columns else "", fontsize=9 if width > 110 else 6.5, color=INK, pad=4)
         copied = bool(rms <= yardstick.min())
         style = {"color": BAD if copied else INK, "weight": "bold" if copied else "normal"}
-        _write(figure, left + width + 2, top + height + 12, f"{rms:.1f}", size=9.5, ha="center", **style)
-    _write(figure, LEFT, 20, _title("Generated radiographs", updates), size=11.5, weight="bold")
+        canvas.write(left + width + 2, top + height + 12, f"{rms:.1f}", size=9.5, ha="center", **style)
+    canvas.write(LEFT, 20, _title("Generated radiographs", updates), size=11.5, weight="bold")
     note = "Root mean square difference in grey levels. "
     if len(real) > 1:
         low, middle = yardstick.min(), np.median(yardstick)
         note += f"From a training image to its nearest: median {middle:.1f}, least {low:.1f} (red: no more than that)."
-    _write(figure, LEFT, figure.get_size_inches()[1] * figure.dpi - 16, note, size=8.5)
-    return save_figure(figure, path)
+    canvas.write(LEFT, canvas.height - 16, note, size=8.5)
+    return canvas.save(path)
 
 
 def statistics_figure(
@@ -95,7 +86,6 @@ def statistics_figure(
     *,
     updates: int | None = None,
     statistics: SampleStatistics | None = None,
-    seed: int = 0,
 ) -> Path:
     """Draw histograms and power spectra of generated (G,H,W) and training images (M,H,W) as PNG; returns the path.
 
@@ -105,15 +95,14 @@ def statistics_figure(
         generated, training: float in [0,1] or uint8.
         updates: optimiser steps so far, for the title.
         statistics: of the same images, where they are known already.
-        seed: of the reference.
     """
     made, real = two_sets(generated, training)
-    found = sample_statistics(made, real, seed) if statistics is None else statistics
+    found = sample_statistics(made, real) if statistics is None else statistics
     known = found if found.reference is None else found.reference
     ours, theirs = Curves.of(made), Curves.of(real)
-    held = [part for part, _ in reference_parts(len(made), len(real), seed)]
-    figure = new_figure(1080, 470)
-    grey, power = (figure.add_axes((left, 0.13, 0.415, 0.65)) for left in (0.065, 0.57))
+    held = [part for part, _ in reference_parts(len(made), len(real))]
+    canvas = Canvas(1080, 470)
+    grey, power = (canvas.figure.add_axes((left, 0.13, 0.415, 0.65)) for left in (0.065, 0.57))
     levels = (np.arange(BINS) + 0.5) * (TOP + 1) / BINS
     _draw(grey, levels, 100 * ours.histograms, 100 * theirs.histograms, held, LEAST_SHARE)
     grey.set(xlabel="grey level", ylabel=f"pixels, % in each of {BINS} ranges", xlim=(0, TOP), ylim=(LEAST_SHARE, None))
@@ -124,23 +113,24 @@ def statistics_figure(
     power.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     power.set_xticks([], minor=True)
     _heading(power, "Power, log10", found.spectrum_distance, known.spectrum_distance)
-    _write(figure, LEFT, 22, _title("Generated and training radiographs", updates), size=11.5, weight="bold")
+    canvas.write(LEFT, 22, _title("Generated and training radiographs", updates), size=11.5, weight="bold")
     handles, labels = grey.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper left", bbox_to_anchor=(0.005, 0.935), ncols=3, frameon=False, fontsize=9)
-    return save_figure(figure, path)
+    canvas.figure.legend(
+        handles, labels, loc="upper left", bbox_to_anchor=(0.005, 0.935), ncols=3, frameon=False, fontsize=9
+    )
+    return canvas.save(path)
 
 
 def _draw(axes: Axes, x: np.ndarray, made: np.ndarray, real: np.ndarray, held: list[np.ndarray], least: float) -> None:
     """Mean curves of both sets, rows being images, on a logarithmic axis from ``least`` upwards."""
     if held:
         drawn = np.maximum([real[part].mean(0) for part in held], least)
-        axes.fill_between(x, drawn.min(0), drawn.max(0), color=FAINT, alpha=0.35, linewidth=0,
-                          label=f"training, {len(held)} draws of {len(held[0])}")  # fmt: skip
+        label = f"training, {len(held)} draws of {len(held[0])}"
+        axes.fill_between(x, drawn.min(0), drawn.max(0), color=FAINT, alpha=0.35, linewidth=0, label=label, zorder=0.4)
     axes.plot(x, np.maximum(real.mean(0), least), color=INK, linewidth=1.3, label=f"training ({len(real)})")
     axes.plot(x, np.maximum(made.mean(0), least), color=VARIANTS[1], linewidth=1.6, label=f"generated ({len(made)})")
     axes.set_yscale("log")
-    axes.grid(color="#E6E6E6")
-    axes.spines[["top", "right"]].set_visible(False)
+    style_chart(axes, "both", 10)
 
 
 def _heading(axes: Axes, name: str, distance: float, reference: float) -> None:
@@ -149,8 +139,3 @@ def _heading(axes: Axes, name: str, distance: float, reference: float) -> None:
 
 def _title(text: str, updates: int | None) -> str:
     return text if updates is None else f"{text} after {updates:,} updates"
-
-
-def _write(figure: Figure, x: float, y: float, text: str, size: float, **style: Any) -> None:
-    width, height = figure.get_size_inches() * figure.dpi
-    figure.text(x / width, 1 - y / height, text, fontsize=size, va="center", **({"color": INK} | style))

@@ -2,86 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from landmark_diffusion.core.grid import Grid, rounded
+from landmark_diffusion.core.grid import Grid, LaidOut, rounded
 from landmark_diffusion.metrics.annotators import Disagreement
 from landmark_diffusion.metrics.evaluation import Evaluation
-from landmark_diffusion.metrics.records import Unit, unit_words
+from landmark_diffusion.metrics.records import unit_words
 from landmark_diffusion.pictures.figures import numbered
 
 
 @dataclass(frozen=True)
-class LandmarkTable:
+class LandmarkTable(LaidOut):
     """Mean radial error of each landmark and variant, and the annotators' disagreement where there are two.
 
-    Args:
-        names: N landmarks.
-        mre: variant -> N mean errors in ``unit``; NaN for a landmark without truth.
-        sdr: variant -> radius -> N percents of images within it.
-        disagreement: between the first two annotators, in ``unit``; None with fewer.
+    ``people`` False leaves the annotators out. All methods raise what ``Evaluation`` raises.
     """
 
-    names: tuple[str, ...]
-    unit: Unit
-    mre: Mapping[str, Sequence[float]]
-    sdr: Mapping[str, Mapping[float, Sequence[float]]]
-    disagreement: Disagreement | None
+    evaluation: Evaluation
+    people: bool = True
+
+    @property
+    def disagreement(self) -> Disagreement | None:
+        """Of the first two annotators; None with fewer."""
+        return self.evaluation.disagreement if self.people else None
 
     def grid(self) -> Grid:
         """Round the numbers and lay them out, in the landmarks' order."""
-        people = self.disagreement is not None
-        heads = ["landmark", *self.mre, *(["people", "offset", "rest"] if people else [])]
-        rows = []
-        for number, name in enumerate(self.names):
-            cells = [numbered(number, name), *(rounded(errors[number]) for errors in self.mre.values())]
-            if self.disagreement is not None:
-                parts = (self.disagreement.distance, self.disagreement.constant, self.disagreement.rest)
-                cells += [rounded(part[number]) for part in parts]
-            rows.append(tuple(cells))
+        split, mre = self.disagreement, self.evaluation.landmark_mre
+        people: dict[str, Any] = (
+            {} if split is None else {"people": split.distance, "offset": split.constant, "rest": split.rest}
+        )
+        heads = ("landmark", *mre, *people)
+        rows = tuple(
+            (numbered(number, name), *(rounded(each[number]) for each in (*mre.values(), *people.values())))
+            for number, name in enumerate(self.evaluation.landmark_names)
+        )
         note = (
             "people: mean distance between the two annotators; offset: its constant part (the length of the mean "
             "vector from one to the other); rest: root mean square of what varies from image to image",
         )
-        return Grid(
-            "Errors by landmark", (f"mean radial error in {unit_words(self.unit)}",), tuple(heads), tuple(heads),
-            (tuple(rows),), note if people else (),
-        )  # fmt: skip
-
-    def __rich__(self) -> Any:
-        return self.grid().to_rich()
-
-    def to_markdown(self) -> str:
-        """Write a Markdown section."""
-        return self.grid().to_markdown()
+        above = (f"mean radial error in {unit_words(self.evaluation.unit)}",)
+        return Grid("Errors by landmark", above, heads, heads, (rows,), note if people else ())
 
     def to_list(self) -> list[dict[str, Any]]:
         """Turn into plain values, one dict a landmark, unrounded."""
-        return [self._entry(number, name) for number, name in enumerate(self.names)]
+        return [self._entry(number, name) for number, name in enumerate(self.evaluation.landmark_names)]
 
     def _entry(self, number: int, name: str) -> dict[str, Any]:
         methods = {
             variant: {
                 "mre": float(errors[number]),
-                "sdr": {f"{radius:g}": float(rates[number]) for radius, rates in self.sdr[variant].items()},
+                "sdr": {
+                    f"{radius:g}": rates[number] for radius, rates in self.evaluation.landmark_sdr[variant].items()
+                },
             }
-            for variant, errors in self.mre.items()
+            for variant, errors in self.evaluation.landmark_mre.items()
         }
         entry: dict[str, Any] = {"number": number + 1, "name": name, "variants": methods}
         if (split := self.disagreement) is not None:
-            entry["annotators"] = {
-                "distance": float(split.distance[number]), "offset": [float(value) for value in split.offset[number]],
-                "constant": float(split.constant[number]), "rest": float(split.rest[number]),
-                "images": int(split.count[number]),
-            }  # fmt: skip
+            parts = {each: getattr(split, each)[number].tolist() for each in ("distance", "offset", "constant", "rest")}
+            entry["annotators"] = {**parts, "images": int(split.count[number])}
         return entry
-
-
-def landmark_table(evaluation: Evaluation) -> LandmarkTable:
-    """Lay out each landmark's errors; raises what ``Evaluation`` raises."""
-    return LandmarkTable(
-        evaluation.landmark_names, evaluation.unit, evaluation.landmark_mre, evaluation.landmark_sdr,
-        evaluation.disagreement,
-    )  # fmt: skip

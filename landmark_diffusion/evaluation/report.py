@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from landmark_diffusion.evaluation.annotator_figure import annotator_figure
 from landmark_diffusion.evaluation.metrics_file import interval_lines
 from landmark_diffusion.evaluation.results import Results
 from landmark_diffusion.evaluation.spread_figure import spread_figure
-from landmark_diffusion.evaluation.tables import Table
 from landmark_diffusion.metrics.annotators import between_annotators
 from landmark_diffusion.metrics.evaluation import Evaluation
 from landmark_diffusion.metrics.records import unit_words
@@ -25,8 +24,8 @@ from landmark_diffusion.pictures.landmark_errors import cumulative_figure, landm
 from landmark_diffusion.pictures.overlays import overlay_figure
 from landmark_diffusion.pictures.process_figure import Step, process_figure, salt_and_pepper_figure
 
-Value = TypeVar("Value")
-Source = Callable[[str], Value] | Mapping[str, Value]
+if TYPE_CHECKING:
+    from landmark_diffusion.data.geometry import Frame
 
 
 @dataclass(frozen=True)
@@ -35,13 +34,13 @@ class CaseDetails:
 
     Args:
         image: (H, W) the network's input, uint8 or [0, 1].
-        frame: the image's data.geometry.Frame, between original and network pixels.
+        frame: between original and network pixels.
         heatmaps: variant -> (N, H, W).
         trajectory: (t, x_t (N, H, W), estimate of x_0 (N, H, W)) from t = T-1 down; empty without diffusion.
     """
 
     image: np.ndarray
-    frame: Any
+    frame: Frame
     heatmaps: Mapping[str, np.ndarray]
     trajectory: Sequence[Step] = ()
 
@@ -57,17 +56,27 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class _Case:
-    """Everything the pictures share."""
+class _Report:
+    """Everything the pictures share, and the paths written so far."""
 
     folder: Path
     evaluation: Evaluation
-    annotator_names: Sequence[str]
+    written: list[Path]
 
     @property
     def unit(self) -> str:
         """The unit as people read it."""
         return unit_words(self.evaluation.unit)
+
+    @property
+    def annotator_names(self) -> list[str]:
+        """One for each annotator."""
+        return annotator_labels(self.evaluation.annotator_names, self.evaluation.annotations.shape[1])
+
+    def show(self, path: Path, caption: str, more: str) -> list[str]:
+        """Note a picture that was written; returns the Markdown lines that show it."""
+        self.written.append(path)
+        return [f"![{escape(caption)}]({path.name})", "", f"*{escape(caption)}; {escape(more)}.*", ""]
 
 
 def choose_images(evaluation: Evaluation, count: int = 6) -> list[Choice]:
@@ -90,9 +99,9 @@ def choose_images(evaluation: Evaluation, count: int = 6) -> list[Choice]:
 def write_report(
     folder: str | Path,
     results: Results,
-    images: Source[np.ndarray] | None,
+    images: Callable[[str], np.ndarray] | None,
     *,
-    details: Source[CaseDetails | None] | None = None,
+    details: Callable[[str], CaseDetails | None] | None = None,
     overlays: int = 6,
 ) -> list[Path]:
     """Write the report and return the paths written, README.md first.
@@ -100,78 +109,75 @@ def write_report(
     Args:
         folder: where the report goes; made if missing.
         results: what it tells; the best, median and worst images are those of the evaluation's main variant.
-        images: image_id -> (H, W) uint8 original image, as a function or a mapping; None leaves the pictures out.
-        details: image_id -> CaseDetails or None, asked for the images of ``choose_images`` only, so that a function may
-            run the model again. It gives the heatmaps in the overlays and, for one image of each kind, the panels of
-            heatmaps around landmarks and the reverse process (where the details hold a trajectory).
+        images: image_id -> (H, W) uint8 original image; None leaves the pictures out.
+        details: image_id -> CaseDetails or None, asked for the images of ``choose_images`` only, so that it may run the
+            model again. It gives the heatmaps in the overlays and, for one image of each kind, the panels of heatmaps
+            around landmarks and the reverse process (where the details hold a trajectory).
         overlays: how many images are shown.
 
     Raises:
         MetricError: where ``results`` raises.
     """
     folder, evaluation, table = Path(folder), results.evaluation, results.table
-    labels = annotator_labels(evaluation.annotator_names, evaluation.annotations.shape[1])
-    case = _Case(folder, evaluation, labels)
-    written, text = _plots(case, table)
-    by_landmark, doctors, trust = results.landmarks, "", ""
+    report = _Report(folder, evaluation, [])
+    text = _plots(report, table.counts)
+    by_landmark, sections = results.landmarks, []
     if (view := results.annotators) is not None:
-        written.append(annotator_figure(folder / "annotators.png", view))
-        link = _link(written[-1], f"Annotators, error and spread of {evaluation.main}", table.counts)
-        doctors = "\n".join([view.to_markdown(), *link])
-        by_landmark = replace(by_landmark, disagreement=None)  # the view tells it, beside the spread
+        drawn = annotator_figure(folder / "annotators.png", view)
+        link = report.show(drawn, f"Annotators, error and spread of {evaluation.main}", table.counts)
+        sections.append("\n".join([view.to_markdown(), *link]))
+        by_landmark = replace(by_landmark, people=False)  # the view tells it, beside the spread
     if (spread := results.shown_spread) is not None:
-        written.append(spread_figure(folder / "spread.png", spread))
-        link = _link(written[-1], f"Spread of {evaluation.main}, and its error", table.counts)
-        trust = "\n".join([spread.to_markdown(), *link])
+        drawn = spread_figure(folder / "spread.png", spread)
+        link = report.show(drawn, f"Spread of {evaluation.main}, and its error", table.counts)
+        sections.insert(0, "\n".join([spread.to_markdown(), *link]))
     if images is not None:
-        more, lines = _pictures(case, images, details, choose_images(evaluation, overlays))
-        written, text = written + more, text + lines
-    confidence = [f"- {escape(line)}" for line in interval_lines(evaluation.intervals, evaluation.unit)]
+        text += _pictures(report, images, details, choose_images(evaluation, overlays))
+    confidence = "\n".join(f"- {escape(line)}" for line in interval_lines(evaluation.intervals, evaluation.unit))
     head = table.to_markdown().replace("## ", "# ", 1)
     others = [each.to_markdown() for each in results.other_tables]
-    parts = [head, "\n".join(confidence), *others, by_landmark.to_markdown(), trust, doctors, "\n".join(text)]
+    parts = [head, confidence, *others, by_landmark.to_markdown(), *sections, "\n".join(text)]
     readme = folder / "README.md"
     atomic_write_text(readme, "\n\n".join(part.strip("\n") for part in parts if part) + "\n")
-    return [readme, *written]
+    return [readme, *report.written]
 
 
-def _plots(case: _Case, table: Table) -> tuple[list[Path], list[str]]:
-    """Draw errors by landmark and by radius; returns paths and Markdown lines."""
-    evaluation, split = case.evaluation, case.evaluation.disagreement
+def _plots(report: _Report, counts: str) -> list[str]:
+    """Draw errors by landmark and by radius; returns Markdown lines."""
+    evaluation, split = report.evaluation, report.evaluation.disagreement
     people: dict[str, np.ndarray] = {}
     if split is not None:
-        name = f"{case.annotator_names[0]} to {case.annotator_names[1]}"
+        name = f"{report.annotator_names[0]} to {report.annotator_names[1]}"
         people[name] = between_annotators(evaluation.annotations, evaluation.scale)
     landmarks = landmark_errors_figure(
-        case.folder / "landmark_errors.png", evaluation.errors, evaluation.landmark_names, unit=case.unit,
+        report.folder / "landmark_errors.png", evaluation.errors, evaluation.landmark_names, unit=report.unit,
         human=None if split is None else split.distance, radius=evaluation.radii[0],
     )  # fmt: skip
     curves = cumulative_figure(
-        case.folder / "cumulative_errors.png", evaluation.errors, unit=case.unit, radii=evaluation.radii, human=people
-    )
-    lines = _link(landmarks, "Radial errors by landmark", table.counts)
-    return [landmarks, curves], lines + _link(curves, "Share of points found within a radius", table.counts)
+        report.folder / "cumulative_errors.png", evaluation.errors, unit=report.unit, radii=evaluation.radii,
+        human=people,
+    )  # fmt: skip
+    lines = report.show(landmarks, "Radial errors by landmark", counts)
+    return lines + report.show(curves, "Share of points found within a radius", counts)
 
 
 def _pictures(
-    case: _Case, images: Source[np.ndarray], details: Source[CaseDetails | None] | None, choices: Sequence[Choice]
-) -> tuple[list[Path], list[str]]:
-    """Draw every chosen image; returns paths and Markdown lines."""
+    report: _Report,
+    images: Callable[[str], np.ndarray],
+    details: Callable[[str], CaseDetails | None] | None,
+    choices: Sequence[Choice],
+) -> list[str]:
+    """Draw every chosen image; returns Markdown lines."""
     telling = [next(each for each in choices[::step] if each.why == why) for why, step in _kinds(choices)]
-    written: list[Path] = []
-    lines = [f"## Images: best, median and worst by the mean error of {escape(case.evaluation.main)}", ""]
+    lines = [f"## Images: best, median and worst by the mean error of {escape(report.evaluation.main)}", ""]
     for number, choice in enumerate(choices, 1):
-        row = case.evaluation.image_ids.index(choice.image_id)
-        more = None if details is None else _ask(details, choice.image_id)
-        stem, caption = f"{number}_{choice.why}", _caption(case, choice)
-        overlay, closeup = _overlays(case, row, _ask(images, choice.image_id), more, stem, caption)
-        lines += _link(overlay, caption, "prediction, annotators" + (" and heatmap" if more else ""))
-        lines += [f"[Close-ups of each landmark]({closeup.name})", ""]
-        written += [overlay, closeup]
+        row = report.evaluation.image_ids.index(choice.image_id)
+        more = None if details is None else details(choice.image_id)
+        stem, caption = f"{number}_{choice.why}", _caption(report, choice)
+        lines += _overlays(report, row, images(choice.image_id), more, stem, caption)
         if more is not None and choice in telling:
-            paths, about = _diffusion(case, row, more, stem, caption)
-            written, lines = written + paths, lines + about
-    return written, lines
+            lines += _diffusion(report, row, more, stem, caption)
+    return lines
 
 
 def _kinds(choices: Sequence[Choice]) -> list[tuple[str, int]]:
@@ -180,68 +186,60 @@ def _kinds(choices: Sequence[Choice]) -> list[tuple[str, int]]:
 
 
 def _overlays(
-    case: _Case, row: int, image: np.ndarray, more: CaseDetails | None, stem: str, caption: str
-) -> tuple[Path, Path]:
-    evaluation = case.evaluation
+    report: _Report, row: int, image: np.ndarray, more: CaseDetails | None, stem: str, caption: str
+) -> list[str]:
+    evaluation = report.evaluation
     found = image, evaluation.points[evaluation.main][row], evaluation.annotations[row]
-    names = (evaluation.landmark_names, case.annotator_names)
+    names = (evaluation.landmark_names, report.annotator_names)
     shown: dict[str, Any] = {
         "errors": evaluation.errors_to_mean[evaluation.main][row], "bad_beyond": max(evaluation.radii),
         "title": caption,
     }  # fmt: skip
-    heat = None if more is None else more.heatmaps.get(evaluation.main)
+    heat, frame = (None, None) if more is None else (more.heatmaps.get(evaluation.main), more.frame)
     overlay = overlay_figure(
-        case.folder / f"overlay_{stem}.png", *found, *names, heatmap=heat, frame=None if more is None else more.frame,
-        unit=case.unit, **shown,
-    )  # fmt: skip
+        report.folder / f"overlay_{stem}.png", *found, *names, heatmap=heat, frame=frame, unit=report.unit, **shown
+    )
     spacing = None if evaluation.unit == "px" else evaluation.scale[row]
     closeup = closeup_figure(
-        case.folder / f"closeups_{stem}.png", *found, *names, spacing=spacing, unit=evaluation.unit, **shown
+        report.folder / f"closeups_{stem}.png", *found, *names, spacing=spacing, unit=evaluation.unit, **shown
     )
-    return overlay, closeup
+    lines = report.show(overlay, caption, "prediction, annotators" + (" and heatmap" if more else ""))
+    report.written.append(closeup)
+    return [*lines, f"[Close-ups of each landmark]({closeup.name})", ""]
 
 
-def _diffusion(case: _Case, row: int, more: CaseDetails, stem: str, caption: str) -> tuple[list[Path], list[str]]:
+def _diffusion(report: _Report, row: int, more: CaseDetails, stem: str, caption: str) -> list[str]:
     """Draw the heatmaps around landmarks, and the reverse process of the landmark with the median error."""
-    evaluation, names = case.evaluation, case.evaluation.landmark_names
+    evaluation, names = report.evaluation, report.evaluation.landmark_names
     truth = more.frame.to_network(evaluation.truth[row])
-    written: list[Path] = []
     lines: list[str] = []
     if more.heatmaps:
-        given = {name: points[row] for name, points in evaluation.points.items() if name in more.heatmaps}
-        points = {name: more.frame.to_network(given[name]) for name in more.heatmaps if name in given}
+        given = {name: evaluation.points[name][row] for name in more.heatmaps if name in evaluation.points}
         panel = salt_and_pepper_figure(
-            case.folder / f"heatmaps_{stem}.png", more.image, more.heatmaps, truth, names, points=points,
+            report.folder / f"heatmaps_{stem}.png", more.image, more.heatmaps, truth, names,
+            points={name: more.frame.to_network(points) for name, points in given.items()},
             title=f"Heatmaps: {caption}",
         )  # fmt: skip
-        written.append(panel)
-        lines += _link(panel, f"Heatmaps around five landmarks, image {caption}", "truth in green (paper A, figure 3)")
+        about = f"Heatmaps around five landmarks, image {caption}"
+        lines += report.show(panel, about, "truth in green (paper A, figure 3)")
     if len(more.trajectory):
         landmark = _median_landmark(evaluation.errors_to_mean[evaluation.main][row])
         steps = [(int(t), np.asarray(x)[landmark], np.asarray(x0)[landmark]) for t, x, x0 in more.trajectory]
         name = f"{numbered(landmark, names[landmark])}, image {evaluation.image_ids[row]}"
-        process = process_figure(case.folder / f"process_{stem}.png", steps, more.image, truth[landmark], name)
-        written.append(process)
-        lines += _link(process, f"Reverse process of {name}", "x_t and the estimate of x_0 (paper A, figure 2)")
-    return written, lines
+        process = process_figure(report.folder / f"process_{stem}.png", steps, more.image, truth[landmark], name)
+        about = f"Reverse process of {name}"
+        lines += report.show(process, about, "x_t and the estimate of x_0 (paper A, figure 2)")
+    return lines
 
 
-def _caption(case: _Case, choice: Choice) -> str:
-    place = f"{choice.why}: {choice.rank} of {len(case.evaluation.image_ids)}"
-    return f"{choice.image_id}, {case.evaluation.main}, mean error {choice.error:.2f} {case.unit} ({place})"
-
-
-def _link(path: Path, caption: str, more: str) -> list[str]:
-    return [f"![{escape(caption)}]({path.name})", "", f"*{escape(caption)}; {escape(more)}.*", ""]
+def _caption(report: _Report, choice: Choice) -> str:
+    place = f"{choice.why}: {choice.rank} of {len(report.evaluation.image_ids)}"
+    return f"{choice.image_id}, {report.evaluation.main}, mean error {choice.error:.2f} {report.unit} ({place})"
 
 
 def _median_landmark(values: np.ndarray) -> int:
     known = np.flatnonzero(np.isfinite(values))
     return int(known[np.argsort(values[known], kind="stable")[(len(known) - 1) // 2]]) if known.size else 0
-
-
-def _ask(source: Source[Value], image_id: str) -> Value:
-    return source[image_id] if isinstance(source, Mapping) else source(image_id)
 
 
 def _thin(ranks: list[int], count: int) -> list[int]:

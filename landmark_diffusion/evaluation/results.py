@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from landmark_diffusion.evaluation.annotator_view import AnnotatorView, annotator_view
-from landmark_diffusion.evaluation.landmark_table import LandmarkTable, landmark_table
+from landmark_diffusion.evaluation.landmark_table import LandmarkTable
 from landmark_diffusion.evaluation.spread_view import LEAST_SPREAD, SpreadView, spread_view
 from landmark_diffusion.evaluation.tables import Table, other_table, results_table
 from landmark_diffusion.metrics.evaluation import Evaluation
@@ -49,7 +49,7 @@ class Results:
     @cached_property
     def landmarks(self) -> LandmarkTable:
         """Errors by landmark."""
-        return landmark_table(self.evaluation)
+        return LandmarkTable(self.evaluation)
 
     @cached_property
     def annotators(self) -> AnnotatorView | None:

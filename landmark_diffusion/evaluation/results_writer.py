@@ -81,16 +81,10 @@ class ResultsWriter(Callback):
             self.other_protocols = tuple(name for name, fault in faults.items() if not fault)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """After ``ldx validate``; nothing within fit."""
+        """Write after ``ldx validate``, ``test`` and ``predict``; nothing within fit."""
         self._write(trainer, pl_module)
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """After ``ldx test``."""
-        self._write(trainer, pl_module)
-
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """After ``ldx predict``."""
-        self._write(trainer, pl_module)
+    on_test_end = on_predict_end = on_validation_end
 
     def _write(self, trainer: Trainer, module: Any) -> None:
         if trainer.state.fn not in FOLDERS or not trainer.is_global_zero or not getattr(module, "results", None):

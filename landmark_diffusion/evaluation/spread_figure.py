@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from landmark_diffusion.core.grid import ABSENT
-from landmark_diffusion.evaluation.spread_view import Line, SpreadView, squared
+from landmark_diffusion.evaluation.spread_view import SpreadView, squared
 from landmark_diffusion.metrics.records import unit_words
-from landmark_diffusion.pictures.figures import FAINT, INK, VARIANTS, new_figure, numbered, save_figure, shorten
+from landmark_diffusion.pictures.charts import head_chart, label_rows, style_chart
+from landmark_diffusion.pictures.figures import FAINT, INK, VARIANTS, Canvas, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,19 +30,14 @@ def spread_figure(path: str | Path, view: SpreadView) -> Path:
     """
     rows = len(view.lines) + 1
     below = 0 if view.level is None else TOP + ROW * rows + BOTTOM
-    height = TOP + SQUARE + BOTTOM + below
-    figure = new_figure(WIDTH, height)
+    canvas = Canvas(WIDTH, TOP + SQUARE + BOTTOM + below)
     side = (WIDTH - LEFT - GAP - 24) / 2
-
-    def box(left: float, top: float, width: float, tall: float) -> tuple[float, float, float, float]:
-        return left / WIDTH, 1 - (top + tall) / height, width / WIDTH, tall / height
-
-    _draw_reliability(figure.add_axes(box(LEFT, TOP, side, SQUARE)), view)
-    _draw_abstention(figure.add_axes(box(LEFT + side + GAP, TOP, side, SQUARE)), view)
+    _draw_reliability(canvas.chart(LEFT, TOP, side, SQUARE), view)
+    _draw_abstention(canvas.chart(LEFT + side + GAP, TOP, side, SQUARE), view)
     if view.level is not None:
         start = TOP + SQUARE + BOTTOM + TOP
-        _draw_coverage(figure.add_axes(box(NAMES, start, WIDTH - NAMES - AREA, ROW * rows)), view, view.level)
-    return save_figure(figure, path)
+        _draw_coverage(canvas.chart(NAMES, start, WIDTH - NAMES - AREA, ROW * rows), view, view.level)
+    return canvas.save(path)
 
 
 def _draw_reliability(axes: Axes, view: SpreadView) -> None:
@@ -92,7 +88,7 @@ def _draw_coverage(axes: Axes, view: SpreadView, level: float) -> None:
             axes.hlines(places, ends[:, 1], ends[:, 2], color=colour, linewidth=2, zorder=2)
             axes.plot(ends[:, 0], places, "o", color=colour, markersize=6.5, label=name, zorder=3, clip_on=False)
     axes.axhline(len(lines) - 1.5, color="#BBBBBB", linewidth=1)
-    axes.set_yticks(range(len(lines)), [shorten(_label(line), 28) for line in lines])
+    label_rows(axes, [*(shorten(view.lines[place].label, 28) for place in order), "all landmarks"])
     axes.set_ylim(len(lines) - 0.5, -0.6)
     lowest = min((100 * line.low for line in lines if np.isfinite(line.low)), default=0.0)
     axes.set_xlim(max(0.0, 5 * np.floor((min(lowest, 100 * level) - 2) / 5)), 100)
@@ -102,25 +98,11 @@ def _draw_coverage(axes: Axes, view: SpreadView, level: float) -> None:
     axes.text(EDGE, -1.2, f"median area\n{squared(unit_words(view.unit))}", transform=axes.get_yaxis_transform(),
               fontsize=9.5, ha="right", va="center")  # fmt: skip
     axes.set_xlabel("truths inside their region, %; bars: 95 % interval, the calibration as it is", fontsize=9.5)
-    _finish(axes, "Coverage by landmark", rows=1)
-    axes.grid(axis="y", visible=False)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
+    _finish(axes, "Coverage by landmark", rows=1, grid="x")
 
 
-def _label(line: Line) -> str:
-    return "all landmarks" if line.number is None else numbered(line.number - 1, line.name)
-
-
-def _finish(axes: Axes, title: str, rows: int) -> None:
+def _finish(axes: Axes, title: str, rows: int, grid: Literal["x", "both"] = "both") -> None:
     """Title, a legend of ``rows`` rows between it and the axes, and what all panels share."""
     columns = -(-len(axes.get_legend_handles_labels()[1]) // rows)
-    axes.set_title(title, fontsize=11.5, weight="bold", loc="left", pad=10 + 16 * rows)
-    axes.legend(
-        loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=columns, frameon=False, fontsize=9, borderpad=0.2,
-        handlelength=1.8, columnspacing=1.4,
-    )  # fmt: skip
-    axes.tick_params(labelsize=9.5)
-    axes.grid(color="#E6E6E6")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    head_chart(axes, title, 10 + 16 * rows, columns, handlelength=1.8, columnspacing=1.4)
+    style_chart(axes, grid)

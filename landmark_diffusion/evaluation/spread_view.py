@@ -12,15 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from landmark_diffusion.core.cells import write_csv
-from landmark_diffusion.core.grid import ABSENT, Grid, rounded
+from landmark_diffusion.core.grid import ABSENT, Grid, LaidOut, rounded
 from landmark_diffusion.core.texts import counted
 from landmark_diffusion.data.geometry import covariance_factors
 from landmark_diffusion.evaluation.abstention_table import abstention_grid, plain_curve
+from landmark_diffusion.evaluation.by_landmark import Line, Lines, mean_of_known
 from landmark_diffusion.metrics.evaluation import Evaluation
 from landmark_diffusion.metrics.functional import MetricError
 from landmark_diffusion.metrics.records import Unit, unit_words
-from landmark_diffusion.pictures.figures import numbered
 from landmark_diffusion.spread.calibration import Spreads
 from landmark_diffusion.spread.coverage import coverage_interval
 from landmark_diffusion.spread.statistics import (
@@ -35,11 +34,20 @@ from landmark_diffusion.spread.statistics import (
     reliability,
 )
 
-COLUMNS = (
-    "number", "landmark", "points", "level", "coverage", "coverage_low", "coverage_high", "area_mean", "area_median",
-    "expected_error", "actual_error", "spearman", "unit",
-)  # fmt: skip
+COLUMNS = {
+    "number": "number", "landmark": "landmark", "points": "points", "level": "level", "coverage": "coverage",
+    "coverage_low": "low", "coverage_high": "high", "area_mean": "area_mean", "area_median": "area_median",
+    "expected_error": "expected", "actual_error": "actual", "spearman": "rank", "unit": "unit",
+}  # fmt: skip
+"""Headings of spread.csv, and what stands below them."""
 
+HEADINGS = {
+    "landmark": ("landmark", "label"), "points": ("points", "points"), "inside": ("inside, %", "inside"),
+    "95 %": ("95 % interval", "interval"), "mean": ("mean area, {area}", "area_mean"),
+    "area": ("median area, {area}", "area_median"), "expect": ("expected error, {unit}", "expected"),
+    "actual": ("actual error, {unit}", "actual"), "rank": ("rank correlation", "rank"),
+}  # fmt: skip
+"""Short headings of the printed table, the long ones of Markdown, and what stands below them."""
 
 LEAST_SPREAD = 5
 """Images below which whether the spread is true cannot be told: no bins, no abstention, no table of it is shown."""
@@ -50,12 +58,11 @@ def too_few_for_spread(count: int) -> str:
     return f"Whether the spread is true was not judged: {counted(count, 'image')} cannot tell, {LEAST_SPREAD} can"
 
 
-@dataclass(frozen=True)
-class Line:
+@dataclass(frozen=True, kw_only=True)
+class SpreadLine(Line):
     """One landmark, or all of them; NaN where nothing was measured.
 
     Args:
-        number: the landmark's, counted from 1; None for all together.
         points: points with truth and spread.
         coverage, low, high: share of the truths within their regions, 0 to 1, and its 95 % interval; NaN without.
         area_mean, area_median: of the regions, in squared units.
@@ -63,8 +70,6 @@ class Line:
         rank: Spearman correlation of expected and actual error over these points.
     """
 
-    number: int | None
-    name: str
     points: int
     coverage: float
     low: float
@@ -75,9 +80,20 @@ class Line:
     actual: float
     rank: float
 
+    @property
+    def inside(self) -> str:
+        """Coverage in percent, rounded."""
+        return rounded(100 * self.coverage, 1)
 
-@dataclass(frozen=True)
-class SpreadView:
+    @property
+    def interval(self) -> str:
+        """The coverage's interval in percent, rounded."""
+        low, high = (rounded(100 * value, 1) for value in (self.low, self.high))
+        return ABSENT if low == ABSENT else f"{low}-{high}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpreadView(LaidOut, Lines[SpreadLine]):
     """What a test says of the spread.
 
     Args:
@@ -85,7 +101,6 @@ class SpreadView:
         level: stated coverage of the regions; None where the spread is not calibrated.
         truth: in words.
         images: images with at least one point that counts.
-        lines: N, in the landmarks' order.
         ranks: expected against actual errors.
         reliability: expected against actual errors in bins.
         uncalibrated: the same of the predictions' own covariances, beside calibrated ones; None where there are none.
@@ -96,33 +111,21 @@ class SpreadView:
     level: float | None
     truth: str
     images: int
-    lines: tuple[Line, ...]
-    overall: Line
     ranks: RankCorrelation
     reliability: Reliability
     uncalibrated: Reliability | None
     by_point: Abstention
     by_image: Abstention
 
-    def column(self, name: str) -> np.ndarray:
-        """Gather one number of all landmarks, (N,)."""
-        return np.array([getattr(line, name) for line in self.lines], dtype=np.float64)
-
     def grid(self, wide: bool = True) -> Grid:
         """Round the numbers and lay them out, all landmarks together last; ``wide`` also gives the mean area."""
         unit = unit_words(self.unit)
-        heads = {"landmark": "landmark", "points": "points"}
-        if self.level is not None:
-            heads |= {"inside": "inside, %", "95 %": "95 % interval", "mean": f"mean area, {squared(unit)}"}
-            heads |= {"area": f"median area, {squared(unit)}"}
-        heads |= {"expect": f"expected error, {unit}", "actual": f"actual error, {unit}", "rank": "rank correlation"}
-        kept = [head for head in heads if wide or head not in ("mean", "points")]
-        cells = [_cells(line) for line in (*self.lines, self.overall)]
-        *rows, everything = (tuple(row[head] for head in kept) for row in cells)
-        return Grid(
-            "Spread, and whether it is true", self.above, tuple(kept), tuple(heads[head] for head in kept),
-            (tuple(rows), (everything,)), self.notes,
-        )  # fmt: skip
+        left_out = [] if self.level is not None else ["inside", "95 %", "mean", "area"]
+        left_out += [] if wide else ["mean", "points"]
+        short = tuple(head for head in HEADINGS if head not in left_out)
+        long, shown = zip(*(HEADINGS[head] for head in short), strict=True)
+        long = tuple(each.format(unit=unit, area=squared(unit)) for each in long)
+        return Grid("Spread, and whether it is true", self.above, short, long, self.sections(shown), self.notes)
 
     @property
     def above(self) -> tuple[str, ...]:
@@ -226,7 +229,8 @@ def write_spread_csv(path: str | Path, view: SpreadView) -> Path:
 
     Lengths are in ``unit``, areas in its square, shares 0 to 1.
     """
-    return write_csv(path, [COLUMNS, *(_row(line, view) for line in (*view.lines, view.overall))])
+    level = "" if view.level is None else f"{view.level:g}"
+    return view.write_csv(path, COLUMNS, level=level, unit=view.unit)
 
 
 def _tables(spreads: Spreads, residuals: np.ndarray, scale: np.ndarray) -> dict[str, np.ndarray]:
@@ -253,52 +257,26 @@ def _expected_in_unit(spreads: Spreads, scale: np.ndarray) -> np.ndarray:
 
 def _lines(
     tables: dict[str, np.ndarray], names: Sequence[str], ranks: RankCorrelation
-) -> tuple[tuple[Line, ...], Line]:
+) -> tuple[tuple[SpreadLine, ...], SpreadLine]:
     found = coverage_interval(tables["inside"])
     shares, correlations = [*found.landmarks, found.overall], [*ranks.landmarks, ranks.pooled]
+    chosen = [*(slice(place, place + 1) for place in range(len(names))), slice(None)]
     lines = []
-    for place, name in enumerate([*names, "all"]):
-        chosen = slice(None) if place == len(names) else slice(place, place + 1)
-        expected, actual, area = (_known(tables[key][:, chosen]) for key in ("expected", "actual", "area"))
-        share, median = shares[place], float(np.median(area)) if area.size else float("nan")
-        lines.append(
-            Line(
-                number=None if place == len(names) else place + 1, name=name, points=len(expected),
-                coverage=share.mean, low=share.low, high=share.high, area_mean=_mean(area), area_median=median,
-                expected=_mean(expected), actual=_mean(actual), rank=float(correlations[place]),
-            )
+    for place, (name, share, rank) in enumerate(zip([*names, "all"], shares, correlations, strict=True)):
+        part = {key: table[:, chosen[place]] for key, table in tables.items()}
+        areas = part["area"][np.isfinite(part["area"])]
+        means = {key: mean_of_known(part[key]) for key in ("expected", "actual")}
+        line = SpreadLine(
+            number=place + 1 if place < len(names) else None, landmark=name, coverage=share.mean, low=share.low,
+            high=share.high, points=int(np.isfinite(part["expected"]).sum()), area_mean=mean_of_known(areas),
+            area_median=float(np.median(areas)) if areas.size else float("nan"), rank=float(rank), **means,
         )  # fmt: skip
+        lines.append(line)
     return tuple(lines[:-1]), lines[-1]
 
 
-def _known(values: np.ndarray) -> np.ndarray:
-    return values[np.isfinite(values)]
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if values.size else float("nan")
-
-
-def _plain_line(line: Line) -> dict[str, Any]:
-    return {key: value for key, value in asdict(line).items() if key != "name"}
-
-
-def _cells(line: Line) -> dict[str, str]:
-    label = line.name if line.number is None else numbered(line.number - 1, line.name)
-    share, low, high = (rounded(100 * value, 1) for value in (line.coverage, line.low, line.high))
-    return {
-        "landmark": label, "points": str(line.points), "inside": share,
-        "95 %": ABSENT if low == ABSENT else f"{low}-{high}", "mean": rounded(line.area_mean),
-        "area": rounded(line.area_median), "expect": rounded(line.expected), "actual": rounded(line.actual),
-        "rank": rounded(line.rank),
-    }  # fmt: skip
-
-
-def _row(line: Line, view: SpreadView) -> list[str | int | float | None]:
-    return [
-        line.number, line.name, line.points, "" if view.level is None else f"{view.level:g}", line.coverage, line.low,
-        line.high, line.area_mean, line.area_median, line.expected, line.actual, line.rank, view.unit,
-    ]  # fmt: skip
+def _plain_line(line: SpreadLine) -> dict[str, Any]:
+    return {key: value for key, value in asdict(line).items() if key != "landmark"}
 
 
 def squared(unit: str) -> str:

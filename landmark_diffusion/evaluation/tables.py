@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from landmark_diffusion.core.grid import Grid
+from landmark_diffusion.core.grid import Grid, LaidOut
 from landmark_diffusion.core.texts import counted
 from landmark_diffusion.metrics.annotators import (
     against_each,
@@ -46,7 +46,7 @@ class Row(ErrorSummary):
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(LaidOut):
     """Results as numbers, which print with rich, as Markdown, and as a dict for JSON.
 
     ``console.print(table)`` shows it in 80 columns; ``protocol`` is the line that says how it was measured, ``counts``
@@ -92,17 +92,6 @@ class Table:
                 "ratio: annotators' distance / sum of the prediction's distances to both, mean; 1: on the line between"
             )
         return tuple(notes)
-
-    def to_rich(self) -> Any:
-        """Build what rich's console prints."""
-        return self.grid().to_rich()
-
-    def __rich__(self) -> Any:
-        return self.to_rich()
-
-    def to_markdown(self) -> str:
-        """Write a Markdown section."""
-        return self.grid().to_markdown()
 
     def to_dict(self) -> dict[str, Any]:
         """Turn into plain values, unrounded; radii become the keys "2", "2.5" and so on."""

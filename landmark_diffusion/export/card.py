@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from importlib.resources import files
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from landmark_diffusion.core.files import atomic_path, atomic_write_bytes
@@ -24,41 +26,21 @@ from landmark_diffusion.modelfile.model_file import check_target, model_content
 
 def model_card(facts: ModelFacts, name: str) -> str:
     """Write the card of the file called ``name``; all in it comes from the file's own description."""
-    width, height = facts.data["size"]
-    root = " --data.root PATH" if takes_root(str(facts.data["dataset"])) else ""
-    lines = [
-        f"# {name}",
-        "",
-        f"{escape(facts.class_path)} {'with' if '.' in facts.class_path else 'of'} landmark_diffusion "
-        f"{escape(facts.package_version)}: finds {_landmarks(facts)} in "
-        f"radiographs, on {width}x{height} network px (width x height).",
-        "",
-        f"    ldx test {name}{root}",
-        "",
-        "## Data",
-        "",
-        *_bullets(map(escape, _data(facts))),
-        "",
-        "## Figures",
-        "",
-        *_figures(facts),
-        "",
-        *_calibration(facts),
-        "## Limits",
-        "",
-        *_bullets(LIMITS),
-        "",
-        "## Terms",
-        "",
-        *([escape(facts.note), ""] if facts.note else []),
-        "The weights are apart from the code: its MIT licence does not cover them, and the terms of the data they were "
-        "trained on apply.",
-        "",
-        "## Input and options",
-        "",
-        *_bullets(map(escape, _input(facts))),
-    ]
-    return "\n".join(lines) + "\n"
+    template = files(__package__).joinpath("card.md.template").read_text("utf-8")
+    return Template(template).substitute(
+        name=name,
+        method=f"{escape(facts.class_path)} {'with' if '.' in facts.class_path else 'of'}",
+        version=escape(facts.package_version),
+        landmarks=_landmarks(facts),
+        size="{}x{}".format(*facts.data["size"]),
+        root=" --data.root PATH" if takes_root(str(facts.data["dataset"])) else "",
+        data=_bullets(map(escape, _data(facts))),
+        figures=_figures(facts),
+        calibration=_calibration(facts),
+        limits=_bullets(LIMITS),
+        note=f"{escape(facts.note)}\n\n" if facts.note else "",
+        input=_bullets(map(escape, _input(facts))),
+    )
 
 
 def write_model_and_card(
@@ -100,10 +82,10 @@ def _images(dataset: str, split: str | None, trained: Mapping[str, Any]) -> str:
     return f": {told}" if told else ""
 
 
-def _figures(facts: ModelFacts) -> list[str]:
+def _figures(facts: ModelFacts) -> str:
     found = facts.measured
     if found is None:
-        return ["None came with the export: measure it before use."]
+        return "None came with the export: measure it before use."
     part = {"test": "the test images", "validate": "the validation images"}.get(str(found.get("verb")), "images")
     where = ", ".join(str(facts.data[key]) for key in ("dataset", "split") if key in facts.data)
     counts = dict.fromkeys(
@@ -122,7 +104,7 @@ def _figures(facts: ModelFacts) -> list[str]:
     most = max((int(each["images"]) for each in found["variants"].values()), default=0)
     if most < FEW_TESTED:
         lines.insert(0, f"Measured on {counted(most, 'image')} alone: such figures say little of other images")
-    return [table.to_markdown(), *_bullets(map(escape, lines))]
+    return "\n".join(filter(None, [table.to_markdown(), _bullets(map(escape, lines))]))
 
 
 def _spread_lines(found: Mapping[str, Any] | None) -> list[str]:
@@ -151,15 +133,15 @@ def _rounded(value: float | None, form: str = ".2f", times: float = 1) -> str:
     return "unknown" if value is None else format(times * value, form)
 
 
-def _calibration(facts: ModelFacts) -> list[str]:
+def _calibration(facts: ModelFacts) -> str:
     """How far its regions can be trusted, where it was calibrated."""
     if facts.calibration is None:
-        return []
+        return ""
     from landmark_diffusion.spread.model_calibration import Calibration
     from landmark_diffusion.spread.table import calibration_grid
 
     calibration = Calibration.from_dict(facts.calibration, int(facts.model["num_landmarks"]), "the model's facts")
-    return [calibration_grid(calibration).to_markdown()]
+    return calibration_grid(calibration).to_markdown() + "\n"
 
 
 def _row(found: Mapping[str, Any]) -> Row:
@@ -184,8 +166,8 @@ def _input(facts: ModelFacts) -> list[str]:
     ]
 
 
-def _bullets(lines: Iterable[str]) -> list[str]:
-    return [f"- {line}" for line in lines]
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _or_unknown(value: Any) -> str:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from landmark_diffusion.core.annotations import mean_of_annotators
-from landmark_diffusion.metrics.bootstrap import Interval
+from landmark_diffusion.metrics.bootstrap import Interval, draw_counts
 from landmark_diffusion.metrics.functional import MetricError
+from landmark_diffusion.metrics.summary import mean_over_images, ratio_of
 
 Spacing = np.ndarray | tuple[float, float] | None
 
@@ -42,7 +43,7 @@ class Disagreement:
     @property
     def constant_share(self) -> np.ndarray:
         """(N,) part of the mean squared distance that the constant offset explains, 0 to 1; NaN if they agree."""
-        return _divide(self.constant**2, self.rms**2)
+        return ratio_of(self.constant**2, self.rms**2)
 
 
 def each_against_mean(annotations: np.ndarray, spacing: Spacing = None) -> np.ndarray:
@@ -59,20 +60,18 @@ def between_annotators(annotations: np.ndarray, spacing: Spacing = None, first: 
     return _length(_difference(annotations, first, second), spacing)
 
 
-def split_disagreement(
-    annotations: np.ndarray, spacing: Spacing = None, first: int = 0, second: int = 1
-) -> Disagreement:
-    """Split two annotators' differences at each landmark into a constant offset and the rest (docs/conventions.md)."""
-    difference = _scaled(_difference(annotations, first, second), spacing)
+def split_disagreement(annotations: np.ndarray, spacing: Spacing = None) -> Disagreement:
+    """Split what separates the first two annotators at each landmark into a constant offset and the rest."""
+    difference = _scaled(_difference(annotations, 0, 1), spacing)
     both = ~np.isnan(difference).any(-1)
-    offset = _mean(difference, both[..., None])
+    offset = mean_over_images(difference, both[..., None])
     distance = np.linalg.norm(difference, axis=-1)
     return Disagreement(
-        distance=_mean(distance, both),
+        distance=mean_over_images(distance, both),
         offset=offset,
         constant=np.linalg.norm(offset, axis=-1),
-        rest=np.sqrt(_mean(np.square(difference - offset).sum(-1), both)),
-        rms=np.sqrt(_mean(distance**2, both)),
+        rest=np.sqrt(mean_over_images(np.square(difference - offset).sum(-1), both)),
+        rms=np.sqrt(mean_over_images(distance**2, both)),
         count=both.sum(0),
     )
 
@@ -111,7 +110,7 @@ def distance_ratio(
     between = between_annotators(annotations, spacing, first, second)
     each = against_each(points, annotations, spacing)
     # Rounding can push a point on the line a hair beyond 1.
-    return np.minimum(_divide(between, each[:, first] + each[:, second]), 1.0)
+    return np.minimum(ratio_of(between, each[:, first] + each[:, second]), 1.0)
 
 
 def offset_shift(
@@ -131,7 +130,7 @@ def offset_shift(
     old, new = (_drawn_means(each, n, rng) for each in sets)
     edges = np.quantile(new - old, [(1 - level) / 2, (1 + level) / 2], axis=0)
     both = [~np.isnan(each).any(-1) for each in sets]
-    shift = _mean(sets[1], both[1][..., None]) - _mean(sets[0], both[0][..., None])
+    shift = mean_over_images(sets[1], both[1][..., None]) - mean_over_images(sets[0], both[0][..., None])
     count = both[0].sum(0) + both[1].sum(0)
     found = [
         [Interval(float(m), float(a), float(b), level, int(k)) for m, a, b in zip(*row, strict=True)]
@@ -142,10 +141,10 @@ def offset_shift(
 
 def _drawn_means(values: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Means (n, N, 2) of values (I, N, 2) over ``n`` draws of I images; a draw is how often each image comes in it."""
-    weights = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), n).astype(np.float64)
+    weights = draw_counts(len(values), n, rng)
     there = np.broadcast_to(~np.isnan(values).any(-1, keepdims=True), values.shape)
     total = np.einsum("ki,inc->knc", weights, np.where(there, values, 0.0), optimize=True)
-    return _divide(total, np.einsum("ki,inc->knc", weights, there.astype(np.float64), optimize=True))
+    return ratio_of(total, np.einsum("ki,inc->knc", weights, there.astype(np.float64), optimize=True))
 
 
 def _annotations(annotations: np.ndarray) -> np.ndarray:
@@ -174,13 +173,3 @@ def _scaled(vectors: np.ndarray, spacing: Spacing) -> np.ndarray:
     if scale.shape not in ((2,), (len(vectors), 2)) or not (np.isfinite(scale) & (scale > 0)).all():
         raise MetricError(f"spacing: found shape {scale.shape}, expected (2,) or (I, 2), positive, or None")
     return vectors * (scale if scale.ndim == 1 else scale.reshape(len(vectors), *(1,) * (vectors.ndim - 2), 2))
-
-
-def _mean(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """Average over images where ``counted``; NaN where none is."""
-    return _divide(np.where(counted, values, 0.0).sum(0), counted.sum(0))
-
-
-def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    nowhere = np.full(np.shape(numerator), np.nan)
-    return np.divide(numerator, denominator, out=nowhere, where=np.asarray(denominator) != 0)

@@ -67,7 +67,12 @@ def bootstrap_interval(values: np.ndarray, n: int = 10_000, seed: int = 0, level
     return Interval(float(values.mean()), float(low), float(high), level, len(values))
 
 
-def paired_difference(a: np.ndarray, b: np.ndarray, n: int = 10_000, seed: int = 0, level: float = 0.95) -> Interval:
+def draw_counts(images: int, n: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each image comes in each of ``n`` draws, (n, I)."""
+    return rng.multinomial(images, np.full(images, 1 / images), n).astype(np.float64)
+
+
+def paired_difference(a: np.ndarray, b: np.ndarray) -> Interval:
     """Interval of mean(a - b) over the same images in the same order; below 0 says that ``a`` errs less.
 
     ``a`` and ``b`` are errors as in :func:`image_errors`; they may have different numbers of seeds. Raises MetricError
@@ -80,7 +85,7 @@ def paired_difference(a: np.ndarray, b: np.ndarray, n: int = 10_000, seed: int =
             f"a pair needs the same images and landmarks: found shapes {a.shape} and {b.shape}, with "
             f"{int(missing_a.sum())} and {int(missing_b.sum())} missing"
         )
-    return bootstrap_interval(image_errors(a) - image_errors(b), n, seed, level)
+    return bootstrap_interval(image_errors(a) - image_errors(b))
 
 
 def _missing(errors: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from landmark_diffusion.metrics.functional import MetricError, check_radii
 from landmark_diffusion.metrics.grid256 import grid_errors
 from landmark_diffusion.metrics.protocols import ANNOTATOR, TRUTHS, Protocol, get_protocol
 from landmark_diffusion.metrics.records import Prediction, Unit, in_dataset_order
-from landmark_diffusion.metrics.summary import ErrorSummary, within
+from landmark_diffusion.metrics.summary import ErrorSummary, mean_over_images, within
 
 
 @dataclass(frozen=True)
@@ -157,14 +157,17 @@ class Evaluation:
     @cached_property
     def landmark_mre(self) -> dict[str, list[float]]:
         """Variant -> mean error of each landmark, NaN for one without truth anywhere."""
-        return {name: _by_landmark(table, table) for name, table in self.errors.items()}
+        return {name: mean_over_images(table, ~np.isnan(table)).tolist() for name, table in self.errors.items()}
 
     @cached_property
     def landmark_sdr(self) -> dict[str, dict[float, list[float]]]:
         """Variant -> radius -> percent of images within it, for each landmark."""
         strict = self.protocol.strict
         return {
-            name: {radius: _by_landmark(100.0 * within(table, radius, strict), table) for radius in self.radii}
+            name: {
+                radius: mean_over_images(100.0 * within(table, radius, strict), ~np.isnan(table)).tolist()
+                for radius in self.radii
+            }
             for name, table in self.errors.items()
         }
 
@@ -334,11 +337,3 @@ def _check_finite(evaluation: Evaluation) -> None:
                 f"{evaluation.image_ids[row]}: predicted point {landmark} is {points[row, landmark].tolist()}, "
                 "expected finite pixels"
             )
-
-
-def _by_landmark(values: np.ndarray, errors: np.ndarray) -> list[float]:
-    """Average (I, N) values over the images where the landmark's error is known."""
-    there = ~np.isnan(errors)
-    count = there.sum(0)
-    total = np.where(there, values, 0.0).sum(0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan).tolist()

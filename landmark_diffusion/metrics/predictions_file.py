@@ -9,9 +9,8 @@ from typing import cast, get_args
 
 import numpy as np
 
-from landmark_diffusion.core.cells import number_cell, text_cell, unescape
+from landmark_diffusion.core.cells import unescape, write_csv
 from landmark_diffusion.core.errors import DataError
-from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.metrics.evaluation import Evaluation
 from landmark_diffusion.metrics.records import Unit
 
@@ -32,13 +31,12 @@ def write_predictions_csv(path: str | Path, evaluation: Evaluation, variant: str
     units = evaluation.units if asked is None else [asked] * len(points)
     errors = np.linalg.norm((points - evaluation.truth) * scale[:, None], axis=-1)
     table = np.concatenate([points, evaluation.truth, errors[..., None]], axis=-1)
-    names = [text_cell(name) for name in evaluation.landmark_names]
-    lines = [
-        ",".join([text_cell(image), name, *map(number_cell, row), unit])
+    lines = (
+        (image, name, *row.tolist(), unit)
         for image, rows, unit in zip(evaluation.image_ids, table, units, strict=True)
-        for name, row in zip(names, rows, strict=True)
-    ]
-    atomic_write_text(path, "\n".join([",".join(COLUMNS), *lines]) + "\n")
+        for name, row in zip(evaluation.landmark_names, rows, strict=True)
+    )
+    write_csv(path, [COLUMNS, *lines])
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,17 @@ def mean_error(errors: np.ndarray) -> float:
     return float(errors.mean()) if errors.size else float("nan")
 
 
+def mean_over_images(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Average values (I, ...) over the images where they are ``known``; NaN where none is."""
+    return ratio_of(np.where(known, values, 0.0).sum(0), known.sum(0))
+
+
+def ratio_of(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Divide; NaN where nothing was counted."""
+    nowhere = np.full(np.shape(numerator), np.nan)
+    return np.divide(numerator, denominator, out=nowhere, where=np.asarray(denominator) != 0)
+
+
 def error_std(errors: np.ndarray, correction: int = 0) -> float:
     """Standard deviation of (K,) errors, over K - ``correction``; NaN where K is too small."""
     return float(errors.std(ddof=correction)) if errors.size > correction else float("nan")

@@ -44,11 +44,11 @@ class Anatomy:
 
 def build(p: SkullParameters) -> Anatomy:
     """Draw one skull, find its landmarks in the head frame, then place everything on the film."""
-    drawing = draw_outlines(p)
-    points, tangents = _landmarks(drawing.lines)
+    lines, teeth = draw_outlines(p)
+    points, tangents = _landmarks(lines)
     return Anatomy(
-        {name: to_film(line, p) for name, line in drawing.lines.items()},
-        [(to_film(crown, p), to_film(root, p)) for crown, root in drawing.teeth],
+        {name: to_film(line, p) for name, line in lines.items()},
+        [(to_film(crown, p), to_film(root, p)) for crown, root in teeth],
         to_film(points, p),
         rotate(tangents, p.rotation),
     )

@@ -1,6 +1,7 @@
 """The outlines of one skull in the head frame: mm, origin near the sella, x forwards, y down, Frankfort plane level.
 
-Every outline was placed by hand for this file after textbook proportions (S-N 71 mm, N-Me 120 mm); none is traced.
+Every outline was placed by hand after textbook proportions (S-N 71 mm, N-Me 120 mm); none is traced. Those that depend
+on nothing else are in ``outlines.json``: points, and how the pencil draws them.
 """
 
 # ruff: noqa: RUF005 - "point + (dx, dy)" moves an array here, it does not join lists
@@ -9,7 +10,11 @@ Every outline was placed by hand for this file after textbook proportions (S-N 7
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, fields
+from functools import cache
+from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
@@ -70,17 +75,36 @@ class Pencil:
         control = control + shake * np.clip(self.rng.standard_normal(control.shape), -2, 2)
         return spline(control, closed, step)
 
+    def named(self, *names: str, **places: np.ndarray | tuple[float, float]) -> dict[str, Line]:
+        """Draw outlines of ``outlines.json``, in this order; a point may be counted from one of ``places``."""
+        drawn = {}
+        for name in names:
+            known = read_table("outlines.json")[name]
+            points = [np.add((x, y), places[place[0]] if place else 0.0) for x, y, *place in known["points"]]
+            drawn[name] = self(**known | {"points": points})
+        return drawn
 
-@dataclass(frozen=True)
-class Drawing:
-    """Outlines by name, and (crown, root) of each tooth, in the head frame."""
-
-    lines: dict[str, Line]
-    teeth: list[tuple[Line, Line]]
+    def changed(self, name: str, points: np.ndarray) -> Line:
+        """Draw an outline of ``outlines.json`` with its points moved to these."""
+        return self(**read_table("outlines.json")[name] | {"points": points})
 
 
-def draw_outlines(p: SkullParameters) -> Drawing:
-    """Draw all outlines of one skull; the near upper incisor is the last tooth."""
+@cache
+def read_table(name: str) -> dict[str, Any]:
+    """Read a table that lies beside this file; ``outlines.json`` holds the pencil's arguments by outline."""
+    found: dict[str, Any] = json.loads(files(__package__).joinpath(name).read_text("utf-8"))
+    return found
+
+
+def _points(name: str) -> np.ndarray:
+    return np.asarray(read_table("outlines.json")[name]["points"], dtype=np.float64)
+
+
+def draw_outlines(p: SkullParameters) -> tuple[dict[str, Line], list[tuple[Line, Line]]]:
+    """Draw one skull in the head frame: its outlines by name, and (crown, root) of each tooth.
+
+    The near upper incisor is the last tooth.
+    """
     pencil = Pencil(np.random.default_rng([*p.entropy, 1]))
     lines: dict[str, Line] = {}
     _vault(lines, pencil, p)
@@ -89,62 +113,39 @@ def draw_outlines(p: SkullParameters) -> Drawing:
     teeth = _teeth(lines, pencil, p, tip)
     _face(lines, pencil, p, tip)
     _neck(lines, pencil, p)
-    return Drawing(lines, teeth)
+    return lines, teeth
 
 
-def _sized(points: list, p: SkullParameters) -> np.ndarray:
-    """Stretch the back and the top of the head to the skull's own vault."""
-    x, y = np.asarray(points, dtype=np.float64).T
+def _sized(name: str, p: SkullParameters) -> np.ndarray:
+    """Stretch the back and the top of an outline of the head to the skull's own vault."""
+    x, y = _points(name).T
     return np.stack(
         [np.where(x < 0, x * p.vault_length, x), np.where(y < -10, -10 + (y + 10) * p.vault_height, y)], 1
     )
 
 
 def _vault(lines: dict[str, Line], pencil: Pencil, p: SkullParameters) -> None:
-    outer = [(70.3, -7), (73.6, -15), (75, -25), (72.5, -45), (62, -67), (40, -86), (9, -97), (-26, -98), (-58, -88),
-             (-85, -67), (-101, -37), (-105, -5), (-98, 25), (-84, 43), (-67, 54), (-52, 57)]
-    inner = [(57, -11), (62.5, -24), (63.5, -44), (55, -62), (35, -80), (7, -90), (-26, -91), (-55, -82), (-80, -62),
-             (-94, -35), (-97, -6), (-90, 21), (-76, 38), (-62, 47), (-50, 51)]
     shake = pencil.rng.standard_normal() * 0.6  # both tables move together, else the bone's thickness would wander
-    lines["outer table"] = pencil(_sized(outer, p) + (0, shake), shake=0.35)
-    lines["inner table"] = pencil(_sized(inner, p) + (0, shake), shake=0.35)
-    bridge = [(73.6, -15), (70.3, -7), (73.2, 0), (79, 9), (84.5, 18)]
-    profile = pencil(bridge, shake=0.3, step=0.4)
+    for name in ("outer table", "inner table"):
+        lines[name] = pencil.changed(name, _sized(name, p) + (0, shake))
+    profile = pencil.named("nasal profile")["nasal profile"]
     profile = profile + (lines["outer table"][0] - extreme(profile[: len(profile) * 2 // 3], (-1.0, 0.0))[0])
     lines["nasal profile"] = profile
     bridge_from = nearest(profile, lines["outer table"][0])
     lines["nasal bone"] = np.concatenate([profile[bridge_from:], [(82.6, 18), (75, 8.5), (68, 2), (64, -5)]])
-    lines["frontal sinus"] = pencil([(67, -9), (70.5, -17), (70.5, -27), (66.5, -29),
-                                     (65.5, -18)], closed=True, shake=0.9)
-    lines["suture"] = pencil([(9, -90), (2, -78), (-6, -66), (-8, -52), (-15, -38)], shake=1.5)
-    lines["artery"] = pencil([(4, -8), (10, -26), (6, -44), (-8, -60), (-30, -72)], shake=2.0)
+    lines |= pencil.named("frontal sinus", "suture", "artery")
 
 
 def _cranial_base(lines: dict[str, Line], pencil: Pencil) -> None:
-    fossa = [(8.2, -5.2), (7.0, -1.8), (4.6, 3.0), (0.2, 4.9), (-4.4, 2.6), (-6.0, -1.8), (-5.2, -6.0)]
-    lines["sella fossa"] = pencil(fossa, shake=0.35, step=0.2)
-    front, back = lines["sella fossa"][0], lines["sella fossa"][-1]
-    lines["dorsum"] = pencil([back, back + (-1.6, -0.9), (-8.3, -1), (-8, 5), (-4.2, 4.0),
-                              (-6.0, -1.5)], True, shake=0.15)
-    lines["planum"] = pencil([front, (12, -6.6), (22, -7.5), (34, -6), (46, -5), (58, -4), (66, -3)], shake=0.3)
-    lines["orbital roof"] = pencil([(13, -7), (24, -13), (37, -18), (50, -19), (61, -15), (67, -8)], shake=0.8)
-    lines["orbital roof far"] = pencil([(14, -8), (25, -16), (38, -21.5), (50, -22), (60, -18), (66, -10)], shake=0.8)
-    lines["clivus back"] = pencil([(-8.3, -2), (-11, 8), (-16, 22), (-22, 36), (-25, 44)], shake=0.4)
+    lines |= pencil.named("sella fossa")
+    ends = {"front": lines["sella fossa"][0], "back": lines["sella fossa"][-1]}
+    lines |= pencil.named(
+        "dorsum", "planum", "orbital roof", "orbital roof far", "clivus back", "sphenoid sinus", "greater wing",
+        "pterygoid", "foramen", "fossa floor", "petrous", "mastoid", "occipital base", "ethmoid", **ends,
+    )
     lines["clivus"] = np.concatenate([lines["clivus back"], [(-20, 44), (-12, 31), (-3, 19), (-1, 9), (-4.6, 4)]])
-    lines["sphenoid sinus"] = pencil([(7, 2), (10, -2.5), (20, -2), (24, 6), (20, 15), (8, 16), (0, 12), (-1, 7)], True)
-    lines["greater wing"] = pencil([(27, -15), (20, -8), (17.5, 2), (20, 13), (25, 23)], shake=0.8)
-    lines["pterygoid"] = pencil([(17, 22), (15, 32), (17, 42), (22, 47), (23, 36), (21, 26)], True, shake=0.6)
-    lines["foramen"] = pencil([(-50, 56.5), (-41, 54), (-32, 49.5), (-26, 45)], shake=0.3)
-    lines["fossa floor"] = pencil([(-9, 2), (-20, 5), (-34, 4), (-52, 10), (-70, 22), (-84, 36)], shake=0.8)
-    lines["petrous"] = pencil([(-12, 10), (-22, 5), (-36, 7), (-48, 18), (-52, 32), (-45, 44), (-37, 50), (-30, 44),
-                               (-22, 36), (-15, 26)], True, shake=0.9)
-    lines["mastoid"] = pencil([(-34, 14), (-45, 19), (-49, 31), (-43, 41), (-37, 46), (-31, 40),
-                               (-32, 26)], True, shake=0.8)
-    lines["occipital base"] = pencil([(-54, 56), (-48, 47), (-36, 44), (-22, 42), (-15, 46), (-20, 53),
-                                      (-32, 54)], True)
-    lines["ethmoid"] = pencil([(9, -5), (30, -9), (66, -6), (64, 8), (44, 14), (26, 24), (12, 22)], True)
-    lines["ear canal"] = ellipse((-24, 26.0), (3.4 + 0.3 * pencil.rng.random(), 4.2 + 0.5 * pencil.rng.random()),
-        8, 120)
+    radii = (3.4 + 0.3 * pencil.rng.random(), 4.2 + 0.5 * pencil.rng.random())
+    lines["ear canal"] = ellipse((-24, 26.0), radii, 8, 120)
 
 
 def _jaws(lines: dict[str, Line], pencil: Pencil, p: SkullParameters) -> np.ndarray:
@@ -177,12 +178,7 @@ def _maxilla(lines: dict[str, Line], pencil: Pencil, spine: np.ndarray, tip: np.
              (18, spine[1] + 1.5)]
     y = spine[1]
     lines["palate"] = np.concatenate([[spine], pencil(under, shake=0.2), [(18, y + 0.3)], pencil(roof, shake=0.2)])
-    lines["maxillary sinus"] = pencil([(29, 28), (40, 25), (53, 27), (60, 36), (57, y + 1), (46, y + 3.5), (33, y + 3),
-                                       (27, 40)], True, shake=1.0)
-    lines["nasal cavity"] = pencil([(28, 14), (45, 7), (62, 8), (73, 20), (77, 34), (71, y - 3), (50, y - 2),
-                                    (30, y - 2)], True)
-    lines["turbinate"] = pencil([(32, y - 12), (45, y - 15), (58, y - 13), (63, y - 8), (56, y - 4),
-                                 (38, y - 4)], True, 1.0)
+    lines |= pencil.named("maxillary sinus", "nasal cavity", "turbinate", palate=(0, y))
 
 
 def _mandible(lines: dict[str, Line], pencil: Pencil, p: SkullParameters, condyle: np.ndarray, corner: np.ndarray,
@@ -212,13 +208,10 @@ def _mandible(lines: dict[str, Line], pencil: Pencil, p: SkullParameters, condyl
     lines["chin knob"] = lines["chin front"][nearest(lines["chin front"], hollow) :]
     ends = [nearest(lines["mandible"], place) for place in (corner + 17 * forward + 1.9 * up, corner + (0.6, -24))]
     lines["jaw angle"] = lines["mandible"][ends[0] : ends[1]]
-    lines["mandibular canal"] = pencil([condyle + (17, 34),
-                                        corner + 16 * forward + 17 * up, corner + 30 * forward + 11 * up,
-                                        corner + 48 * forward + 11 * up], shake=0.8)
-    lines["symphysis core"] = pencil([neck + (-0.6, 3), hollow + (-3.2, 1), knob + (-5, 0.5), chin + (-0.2, -4.5),
-                                      chin + (-5.0, -6.5), hollow + (-8, 6)], True, shake=0.3)
-    lines["symphysis back"] = pencil([neck + (-4.4, 2), hollow + (-8.4, 0), hollow + (-11.2, 8), chin + (-7.4, -6),
-                                      chin + (-6.5, -2.4)], shake=0.3)
+    canal = [corner + along * forward + high * up for along, high in ((16, 17), (30, 11), (48, 11))]
+    lines["mandibular canal"] = pencil([condyle + (17, 34), *canal], shake=0.8)
+    places = {"neck": neck, "hollow": hollow, "knob": knob, "chin": chin}
+    lines |= pencil.named("symphysis core", "symphysis back", **places)
 
 
 def nearest(line: Line, point: np.ndarray) -> int:
@@ -231,8 +224,7 @@ def _teeth(lines: dict[str, Line], pencil: Pencil, p: SkullParameters, tip: np.n
     back = rotate(np.array([-1.0, 0.0]), p.occlusal_tilt)
     #        distance behind the incisor, width, crown, root, leaning of the root
     kinds = [(47.0, 9.5, 6.2, 11.0, 14), (37.0, 10.5, 6.5, 12.0, 8), (27.5, 6.8, 7.2, 13.0, 4),
-             (20.5, 6.8, 7.6, 13.5, 2),
-             (13.5, 7.2, 9.0, 16.0, -4)]
+             (20.5, 6.8, 7.6, 13.5, 2), (13.5, 7.2, 9.0, 16.0, -4)]
     for side in (1, 0):
         shift = side * (pencil.rng.normal(0, 1.2, 2) + (-1.2, -0.6))
         for distance, width, crown, root, lean in kinds:
@@ -266,14 +258,11 @@ def _cheek_tooth(
     cap = pencil(at([(crown, -0.78 * w), (0.45 * crown, -w), *cusp, (0.45 * crown, w), (crown, 0.78 * w)]), shake=0.12)
     if twin:
         legs = [(crown - 1, -0.8 * w), (crown + 0.5 * root, -0.75 * w), (crown + root, -0.55 * w),
-                (crown + 0.6 * root, -0.25 * w),
-                (crown + 0.3 * root, 0), (crown + 0.6 * root, 0.3 * w), (crown + root, 0.7 * w),
-        (crown + 0.5 * root, 0.75 * w),
-                (crown - 1, 0.8 * w)]
+                (crown + 0.6 * root, -0.25 * w), (crown + 0.3 * root, 0), (crown + 0.6 * root, 0.3 * w),
+                (crown + root, 0.7 * w), (crown + 0.5 * root, 0.75 * w), (crown - 1, 0.8 * w)]
     else:
         legs = [(crown - 1, -0.75 * w), (crown + 0.5 * root, -0.5 * w), (crown + root, 0.1 * w),
-                (crown + 0.5 * root, 0.5 * w),
-                (crown - 1, 0.75 * w)]
+                (crown + 0.5 * root, 0.5 * w), (crown - 1, 0.75 * w)]
     return cap, pencil(at(legs), closed=True, shake=0.15)
 
 
@@ -295,23 +284,13 @@ def _incisor(tip: np.ndarray, apex: np.ndarray, size: float, front: float) -> tu
 
 
 def _face(lines: dict[str, Line], pencil: Pencil, p: SkullParameters, tip: np.ndarray) -> None:
-    lines["orbital rim"] = pencil([(66, -9), (59, -2), (55, 8), (55.2, 17), (58.6, 22.2), (63.5, 19.5),
-                                   (66.5, 12)], shake=0.35,
-                                  step=0.2)
-    lines["orbit"] = pencil([(28, -8), (45, -15), (60, -12), (64, 0), (61, 18), (50, 18), (36, 8)], True, shake=0.8)
-    lines["lateral orbit"] = pencil([(61, -15), (54, -8), (49, 2), (47.5, 12), (50, 22)], shake=0.7)
-    lines["key ridge"] = pencil([(55, 25), (52, 35), (46.5, 46), (41, 38), (36, 28), (30, 24)], shake=0.7)
-    lines["cheekbone"] = pencil([(60, 22), (56, 34), (47, 46), (38, 34), (28, 25), (44, 20)], True, shake=0.7)
-    lines["zygomatic arch"] = pencil([(50, 24), (36, 25), (18, 23), (0, 20), (-14, 17)], shake=0.7)
+    lines |= pencil.named("orbital rim", "orbit", "lateral orbit", "key ridge", "cheekbone", "zygomatic arch")
     m, nose, lips = p.maxilla_forward, p.nose, p.lips
     knob = extreme(lines["chin knob"], (1.0, 0.0))[0]
     menton = extreme(lines["chin front"], (0.0, 1.0))[0]
     fold = 0.5 * (tip + (-p.overjet, 8.0) + knob) + (6.8 + 0.4 * lips, 0)
     fold[0] = min(fold[0], knob[0] + p.chin_tissue - 3.0)
     base = p.spine_height
-    scalp: list = [(80.0, -25), (77.5, -46), (67, -71), (43, -92), (10, -103), (-27, -104), (-61, -94), (-90, -71),
-                   (-108, -39),
-             (-112, -5), (-107, 28), (-97, 46), (-90, 62), (-90, 90), (-99, 120), (-118, 160)]
     lip = lips - 0.5 * p.overjet
     front: list = [
         tip + (10.0 + lip, 10.0), tip + (12.8 + lip, 6.4), tip + (12.0 + lip, 2.6), tip + (8.2 + lip, 0.4),
@@ -321,49 +300,31 @@ def _face(lines: dict[str, Line], pencil: Pencil, p: SkullParameters, tip: np.nd
     ]
     lower_face: list = [
         (20, 230), (14, 190), (12, 160), (19, menton[1] + 17), (36, menton[1] + 13), menton + (-9, 9.6),
-        menton + (4, 8.8),
-        knob + (p.chin_tissue - 3.0, 7.8), knob + (p.chin_tissue, -0.5), fold + (-0.2, -3.0),
+        menton + (4, 8.8), knob + (p.chin_tissue - 3.0, 7.8), knob + (p.chin_tissue, -0.5), fold + (-0.2, -3.0),
     ]
-    lines["skin"] = np.concatenate([pencil([*lower_face, *front, *_sized(scalp, p)], shake=0.25, step=0.6),
+    lines["skin"] = np.concatenate([pencil([*lower_face, *front, *_sized("scalp", p)], shake=0.25, step=0.6),
                                     [(-160, 230)]])
     ends = [nearest(lines["skin"], place) for place in (menton + (4, 8.8), fold + (-0.2, -3.0))]
     lines["soft chin"] = lines["skin"][ends[0] : ends[1]]
     lines["nostril"] = pencil([(88 + m, base + 1), (93 + m + nose, base + 2), (96 + m + nose, base - 3),
                                (90 + m, base - 6)], True)
-    lines["tongue"] = pencil([tip + (-10, 4), tip + (-30, -9), (22, base + 14), (9, base + 30), (8, 100),
-                              (22, 112), (48, 100)], True)
-    lines["shoulder"] = np.array([(-160, 130), (-90, 126), (-60, 138), (-44, 165), (-44, 230), (-160, 230)])
-    lines["mouth"] = pencil([tip + (-3, -1), tip + (-12, -5), tip + (-34, -7), tip + (-34, -4.4),
-                             tip + (-12, -1.6)], True, 0.3)
+    lines["shoulder"] = _points("shoulder")
+    lines |= pencil.named("tongue", "mouth", tip=tip, base=(0, base))
 
 
 def _neck(lines: dict[str, Line], pencil: Pencil, p: SkullParameters) -> None:
-    base = p.spine_height
-    lines["pharynx"] = pencil([(17, 27), (22, base - 3), (14, base + 6), (7, base + 18), (5, 82), (4, 98),
-                               (0, 112), (4, 135),
-                               (2, 170), (-13, 170), (-12, 135), (-9, 112), (-6, 90), (-5, 68), (-2, 48),
-        (7, 28)], True)
-    lines["soft palate"] = pencil([(20, base + 1), (8, base + 8), (1, base + 22), (3, base + 25), (10, base + 16),
-                                   (20, base + 5)], True)
-    lines["epiglottis"] = pencil([(4, 118), (-1, 108), (-4, 99), (-3, 108), (0, 122)], True)
-    lines["hyoid"] = pencil([(20, 121), (24, 117), (28, 120), (26, 126), (21, 127)], True)
-    lines["hyoid horn"] = pencil([(22, 123), (10, 119), (-3, 117)])
+    names = ("pharynx", "soft palate", "epiglottis", "hyoid", "hyoid horn")
+    lines |= pencil.named(*names, base=(0, p.spine_height))
     pivot = np.array([-18.0, 48.0])
     turn = -p.neck_tilt + 6.0
 
     def tilted(line: Line) -> Line:
         return rotate(line - pivot, turn) + pivot
 
-    lines["atlas arch"] = tilted(pencil([(-14.5, 48), (-11.5, 51), (-12, 57), (-15, 57)], True, 0.3))
-    lines["atlas back"] = tilted(pencil([(-22, 53), (-34, 55), (-46, 55), (-52, 51), (-55, 56), (-50, 61),
-                                         (-36, 60), (-23, 58)], True))
-    lines["dens"] = tilted(pencil([(-22, 66), (-21.5, 52), (-19.5, 46), (-16.5, 52), (-13.5, 66), (-12, 80),
-                                   (-26, 81)], True, 0.4))
+    lines |= {name: tilted(line) for name, line in pencil.named("atlas arch", "atlas back", "dens").items()}
     for level in range(5):
         x, y, lean = -20.5 - 1.6 * level - 0.35 * level**2, 91.0 + 17.0 * level, 4.0 + 1.5 * level
         size = 1.0 + 0.03 * level
-        body = [(-7.5, -6.4), (0, -5.6), (7.4, -6.2), (6.8, 0), (8.2, 6.0), (0, 5.4), (-7.4, 6.4), (-6.8, 0)]
-        spine = [(-8, -4), (-16, -7), (-24, -2), (-34, 3), (-37, 8), (-32, 10), (-22, 6), (-14, 7), (-8, 5)]
-        for name, points in (("body", body), ("process", spine)):
-            raw = rotate(pencil([(a * size, b * size) for a, b in points], True, 0.35), lean) + (x, y)
-            lines[f"vertebra {level} {name}"] = tilted(raw)
+        for part in ("body", "process"):
+            drawn = pencil.changed(f"vertebra {part}", _points(f"vertebra {part}") * size)
+            lines[f"vertebra {level} {part}"] = tilted(rotate(drawn, lean) + (x, y))

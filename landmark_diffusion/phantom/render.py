@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from landmark_diffusion.phantom.anatomy import FILM, Anatomy, build
-from landmark_diffusion.phantom.outlines import SkullParameters
+from landmark_diffusion.phantom.outlines import SkullParameters, read_table
 from landmark_diffusion.phantom.shapes import coverage, ellipse, ribbon, spline
 
 
@@ -90,7 +90,7 @@ class _Canvas:
         share, part = self.cover([ribbon(np.concatenate([o, o[:2]]), width) for o in each], blur)
         self.path[part] += path * share
 
-    def wall(self, line: np.ndarray, body: np.ndarray, path: float, width: float, blur: float = 0.0) -> None:
+    def wall(self, line: np.ndarray, body: np.ndarray, path: float, width: float) -> None:
         """Add the outer ``width`` mm of a body along its outline ``line``: nothing of it lies outside the body."""
         inside, part = self.cover(body)
         near, same = self.cover(ribbon(line, 2 * width))
@@ -99,7 +99,7 @@ class _Canvas:
             return
         both = inside[_within(rows, part[0]), _within(columns, part[1])]
         both = both * near[_within(rows, same[0]), _within(columns, same[1])]
-        self.path[rows, columns] += path * blurred(both, blur / self.spacing)
+        self.path[rows, columns] += path * both
 
     def edges(self, lines: Sequence[np.ndarray], path: float, width: float) -> None:
         """Add bony edges: crisp lines with the bone's thickness fading away on both sides."""
@@ -133,17 +133,22 @@ def blurred(image: np.ndarray, sigma: float) -> np.ndarray:
     return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
 
 
+def _add_layer(c: _Canvas, a: Anatomy, layer: str, **textures: np.ndarray) -> None:
+    """Add the structures of a layer of ``layers.json``, in their order.
+
+    Each is an operation of the canvas, the outline or outlines it is done to, and its numbers; a texture is one of
+    ``textures`` by its name, or the two numbers of ``clouds``.
+    """
+    for operation, names, *numbers, last in read_table("layers.json")[layer]:
+        shape = a.lines[names] if isinstance(names, str) else [a.lines[name] for name in names]
+        texture = c.clouds(*last) if isinstance(last, list) else textures.get(last, last)
+        getattr(c, operation)(shape, *numbers, texture)
+
+
 def _soft_tissue(c: _Canvas, a: Anatomy) -> None:
     skin = a.lines["skin"]
     c.path += c.domed(skin, 55.0, 0.30, 0.85) * c.clouds(30.0, 0.03)
-    c.fill(a.lines["nostril"], -0.14, 1.4)
-    c.fill(a.lines["tongue"], 0.10, 2.0)
-    c.fill(a.lines["pharynx"], -0.42, 0.6)
-    c.fill(a.lines["soft palate"], 0.3, 0.6)
-    c.fill(a.lines["epiglottis"], 0.2, 0.4)
-    c.fill(a.lines["mouth"], -0.15, 0.6)
-    c.fill(a.lines["nasal cavity"], -0.30, 2.5, c.clouds(4.0, 0.3))
-    c.fill(a.lines["turbinate"], 0.14, 2.0)
+    _add_layer(c, a, "soft tissue")
 
 
 def _skull(c: _Canvas, a: Anatomy) -> None:
@@ -163,40 +168,14 @@ def _skull(c: _Canvas, a: Anatomy) -> None:
     c.fill([ribbon(lines[name], 1.3) for name in ("suture", "artery")], -0.10, 0.65)
     c.fill(lines["nasal bone"], 0.55, 0.25)
     _cranial_base(c, a, fine)
-    _orbit_and_sinuses(c, a)
+    _add_layer(c, a, "orbit and sinuses")
 
 
 def _cranial_base(c: _Canvas, a: Anatomy, fine: np.ndarray) -> None:
-    lines = a.lines
-    c.fill(lines["petrous"], 0.60, 3.0, c.clouds(4.0, 0.2))
-    c.fill(lines["mastoid"], -0.16, 1.5, c.clouds(3.0, 1.0))
-    c.fill(lines["occipital base"], 0.55, 1.5, fine)
-    c.fill(lines["clivus"], 0.62, 0.8, fine)
-    c.fill(lines["ethmoid"], 0.38, 3.0, c.clouds(3.5, 0.3))
-    c.fill(lines["dorsum"], 0.40, 0.2)
-    c.fill(lines["sella fossa"], -0.18, 0.3)
-    c.stroke(lines["sella fossa"], 0.70, 0.9, 0.15)
-    c.edges([lines["planum"], lines["greater wing"]], 0.5, 1.0)
-    c.edges([lines["clivus back"], lines["fossa floor"]], 0.38, 1.1)
-    c.fill(lines["sphenoid sinus"], -0.36, 0.8)
-    c.rim(lines["sphenoid sinus"], 0.25, 0.8, 0.25)
-    c.rim(lines["pterygoid"], 0.30, 0.9, 0.25)
-    canal, middle = lines["ear canal"], lines["ear canal"].mean(0)
+    _add_layer(c, a, "cranial base", fine=fine)
+    canal, middle = a.lines["ear canal"], a.lines["ear canal"].mean(0)
     c.fill(middle + 0.88 * (canal - middle), -1.0)  # inside the rim, so that the rim's crest is the outline
     c.rim(canal, 0.55, 0.9, 0.1)
-
-
-def _orbit_and_sinuses(c: _Canvas, a: Anatomy) -> None:
-    lines = a.lines
-    c.edges([lines["orbital roof"], lines["lateral orbit"], lines["key ridge"]], 0.48, 1.2)
-    c.edges([lines["orbital roof far"]], 0.32, 1.2)
-    c.fill(lines["orbit"], -0.10, 2.5)
-    c.fill(lines["cheekbone"], 0.22, 2.0, c.clouds(4.0, 0.15))
-    c.stroke(lines["orbital rim"], 0.50, 1.1, 0.12)
-    c.stroke(lines["orbital rim"], 0.25, 3.0, 0.9)
-    c.stroke(lines["zygomatic arch"], 0.16, 3.5, 1.2)
-    c.fill(lines["maxillary sinus"], -0.22, 1.2)
-    c.rim(lines["maxillary sinus"], 0.20, 0.8, 0.35)
 
 
 def _jaws(c: _Canvas, a: Anatomy) -> None:
@@ -226,15 +205,7 @@ def _jaws(c: _Canvas, a: Anatomy) -> None:
 
 
 def _spine(c: _Canvas, a: Anatomy) -> None:
-    bone = c.clouds(1.8, 0.12)
-    upper = [a.lines[name] for name in ("atlas arch", "atlas back", "dens")]
-    bodies, processes = ([a.lines[f"vertebra {level} {kind}"] for level in range(5)] for kind in ("body", "process"))
-    c.fill(processes, 0.26, 0.5, bone)
-    c.fill(upper, 0.42, 0.3, bone)
-    c.fill(bodies, 0.46, 0.3, bone)
-    c.rim([*upper, *bodies, *processes], 0.24, 1.0, 0.25)
-    c.fill(a.lines["hyoid"], 0.30, 0.4)
-    c.stroke(a.lines["hyoid horn"], 0.16, 2.4, 0.5)
+    _add_layer(c, a, "spine", bone=c.clouds(1.8, 0.12))
     if c.rng.random() < 0.7:
         c.fill(spline(a.lines["shoulder"], closed=True, step=4.0), 1.6, 1.5)
 

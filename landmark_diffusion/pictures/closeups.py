@@ -14,21 +14,20 @@ from landmark_diffusion.metrics.records import Unit
 from landmark_diffusion.pictures.figures import (
     BAD,
     INK,
+    LEGEND,
+    TITLE,
+    Canvas,
     annotator_labels,
-    new_figure,
     numbered,
     outlined,
-    pixel_axes,
-    save_figure,
     shorten,
     show_image,
 )
 from landmark_diffusion.pictures.overlays import draw_legend, draw_points
-from landmark_diffusion.pictures.sheet import LEGEND, TITLE, draw_title
+from landmark_diffusion.pictures.sheet import Film
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 GAP, NAME = 8, 22
 
@@ -62,7 +61,7 @@ def closeup_figure(
             grows where the prediction or an annotator would lie outside.
         panel: output pixels of a cut's side.
     """
-    truth = mean_of_annotators(annotations) if len(annotations) else np.full_like(prediction, np.nan)
+    truth = mean_of_annotators(annotations)
     scale = np.ones(2) if spacing is None else np.asarray(spacing, dtype=float)
     if errors is None:
         errors = np.linalg.norm((prediction - truth) * scale, axis=-1)
@@ -70,25 +69,29 @@ def closeup_figure(
     unit = "px" if spacing is None else unit
     rows = -(-max(len(prediction), 1) // columns)
     width = GAP + columns * (panel + GAP)
-    figure = new_figure(width, TITLE + rows * (panel + NAME + GAP) + LEGEND)
-    draw_title(figure, title)
+    canvas = Canvas(width, TITLE + rows * (panel + NAME + GAP) + LEGEND)
+    canvas.title(title)
     for index, name in enumerate(landmark_names):
         left = GAP + index % columns * (panel + GAP)
         top = TITLE + index // columns * (panel + NAME + GAP)
         bad = bad_beyond is not None and np.isfinite(errors[index]) and errors[index] >= bad_beyond
-        _write_name(figure, left, top, panel, numbered(index, name), errors[index], unit, bad)
-        axes = pixel_axes(figure, left, top + NAME, panel, panel, ground="black")
+        said = f"{errors[index]:.2f} {unit}" if np.isfinite(errors[index]) else ABSENT
+        style = {"color": BAD if bad else INK}
+        canvas.write(left, top + NAME * 0.55, shorten(numbered(index, name), (panel - 62) // 7), 8.5, **style)
+        canvas.write(left + panel, top + NAME * 0.55, said, 8.5, ha="right", **style)
+        film = Film(canvas, left, top + NAME, (image.shape[1], image.shape[0]), (panel, panel), ground="black")
+        axes = film.axes
         centre, half = _window(prediction[index], annotations[:, index], truth[index], side / scale / 2)
         if centre is None:
             axes.text(0.5, 0.5, "not marked", ha="center", va="center", color=INK, transform=axes.transAxes)
             continue
         _show_cut(axes, image, centre, half)
         one = slice(index, index + 1)
-        draw_points(axes, prediction[one], annotations[:, one], truth[one], size=9.0)
+        draw_points(film, prediction[one], annotations[:, one], truth[one], size=9.0)
         axes.set(xlim=(centre[0] - half[0], centre[0] + half[0]), ylim=(centre[1] + half[1], centre[1] - half[1]))
         _scale_bar(axes, centre, half, scale[0], unit)
-    draw_legend(figure, TITLE + rows * (panel + NAME + GAP), annotator_labels(annotator_names, len(annotations)), False)
-    return save_figure(figure, path)
+    draw_legend(canvas, TITLE + rows * (panel + NAME + GAP), annotator_labels(annotator_names, len(annotations)), False)
+    return canvas.save(path)
 
 
 def _window(
@@ -110,17 +113,6 @@ def _show_cut(axes: Axes, image: np.ndarray, centre: np.ndarray, half: np.ndarra
     right, bottom = np.clip(np.ceil(centre + half).astype(int) + 3, 1, limit)
     cut, extent = image[top:bottom, left:right], (left - 0.5, right - 0.5, bottom - 0.5, top - 0.5)
     show_image(axes, cut, interpolation="bilinear", extent=extent)
-
-
-def _write_name(
-    figure: Figure, left: float, top: float, panel: int, name: str, error: float, unit: str, bad: bool
-) -> None:
-    width, height = figure.get_size_inches() * figure.dpi
-    colour = BAD if bad else INK
-    y = 1 - (top + NAME * 0.55) / height
-    value = f"{error:.2f} {unit}" if np.isfinite(error) else ABSENT
-    figure.text(left / width, y, shorten(name, (panel - 62) // 7), fontsize=8.5, color=colour, va="center")
-    figure.text((left + panel) / width, y, value, fontsize=8.5, color=colour, va="center", ha="right")
 
 
 def _scale_bar(axes: Axes, centre: np.ndarray, half: np.ndarray, mm: float, unit: str) -> None:

@@ -15,7 +15,6 @@ from landmark_diffusion.core.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, the vermillion a little lighter so that it stands out from dark bone.
 PREDICTION = "#FF6A1A"
@@ -25,29 +24,61 @@ TRUTH = "#2BE37E"
 HEAT = "#FF4FD8"
 INK, FAINT, BAD = "#222222", "#8A8A8A", "#B3261E"
 DPI = 100
+TITLE, LEGEND = 38, 34  # output pixels of the strips above and below pictures
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Make an empty white figure of (width, height) output pixels on an Agg canvas."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+class Canvas:
+    """A white picture of (width, height) output pixels; places on it are counted from its top left corner."""
 
-    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
+    def __init__(self, width: float, height: float) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
+        self.width, self.height = width, height
+        self.figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
+        FigureCanvasAgg(self.figure)
 
-def pixel_axes(figure: Figure, left: float, top: float, width: float, height: float, ground: str = "none") -> Axes:
-    """Add axes without ticks or frame; the box is in output pixels from the figure's top left corner.
+    def chart(self, left: float, top: float, width: float, height: float) -> Axes:
+        """Add axes in a box of output pixels."""
+        box = left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height
+        return self.figure.add_axes(box)
 
-    ``ground`` is the colour behind what is drawn.
-    """
-    across, down = figure.get_size_inches() * DPI
-    axes = figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-    axes.set_facecolor(ground)
-    return axes
+    def picture(self, left: float, top: float, width: float, height: float, ground: str = "none") -> Axes:
+        """Add axes without ticks or frame in a box of output pixels; ``ground`` is the colour behind what is drawn."""
+        axes = self.chart(left, top, width, height)
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        axes.set_facecolor(ground)
+        return axes
+
+    def write(self, x: float, y: float, text: str, size: float, **style: Any) -> None:
+        """Write a text whose middle line lies at ``y``; ``size`` is in typographic points."""
+        drawn = {"color": INK, "va": "center"} | style
+        self.figure.text(x / self.width, 1 - y / self.height, text, fontsize=size, **drawn)
+
+    def title(self, text: str) -> None:
+        """Write the title into the strip of ``TITLE`` output pixels above the pictures."""
+        self.write(10, TITLE / 2, shorten(text, int(self.width / 8)), 11, weight="bold")
+
+    def key(self, top: float, entries: Sequence[Any], left: float = 0, **style: Any) -> None:
+        """Draw the key to marks and colours into the strip that begins at ``top``."""
+        axes = self.picture(left, top, self.width - left, LEGEND)
+        drawn = {"fontsize": 9.5, "handletextpad": 0.3, "columnspacing": 1.4, "borderpad": 0.2} | style
+        axes.legend(handles=list(entries), loc="center left", ncols=len(entries), frameon=False, **drawn)
+
+    def save(self, path: str | Path, formulas: bool = True) -> Path:
+        """Write it as PNG beside ``path`` and rename it there (its folder is made); returns the path.
+
+        ``formulas`` False takes every text as it is: a "$" in a name stays one.
+        """
+        from matplotlib.text import Text
+
+        path = Path(path)
+        for text in self.figure.findobj(Text) if not formulas else ():
+            text.set_parse_math(False)  # type: ignore[attr-defined]
+        with atomic_path(path) as temporary:
+            self.figure.savefig(temporary, format="png", dpi=DPI)
+        return path
 
 
 def show_image(axes: Axes, image: np.ndarray, **options: Any) -> None:
@@ -59,15 +90,15 @@ def show_image(axes: Axes, image: np.ndarray, **options: Any) -> None:
     axes.set_ylim(height - 0.5, -0.5)
 
 
-def heat_rgba(heat: np.ndarray, colour: str = HEAT, gamma: float = 0.5, opacity: float = 0.85) -> np.ndarray:
-    """Turn a map (H, W) in [0, 1] into one colour whose opacity is the map's value: (H, W, 4) in [0, 1].
+def heat_rgba(heat: np.ndarray, gamma: float = 0.5, opacity: float = 0.85) -> np.ndarray:
+    """Turn a map (H, W) in [0, 1] into the colour HEAT whose opacity is the map's value: (H, W, 4) in [0, 1].
 
     ``gamma`` below 1 lifts the faint activations, which else vanish beside the peak.
     """
     from matplotlib.colors import to_rgb
 
     rgba = np.empty((*heat.shape, 4))
-    rgba[..., :3] = to_rgb(colour)
+    rgba[..., :3] = to_rgb(HEAT)
     rgba[..., 3] = opacity * np.clip(np.nan_to_num(heat), 0, 1) ** gamma
     return rgba
 
@@ -94,11 +125,11 @@ def shrink_keeping_peaks(values: np.ndarray, limit: int) -> tuple[np.ndarray, in
     return np.take_along_axis(blocks, strongest[..., None], -1)[..., 0], block
 
 
-def outlined(width: float = 2.2, colour: str = "black") -> list[Any]:
+def outlined(width: float = 2.2) -> list[Any]:
     """Path effects that draw a dark edge behind a line, marker or text, so that it reads on bone and on film alike."""
     from matplotlib.patheffects import Normal, Stroke
 
-    return [Stroke(linewidth=width, foreground=colour), Normal()]
+    return [Stroke(linewidth=width, foreground="black"), Normal()]
 
 
 def annotator_labels(names: Sequence[str], count: int) -> list[str]:
@@ -114,14 +145,6 @@ def numbered(index: int, name: str) -> str:
 def shorten(text: str, length: int) -> str:
     """Cut ``text`` to ``length`` characters, the last an ellipsis where something was cut."""
     return text if len(text) <= length else text[: max(1, length - 1)].rstrip() + "…"
-
-
-def save_figure(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as PNG beside ``path`` and rename it there (its folder is made); returns the path."""
-    path = Path(path)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=DPI)
-    return path
 
 
 def place_labels(

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landmark_diffusion.pictures.figures import FAINT, INK, VARIANTS, new_figure, numbered, save_figure, shorten
+from landmark_diffusion.metrics.summary import mean_over_images
+from landmark_diffusion.pictures.charts import head_chart, label_rows, log_axis, style_chart
+from landmark_diffusion.pictures.figures import FAINT, INK, VARIANTS, Canvas, numbered, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-BEYOND = 10.0
 
 
 def landmark_errors_figure(
@@ -25,7 +24,6 @@ def landmark_errors_figure(
     unit: str = "mm",
     human: np.ndarray | None = None,
     radius: float | None = None,
-    title: str = "Error by landmark",
 ) -> Path:
     """Draw a box of radial errors for each landmark and variant, sorted by mean error, and save it; returns the path.
 
@@ -37,11 +35,10 @@ def landmark_errors_figure(
         human: (N,) mean distance between the two annotators in ``unit``, drawn as diamonds.
         radius: drawn as a dashed line (the first SDR radius).
     """
-    means = np.array([_column_means(each) for each in errors.values()])
-    last = np.nan_to_num(means[-1], nan=-1.0)
-    order = np.argsort(last, kind="stable")
-    figure = new_figure(1000, 120 + max(9 * len(errors) + 11, 24) * len(order))
-    axes = figure.add_axes(_margins(figure, left=238, bottom=52, top=64, right=24))
+    *_, last = errors.values()
+    order = np.argsort(np.nan_to_num(mean_over_images(last, np.isfinite(last)), nan=-1.0), kind="stable")
+    canvas = Canvas(1000, 120 + max(9 * len(errors) + 11, 24) * len(order))
+    axes = canvas.chart(238, 64, canvas.width - 262, canvas.height - 116)
     for number, (variant, values) in enumerate(errors.items()):
         _draw_boxes(axes, values[:, order], number, len(errors), variant)
     if human is not None and np.isfinite(human).any():
@@ -53,13 +50,11 @@ def landmark_errors_figure(
         axes.axvline(radius, color=FAINT, linestyle="--", linewidth=1, zorder=0)
         axes.annotate(f"{radius:g} {unit}", (radius, 0), xycoords=("data", "axes fraction"), fontsize=8, color=FAINT,
                       xytext=(3, 3), textcoords="offset points")  # fmt: skip
-    names = [shorten(numbered(i, landmark_names[i]), 33) for i in order]
-    axes.set_yticks(np.arange(len(order)), names, fontsize=9.5)
     axes.set_ylim(-0.7, len(order) - 0.3)
     _error_axis(axes, errors, unit)
-    axes.set_title(title, fontsize=11.5, weight="bold", loc="left", pad=30)
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.005, 1.0), ncols=4, frameon=False, fontsize=9, borderpad=0.2)
-    return save_figure(figure, path)
+    label_rows(axes, [shorten(numbered(i, landmark_names[i]), 33) for i in order])
+    head_chart(axes, "Error by landmark", 30, 4, left=-0.005)
+    return canvas.save(path)
 
 
 def cumulative_figure(
@@ -69,8 +64,6 @@ def cumulative_figure(
     unit: str = "mm",
     radii: Sequence[float] = (),
     human: Mapping[str, np.ndarray] | None = None,
-    limit: float | None = None,
-    title: str = "Share of points found within a radius",
 ) -> Path:
     """Draw the share of points whose error is below r against r, a curve a variant, and save it; returns the path.
 
@@ -78,13 +71,12 @@ def cumulative_figure(
         errors: variant -> radial errors of any shape in ``unit``; NaN are left out.
         human: label -> radial errors of people, drawn dashed and grey.
         radii: the SDR radii, marked on the curves.
-        limit: right end of the axis, by default 2.5 times the greatest radius.
     """
     everything = np.concatenate([np.ravel(each) for each in errors.values()])
     finite = everything[np.isfinite(everything)]
-    right = limit or (2.5 * max(radii) if len(radii) else float(np.percentile(finite, 99)) if finite.size else 1.0)
-    figure = new_figure(900, 560)
-    axes = figure.add_axes(_margins(figure, left=70, bottom=56, top=44, right=24))
+    right = 2.5 * max(radii) if len(radii) else float(np.percentile(finite, 99)) if finite.size else 1.0
+    canvas = Canvas(900, 560)
+    axes = canvas.chart(70, 44, 806, 460)
     for number, (variant, values) in enumerate(errors.items()):
         _draw_curve(axes, values, right, radii, variant, VARIANTS[number % len(VARIANTS)], "-")
     for number, (label, values) in enumerate((human or {}).items()):
@@ -94,11 +86,10 @@ def cumulative_figure(
     axes.set(xlim=(0, right), ylim=(0, 101))
     axes.set_xlabel(f"radius, {unit}", fontsize=10)
     axes.set_ylabel("points within the radius, %", fontsize=10)
-    axes.grid(axis="y", color="#E6E6E6")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(title, fontsize=11.5, weight="bold", loc="left")
+    style_chart(axes, "y", 10)
+    axes.set_title("Share of points found within a radius", fontsize=11.5, weight="bold", loc="left")
     axes.legend(loc="lower right", frameon=False, fontsize=9.5)
-    return save_figure(figure, path)
+    return canvas.save(path)
 
 
 def success_curve(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -108,16 +99,6 @@ def success_curve(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     radii = np.sort(errors[np.isfinite(errors)].ravel())
     return radii, 100.0 * np.arange(1, radii.size + 1) / max(radii.size, 1)
-
-
-def _column_means(values: np.ndarray) -> np.ndarray:
-    known = np.isfinite(values)
-    return np.where(known.any(0), np.where(known, values, 0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
-
-
-def _margins(figure: Figure, left: float, bottom: float, top: float, right: float) -> tuple[float, float, float, float]:
-    width, height = figure.get_size_inches() * figure.dpi
-    return left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height
 
 
 def _draw_boxes(axes: Axes, values: np.ndarray, number: int, count: int, label: str) -> None:
@@ -148,18 +129,10 @@ def _error_axis(axes: Axes, errors: Mapping[str, np.ndarray], unit: str) -> None
     ends = [float(np.percentile(column, 5)) for column in columns if column.size]
     low, high = (min(ends), float(positive.max())) if ends else (0.1, 10.0)
     low, high = max(low * 0.8, high * 1e-3), high * 1.25
-    axes.set_xscale("log")
-    axes.set_xlim(low, high)
-    ticks = [m * 10.0**e for e in range(-4, 6) for m in (1, 2, 5)]
-    ticks = [tick for tick in ticks if low <= tick <= high]
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=9.5)
-    axes.minorticks_off()
+    log_axis(axes, "x", low, high)
     key = "dot: mean; box: quartiles and median; whiskers: 5 to 95 %"
     axes.set_xlabel(f"radial error, {unit}, logarithmic ({key})", fontsize=9.5)
-    axes.grid(axis="x", color="#E6E6E6")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(axis="y", length=0)
+    style_chart(axes, "x")
 
 
 def _draw_curve(

@@ -13,27 +13,25 @@ import numpy as np
 
 from landmark_diffusion.pictures.figures import (
     HEAT,
-    INK,
+    LEGEND,
     PREDICTION,
     TRUTH,
+    Canvas,
     heat_rgba,
-    new_figure,
     numbered,
     outlined,
-    pixel_axes,
-    save_figure,
     shorten,
     show_image,
     shrink_keeping_peaks,
     unit_range,
 )
+from landmark_diffusion.pictures.sheet import mark_key
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Step = tuple[int, np.ndarray, np.ndarray]
-GAP, HEAD, FOOT, LEFT = 6, 62, 34, 128
+GAP, HEAD, LEFT = 6, 62, 128  # output pixels
 
 
 def choose_steps(count: int, panels: int = 7) -> list[int]:
@@ -66,22 +64,22 @@ def process_figure(
     centre = np.asarray(truth, dtype=float) if truth is not None else _peak(steps[-1][2])
     width = max(60, round(panel_height * image.shape[1] / image.shape[0]))
     total = LEFT + (width + GAP) * len(steps) + 12
-    figure = new_figure(max(total, 640), HEAD + 2 * (panel_height + GAP) + FOOT)
+    canvas = Canvas(max(total, 640), HEAD + 2 * (panel_height + GAP) + LEGEND)
     title = f"Reverse process: {landmark_name}" if landmark_name else "Reverse process"
-    _write(figure, 12, 19, title, 11, weight="bold")
+    canvas.write(12, 19, title, 11, weight="bold")
     for row, label in enumerate(("$x_t$", "estimate of $x_0$\nafter the blur,\nover the image")):
-        _write(figure, 12, HEAD + (row + 0.5) * (panel_height + GAP), label, 10)
+        canvas.write(12, HEAD + (row + 0.5) * (panel_height + GAP), label, 10)
     for column, (t, noisy, estimate) in enumerate(steps):
         left = LEFT + column * (width + GAP)
-        _write(figure, left + width / 2, HEAD - 12, f"t = {t}", 10, ha="center")
-        _noise_panel(pixel_axes(figure, left, HEAD, width, panel_height), noisy, panel_height, centre, truth)
+        canvas.write(left + width / 2, HEAD - 12, f"t = {t}", 10, ha="center")
+        _noise_panel(canvas.picture(left, HEAD, width, panel_height), noisy, panel_height, centre, truth)
         below = HEAD + panel_height + GAP
-        box = pixel_axes(figure, left, below, width, panel_height)
+        box = canvas.picture(left, below, width, panel_height)
         _estimate_panel(box, image, estimate, panel_height, centre, truth)
     foot = "One landmark's channel, magnified in the corner; every panel has its own range of values."
     foot += " Ring: the truth." if truth is not None else ""
-    _write(figure, LEFT, HEAD + 2 * (panel_height + GAP) + FOOT / 2, foot, 8.5)
-    return save_figure(figure, path)
+    canvas.write(LEFT, HEAD + 2 * (panel_height + GAP) + LEGEND / 2, foot, 8.5)
+    return canvas.save(path)
 
 
 def salt_and_pepper_figure(
@@ -92,44 +90,43 @@ def salt_and_pepper_figure(
     landmark_names: Sequence[str],
     *,
     points: Mapping[str, np.ndarray] | None = None,
-    landmarks: Sequence[int] | None = None,
-    crop: int | None = None,
     panel: int = 210,
     title: str = "Salt-and-pepper heatmaps",
 ) -> Path:
     """Draw crops around landmarks with each variant's heatmap and the truth in green, as in figure 3; returns the path.
+
+    Five landmarks that have a truth are shown, spread over the list; a crop is a sixth of the image's width.
 
     Args:
         image: (H, W) the network's input, uint8 or [0, 1].
         maps: variant -> (N, H, W) heatmaps; one row of panels a variant, each map scaled to its own range.
         truth: (N, 2) network pixels; NaN where nobody marked the point.
         points: variant -> (N, 2) decoded predictions in network pixels, drawn as crosses.
-        landmarks: which landmarks to show; by default five that are spread over the list and have a truth.
-        crop: side of a crop in network pixels, by default a sixth of the image's width (at least 16).
         panel: output pixels of one crop's side.
     """
+    from matplotlib.patches import Patch
+
     known = [i for i in range(len(truth)) if not np.isnan(truth[i]).any()]
-    chosen = [known[i] for i in choose_steps(len(known), 5)] if landmarks is None else list(landmarks)
-    half = max(8, (crop or image.shape[1] // 6) // 2)
-    figure = new_figure(max(LEFT + (panel + GAP) * len(chosen) + 12, 640), HEAD + len(maps) * (panel + GAP) + FOOT)
-    _write(figure, 12, 19, title, 11, weight="bold")
+    chosen = [known[i] for i in choose_steps(len(known), 5)]
+    half = max(8, image.shape[1] // 6 // 2)
+    canvas = Canvas(max(LEFT + (panel + GAP) * len(chosen) + 12, 640), HEAD + len(maps) * (panel + GAP) + LEGEND)
+    canvas.write(12, 19, title, 11, weight="bold")
     for column, landmark in enumerate(chosen):
         name = shorten(numbered(landmark, landmark_names[landmark]), panel // 7)
-        _write(figure, LEFT + column * (panel + GAP) + panel / 2, HEAD - 12, name, 9.5, ha="center")
+        canvas.write(LEFT + column * (panel + GAP) + panel / 2, HEAD - 12, name, 9.5, ha="center")
     for row, (variant, heat) in enumerate(maps.items()):
         top = HEAD + row * (panel + GAP)
-        _write(figure, 12, top + panel / 2, variant.replace("-", "-\n", 1), 10)
+        canvas.write(12, top + panel / 2, variant.replace("-", "-\n", 1), 10)
         for column, landmark in enumerate(chosen):
-            axes = pixel_axes(figure, LEFT + column * (panel + GAP), top, panel, panel)
+            axes = canvas.picture(LEFT + column * (panel + GAP), top, panel, panel)
             predicted = None if points is None or variant not in points else points[variant][landmark]
             _crop_panel(axes, image, heat[landmark], truth[landmark], predicted, half)
-    _crop_legend(figure, HEAD + len(maps) * (panel + GAP), points is not None)
-    return save_figure(figure, path)
-
-
-def _write(figure: Figure, x: float, y: float, text: str, size: float, **style: Any) -> None:
-    width, height = figure.get_size_inches() * figure.dpi
-    figure.text(x / width, 1 - y / height, text, fontsize=size, va="center", **({"color": INK} | style))
+    key = [mark_key("truth", TRUTH, "o", 1.5)]
+    key += [mark_key("prediction", PREDICTION, "x", 1.5)] if points is not None else []
+    key += [Patch(facecolor=HEAT, label="heatmap (square root of its share of the peak)")]
+    style = {"fontsize": 9, "handletextpad": 0.4, "columnspacing": 2.0, "borderpad": 0.4}
+    canvas.key(HEAD + len(maps) * (panel + GAP), key, LEFT - 8, **style)
+    return canvas.save(path)
 
 
 def _noise_panel(axes: Axes, noisy: np.ndarray, limit: int, centre: np.ndarray, truth: np.ndarray | None) -> None:
@@ -191,10 +188,8 @@ def _dimmed(image: np.ndarray) -> np.ndarray:
 
 def _ring(axes: Axes, truth: np.ndarray | None, size: float = 13.0) -> None:
     if truth is not None and not np.isnan(truth).any():
-        axes.plot(
-            *truth, marker="o", markersize=size, markerfacecolor="none", markeredgecolor=TRUTH, markeredgewidth=1.3,
-            snap=False, path_effects=outlined(2.4),
-        )  # fmt: skip
+        style: dict[str, Any] = {"markeredgewidth": 1.3, "snap": False, "path_effects": outlined(2.4)}
+        axes.plot(*truth, marker="o", markersize=size, markerfacecolor="none", markeredgecolor=TRUTH, **style)
 
 
 def _crop_panel(
@@ -218,19 +213,3 @@ def _crop_panel(
     axes.text(
         0.03, 0.03, note, transform=axes.transAxes, fontsize=8, color="white", va="bottom", path_effects=outlined()
     )
-
-
-def _crop_legend(figure: Figure, top: float, crosses: bool) -> None:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    style: dict[str, Any] = {"linestyle": "none", "markersize": 8, "markeredgewidth": 1.5}
-    style["path_effects"] = outlined(3.0)
-    handles: list[Any] = [
-        Line2D([], [], marker="o", markerfacecolor="none", markeredgecolor=TRUTH, label="truth", **style),
-        Patch(facecolor=HEAT, label="heatmap (square root of its share of the peak)"),
-    ]
-    if crosses:
-        handles.insert(1, Line2D([], [], marker="x", markeredgecolor=PREDICTION, label="prediction", **style))
-    axes = pixel_axes(figure, LEFT - 8, top, figure.get_size_inches()[0] * figure.dpi - LEFT, FOOT)
-    axes.legend(handles=handles, loc="center left", ncols=3, frameon=False, fontsize=9, handletextpad=0.4)

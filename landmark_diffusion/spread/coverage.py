@@ -12,8 +12,9 @@ from statistics import NormalDist
 
 import numpy as np
 
-from landmark_diffusion.metrics.bootstrap import Interval
+from landmark_diffusion.metrics.bootstrap import Interval, draw_counts
 from landmark_diffusion.metrics.functional import MetricError
+from landmark_diffusion.metrics.summary import ratio_of
 
 Evaluate = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(calibration images, test images) -> covered (len(test images), N): fit on the first, say which points of the second
@@ -127,22 +128,11 @@ def resplit_coverage(
     return Resplits(np.array([share for _, share in found]), np.array([shares for shares, _ in found]))
 
 
-def draw_counts(images: int, n: int, rng: np.random.Generator) -> np.ndarray:
-    """How often each image comes in each of ``n`` draws, (n, I)."""
-    return rng.multinomial(images, np.full(images, 1 / images), n).astype(np.float64)
-
-
 def interval_ends(values: np.ndarray, level: float) -> np.ndarray:
     """Both ends of the interval of each column, (2, ...); NaN where no draw has a value."""
     unknown = np.isnan(values).all(0)
     ends = np.nanquantile(np.where(unknown, 0.0, values), [(1 - level) / 2, (1 + level) / 2], axis=0)
     return np.where(unknown, np.nan, ends)
-
-
-def ratio_of(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Divide; NaN where nothing was counted."""
-    nowhere = np.full(np.shape(numerator), np.nan)
-    return np.divide(numerator, denominator, out=nowhere, where=np.asarray(denominator) != 0)
 
 
 def _wilson(share: float, count: int, level: float) -> tuple[float, float]:

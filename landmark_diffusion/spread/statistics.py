@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from landmark_diffusion.metrics.bootstrap import draw_counts
 from landmark_diffusion.metrics.functional import MetricError
-from landmark_diffusion.metrics.summary import within
-from landmark_diffusion.spread.coverage import draw_counts, interval_ends, ratio_of
+from landmark_diffusion.metrics.summary import ratio_of, within
+from landmark_diffusion.spread.coverage import interval_ends
 
 ROUNDING = 1e-4
 """A variance that is negative by less than this share of the larger one is zero, rounded in single precision."""

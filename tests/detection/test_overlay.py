@@ -19,8 +19,8 @@ from landmark_diffusion.detection.writers.overlay import (
     overlay_picture,
     wide_regions,
 )
-from landmark_diffusion.pictures.figures import BAD
-from landmark_diffusion.pictures.sheet import HEIGHT, TITLE
+from landmark_diffusion.pictures.figures import BAD, TITLE
+from landmark_diffusion.pictures.sheet import HEIGHT
 from tests.detection.detections import make_detection
 
 

@@ -15,8 +15,13 @@ import pytest
 from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.detection.forms import make_writers
-from landmark_diffusion.detection.writers.points_json import points_schema, read_points_json, write_points_json
+from landmark_diffusion.detection.writers.points_json import PointsJsonWriter, points_schema, read_points_json
 from tests.detection.detections import make_detection
+
+
+def write_points_json(path: Path, detection: Detection) -> Path:
+    PointsJsonWriter.save(path, detection)
+    return path
 
 
 def with_gaps() -> Detection:

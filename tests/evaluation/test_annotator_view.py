@@ -15,8 +15,10 @@ from rich.console import Console
 from scipy.stats import spearmanr
 
 from landmark_diffusion.core.plain import plain
-from landmark_diffusion.evaluation import AnnotatorView, Results, annotator_view, write_annotators_csv, write_metrics
 from landmark_diffusion.evaluation.annotator_figure import annotator_figure
+from landmark_diffusion.evaluation.annotator_view import AnnotatorView, annotator_view, write_annotators_csv
+from landmark_diffusion.evaluation.metrics_file import write_metrics
+from landmark_diffusion.evaluation.results import Results
 from landmark_diffusion.metrics.evaluation import evaluate
 from landmark_diffusion.metrics.functional import MetricError
 from landmark_diffusion.metrics.records import Prediction
@@ -53,7 +55,7 @@ def _view(predictions: list[Prediction], unit: str = "mm", names: tuple[str, ...
 def test_habit_and_scatter_of_known_doctors_come_out_in_mm_of_each_axis() -> None:
     chin, nose = _view(_hand_worked()).lines
     apart = [math.hypot(1.5 + a * 0.5, -1.0 + b * 0.25) for a, b in SCATTER]
-    assert chin.offset == pytest.approx((1.5, -1.0), abs=1e-13)
+    assert (chin.offset_x, chin.offset_y) == pytest.approx((1.5, -1.0), abs=1e-13)
     assert chin.constant == pytest.approx(math.hypot(1.5, 1.0), abs=1e-13)
     assert chin.rest == pytest.approx(math.sqrt(1 + 0.0625), abs=1e-13)
     assert chin.sigma == pytest.approx(math.sqrt((1 + 0.0625) / 2), abs=1e-13)
@@ -104,7 +106,7 @@ def test_what_one_doctor_left_out_counts_for_error_and_spread_but_not_for_the_sp
     rows[1].annotations[:, 0] = np.nan  # nobody: neither error nor spread
     chin = _view(rows).lines[0]
     kept = np.array([(1.5 + a * 0.5, -1.0 + b * 0.25) for a, b in SCATTER[2:]])
-    assert chin.images == 2 and chin.offset == pytest.approx(tuple(kept.mean(0)))
+    assert chin.images == 2 and (chin.offset_x, chin.offset_y) == pytest.approx(tuple(kept.mean(0)))
     assert chin.rest == pytest.approx(0.25) and chin.distance == pytest.approx(np.hypot(*kept.T).mean())
     assert chin.error == pytest.approx((0.0 + np.hypot(*kept.T).sum() / 2) / 3)
     assert chin.spread == pytest.approx(math.sqrt(2 * (1 + 3 + 4) / 3), abs=1e-13)
@@ -134,7 +136,7 @@ def test_of_three_annotators_the_first_two_are_split_and_the_nearest_of_all_coun
         third = each.points + np.array([[4.0, 0.0], [0.0, 0.0]])
         each.annotations = np.stack([*each.annotations, third])
     chin = _view(rows).lines[0]
-    assert chin.offset == pytest.approx((1.5, -1.0), abs=1e-13)
+    assert (chin.offset_x, chin.offset_y) == pytest.approx((1.5, -1.0), abs=1e-13)
     assert chin.nearer == pytest.approx(4 * 0.5)
 
 

@@ -11,7 +11,9 @@ import pytest
 
 from landmark_diffusion.core.plain import plain
 from landmark_diffusion.data.geometry import Frame
-from landmark_diffusion.evaluation import CaseDetails, Results, choose_images, write_metrics, write_report
+from landmark_diffusion.evaluation.metrics_file import write_metrics
+from landmark_diffusion.evaluation.report import CaseDetails, choose_images, write_report
+from landmark_diffusion.evaluation.results import Results
 from landmark_diffusion.metrics.evaluation import Evaluation, evaluate
 from landmark_diffusion.metrics.records import Prediction
 

@@ -18,7 +18,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from landmark_diffusion.evaluation import report, results_writer
 from landmark_diffusion.evaluation.annotator_view import annotator_view
-from landmark_diffusion.evaluation.landmark_table import landmark_table
+from landmark_diffusion.evaluation.landmark_table import LandmarkTable
 from landmark_diffusion.evaluation.metrics_file import write_metrics
 from landmark_diffusion.evaluation.report import choose_images, write_report
 from landmark_diffusion.evaluation.results_writer import ResultsWriter, case_details
@@ -26,7 +26,7 @@ from landmark_diffusion.evaluation.spread_view import spread_view
 from landmark_diffusion.evaluation.tables import results_table
 from landmark_diffusion.metrics.annotators import split_disagreement
 from landmark_diffusion.metrics.bootstrap import bootstrap_interval, paired_difference
-from landmark_diffusion.metrics.evaluation import evaluate
+from landmark_diffusion.metrics.evaluation import Evaluation, evaluate
 from landmark_diffusion.metrics.records import Prediction, in_dataset_order
 from landmark_diffusion.pictures.process_figure import choose_steps
 from landmark_diffusion.spread.coverage import coverage_interval
@@ -65,9 +65,9 @@ def test_one_image_is_measured(tmp_path: Path) -> None:
 
 
 ONCE = {
-    evaluate: 1, in_dataset_order: 2, results_table: 2, landmark_table: 1, annotator_view: 1, spread_view: 1,
-    bootstrap_interval: 3, paired_difference: 1, split_disagreement: 1, coverage_interval: 1, reliability: 1,
-    write_metrics: 1, write_report: 1, choose_images: 1,
+    evaluate: 1, in_dataset_order: 2, results_table: 2, LandmarkTable.to_list: 1, Evaluation.landmark_mre.func: 1,
+    Evaluation.landmark_sdr.func: 1, annotator_view: 1, spread_view: 1, bootstrap_interval: 3, paired_difference: 1,
+    split_disagreement: 1, coverage_interval: 1, reliability: 1, write_metrics: 1, write_report: 1, choose_images: 1,
 }  # fmt: skip
 """Calls in one test of two variants under two protocols: a stacking a variant, a table a protocol, an interval a
 variant and one of their difference. The results table was built 3 times a protocol, and each interval drawn twice."""

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from landmark_diffusion.evaluation import landmark_table, other_table, results_table
-from landmark_diffusion.evaluation.tables import Table
+from landmark_diffusion.evaluation.landmark_table import LandmarkTable
+from landmark_diffusion.evaluation.tables import Table, other_table, results_table
 from landmark_diffusion.metrics.evaluation import Evaluation, evaluate
 from landmark_diffusion.metrics.functional import MetricError
 from landmark_diffusion.metrics.records import Prediction
@@ -154,9 +154,9 @@ def test_pixels_of_the_256_grid_are_named_where_people_read(variants) -> None:
     people = results_table(_evaluated(variants, NAMES, (3, 6, 9), "mm"))  # the same spacing, so the same numbers
     assert _rows(table)["senior to junior"].mre == _rows(people)["senior to junior"].mre
     assert _rows(table)["multi-step"].ratio == _rows(people)["multi-step"].ratio
-    by_landmark = landmark_table(_evaluated(chest, radii=(3, 6, 9)))
+    by_landmark = LandmarkTable(_evaluated(chest, radii=(3, 6, 9)))
     assert "mean radial error in px of 256x256" in by_landmark.to_markdown()
-    distance = landmark_table(_evaluated(variants, radii=(3, 6, 9))).disagreement.distance
+    distance = LandmarkTable(_evaluated(variants, radii=(3, 6, 9))).disagreement.distance
     np.testing.assert_array_equal(by_landmark.disagreement.distance, distance)
 
 
@@ -171,7 +171,7 @@ def test_the_released_code_s_table_is_small_and_carries_its_caution(variants) ->
     assert len(lines) <= 12 and "not to be believed to better than half a pixel" in " ".join(" ".join(lines).split())
     assert not any("annotator 1" in line for line in lines)
     assert next(line for line in lines if "MRE" in line).split()[4:8] == ["≤2", "≤2.5", "≤3", "≤4"]
-    assert landmark_table(honest.under("paper_b")).disagreement is None
+    assert LandmarkTable(honest.under("paper_b")).disagreement is None
     assert other_table(_evaluated(sized, radii=(7.0,)).under("contour_hugging")).radii == RADII  # its own come first
 
 
@@ -193,8 +193,8 @@ def test_landmark_table_separates_a_constant_offset_from_scatter() -> None:
     for index, sign in enumerate((1.0, -1.0)):
         annotations = np.array([[[0.0, 0.0], [9.0, 9.0]], [[3.0, 4.0], [9.0 + 2 * sign, 9.0]]])
         predictions.append(Prediction(str(index), index, np.array([[1.5, 2.0], [9.0, 9.0]]), annotations))
-    table = landmark_table(evaluate({"baseline": predictions}, ("chin", "nose"), (), (2.0,), "px"))
-    assert table.mre["baseline"] == pytest.approx([0.0, 1.0])
+    table = LandmarkTable(evaluate({"baseline": predictions}, ("chin", "nose"), (), (2.0,), "px"))
+    assert table.evaluation.landmark_mre["baseline"] == pytest.approx([0.0, 1.0])
     assert table.disagreement.constant == pytest.approx([5.0, 0.0])
     assert table.disagreement.rest == pytest.approx([0.0, 2.0])
     chin, nose = table.to_list()

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from landmark_diffusion.core.grid import ABSENT
-from landmark_diffusion.evaluation import Results, metrics_dict
+from landmark_diffusion.evaluation.metrics_file import metrics_dict
+from landmark_diffusion.evaluation.results import Results
 from landmark_diffusion.export.card import model_card
 from landmark_diffusion.metrics.evaluation import evaluate
 from landmark_diffusion.metrics.records import Prediction

@@ -12,7 +12,10 @@ import pytest
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.texts import counted
-from landmark_diffusion.evaluation import Results, write_annotators_csv, write_metrics, write_report
+from landmark_diffusion.evaluation.annotator_view import write_annotators_csv
+from landmark_diffusion.evaluation.metrics_file import write_metrics
+from landmark_diffusion.evaluation.report import write_report
+from landmark_diffusion.evaluation.results import Results
 from landmark_diffusion.evaluation.spread_view import LEAST_SPREAD, write_spread_csv
 from landmark_diffusion.export.card import model_card, write_model_and_card
 from landmark_diffusion.export.gather import _measured

@@ -11,11 +11,18 @@ from PIL import Image
 
 from landmark_diffusion.data.geometry import Frame
 from landmark_diffusion.pictures.closeups import closeup_figure
-from landmark_diffusion.pictures.figures import HEAT, PREDICTION, TRUTH, place_labels, shrink_keeping_peaks
+from landmark_diffusion.pictures.figures import (
+    HEAT,
+    LEGEND,
+    PREDICTION,
+    TITLE,
+    TRUTH,
+    place_labels,
+    shrink_keeping_peaks,
+)
 from landmark_diffusion.pictures.landmark_errors import cumulative_figure, landmark_errors_figure, success_curve
 from landmark_diffusion.pictures.overlays import overlay_figure
 from landmark_diffusion.pictures.process_figure import choose_steps, process_figure, salt_and_pepper_figure
-from landmark_diffusion.pictures.sheet import LEGEND, TITLE
 
 HEIGHT = 600
 TOP = np.array([0, TITLE])

@@ -15,7 +15,9 @@ import landmark_diffusion
 from landmark_diffusion.data.sources.isbi2015 import LANDMARK_NAMES
 from landmark_diffusion.detection.writers.html_page import HtmlWriter
 from landmark_diffusion.detection.writers.points_csv import write_points_csv
-from landmark_diffusion.evaluation import Results, annotator_view, write_annotators_csv, write_report
+from landmark_diffusion.evaluation.annotator_view import annotator_view, write_annotators_csv
+from landmark_diffusion.evaluation.report import write_report
+from landmark_diffusion.evaluation.results import Results
 from landmark_diffusion.evaluation.spread_view import Spreads, spread_view, write_spread_csv
 from landmark_diffusion.export.card import model_card
 from landmark_diffusion.metrics.evaluation import Evaluation, evaluate

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,8 @@ from landmark_diffusion.core.texts import LIMITS
 from landmark_diffusion.core.version import version
 from landmark_diffusion.data.readers.dicom import is_dicom
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.detection.writer import Writer
+from landmark_diffusion.detection.writer import FileAnImage
 
-FOLDER = "dicom_sr"
 SCHEME = "99LDX"
 """Our private coding scheme (PS3.16, 8: private designators begin with 99)."""
 
@@ -46,18 +45,11 @@ PATIENT_AND_STUDY = (
 """Type 2 attributes that a report takes over from the image; many files leave them out, then they are empty."""
 
 
-class DicomSrWriter(Writer):
+class DicomSrWriter(FileAnImage):
     """Write ``dicom_sr/NAME.dcm`` for each image that is a DICOM file, and say at the end how many are not."""
 
-    name = "dicom-sr"
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.written, self.left_out = 0, 0
-
-    def targets(self, names: Sequence[str]) -> list[Path]:
-        """List one report a name."""
-        return [self.folder / FOLDER / f"{name}.dcm" for name in names]
+    name, subfolder, suffix = "dicom-sr", "dicom_sr", ".dcm"
+    left_out = 0
 
     def add(self, detection: Detection) -> None:
         """Write one image's report; raises UserError where its file lacks what a report needs or cannot be written."""
@@ -65,8 +57,7 @@ class DicomSrWriter(Writer):
         if image is None:
             self.left_out += 1
             return
-        (path,) = self.targets([detection.name])
-        write_report(path, detection, image)
+        write_report(self.path(detection.name), detection, image)
         self.written += 1
 
     def close(self) -> list[Path]:
@@ -76,7 +67,7 @@ class DicomSrWriter(Writer):
 
             count = self.written + self.left_out
             say(f"dicom-sr: no report for {self.left_out} of {count} images, which are no DICOM files")
-        return [self.folder / FOLDER] if self.written else []
+        return super().close()
 
 
 def read_dicom_header(path: str | Path) -> pydicom.Dataset | None:
@@ -193,7 +184,7 @@ def _comments(detection: Detection, inside: np.ndarray) -> list[sr.TextContentIt
     absent = [name for name, is_inside in zip(detection.landmark_names, inside, strict=True) if not is_inside]
     texts = [
         LIMITS[0],
-        *([f"This image is {detection.unlike_words}: do not use its points."] if detection.unlike else []),
+        *detection.warnings,
         *(["Not found in the image: " + ", ".join(absent) + "."] if absent else []),
         *detection.notes,
     ]

@@ -5,13 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
 from string import Template
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +17,7 @@ import numpy as np
 from landmark_diffusion.core.files import atomic_path, writing
 from landmark_diffusion.core.texts import RESEARCH_ONLY
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.detection.writer import Writer
+from landmark_diffusion.detection.writer import OneFile
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,77 +28,45 @@ THUMBNAIL, THUMBNAIL_QUALITY = 220, 70
 WARN_FACTOR = 2.0
 """The page warns from this many times the median expected error of all its landmarks, until the reader changes it."""
 
+PAGE_COLUMNS = (
+    "x", "y", "x_mm", "y_mm", "error_px", "error_mm", "area_px2", "area_mm2", "longer", "shorter", "angle",
+)  # fmt: skip
+"""What page.js reads of each landmark."""
+
 _PARTS = ("page.html", "page.css", "page.js", "page_viewer.js", "page_table.js", "page_actions.js")
 _PICTURES = "<!-- pictures -->"
 
 
-class HtmlWriter(Writer):
+class HtmlWriter(OneFile):
     """Write ``detections.html``; of each image only its JPEGs and numbers are kept until then."""
 
-    name = "html"
+    name, file_name = "html", "detections.html"
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self._head: dict[str, Any] = {}
-        self._images: list[dict[str, Any]] = []
-        self._pictures: list[str] = []
-
-    def targets(self, names: Sequence[str]) -> list[Path]:
-        """List the page."""
-        return [self.folder / "detections.html"]
-
-    def add(self, detection: Detection) -> None:
-        """Keep one image's numbers and its pictures as JPEG."""
-        if not self._images:
-            settings = [[str(key), str(value)] for key, value in detection.settings.items() if value is not None]
-            self._head = {"model": detection.model, "settings": settings}
+    @classmethod
+    def record(cls, detection: Detection) -> tuple[dict[str, Any], dict[str, Any], str]:
+        """Keep the page's head, the image's numbers with its thumbnail, and its picture as JPEG."""
+        settings = [[str(key), str(value)] for key, value in detection.settings.items() if value is not None]
         picture, thumbnail = ("", "") if detection.pixels is None else _jpegs(detection.pixels)
-        self._images.append({**image_record(detection), "thumbnail": thumbnail})
-        self._pictures.append(picture)
+        head = {"model": detection.model, "settings": settings}
+        return head, {**image_record(detection), "thumbnail": thumbnail}, picture
 
-    def close(self) -> list[Path]:
-        """Write the page and return it, nothing without images; raises UserError where it cannot be written."""
-        if not self._images:
-            return []
-        (path,) = self.targets(())
-        data = {**self._head, **_warning(self._images), "images": self._images}
+    @classmethod
+    def write(cls, path: Path, records: Sequence[tuple[dict[str, Any], dict[str, Any], str]]) -> None:
+        """Write the page, its head as the first image has it."""
+        heads, images, pictures = zip(*records, strict=True)
+        data = {**heads[0], **_warning(images), "images": images}
         with (
             writing(path),
             atomic_path(path) as temporary,
             temporary.open("w", encoding="utf-8", newline="\n") as file,
         ):
-            file.writelines(_page(data, self._pictures))
-        return [path]
-
-    @classmethod
-    def save(cls, path: Path, detection: Detection) -> None:
-        """Write one detection as ``path``; raises UserError where that cannot be done."""
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with TemporaryDirectory(dir=path.parent, prefix=".tmp-") as folder:  # a page is named by its writer
-                writer = cls(Path(folder))
-                writer.add(detection)
-                os.replace(writer.close()[0], path)
+            file.writelines(_page(data, pictures))
 
 
 def image_record(detection: Detection) -> dict[str, Any]:
     """Turn a detection into what page.js reads: numbers in original pixels (and mm), null where not known."""
-    count = len(detection.landmark_names)
-    points_mm, errors_mm, areas_mm2 = detection.points_mm, detection.expected_error_mm, detection.areas_mm2()
-    ellipses = _or_nan(detection.ellipses(), (count, 3))
-    columns = {
-        "x": detection.points[:, 0],
-        "y": detection.points[:, 1],
-        "x_mm": _or_nan(points_mm, (count, 2))[:, 0],
-        "y_mm": _or_nan(points_mm, (count, 2))[:, 1],
-        "error_px": _or_nan(detection.expected_error, (count,)),
-        "error_mm": _or_nan(errors_mm, (count,)),
-        "area_px2": np.pi * ellipses[:, 0] * ellipses[:, 1],
-        "area_mm2": _or_nan(areas_mm2, (count,)),
-        "longer": ellipses[:, 0],
-        "shorter": ellipses[:, 1],
-        "angle": ellipses[:, 2],
-    }
+    columns = detection.numbers()
+    columns["area_px2"] = np.pi * columns["longer"] * columns["shorter"]
     return {
         "name": detection.name,
         "path": detection.path,
@@ -114,7 +80,7 @@ def image_record(detection: Detection) -> dict[str, Any]:
         "unlike_reason": detection.unlike_reason,
         "notes": list(detection.notes),
         "landmarks": [
-            {"name": name, **{key: _number(values[index]) for key, values in columns.items()}}
+            {"name": name, **{key: _number(columns[key][index]) for key in PAGE_COLUMNS}}
             for index, name in enumerate(detection.landmark_names)
         ],
     }
@@ -169,10 +135,6 @@ def _base64(image: Image, quality: int) -> str:
     buffer = BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     return base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def _or_nan(values: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
-    return np.full(shape, np.nan) if values is None else values
 
 
 def _number(value: float) -> float | None:

@@ -4,45 +4,17 @@ from __future__ import annotations
 
 import textwrap
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from landmark_diffusion.core.files import writing
 from landmark_diffusion.core.texts import RESEARCH_ONLY
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.detection.writer import Writer
-from landmark_diffusion.pictures.figures import (
-    ANNOTATORS,
-    INK,
-    PREDICTION,
-    new_figure,
-    outlined,
-    pixel_axes,
-    save_figure,
-)
-from landmark_diffusion.pictures.sheet import (
-    GROUND,
-    LEGEND,
-    SIDEBAR,
-    TITLE,
-    draw_key,
-    draw_labels,
-    draw_list,
-    draw_markers,
-    draw_radiograph,
-    draw_regions,
-    draw_title,
-    draw_warning,
-    fitted,
-    mark_key,
-    take_texts_as_they_are,
-)
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from landmark_diffusion.detection.writer import FileAnImage
+from landmark_diffusion.pictures.figures import ANNOTATORS, LEGEND, PREDICTION, TITLE, Canvas, outlined
+from landmark_diffusion.pictures.sheet import GROUND, SIDEBAR, Film, draw_list, draw_warning, fitted, mark_key
 
 USUAL, WIDE = ANNOTATORS[0], PREDICTION
 WIDE_FACTOR = 2.0
@@ -52,34 +24,14 @@ SHORTEST = 360  # output pixels kept for the list beside a low picture
 BANNER, NOTE = 34, 17  # output pixels of the warning, and of a line of notes
 
 
-class OverlayWriter(Writer):
+class OverlayWriter(FileAnImage):
     """Write ``overlays/NAME.png`` for each image."""
 
-    name = "overlay"
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self._written = False
-
-    def targets(self, names: Sequence[str]) -> list[Path]:
-        """List one PNG a name."""
-        return [self._path(name) for name in names]
-
-    def add(self, detection: Detection) -> None:
-        """Draw one image at once; raises UserError where its file cannot be written."""
-        overlay_picture(self._path(detection.name), detection)
-        self._written = True
-
-    def close(self) -> list[Path]:
-        """Return the folder of the pictures; nothing where there are none."""
-        return [self.folder / "overlays"] if self._written else []
-
-    def _path(self, name: str) -> Path:
-        return self.folder / "overlays" / f"{name}.png"
+    name, subfolder, suffix = "overlay", "overlays", ".png"
 
     @classmethod
     def save(cls, path: Path, detection: Detection) -> None:
-        """Write one detection as ``path``; raises UserError where that cannot be done."""
+        """Draw one detection as ``path``; raises UserError where it cannot be written."""
         overlay_picture(path, detection)
 
 
@@ -95,29 +47,30 @@ def overlay_picture(path: Path, detection: Detection) -> Path:
     across = max(width + SIDEBAR, 480)
     lines = _note_lines(detection, across)
     top = TITLE + (BANNER if detection.unlike else 0)
-    figure = new_figure(across, top + body + LEGEND + NOTE * len(lines))
-    draw_title(figure, detection.name)
+    canvas = Canvas(across, top + body + LEGEND + NOTE * len(lines))
+    canvas.title(detection.name)
     if detection.unlike:
         words = f"U{detection.unlike_words[1:]}: do not use these points"
-        draw_warning(figure, 0, TITLE, (across, BANNER), words, 11)
-    axes = pixel_axes(figure, 0, top, width, height, GROUND)
+        draw_warning(canvas, 0, TITLE, (across, BANNER), words, 11)
+    film = Film(canvas, 0, top, detection.size, output, GROUND)
+    film.show(detection.pixels)
     wide = wide_regions(detection)
-    draw_radiograph(axes, detection.pixels, detection.size, output)
     colours = [WIDE if each else USUAL for each in wide]
     style: dict[str, Any] = {"fill": False, "linewidth": 1.2, "zorder": 3, "path_effects": outlined(2.4)}
-    draw_regions(axes, detection.points, detection.ellipses(), colours, **style)
+    film.regions(detection.points, detection.ellipses(), colours, **style)
     for chosen, colour in ((~wide, USUAL), (wide, WIDE)):
-        draw_markers(axes, detection.points[chosen], "x", 6.5, 4, markeredgecolor=colour)
+        film.markers(detection.points[chosen], "x", 6.5, 4, markeredgecolor=colour)
     numbers = [str(number + 1) for number in range(len(detection.points))]
-    draw_labels(axes, detection.points, numbers, np.asarray(output) / detection.size, output, detection.points)
-    errors, unit = detection.expected_error_mm, "mm"
-    if errors is None:
-        errors, unit = detection.expected_error, "px"
+    film.labels(detection.points, numbers, detection.points)
+    errors, unit = detection.shown_errors
     heading = f"expected error, {unit}"
-    draw_list(figure, width + 16, top, body, detection.landmark_names, errors, heading, wide)
-    draw_key(figure, top + body, _key(detection, wide))
-    _draw_notes(figure, top + body + LEGEND, across, lines)
-    return _save(figure, path)
+    draw_list(canvas, width + 16, top, body, detection.landmark_names, errors, heading, wide)
+    canvas.key(top + body, _key(detection, wide))
+    for index, line in enumerate(lines):
+        canvas.write(10, top + body + LEGEND + NOTE * (index + 0.3), line, 8.5)
+    with writing(path), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # drawn as an empty box, which says it
+        return canvas.save(path, formulas=False)
 
 
 def wide_regions(detection: Detection) -> np.ndarray:
@@ -136,8 +89,7 @@ def wide_regions(detection: Detection) -> np.ndarray:
 def _key(detection: Detection, wide: np.ndarray) -> list[Any]:
     entries = [mark_key("landmark", USUAL, "x")]
     if detection.regions is not None:
-        share = "" if detection.level is None else f"{detection.level:.0%} "
-        entries.append(mark_key(f"{share}region", USUAL, "o"))
+        entries.append(mark_key(detection.region_words, USUAL, "o"))
     if wide.any():
         entries.append(mark_key(f"radius over {WIDE_FACTOR:g} times this image's median", WIDE, "o"))
     return entries
@@ -147,17 +99,3 @@ def _note_lines(detection: Detection, width: float) -> list[str]:
     """The notes and, last, what the points are for and their model; broken to fit into ``width`` output pixels."""
     notes = [*detection.notes, " ".join(filter(None, [RESEARCH_ONLY, detection.model and f"Model: {detection.model}"]))]
     return [line for note in notes for line in textwrap.wrap(note, int(width / 7.4))]
-
-
-def _draw_notes(figure: Figure, top: float, width: float, lines: Sequence[str]) -> None:
-    axes = pixel_axes(figure, 0, top, width, NOTE * len(lines))
-    axes.set(xlim=(0, width), ylim=(NOTE * len(lines), 0))
-    for index, line in enumerate(lines):
-        axes.text(10, NOTE * (index + 0.3), line, fontsize=8.5, color=INK, va="center")
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    take_texts_as_they_are(figure)
-    with writing(path), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # drawn as an empty box, which says it
-        return save_figure(figure, path)

@@ -6,12 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from landmark_diffusion.core.cells import number_cell, text_cell
-from landmark_diffusion.core.files import atomic_write_text, writing
+from landmark_diffusion.core.cells import write_csv
+from landmark_diffusion.core.files import writing
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.detection.writer import Writer
+from landmark_diffusion.detection.writer import OneFile
 
 FILE_NAME = "points.csv"
 COLUMNS = (
@@ -21,31 +19,20 @@ COLUMNS = (
 )  # fmt: skip
 
 
-class PointsCsvWriter(Writer):
+class PointsCsvWriter(OneFile):
     """Write ``points.csv`` of all images when it is closed."""
 
-    name = "csv"
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.detections: list[Detection] = []
-
-    def targets(self, names: Sequence[str]) -> list[Path]:
-        """List the one table."""
-        return [self.folder / FILE_NAME]
-
-    def add(self, detection: Detection) -> None:
-        """Keep the detection, without its picture, until the end."""
-        self.detections.append(replace(detection, pixels=None))
-
-    def close(self) -> list[Path]:
-        """Write the table and return it; nothing where no image was added. Raises UserError where it cannot."""
-        return [write_points_csv(self.folder / FILE_NAME, self.detections)] if self.detections else []
+    name, file_name = "csv", FILE_NAME
 
     @classmethod
-    def save(cls, path: Path, detection: Detection) -> None:
-        """Write one detection as ``path``; raises UserError where that cannot be done."""
-        write_points_csv(path, [detection])
+    def record(cls, detection: Detection) -> Detection:
+        """Keep the detection without its picture."""
+        return replace(detection, pixels=None)
+
+    @classmethod
+    def write(cls, path: Path, records: Sequence[Detection]) -> None:
+        """Write the table."""
+        write_points_csv(path, records)
 
 
 def write_points_csv(path: str | Path, detections: Sequence[Detection]) -> Path:
@@ -55,40 +42,22 @@ def write_points_csv(path: str | Path, detections: Sequence[Detection]) -> Path:
     axis towards the y axis (down); numbers have six decimals and are empty where unknown. A text that a spreadsheet
     would run as a formula gets an apostrophe in front. Raises UserError where the file cannot be written.
     """
-    lines = [",".join(COLUMNS)]
-    for detection in detections:
-        lines.extend(",".join(row) for row in _rows(detection))
-    text = "\n".join(lines) + "\n"
-    with writing(path):  # a file's name may be no valid Unicode
-        atomic_write_text(path, text.encode("utf-8", "backslashreplace").decode())
-    return Path(path)
+    with writing(path):
+        return write_csv(path, [COLUMNS, *(row for detection in detections for row in _rows(detection))])
 
 
-def _rows(detection: Detection) -> Iterator[list[str]]:
-    count = len(detection.landmark_names)
-
-    def known(value: np.ndarray | None, width: int = 1) -> np.ndarray:
-        return np.full((count, width), np.nan) if value is None else value.reshape(count, width)
-
-    points = np.hstack([detection.points, known(detection.points_mm, 2)])
-    spread = np.hstack(
-        [
-            known(detection.ellipses(), 3),
-            known(detection.areas_mm2()),
-            known(detection.expected_error_mm),
-            known(detection.expected_error),
-        ]
-    )
-    source = text_cell(detection.spacing_source)
-    level, score = (_cell(value) for value in (detection.level, detection.image_score))
+def _rows(detection: Detection) -> Iterator[list[str | float | None]]:
+    numbers = detection.numbers()
     unlike = "" if detection.unlike is None else str(detection.unlike).lower()
-    last = [unlike, text_cell(detection.unlike_reason), text_cell(detection.name)]
-    for name, point, sizes in zip(detection.landmark_names, points, spread, strict=True):
-        places = [number_cell(value) for value in point]
+    file, level = _valid(detection.path), detection.level
+    for index, name in enumerate(detection.landmark_names):
+        x, y, x_mm, y_mm, *spread = (float(values[index]) for values in numbers.values())
         yield [
-            text_cell(detection.path), text_cell(name), *places, source, level, *map(number_cell, sizes), score, *last
+            file, _valid(name), x, y, x_mm, y_mm, detection.spacing_source, level, *spread, detection.image_score,
+            unlike, detection.unlike_reason, _valid(detection.name),
         ]  # fmt: skip
 
 
-def _cell(value: float | None) -> str:
-    return "" if value is None else number_cell(value)
+def _valid(text: str) -> str:
+    """The text as it can be stored: a file's name may be no valid Unicode."""
+    return text.encode("utf-8", "backslashreplace").decode()

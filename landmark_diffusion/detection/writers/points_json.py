@@ -1,6 +1,6 @@
 """points.json: everything that was found but the pictures, for programs; and back.
 
-The format is described by the JSON Schema in ``prediction/schema/points.schema.json``.
+The format is described by the JSON Schema in ``detection/schema/points.schema.json``.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.files import atomic_write_text, writing
 from landmark_diffusion.core.plain import plain
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.detection.writer import Writer
+from landmark_diffusion.detection.writer import OneFile
 from landmark_diffusion.detection.writers.points_json_reader import FORMAT_VERSION, SCHEMA, read_points_json
 
-__all__ = ["FILE_NAME", "PointsJsonWriter", "points_schema", "read_points_json", "write_points_json"]
+__all__ = ["FILE_NAME", "PointsJsonWriter", "points_schema", "read_points_json"]
 
 FILE_NAME = "points.json"
+IMAGE_FIELDS = (
+    "name", "path", "size", "spacing", "spacing_source", "level", "image_score", "unlike", "unlike_reason", "notes",
+    "settings",
+)  # fmt: skip
 
 
 def points_schema() -> dict[str, Any]:
@@ -32,70 +36,45 @@ def points_schema() -> dict[str, Any]:
     return schema
 
 
-class PointsJsonWriter(Writer):
+class PointsJsonWriter(OneFile):
     """Write ``points.json`` of all images when it is closed."""
 
-    name = "json"
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.model = ""
-        self.images: list[str] = []
-
-    def targets(self, names: Sequence[str]) -> list[Path]:
-        """List the one file."""
-        return [self.folder / FILE_NAME]
-
-    def add(self, detection: Detection) -> None:
-        """Keep the detection as text until the end; raises UserError where another model made it than the first."""
-        if self.images and detection.model != self.model:
-            raise UserError(
-                f"{detection.path}: found by the model {detection.model!r}, the images before by {self.model!r}; "
-                f"{FILE_NAME} holds what one model found: write another file for the other one"
-            )
-        self.model = detection.model
-        self.images.append(_image_text(detection))
-
-    def close(self) -> list[Path]:
-        """Write the file and return it; nothing where no image was added. Raises UserError where it cannot."""
-        if not self.images:
-            return []
-        _write(self.folder / FILE_NAME, self.model, self.images)
-        return [self.folder / FILE_NAME]
+    name, file_name = "json", FILE_NAME
 
     @classmethod
-    def save(cls, path: Path, detection: Detection) -> None:
-        """Write one detection as ``path``; raises UserError where that cannot be done."""
-        write_points_json(path, detection)
+    def record(cls, detection: Detection) -> tuple[str, str]:
+        """Keep the model's name, and the detection as text."""
+        return detection.model, _image_text(detection)
 
+    def add(self, detection: Detection) -> None:
+        """Keep the detection until the end; raises UserError where another model made it than the first."""
+        if self.records and detection.model != self.records[0][0]:
+            raise UserError(
+                f"{detection.path}: found by the model {detection.model!r}, the images before by "
+                f"{self.records[0][0]!r}; {FILE_NAME} holds what one model found: write another file for the other one"
+            )
+        super().add(detection)
 
-def write_points_json(path: str | Path, detection: Detection) -> Path:
-    """Write what was found in one image, whole or not at all; returns the path. Raises UserError where it cannot."""
-    _write(path, detection.model, [_image_text(detection)])
-    return Path(path)
+    @classmethod
+    def write(cls, path: Path, records: Sequence[tuple[str, str]]) -> None:
+        """Write the file."""
+        from landmark_diffusion.core.version import version
 
-
-def _write(path: str | Path, model: str, images: Sequence[str]) -> None:
-    from landmark_diffusion.core.version import version
-
-    head = {"schema": SCHEMA, "format_version": FORMAT_VERSION, "package_version": version(), "model": model}
-    fields = [f"{_dump(key)}: {_dump(value)}" for key, value in head.items()]
-    fields.append('"images": [' + ",".join("\n" + image for image in images) + "\n]")
-    with writing(path):
-        atomic_write_text(path, "{\n" + ",\n".join(fields) + "\n}\n")
+        head = {
+            "schema": SCHEMA, "format_version": FORMAT_VERSION, "package_version": version(), "model": records[0][0]
+        }  # fmt: skip
+        fields = [f"{_dump(key)}: {_dump(value)}" for key, value in head.items()]
+        fields.append('"images": [' + ",".join("\n" + image for _, image in records) + "\n]")
+        with writing(path):
+            atomic_write_text(path, "{\n" + ",\n".join(fields) + "\n}\n")
 
 
 def _image_text(detection: Detection) -> str:
     """One image as JSON, a line for each landmark: short for programs, and still legible for people."""
-    found = detection
-    image = {
-        "name": found.name, "path": found.path, "size": found.size, "spacing": found.spacing,
-        "spacing_source": found.spacing_source, "level": found.level, "image_score": found.image_score,
-        "unlike": found.unlike, "unlike_reason": found.unlike_reason or None, "notes": found.notes,
-        "settings": found.settings,
-    }  # fmt: skip
+    image = {name: getattr(detection, name) for name in IMAGE_FIELDS}
+    image["unlike_reason"] = detection.unlike_reason or None
     fields = [f"  {_dump(key)}: {_dump(value)}" for key, value in image.items()]
-    lines = ",".join("\n   " + _dump(landmark) for landmark in _landmarks(found))
+    lines = ",".join("\n   " + _dump(landmark) for landmark in _landmarks(detection))
     fields.append('  "landmarks": [' + lines + ("\n  ]" if lines else "]"))
     return " {\n" + ",\n".join(fields) + "\n }"
 

@@ -10,7 +10,6 @@ at the edges (L, P) therefore say nothing about the patient.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,9 @@ import numpy as np
 from landmark_diffusion.core.files import atomic_path, atomic_write_text, writing
 from landmark_diffusion.core.texts import LIMITS
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.detection.writer import Writer
+from landmark_diffusion.detection.writer import FileAnImage
 
-FOLDER, MARKUPS, IMAGE = "slicer", ".mrk.json", ".nrrd"
+MARKUPS, IMAGE = ".mrk.json", ".nrrd"
 SCHEMA = (
     "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
     "markups-schema-v1.0.3.json#"
@@ -34,27 +33,10 @@ UPRIGHT = [-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0]
 """Orientation of a control point in LPS that is the identity in Slicer's own RAS, as Slicer writes it."""
 
 
-class SlicerWriter(Writer):
+class SlicerWriter(FileAnImage):
     """Write ``slicer/NAME.mrk.json`` and ``slicer/NAME.nrrd`` for each image."""
 
-    name = "slicer"
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.written = False
-
-    def targets(self, names: Sequence[str]) -> list[Path]:
-        """List both files of each name."""
-        return [self.folder / FOLDER / f"{name}{suffix}" for name in names for suffix in (MARKUPS, IMAGE)]
-
-    def add(self, detection: Detection) -> None:
-        """Write one image's files; raises UserError where that cannot be done."""
-        write_slicer(self.folder / FOLDER / f"{detection.name}{MARKUPS}", detection)
-        self.written = True
-
-    def close(self) -> list[Path]:
-        """Return the folder of the files; nothing where there are none."""
-        return [self.folder / FOLDER] if self.written else []
+    name, subfolder, suffix = "slicer", "slicer", MARKUPS
 
     @classmethod
     def files_of(cls, path: Path) -> list[Path]:
@@ -128,10 +110,8 @@ def _control_point(number: int, label: str, description: str, point: np.ndarray)
 
 def _descriptions(detection: Detection) -> list[str]:
     """How sure each landmark is, in mm where these are known; Slicer shows it in the table of control points."""
-    in_mm = detection.spacing is not None
-    unit = "mm" if in_mm else "px"
-    errors = detection.expected_error_mm if in_mm else detection.expected_error
-    axes = detection.ellipses_mm() if in_mm else detection.ellipses()
+    errors, unit = detection.shown_errors
+    axes = detection.ellipses_mm() if unit == "mm" else detection.ellipses()
     words = []
     for index, point in enumerate(detection.points):
         parts = [] if np.isfinite(point).all() else [NOT_FOUND]
@@ -139,16 +119,16 @@ def _descriptions(detection: Detection) -> list[str]:
             parts.append(f"expected error {errors[index]:.2f} {unit}")
         if axes is not None and np.isfinite(axes[index]).all():
             longer, shorter, angle = axes[index]
-            share = "" if detection.level is None else f"{detection.level:.0%} "
-            parts.append(f"{share}region: semi-axes {longer:.2f} and {shorter:.2f} {unit} at {angle:.0f} degrees")
+            parts.append(
+                f"{detection.region_words}: semi-axes {longer:.2f} and {shorter:.2f} {unit} at {angle:.0f} degrees"
+            )
         words.append("; ".join(parts))
     return words
 
 
 def _description(detection: Detection) -> str:
     units = UNITS_ARE_PIXELS if detection.spacing is None else f"spacing from {detection.spacing_source}"
-    warning = [f"This image is {detection.unlike_words}: do not use its points."] if detection.unlike else []
-    return " ".join([f"{detection.path}: {units}.", *warning, *detection.notes, LIMITS[0]])
+    return " ".join([f"{detection.path}: {units}.", *detection.warnings, *detection.notes, LIMITS[0]])
 
 
 def _write_image(path: Path, pixels: np.ndarray, detection: Detection) -> None:

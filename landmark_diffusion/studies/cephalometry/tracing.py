@@ -9,21 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from landmark_diffusion.core.texts import RESEARCH_ONLY
 from landmark_diffusion.data.landmark_names import respelled
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.pictures.figures import BAD, FAINT, INK, new_figure, outlined, pixel_axes, save_figure, shorten
-from landmark_diffusion.pictures.sheet import (
-    GROUND,
-    TITLE,
-    draw_labels,
-    draw_markers,
-    draw_radiograph,
-    draw_regions,
-    draw_title,
-    draw_warning,
-    fitted,
-    take_texts_as_they_are,
-)
+from landmark_diffusion.pictures.figures import BAD, FAINT, INK, TITLE, Canvas, outlined, shorten
+from landmark_diffusion.pictures.sheet import GROUND, Film, draw_warning, fitted
 from landmark_diffusion.studies.cephalometry import measures as m
 from landmark_diffusion.studies.cephalometry.analysis import Analysis, Finding
 from landmark_diffusion.studies.cephalometry.classes import SCHEMES
@@ -31,7 +21,6 @@ from landmark_diffusion.studies.cephalometry.tables import SYMBOLS, class_words,
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 PANEL, MARGIN = 430, 14  # output pixels
 ROW = 102  # output pixels of one measure in the panel
@@ -68,50 +57,49 @@ def tracing_picture(path: Path, detection: Detection, analysis: Analysis) -> Pat
     notes = _note_lines(detection, analysis)
     below = 18 * len(notes) + 12
     body = max(height, round(ROW * len(analysis.findings) + 12 + below))
-    figure = new_figure(width + PANEL, TITLE + body)
-    draw_title(figure, f"{legible(detection.name)}: cephalometric tracing")
+    canvas = Canvas(width + PANEL, TITLE + body)
+    canvas.title(f"{legible(detection.name)}: cephalometric tracing")
     if detection.unlike:
-        _draw_warning(figure, width, f"Do not use: {detection.unlike_words}")
+        _draw_warning(canvas, width, f"Do not use: {detection.unlike_words}")
     elif analysis.doubts or analysis.impossible:
-        _draw_warning(figure, width, "; ".join(analysis.doubts) or "Measures that no head has: look at the points")
-    axes = pixel_axes(figure, 0, TITLE, width, height, GROUND)
-    draw_radiograph(axes, detection.pixels, detection.size, output, vmax=330)  # dimmed, so that thin lines stand out
+        _draw_warning(canvas, width, "; ".join(analysis.doubts) or "Measures that no head has: look at the points")
+    film = Film(canvas, 0, TITLE, detection.size, output, GROUND)
+    film.show(detection.pixels, vmax=330)  # dimmed, so that thin lines stand out
     found = {
         name: point
         for name, point in zip(respelled(detection.landmark_names, m.LANDMARKS), detection.points, strict=True)
         if np.isfinite(point).all()
     }
-    _draw_lines(axes, found, detection.size)
-    _draw_key(axes, "lower right" if analysis.facing == "left" else "lower left")
+    _draw_lines(film, found)
+    _draw_key(film.axes, "lower right" if analysis.facing == "left" else "lower left")
     style: dict[str, Any] = {"facecolor": "#FFFFFF22", "linewidth": 0.8, "zorder": 4}
-    draw_regions(axes, detection.points, detection.ellipses(), [MARK] * len(detection.points), **style)
-    _draw_landmarks(axes, found, detection.size, output)
-    _draw_panel(figure, width, body, analysis, notes)
-    take_texts_as_they_are(figure)
-    return save_figure(figure, path)
+    film.regions(detection.points, detection.ellipses(), [MARK] * len(detection.points), **style)
+    _draw_landmarks(film, found)
+    _draw_panel(canvas, width, body, analysis, notes)
+    return canvas.save(path, formulas=False)
 
 
-def _draw_warning(figure: Figure, left: float, words: str) -> None:
+def _draw_warning(canvas: Canvas, left: float, words: str) -> None:
     """Say in red, over the measures, why they should not be used."""
-    draw_warning(figure, left, 0, (PANEL, TITLE), shorten(words[0].upper() + words[1:], 60), 8.5)
+    draw_warning(canvas, left, 0, (PANEL, TITLE), shorten(words[0].upper() + words[1:], 60), 8.5)
 
 
-def _draw_lines(axes: Axes, found: dict[str, np.ndarray], size: tuple[int, int]) -> None:
+def _draw_lines(film: Film, found: dict[str, np.ndarray]) -> None:
     """Draw the planes, a tenth longer than their landmarks at both ends, the angles' lines, and the soft tissue."""
     for start, end in ANGLE_LINES:
         if start in found and end in found:
             line = np.stack([found[start], found[end]])
-            axes.plot(*line.T, color=ANGLE_LINE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=2)
+            film.axes.plot(*line.T, color=ANGLE_LINE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=2)
     for name, start, end, colour in PLANES:
         if start in found and end in found:
             along = found[end] - found[start]
             line = np.stack([found[start] - 0.1 * along, found[end] + 0.1 * along])
-            axes.plot(*line.T, color=colour, linewidth=1.5, label=name, zorder=3, path_effects=outlined(2.4))
+            film.axes.plot(*line.T, color=colour, linewidth=1.5, label=name, zorder=3, path_effects=outlined(2.4))
     profile = [found[name] for name in SOFT_TISSUE if name in found]
     if len(profile) > 1:
-        axes.plot(*np.stack(profile).T, color=PROFILE, linewidth=1.2, linestyle=(0, (1, 1.5)), zorder=3,
-                  label="soft-tissue profile")  # fmt: skip
-    axes.set(xlim=(-0.5, size[0] - 0.5), ylim=(size[1] - 0.5, -0.5))
+        style: dict[str, Any] = {"color": PROFILE, "linewidth": 1.2, "linestyle": (0, (1, 1.5)), "zorder": 3}
+        film.axes.plot(*np.stack(profile).T, label="soft-tissue profile", **style)
+    film.look_at_all()
 
 
 def _draw_key(axes: Axes, place: Literal["lower left", "lower right"]) -> None:
@@ -121,16 +109,16 @@ def _draw_key(axes: Axes, place: Literal["lower left", "lower right"]) -> None:
         axes.legend(loc=place, framealpha=0.6, handlelength=1.8, labelspacing=0.35, borderpad=0.6, **style)
 
 
-def _draw_landmarks(axes: Axes, found: dict[str, np.ndarray], size: tuple[int, int], bounds: tuple[int, int]) -> None:
-    """Draw a small ring and the usual abbreviation of every landmark; ``bounds`` is the picture in output pixels."""
+def _draw_landmarks(film: Film, found: dict[str, np.ndarray]) -> None:
+    """Draw a small ring and the usual abbreviation of every landmark."""
     if not found:
         return
-    points, scale = np.stack(list(found.values())), np.asarray(bounds) / size
+    points = np.stack(list(found.values()))
     ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": MARK, "markeredgewidth": 1.2}
-    draw_markers(axes, points, "o", 3.6, 5, path_effects=outlined(2.4), **ring)
+    film.markers(points, "o", 3.6, 5, path_effects=outlined(2.4), **ring)
     texts = [SHORT.get(name, shorten(name, 14)) for name in found]
     style: dict[str, Any] = {"color": MARK, "fontsize": 9, "path_effects": outlined(2.4)}
-    draw_labels(axes, points, texts, scale, bounds, _along_lines(found), pad=3, **style)
+    film.labels(points, texts, _along_lines(found), pad=3, **style)
 
 
 def _along_lines(found: dict[str, np.ndarray]) -> np.ndarray:
@@ -140,8 +128,8 @@ def _along_lines(found: dict[str, np.ndarray]) -> np.ndarray:
     return np.concatenate([np.stack(list(found.values())), *steps])
 
 
-def _draw_panel(figure: Figure, left: float, height: float, analysis: Analysis, notes: Sequence[str]) -> None:
-    axes = pixel_axes(figure, left + MARGIN, TITLE, PANEL - 2 * MARGIN, height)
+def _draw_panel(canvas: Canvas, left: float, height: float, analysis: Analysis, notes: Sequence[str]) -> None:
+    axes = canvas.picture(left + MARGIN, TITLE, PANEL - 2 * MARGIN, height)
     axes.set(xlim=(0, PANEL - 2 * MARGIN), ylim=(height, 0))
     for place, finding in enumerate(analysis.findings):
         _draw_measure(axes, 6 + place * ROW, finding)
@@ -209,7 +197,7 @@ def _note_lines(detection: Detection, analysis: Analysis) -> list[str]:
         *(each[0].upper() + each[1:] + "." for each in analysis.doubts),
         *analysis.notes,
         *detection.notes,
-        "Research use only: not a medical device." + (f" Model: {detection.model}" if detection.model else ""),
+        RESEARCH_ONLY + (f" Model: {detection.model}" if detection.model else ""),
     ]
     return [line for fact in facts if fact for line in textwrap.wrap(fact, 68)]
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landmark_diffusion.pictures.figures import FAINT, INK, VARIANTS, new_figure, save_figure, shorten
+from landmark_diffusion.pictures.charts import log_axis, style_chart
+from landmark_diffusion.pictures.figures import FAINT, INK, VARIANTS, Canvas, shorten
 from landmark_diffusion.studies.fewshot.paper_figures import METHOD_OF_TARGET, TABLES
 from landmark_diffusion.studies.fewshot.plan import NO_TARGET
 from landmark_diffusion.studies.fewshot.table import CHOICES, SCRATCH, Group, Metric, Spread, start_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 MARKERS = "osD^vPX*"
 LEFT, RIGHT, BOTTOM, GAP, TITLE, LEGEND_ROW = 74, 20, 58, 46, 56, 22  # output pixels
@@ -30,16 +32,14 @@ def bars_figure(path: Path, groups: Sequence[Group], metrics: Sequence[Metric], 
 
     Bars are means, whiskers the standard deviation over draws, dots the draws; hatched bars are the last weights.
     """
-    shown, targets, numbers = _chosen(metrics), _targets(groups), sorted({group.n for group in groups})
-    series = _series(groups)
-    slots = len(numbers) * (len(series) + 1)
-    figure, panels = _canvas(len(shown), targets, max(380, min(12 * slots, 1000)), 210, title, len(series))
-    for metric, row in zip(shown, panels, strict=True):
-        for target, axes in zip(targets, row, strict=True):
-            _draw_bars(axes, [group for group in groups if group.target == target], metric, numbers, series)
-        _value_axis(row, groups, metric)
-    _finish(figure, panels, targets, "labelled training images n")
-    return save_figure(figure, path)
+    numbers, series = sorted({group.n for group in groups}), _series(groups)
+
+    def draw(axes: Axes, target: str, metric: Metric) -> None:
+        _draw_bars(axes, [group for group in groups if group.target == target], metric, numbers, series)
+
+    width = max(380, min(12 * len(numbers) * (len(series) + 1), 1000))
+    panels = _Panels(_targets(groups), groups, _chosen(metrics), draw, "labelled training images n")
+    return panels.save(path, title, (width, 210), len(series))
 
 
 def curve_figure(path: Path, groups: Sequence[Group], metrics: Sequence[Metric], title: str, dataset: str = "") -> Path:
@@ -48,27 +48,24 @@ def curve_figure(path: Path, groups: Sequence[Group], metrics: Sequence[Metric],
     Solid: best weights, dashed: last ones; dots are draws, whiskers the standard deviation over them. Where ``dataset``
     is one of the paper's, its own lines are grey, under the paper's own protocol.
     """
-    shown, targets, numbers = _chosen(metrics), _targets(groups), sorted({group.n for group in groups})
-    series = _series(groups)
+    targets, numbers, series = _targets(groups), sorted({group.n for group in groups}), _series(groups)
     dodge = min(1.06, 1.35 ** (1 / len(series)))  # side by side, so that whiskers do not cover each other
     unit = groups[0].cells[0].unit
     paper = dataset in TABLES and TABLES[dataset][0].unit == unit and not METHOD_OF_TARGET.keys().isdisjoint(targets)
-    figure, panels = _canvas(len(shown), targets, 520, 250, title, len(series) + paper)
-    for metric, row in zip(shown, panels, strict=True):
-        for target, axes in zip(targets, row, strict=True):
-            if paper:
-                _draw_paper(axes, dataset, target, metric)
-            for number, (start, choice) in enumerate(series):
-                line = [g for g in groups if (g.target, g.start, g.checkpoint) == (target, start, choice)]
-                at = [group.n * dodge ** (number - (len(series) - 1) / 2) for group in line]
-                _draw_line(axes, at, line, metric, _look(start, groups), choice, _label(start, choice, series))
-            axes.set_xscale("log")
-            axes.set_xlim(numbers[0] / 1.35, numbers[-1] * 1.35)
-            axes.set_xticks(numbers, [str(n) for n in numbers])
-            axes.minorticks_off()
-        _value_axis(row, groups, metric)
-    _finish(figure, panels, targets, "labelled training images n, logarithmic")
-    return save_figure(figure, path)
+
+    def draw(axes: Axes, target: str, metric: Metric) -> None:
+        if paper:
+            _draw_paper(axes, dataset, target, metric)
+        for number, (start, choice) in enumerate(series):
+            line = [g for g in groups if (g.target, g.start, g.checkpoint) == (target, start, choice)]
+            at = [group.n * dodge ** (number - (len(series) - 1) / 2) for group in line]
+            _draw_line(axes, at, line, metric, _look(start, groups), choice, _label(start, choice, series))
+        axes.set(xscale="log", xlim=(numbers[0] / 1.35, numbers[-1] * 1.35))
+        axes.set_xticks(numbers, [str(n) for n in numbers])
+        axes.minorticks_off()
+
+    panels = _Panels(targets, groups, _chosen(metrics), draw, "labelled training images n, logarithmic")
+    return panels.save(path, title, (520, 250), len(series) + paper)
 
 
 def pretraining_figure(path: Path, groups: Sequence[Group], metrics: Sequence[Metric], title: str) -> Path | None:
@@ -81,25 +78,24 @@ def pretraining_figure(path: Path, groups: Sequence[Group], metrics: Sequence[Me
     if not columns:
         path.unlink(missing_ok=True)
         return None
-    numbers = sorted({group.n for each in columns.values() for group in each})
-    choices = [choice for choice in CHOICES if any(g.checkpoint == choice for each in columns.values() for g in each)]
-    shown = _chosen(metrics)[:2]
-    figure, panels = _canvas(len(shown), list(columns), 520, 270, title, len(numbers) * len(choices))
-    for metric, row in zip(shown, panels, strict=True):
-        for axes, found in zip(row, columns.values(), strict=True):
-            widest = max(group.pretrain_updates or 0 for group in found)
-            for place, n in enumerate(numbers):
-                for choice in choices:
-                    aside = 0.006 * widest * (place - (len(numbers) - 1) / 2)  # whiskers side by side
-                    line = [group for group in found if (group.n, group.checkpoint) == (n, choice)]
-                    at = [float(group.pretrain_updates or 0) + aside for group in line]
-                    label = f"n = {n}" + (f", {choice}" if len(choices) > 1 else "")
-                    _draw_line(axes, at, line, metric, _look_of_n(place, len(numbers)), choice, label)
-            ticks = sorted({group.pretrain_updates or 0 for group in found})
-            axes.set_xticks(ticks, [f"{tick:,}" if tick else "scratch" for tick in ticks])
-        _value_axis(row, [group for each in columns.values() for group in each], metric)
-    _finish(figure, panels, list(columns), "updates of pre-training")
-    return save_figure(figure, path)
+    shown = [group for each in columns.values() for group in each]
+    numbers = sorted({group.n for group in shown})
+    choices = [choice for choice in CHOICES if any(group.checkpoint == choice for group in shown)]
+
+    def draw(axes: Axes, column: str, metric: Metric) -> None:
+        found = columns[column]
+        widest = max(group.pretrain_updates or 0 for group in found)
+        for (place, n), choice in product(enumerate(numbers), choices):
+            aside = 0.006 * widest * (place - (len(numbers) - 1) / 2)  # whiskers side by side
+            line = [group for group in found if (group.n, group.checkpoint) == (n, choice)]
+            at = [float(group.pretrain_updates or 0) + aside for group in line]
+            label = f"n = {n}" + (f", {choice}" if len(choices) > 1 else "")
+            _draw_line(axes, at, line, metric, _look_of_n(place, len(numbers)), choice, label)
+        ticks = sorted({group.pretrain_updates or 0 for group in found})
+        axes.set_xticks(ticks, [f"{tick:,}" if tick else "scratch" for tick in ticks])
+
+    panels = _Panels(list(columns), shown, _chosen(metrics)[:2], draw, "updates of pre-training")
+    return panels.save(path, title, (520, 270), len(numbers) * len(choices))
 
 
 def _pretraining_columns(groups: Sequence[Group]) -> dict[str, list[Group]]:
@@ -159,48 +155,43 @@ def _look_of_n(place: int, count: int) -> tuple[str, str]:
     return to_hex(colormaps["cividis"](0.9 * place / max(count - 1, 1))), MARKERS[place % len(MARKERS)]
 
 
-def _canvas(
-    rows: int, columns: Sequence[str], width: float, height: float, title: str, entries: int
-) -> tuple[Figure, list[list[Axes]]]:
-    """Make a figure of panels of at least (width, height) output pixels under a title and ``entries`` of a legend."""
-    width = max(width, 700 / len(columns))
-    across = LEFT + len(columns) * width + (len(columns) - 1) * GAP + RIGHT
-    top = TITLE + LEGEND_ROW * -(-entries // _legend_columns(across)) + 34
-    down = top + rows * height + (rows - 1) * 30 + BOTTOM
-    figure = new_figure(across, down)
-    figure.text(12 / across, 1 - 12 / down, shorten(title, int(across / 9)), fontsize=12, weight="bold", va="top")
-    figure.text(12 / across, 1 - 34 / down, KEY, fontsize=9, color=FAINT, va="top")
-    panels = [
-        [
-            figure.add_axes((
-                (LEFT + column * (width + GAP)) / across, 1 - (top + row * (height + 30) + height) / down,
-                width / across, height / down,
-            ))
-            for column in range(len(columns))
-        ]
-        for row in range(rows)
-    ]  # fmt: skip
-    return figure, panels
+@dataclass(frozen=True)
+class _Panels:
+    """A figure of panels: a column a heading, a row a metric, drawn by ``draw(axes, heading, metric)``."""
 
+    columns: Sequence[str]
+    groups: Sequence[Group]
+    metrics: Sequence[Metric]
+    draw: Callable[[Axes, str, Metric], None]
+    below: str
 
-def _legend_columns(across: float) -> int:
-    return max(1, int((across - 24) // 230))
-
-
-def _finish(figure: Figure, panels: Sequence[Sequence[Axes]], columns: Sequence[str], below: str) -> None:
-    """Name the columns and the lower axis, and set one legend for all panels under the title."""
-    for axes, column in zip(panels[0], columns, strict=True):
-        axes.set_title("" if column == NO_TARGET else f"target: {column}", fontsize=10.5, loc="left", pad=8)
-    for axes in panels[-1]:
-        axes.set_xlabel(below, fontsize=10)
-    entries: dict[str, Any] = {}
-    for axes in (axes for row in panels for axes in row):
-        entries |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    across, down = figure.get_size_inches() * figure.dpi
-    figure.legend(
-        entries.values(), entries.keys(), loc="upper left", bbox_to_anchor=(4 / across, 1 - (TITLE - 4) / down),
-        ncols=_legend_columns(across), frameon=False, fontsize=9.5, handlelength=2.6, columnspacing=1.6,
-    )  # fmt: skip
+    def save(self, path: Path, title: str, size: tuple[float, float], entries: int) -> Path:
+        """Draw panels of at least ``size`` (width, height) output pixels under a title and ``entries`` of a legend."""
+        width, height = max(size[0], 700 / len(self.columns)), size[1]
+        across = LEFT + len(self.columns) * width + (len(self.columns) - 1) * GAP + RIGHT
+        legend_columns = max(1, int((across - 24) // 230))
+        top = TITLE + LEGEND_ROW * -(-entries // legend_columns) + 34
+        canvas = Canvas(across, top + len(self.metrics) * height + (len(self.metrics) - 1) * 30 + BOTTOM)
+        canvas.write(12, 12, shorten(title, int(across / 9)), 12, weight="bold", va="top", color="black")
+        canvas.write(12, 34, KEY, 9, color=FAINT, va="top")
+        found: dict[str, Any] = {}
+        for line, metric in enumerate(self.metrics):
+            lefts = [LEFT + column * (width + GAP) for column in range(len(self.columns))]
+            row = [canvas.chart(left, top + line * (height + 30), width, height) for left in lefts]
+            for axes, column in zip(row, self.columns, strict=True):
+                self.draw(axes, column, metric)
+                found |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+                if line == 0:
+                    axes.set_title("" if column == NO_TARGET else f"target: {column}", fontsize=10.5, loc="left", pad=8)
+                if line == len(self.metrics) - 1:
+                    axes.set_xlabel(self.below, fontsize=10)
+            _value_axis(row, self.groups, metric)
+        corner = 4 / canvas.width, 1 - (TITLE - 4) / canvas.height
+        canvas.figure.legend(
+            found.values(), found.keys(), loc="upper left", bbox_to_anchor=corner, frameon=False, fontsize=9.5,
+            ncols=legend_columns, handlelength=2.6, columnspacing=1.6,
+        )  # fmt: skip
+        return canvas.save(path)
 
 
 def _draw_bars(
@@ -288,17 +279,9 @@ def _value_axis(row: Sequence[Axes], groups: Sequence[Group], metric: Metric) ->
     wide = wide and metric.name != "beyond_10mm"
     for column, axes in enumerate(row):
         if wide:
-            low, high = positive.min() / 1.5, positive.max() * 1.3
-            ticks = [m * 10.0**e for e in range(-4, 6) for m in (1, 2, 5) if low <= m * 10.0**e <= high]
-            axes.set_yscale("log")
-            axes.set_ylim(low, high)
-            axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-            axes.minorticks_off()
+            log_axis(axes, "y", positive.min() / 1.5, positive.max() * 1.3)
         else:
             axes.set_ylim(0, min(103.0, 1.1 * positive.max()) if metric.name != "mre" and positive.size else None)
         if column == 0:
             axes.set_ylabel(metric.heading + (", log" if wide else ""), fontsize=10)
-        axes.grid(axis="y", color="#E6E6E6")
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=9.5)
+        style_chart(axes, "y")

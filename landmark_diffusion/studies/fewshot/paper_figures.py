@@ -6,9 +6,12 @@ Nothing here is ours, and nothing of ours is mixed into it: the images, the rule
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from landmark_diffusion.core.grid import Grid
 from landmark_diffusion.metrics.records import unit_words
@@ -56,8 +59,7 @@ class PaperTable:
         return tuple(_row(cells, self.radii) for cells in self._cells()[1:])
 
     def _cells(self) -> list[list[str]]:
-        text = files(__package__).joinpath("paper_b", self.file).read_text(encoding="utf-8")
-        return list(csv.reader(text.splitlines()))
+        return list(csv.reader(_text(self.file).splitlines()))
 
 
 def _row(cells: list[str], radii: tuple[float, ...]) -> PaperRow:
@@ -73,22 +75,6 @@ TABLES: dict[str, tuple[PaperTable, ...]] = {
 }
 """The paper's tables by the name of the dataset in configs."""
 
-_WARNINGS = {
-    "isbi2015": (
-        "Table 5's cephalometric half beats table 2 at every n (MRE 1.50 against 2.50 mm at n = 50), while the text "
-        "says that hand pre-training does not surpass it: one of them is wrong, so do not aim at it.",
-    ),
-    "chest": (
-        "The rates printed with ± 0.00 are multiples of 1/246 = 1/(6 x 41): 41 test images, not the 50 of the text.",
-        "Table 5 at n = 1: 23.79 px against 14.99 px in table 1, which the text calls comparable.",
-    ),
-    "hand": ("The public table of annotations has 910 rows, not 909.",),
-}
-_SPLITS = {
-    "isbi2015": ("250 as printed", "130 / 20 / 250 by number, of 400"),
-    "chest": ("50 as printed, 41 by its rates", "195 / 34 / 50 as printed, of 279"),
-    "hand": ("300 as printed", "550 / 59 / 300 as printed, of 909"),
-}
 FACTS = {
     "split": "split (train / validation / test)",
     "protocol": "protocol",
@@ -97,16 +83,17 @@ FACTS = {
     "pretraining": "pre-training",
 }
 """Keys of a summary's facts that fill our column of the comparison, and what the rows are called."""
-_THEIRS = {
-    "protocol": "as released: the truth is drawn on the 256x256 grid and decoded again, both are rounded to that grid, "
-    "SDR counts <= radius",
-    "network": "256x256 px; UNet with multipliers 1, 2, 4, 8, its width not printed (256 in the released code); "
-    "rivals: UNet on DenseNet161",
-    "validation": "learning rate and early stopping by the loss on labelled validation images; no word of "
-    "fewer at small n",
-    "pretraining": "DDPM, T 500, up to 10,000 updates of batch 4 x 8, on the training images; the number of updates "
-    "chosen on the validation images",
-}
+
+
+@cache
+def _theirs() -> dict[str, dict[str, Any]]:
+    """What the paper says of itself, of every dataset and of each, and what is odd about its figures."""
+    found: dict[str, dict[str, Any]] = json.loads(_text("facts.json"))
+    return found
+
+
+def _text(name: str) -> str:
+    return files(__package__).joinpath("paper_b", name).read_text(encoding="utf-8")
 
 
 def paper_section(dataset: str, images: str, runs: str, facts: Mapping[str, str]) -> str:
@@ -120,7 +107,7 @@ def paper_section(dataset: str, images: str, runs: str, facts: Mapping[str, str]
     if dataset not in TABLES:
         return ""
     tables = "\n".join(_printed(table) for table in TABLES[dataset])
-    warnings = "".join(f"- {line}\n" for line in _WARNINGS[dataset])
+    warnings = "".join(f"- {line}\n" for line in _theirs()[dataset]["warnings"])
     head = f"## The paper's own figures, under the paper's own protocol\n\n{PAPER}.\nNot measured here.\n"
     return f"{head}\n{_comparison(dataset, images, runs, facts)}\n{warnings}\n{tables}"
 
@@ -138,9 +125,9 @@ def _comparison(dataset: str, images: str, runs: str, facts: Mapping[str, str]) 
         f"three runs; of the ± printed for its own methods {zero} of {total} are 0.00, so they are not the spread of "
         "draws; which images were drawn is not printed"
     )
-    test, split = _SPLITS[dataset]
-    rows = [("measured images", images, test)]
-    rows += [(name, facts.get(key, "see the config"), {"split": split, **_THEIRS}[key]) for key, name in FACTS.items()]
+    said = _theirs()["every dataset"] | _theirs()[dataset]
+    rows = [("measured images", images, said["measured"])]
+    rows += [(name, facts.get(key, "see the config"), said[key]) for key, name in FACTS.items()]
     rows.append(("runs", runs, theirs))
     headings = ("what differs", "ours", "the paper")
     return Grid("", (), headings, headings, (tuple(rows),)).to_markdown().replace("---:", "---")

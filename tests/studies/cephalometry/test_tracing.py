@@ -10,7 +10,8 @@ from PIL import Image
 
 from landmark_diffusion.data.sources.isbi2015 import LANDMARK_NAMES
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.pictures.sheet import HEIGHT, TITLE
+from landmark_diffusion.pictures.figures import TITLE
+from landmark_diffusion.pictures.sheet import HEIGHT
 from landmark_diffusion.studies.cephalometry.analysis import analyse
 from landmark_diffusion.studies.cephalometry.tracing import PLANES, tracing_picture
 from tests.studies.cephalometry.faces import in_image, make_face

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landmark_diffusion.pictures.figures import save_figure
+from landmark_diffusion.pictures.figures import Canvas
 from landmark_diffusion.studies.fewshot import figures
 from landmark_diffusion.studies.fewshot.table import group_cells, metrics_of
 from tests.studies.fewshot.cells import draws_of, grid
@@ -16,14 +16,15 @@ from tests.studies.fewshot.cells import draws_of, grid
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list:
-    """The matplotlib figures of the test, kept instead of being saved."""
+    """The matplotlib figures of the test, as they are saved."""
     kept: list = []
+    save = Canvas.save
 
-    def keep(figure, path):
-        kept.append(figure)
-        return path
+    def keep(canvas, path):
+        kept.append(canvas.figure)
+        return save(canvas, path)
 
-    monkeypatch.setattr(figures, "save_figure", keep)
+    monkeypatch.setattr(Canvas, "save", keep)
     return kept
 
 
@@ -138,7 +139,7 @@ def test_nothing_reaches_the_edge_or_another_panel(tmp_path, drawn, starts, targ
         path = _draw(kind, tmp_path, results)
         if path is None:
             continue
-        picture = np.asarray(Image.open(save_figure(drawn[-1], path)).convert("L"))
+        picture = np.asarray(Image.open(path).convert("L"))
         edges = (picture[0], picture[-1], picture[:, 0], picture[:, -1])
         assert min(edge.min() for edge in edges) == 255, "something is cut off"
         boxes = [axes.get_tightbbox() for axes in drawn[-1].axes]
