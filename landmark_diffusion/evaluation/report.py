@@ -1,9 +1,10 @@
-"""The report of a test run: a folder with README.md (the tables) and the pictures it links."""
+"""The report of a test run: a folder with README.md (the tables), the pictures it links, and all images in a page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.core.grid import escape
 from landmark_diffusion.evaluation.annotator_figure import annotator_figure
 from landmark_diffusion.evaluation.metrics_file import interval_lines
+from landmark_diffusion.evaluation.report_page import write_report_page
 from landmark_diffusion.evaluation.results import Results
 from landmark_diffusion.evaluation.spread_figure import spread_figure
 from landmark_diffusion.evaluation.tables import Table
@@ -95,7 +97,7 @@ def write_report(
     details: Source[CaseDetails | None] | None = None,
     overlays: int = 6,
 ) -> list[Path]:
-    """Write the report and return the paths written, README.md first.
+    """Write the report and return the paths written, README.md first and index.html, the page, second.
 
     Args:
         folder: where the report goes; made if missing.
@@ -123,16 +125,28 @@ def write_report(
         written.append(spread_figure(folder / "spread.png", spread))
         link = _link(written[-1], f"Spread of {evaluation.main}, and its error", table.counts)
         trust = "\n".join([spread.to_markdown(), *link])
+    figures = [(path.stem.replace("_", " ").capitalize(), path) for path in written]
+    image_of = None if images is None else partial(_ask, images)
+    page = write_report_page(folder / "index.html", results, image_of, figures)
     if images is not None:
         more, lines = _pictures(case, images, details, choose_images(evaluation, overlays))
         written, text = written + more, text + lines
     confidence = [f"- {escape(line)}" for line in interval_lines(evaluation.intervals, evaluation.unit)]
     head = table.to_markdown().replace("## ", "# ", 1)
     others = [each.to_markdown() for each in results.other_tables]
-    parts = [head, "\n".join(confidence), *others, by_landmark.to_markdown(), trust, doctors, "\n".join(text)]
+    parts = [
+        head,
+        f"[All images by error, to zoom into]({page.name}), in a browser",
+        "\n".join(confidence),
+        *others,
+        by_landmark.to_markdown(),
+        trust,
+        doctors,
+        "\n".join(text),
+    ]
     readme = folder / "README.md"
     atomic_write_text(readme, "\n\n".join(part.strip("\n") for part in parts if part) + "\n")
-    return [readme, *written]
+    return [readme, page, *written]
 
 
 def _plots(case: _Case, table: Table) -> tuple[list[Path], list[str]]:
