@@ -51,7 +51,7 @@ class Page:
     def __init__(
         self, path: Path, kind: Kind, thumbnails: bool = True, sharp: int = SHARP, most: float = math.inf
     ) -> None:
-        self.path, self.kind, self.thumbnails, self.sharp, self.most = path, kind, thumbnails, sharp, most
+        self.path, self.kind, self.thumbnails, self.sharp, self.most = path, kind, thumbnails, min(sharp, most), most
         self._spool: IO[bytes] | None = None
         self._places: dict[str, list[tuple[int, int]]] = defaultdict(list)
         self._characters = 0

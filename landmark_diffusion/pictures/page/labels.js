@@ -6,7 +6,7 @@ const LABEL_DIRECTIONS = [-45, 45, -135, 135, 0, 180, -90, 90].map((degrees) => 
   const angle = degrees * Math.PI / 180;
   return [Math.cos(angle), Math.sin(angle)].map((part) => (Math.abs(part) < 1e-9 ? 0 : part));
 });
-const labelWidth = (label) => 7 * label.length + 3;
+const labelWidth = (label) => 7 * label.length + 5; // with its dark edge
 
 // Anchors are [x, y] in screen px or null, and so are the centres given back; bounds is the stage's [width, height].
 function placeLabels(anchors, widths, bounds, obstacles) {
