@@ -27,6 +27,9 @@ from landmark_diffusion.spread.statistics import expected_radial_error
 SHARP, MOST = 12_000_000, 60_000_000
 """Characters of pictures up to which those of the worst images keep their resolution, and of all pictures."""
 
+DIGITS = 6
+"""Decimals of errors, so that two decimals of them are those of the tables."""
+
 
 def write_report_page(
     path: Path,
@@ -48,7 +51,7 @@ def write_report_page(
     own = evaluation.covariance[evaluation.main]
     spreads = results.spreads or (None if own is None else Spreads(own, expected_radial_error(own)))
     page = Page(path, "report", thumbnails=False, sharp=SHARP, most=MOST)
-    means = [number(_mean(each)) for each in evaluation.errors_to_mean[evaluation.main]]
+    means = [number(_mean(each), DIGITS) for each in evaluation.errors_to_mean[evaluation.main]]
     for row in sorted(range(len(means)), key=lambda row: (means[row] is None, -(means[row] or 0.0))):
         pixels, notes = _picture(image_of, evaluation.image_ids[row])
         page.add({**_record(evaluation, spreads, row, pixels, notes), "mean": means[row]}, pixels)
@@ -99,8 +102,8 @@ def _record(
     to_each = np.linalg.norm((points - people) * evaluation.scale[row], axis=-1)
     record = image_record(_detection(evaluation, spreads, row, _size(evaluation, row, pixels), notes))
     for index, landmark in enumerate(record["landmarks"]):
-        landmark["found"] = number(errors[index])
-        landmark["to"] = [number(each) for each in to_each[:, index]]
+        landmark["found"] = number(errors[index], DIGITS)
+        landmark["to"] = [number(each, DIGITS) for each in to_each[:, index]]
         landmark["mean"] = _point(evaluation.truth[row, index])
         landmark["people"] = [_point(each) for each in people[:, index]]
     known = np.isfinite(errors)

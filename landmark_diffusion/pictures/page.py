@@ -86,12 +86,12 @@ class Page:
         if pixels is None:
             return "none", "", ""
         image = fromarray(pixels)
-        small = shrunk(image, REDUCED)
-        thumbnail = _jpeg(shrunk(small, THUMBNAIL), THUMBNAIL_QUALITY) if self.thumbnails else ""
+        thumbnail = _jpeg(shrunk(image, THUMBNAIL), THUMBNAIL_QUALITY) if self.thumbnails else ""
         if self._characters < self.sharp and max(image.size) <= FULL:
             picture = _jpeg(image, FULL_QUALITY)
             if self._characters + len(picture) <= self.sharp:
                 return "full", picture, thumbnail
+        small = shrunk(image, REDUCED)
         picture = _jpeg(small, REDUCED_QUALITY)
         if self._characters + len(picture) > self.most:
             return "none", "", thumbnail
@@ -142,9 +142,9 @@ def script_json(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def number(value: float) -> float | None:
-    """A number with as many digits as matter, 0.001 px; null for what is not a finite number."""
-    return round(float(value), 3) if math.isfinite(value) else None
+def number(value: float, digits: int = 3) -> float | None:
+    """A number with as many digits as matter, by default 0.001 px; null for what is not a finite number."""
+    return round(float(value), digits) if math.isfinite(value) else None
 
 
 def shrunk(image: Image, longest: int) -> Image:
