@@ -92,7 +92,7 @@ new ResizeObserver(() => {
 }).observe(byId("stage"));
 
 const settings = (data.settings ?? []).map(([key, value]) => `${key} ${value}`).join(", ");
-const count = `${images.length} ${images.length === 1 ? "image" : "images"}`;
+const count = data.kind === "detections" && `${images.length} ${images.length === 1 ? "image" : "images"}`;
 byId("facts").textContent = [data.model, count, settings].filter(Boolean).join(" \u00b7 ");
 byId("warn-label").hidden = data.threshold === null;
 byId("warn").value = data.threshold ?? "";
