@@ -1,4 +1,4 @@
-"""The report of a test run: a folder with README.md (the tables) and the pictures it links."""
+"""The report of a test run: a folder with README.md (the tables), the pictures it links, and all images in a page."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.core.grid import escape
 from landmark_diffusion.evaluation.annotator_figure import annotator_figure
 from landmark_diffusion.evaluation.metrics_file import interval_lines
+from landmark_diffusion.evaluation.report_page import write_report_page
 from landmark_diffusion.evaluation.results import Results
 from landmark_diffusion.evaluation.spread_figure import spread_figure
 from landmark_diffusion.metrics.annotators import between_annotators
@@ -104,7 +105,7 @@ def write_report(
     details: Callable[[str], CaseDetails | None] | None = None,
     overlays: int = 6,
 ) -> list[Path]:
-    """Write the report and return the paths written, README.md first.
+    """Write the report and return the paths written, README.md first and index.html, the page, second.
 
     Args:
         folder: where the report goes; made if missing.
@@ -131,15 +132,18 @@ def write_report(
         drawn = spread_figure(folder / "spread.png", spread)
         link = report.show(drawn, f"Spread of {evaluation.main}, and its error", table.counts)
         sections.insert(0, "\n".join([spread.to_markdown(), *link]))
+    figures = [(path.stem.replace("_", " ").capitalize(), path) for path in report.written]
+    page = write_report_page(folder / "index.html", results, images, figures)
     if images is not None:
         text += _pictures(report, images, details, choose_images(evaluation, overlays))
     confidence = "\n".join(f"- {escape(line)}" for line in interval_lines(evaluation.intervals, evaluation.unit))
     head = table.to_markdown().replace("## ", "# ", 1)
     others = [each.to_markdown() for each in results.other_tables]
-    parts = [head, confidence, *others, by_landmark.to_markdown(), *sections, "\n".join(text)]
+    pages = f"[All images by error, to zoom into]({page.name}), in a browser"
+    parts = [head, pages, confidence, *others, by_landmark.to_markdown(), *sections, "\n".join(text)]
     readme = folder / "README.md"
     atomic_write_text(readme, "\n\n".join(part.strip("\n") for part in parts if part) + "\n")
-    return [readme, *report.written]
+    return [readme, page, *report.written]
 
 
 def _plots(report: _Report, counts: str) -> list[str]:

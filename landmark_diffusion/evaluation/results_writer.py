@@ -46,9 +46,9 @@ class ResultsWriter(Callback):
 
     ``metrics.json``, ``predictions.csv`` (the main variant; the others as ``predictions_<variant>.csv``),
     ``spread.csv`` where the method says how far its points may be off,
-    ``annotators.csv`` where there are two annotators, after a test also ``report/`` with overlays, the reverse process
-    and error plots; the table is printed, and goes to Weights & Biases with the pictures where that is on. Predict
-    writes the points alone.
+    ``annotators.csv`` where there are two annotators, after a test also ``report/`` with all images in a page,
+    overlays, the reverse process and error plots; the table is printed, and goes to Weights & Biases with the pictures
+    where that is on. Predict writes the points alone.
 
     Args:
         run_folder: the run's folder.
@@ -116,6 +116,7 @@ class ResultsWriter(Callback):
             console.print(f"No landmark of the {stage} images is marked: the points are written, nothing measured")
         if pictures:
             console.print(f"Pictures and per-landmark errors: {folder / 'report' / 'README.md'}")
+            console.print(f"All images by error, for a browser: {folder / 'report' / 'index.html'}")
         if measured:
             log_to_wandb(trainer, stage, results.table, [folder / path.relative_to(draft) for path in pictures])
         console.print(f"[bold]Results in {folder}[/bold]")

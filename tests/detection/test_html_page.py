@@ -17,7 +17,9 @@ from PIL import Image
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.detection.writers.html_page import PICTURE, HtmlWriter, image_record, script_json
+from landmark_diffusion.detection.writers.html_page import HtmlWriter, image_record
+from landmark_diffusion.pictures import page as kit
+from landmark_diffusion.pictures.page import Page, script_json
 from tests.detection.detections import make_detection
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>&amp;\u2028 $data <!-- pictures -->"
@@ -108,28 +110,68 @@ def test_page_asks_for_nothing_outside_itself(tmp_path) -> None:
     assert links == ["data:,"]
     text = (tmp_path / "detections.html").read_text("utf-8")
     assert set(re.findall(r"\w+://[^\"' )]*", text)) == {"http://www.w3.org/2000/svg"}  # a namespace, never fetched
-    assert "@import" not in text and "url(" not in text
+    assert "@import" not in text and re.findall(r"url\([^)]*\)", text) == ["url(#light-filter)"]  # within the page
     (policy,) = [each["content"] for tag, each in page.elements if each.get("http-equiv") == "Content-Security-Policy"]
     assert str(policy).startswith("default-src 'none'; img-src data:;")
 
 
-def test_pictures_are_small_jpegs_of_the_image(tmp_path) -> None:
-    ramp = np.broadcast_to(np.linspace(0, 255, 1935).astype(np.uint8), (2400, 1935))
+def _picture(page: _Page, key: str) -> Image.Image:
+    return Image.open(BytesIO(base64.b64decode(page.scripts[key], validate=True)))
+
+
+def _state(page: _Page) -> list[str]:
+    return [image["picture"] for image in json.loads(page.scripts["data"])["images"]]
+
+
+RAMP = np.broadcast_to(np.linspace(0, 255, 1935).astype(np.uint8), (2400, 1935))
+
+
+def test_pictures_are_jpegs_of_the_file_s_resolution(tmp_path) -> None:
     small = np.full((40, 30), 77, np.uint8)
-    page = _write(tmp_path, replace(make_detection("a"), pixels=ramp), replace(make_detection("b"), pixels=small))
-    large, same = (
-        Image.open(BytesIO(base64.b64decode(page.scripts[f"picture-{index}"], validate=True))) for index in (0, 1)
-    )
-    assert (large.format, large.size, same.size) == ("JPEG", (887, PICTURE), (30, 40))
+    page = _write(tmp_path, replace(make_detection("a"), pixels=RAMP), replace(make_detection("b"), pixels=small))
+    large, same, thumbnail = (_picture(page, key) for key in ("picture-0", "picture-1", "thumbnail-0"))
+    assert (large.format, large.size, same.size, thumbnail.size) == ("JPEG", (1935, 2400), (30, 40), (177, 220))
     row = np.asarray(large).astype(float).mean(0)
-    assert np.abs(row - np.linspace(0, 255, 887)).max() < 4
-    assert len(page.scripts["picture-0"]) < 200_000
+    assert np.abs(row - RAMP[0]).max() < 3
+    assert _state(page) == ["full", "full"]
+
+
+def test_pictures_beyond_the_limit_are_reduced_and_then_left_out(tmp_path) -> None:
+    """The first images are the sharp ones: a report gives the worst first."""
+    noisy = [np.random.default_rng(i).integers(0, 256, (1500, 1300), dtype=np.uint8) for i in range(4)]
+    one = len(_picture_of(noisy[0], tmp_path / "one.html"))
+    page = Page(tmp_path / "page.html", "report", thumbnails=False, sharp=int(1.5 * one), most=int(2.2 * one))
+    for pixels in noisy:
+        page.add({"name": "x"}, pixels)
+    found = _Page(page.write("t", {"kind": "report"}).read_text("utf-8"))
+    assert _state(found) == ["full", "reduced", "reduced", "none"]
+    assert [_picture(found, f"picture-{index}").size for index in range(3)] == [(1300, 1500), *[(1040, 1200)] * 2]
+    assert "picture-3" not in found.scripts and not any(key.startswith("thumbnail") for key in found.scripts)
+
+
+def _picture_of(pixels: np.ndarray, path: Path) -> str:
+    page = Page(path, "report", thumbnails=False)
+    page.add({}, pixels)
+    return _Page(page.write("t", {"kind": "report"}).read_text("utf-8")).scripts["picture-0"]
+
+
+def test_picture_that_no_browser_could_hold_is_reduced(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(kit, "FULL", 2000)
+    page = _write(tmp_path, replace(make_detection("a"), pixels=RAMP))
+    assert _picture(page, "picture-0").size == (968, 1200) and _state(page) == ["reduced"]
 
 
 def test_image_without_pixels_is_listed_without_picture(tmp_path) -> None:
     page = _write(tmp_path, make_detection(pixels=False))
-    assert json.loads(page.scripts["data"])["images"][0]["thumbnail"] == ""
-    assert page.scripts.get("picture-0", "") == ""
+    assert _state(page) == ["none"]
+    assert not {"picture-0", "thumbnail-0"} & set(page.scripts)
+
+
+def test_page_is_the_same_bytes_again_and_leaves_nothing_beside_it(tmp_path) -> None:
+    for folder in ("a", "b"):
+        _write(tmp_path / folder, make_detection())
+    assert (tmp_path / "a/detections.html").read_bytes() == (tmp_path / "b/detections.html").read_bytes()
+    assert len(list(tmp_path.rglob("*"))) == 4
 
 
 def test_pixels_are_let_go_once_added(tmp_path) -> None:
@@ -164,7 +206,5 @@ def test_without_images_no_page_is_written(tmp_path) -> None:
 
 def test_place_that_cannot_be_written_is_named(tmp_path) -> None:
     (tmp_path / "results").write_text("a file where the folder should be")
-    writer = HtmlWriter(tmp_path / "results")
-    writer.add(make_detection())
     with pytest.raises(UserError, match=r"detections\.html: the file cannot be written"):
-        writer.close()
+        HtmlWriter(tmp_path / "results").add(make_detection())

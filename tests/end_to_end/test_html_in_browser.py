@@ -1,7 +1,8 @@
-"""The HTML page in a real browser without a window: it shows what was detected, asks for nothing and runs no name."""
+"""The HTML pages in a real browser without a window: they show what was found, ask for nothing and run no name."""
 
 from __future__ import annotations
 
+import base64
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,12 +11,17 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.detection.writers.html_page import HtmlWriter
+from landmark_diffusion.evaluation import Results
+from landmark_diffusion.evaluation.report_page import write_report_page
+from landmark_diffusion.metrics.evaluation import evaluate
+from landmark_diffusion.metrics.records import Prediction
 from tests.detection.detections import make_detection
 
 playwright = pytest.importorskip(
@@ -74,9 +80,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
     """Open the page in a window of some size; afterwards nothing must have been asked for, and nothing gone wrong."""
-    asked, wrong, pages = [], [], []
+    asked, wrong, pages, opened = [], [], [], set()
 
-    def start(width: int = 1280, height: int = 800) -> Any:
+    def start(width: int = 1280, height: int = 800, address: str = address) -> Any:
+        opened.add(address)
         page = browser.new_page(viewport={"width": width, "height": height})
         pages.append(page)
         page.on("request", lambda request: asked.append(request.url))
@@ -91,7 +98,7 @@ def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
     for page in pages:
         page.close()
     assert not wrong
-    assert {url for url in asked if not url.startswith("data:")} == {address}
+    assert {url for url in asked if not url.startswith("data:")} == opened
 
 
 def _show(page: Any, name: str) -> None:
@@ -171,7 +178,7 @@ def test_cross_lies_on_what_the_picture_shows_at_any_zoom(open_page) -> None:
         shot = np.asarray(Image.open(BytesIO(page.screenshot(clip=inside))).convert("L"))
         page.check("#show-marks")
         white = np.argwhere(shot > 128)[:, ::-1].mean(0) + 0.5 + [inside["x"], inside["y"]]
-        assert np.abs(mark - white).max() < 1.5  # the picture is a reduced JPEG, drawn smoothly
+        assert np.abs(mark - white).max() < 1.5  # drawn smoothly, and reduced where the whole is seen
 
 
 @pytest.mark.slow
@@ -290,3 +297,175 @@ def test_image_without_picture_or_regions_shows_its_points(open_page) -> None:
     found = np.array([[float(each) for each in _column(page, axis)] for axis in ("x_mm", "y_mm")]).T
     assert np.abs(found - bare.points_mm).max() < 0.01
     assert re.fullmatch(r"0\.1 mm per px, from option", page.locator("#about dd").nth(2).inner_text())
+
+
+FACE = np.array(
+    [
+        [835, 996], [1473, 1029], [1289, 1279], [604, 1228], [1375, 1654], [1386, 2019], [1333, 2200], [1263, 2272],
+        [1305, 2252], [694, 1805], [1460, 1870], [1450, 1864], [1588, 1753], [1569, 2013], [1514, 1620], [1382, 2310],
+        [944, 1506], [1436, 1569], [664, 1340],
+    ],
+    dtype=float,
+)  # fmt: skip
+"""19 points of a cephalogram, of which 8, 9 and 11, 12 lie close together."""
+
+
+def _of_a_test() -> list[Prediction]:
+    """Four cephalograms with two annotators; landmark i is off by a length that differs from image to image."""
+    rng = np.random.default_rng(0)
+    found = []
+    for index, name in enumerate(["image 10", "image 9", HOSTILE, "image 11"]):
+        errors = np.abs(rng.normal(0, 15 * (index + 1), (19, 1)))
+        angle = rng.uniform(0, 2 * np.pi, (19, 1))
+        points = FACE + errors * np.concatenate([np.cos(angle), np.sin(angle)], -1)
+        found.append(Prediction(name, index, points, FACE + rng.normal(0, 6, (2, 19, 2)), (0.1, 0.1)))
+    return found
+
+
+def _grey(image_id: str) -> np.ndarray:
+    if image_id == "image 9":
+        raise OSError("the disk is gone")
+    return np.tile(np.linspace(40, 120, 1935).astype(np.uint8), (2400, 1))
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, np.ndarray]:
+    """Write the page of a test; its address, and the errors (4, 19) in the images' order."""
+    evaluation = evaluate({"found": _of_a_test()}, (HOSTILE, *"bcdefghijklmnopqrs"), ("senior", HOSTILE), (2.0, 4.0))
+    path = write_report_page(tmp_path_factory.mktemp("report") / "index.html", Results(evaluation, HOSTILE), _grey)
+    return path.as_uri(), evaluation.errors_to_mean["found"]
+
+
+def _names_of_list(page: Any) -> list[str]:
+    return page.locator("#list tbody .name").all_inner_texts()
+
+
+@pytest.mark.slow
+def test_report_lists_the_worst_first_and_sorts_by_a_landmark(open_page, report) -> None:
+    address, errors = report
+    names = [each.image_id for each in _of_a_test()]
+    page = open_page(address=address)
+    assert _names_of_list(page) == [names[row] for row in np.argsort(-errors.mean(1))]
+    assert page.locator("#list .mean").all_inner_texts()[1:] == [f"{each:.2f}" for each in sorted(errors.mean(1))[::-1]]
+    page.select_option("#landmark", "4")
+    order = np.argsort(-errors[:, 4])
+    assert _names_of_list(page) == [names[row] for row in order]
+    assert page.locator("#list tbody .landmark").all_inner_texts() == [f"{errors[row, 4]:.2f}" for row in order]
+    assert page.locator("#list tbody .landmark.beyond").count() == (errors[:, 4] >= 2).sum()
+    assert page.locator("#image-name").inner_text() == names[order[0]]
+    assert page.locator('#table tr[data-landmark="4"]').get_attribute("class").split().count("active") == 1
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#image-name").inner_text() == names[order[1]], "the keys follow the list"
+    page.locator("#list th[data-key=name] button").click()
+    assert _names_of_list(page) == [HOSTILE, "image 9", "image 10", "image 11"]
+    page.fill("#filter", "image 1")
+    assert _names_of_list(page) == ["image 10", "image 11"]
+
+
+@pytest.mark.slow
+def test_report_shows_an_image_with_truth_and_all_its_errors(open_page, report) -> None:
+    address, errors = report
+    page = open_page(address=address)
+    page.locator("#list tbody button", has_text="image 11").click()
+    page.wait_for_selector("#stage[data-picture=full]")
+    assert _column(page, "found") == [f"{each:.2f}" for each in errors[3]]
+    assert page.locator("#view .ring.person0").count() == page.locator("#view .ring.person1").count() == 19
+    assert page.locator("#view line.error").count() == 19
+    truth = _of_a_test()[3].truth[2]
+    line = page.locator('#view line.error[data-landmark="2"]')
+    assert [float(line.get_attribute(key)) for key in ("x2", "y2")] == pytest.approx(truth, abs=1e-3)
+    page.locator("#list tbody button", has_text="image 9").click()
+    page.wait_for_selector("#stage[data-picture=none]")
+    assert "the disk is gone" in page.locator("#notes").inner_text()
+    assert _column(page, "found") == [f"{each:.2f}" for each in errors[1]]
+    page.get_by_role("button", name="Tables and figures").click()
+    assert page.locator("#stage").is_hidden()
+    assert page.locator("#tables td", has_text=f"{errors.mean():.2f} ±").count() == 1
+    assert HOSTILE in page.locator("#tables").inner_text() and page.title() == HOSTILE
+    assert page.locator("img[onerror]").count() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(1280, 800), (800, 900)])
+def test_numbers_of_19_landmarks_do_not_overlap(open_page, report, size) -> None:
+    page = open_page(*size, address=report[0])
+    for turns in range(3):
+        boxes = [each.bounding_box() for each in page.locator("#view .mark text").all()]
+        low = np.array([[box["x"], box["y"] + 2.5] for box in boxes])  # a digit has no descender
+        high = low + [[box["width"], box["height"] - 5] for box in boxes]
+        overlap = (np.minimum(high[:, None], high) - np.maximum(low[:, None], low)).min(-1)
+        assert len(boxes) == 19 and overlap[np.triu_indices(19, 1)].max() <= 0, f"after {turns} zooms"
+        page.keyboard.press("+")
+
+
+@pytest.mark.slow
+def test_zoomed_picture_is_the_file_s(open_page, report) -> None:
+    page = open_page(address=report[0])
+    for _ in range(4):
+        page.keyboard.press("+")
+    size = page.evaluate(
+        "async () => { const image = new Image(); image.src = document.querySelector('#view image')"
+        ".getAttribute('href'); await image.decode(); return [image.naturalWidth, image.naturalHeight]; }"
+    )
+    assert size == [1935, 2400]
+
+
+def _mean_grey(page: Any, part: tuple[float, float] = (0.0, 1.0)) -> float:
+    """Mean grey between two parts of the stage's height in a strip at its middle."""
+    box = page.locator("#stage").bounding_box()
+    clip = {
+        "x": box["x"] + box["width"] * 0.48, "y": box["y"] + part[0] * box["height"], "width": box["width"] * 0.04,
+        "height": (part[1] - part[0]) * box["height"],
+    }  # fmt: skip
+    return float(np.asarray(Image.open(BytesIO(page.screenshot(clip=clip))).convert("L")).mean())
+
+
+@pytest.mark.slow
+def test_window_and_level_change_the_picture_and_come_back(open_page, report) -> None:
+    """The ramp of 40 to 120 has 80 at its middle: (80 - low) / window of white."""
+    page = open_page(address=report[0])
+    page.uncheck("#show-marks")
+    page.uncheck("#show-truth")
+    page.mouse.move(2, 2)
+    assert _mean_grey(page) == pytest.approx(80, abs=3)
+    page.locator("#window").fill("100")
+    page.locator("#level").fill("80")
+    assert page.locator("#light").inner_text() == "30 to 130"
+    assert _mean_grey(page) == pytest.approx(127.5, abs=4)
+    page.keyboard.press("Tab")  # from the slider, whose keys are its own
+    page.keyboard.press("r")
+    assert _mean_grey(page) == pytest.approx(80, abs=3) and page.locator("#light").inner_text() == "0 to 255"
+    box = page.locator("#stage").bounding_box()
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(*middle)
+    page.mouse.down(button="right")
+    page.mouse.move(middle[0], middle[1] - 100, steps=4)
+    page.mouse.up(button="right")
+    page.mouse.move(2, 2)
+    assert _mean_grey(page) == pytest.approx(80 + 100 * 255 / 600, abs=4), "up is brighter"
+
+
+@pytest.mark.slow
+def test_local_contrast_is_that_of_opencv(open_page, report) -> None:
+    page = open_page(address=report[0])
+    href = page.locator("#view image").get_attribute("href")
+    page.check("#local")
+    page.wait_for_function("was => document.querySelector('#view image').getAttribute('href') !== was", arg=href)
+    stored, local = (
+        np.asarray(Image.open(BytesIO(base64.b64decode(address.partition(",")[2]))).convert("L"))
+        for address in (href, page.locator("#view image").get_attribute("href"))
+    )
+    expected = cv2.createCLAHE(3.0, (8, 8)).apply(stored).astype(float)
+    off = np.abs(local - expected)
+    assert off.mean() < 2 and np.abs(local - stored.astype(float)).mean() > 5 * off.mean()
+    page.keyboard.press("c")
+    page.wait_for_function("was => document.querySelector('#view image').getAttribute('href') === was", arg=href)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [400, 800, 1400])
+def test_nothing_of_a_report_runs_over_the_edge(open_page, report, width) -> None:
+    page = open_page(width, address=report[0])
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.get_by_role("button", name="Tables and figures").click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

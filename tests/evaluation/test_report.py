@@ -72,8 +72,10 @@ def test_report_links_every_picture_that_it_wrote(tmp_path, variants) -> None:
     text = written[0].read_text(encoding="utf-8")
     linked = set(re.findall(r"\]\(([^)]+)\)", text))
     assert written[0].name == "README.md"
-    assert linked == {path.name for path in written[1:]} == {path.name for path in written[0].parent.glob("*.png")}
-    assert len(asked) == len(set(asked)) == 3 and all(image_id in text.replace("\\", "") for image_id in asked)
+    assert linked == {path.name for path in written[1:]}
+    assert linked - {"index.html"} == {path.name for path in written[0].parent.glob("*.png")}
+    assert len(set(asked)) == 7 and len(asked) == 7 + 3, "each once for the page, three for pictures of their own"
+    assert all(image_id in text.replace("\\", "") for image_id in asked[7:])
     for kind in ("overlay", "closeups", "heatmaps", "process"):
         assert {f"{kind}_1_best.png", f"{kind}_2_median.png", f"{kind}_3_worst.png"} <= linked
     assert "7 images, 20 points" in text and "protocol default" in text and "95 % interval" in text
@@ -87,7 +89,12 @@ def test_report_of_one_variant_without_images(tmp_path, variants) -> None:
     single = [Prediction(p.image_id, p.index, p.points, p.annotations[:1], None) for p in variants["multi-step"]]
     results = Results(evaluate({"baseline": single}, LANDMARKS, ("reader",), (3, 6, 9), "px"))
     written = write_report(tmp_path, results, None)
-    assert [path.name for path in written] == ["README.md", "landmark_errors.png", "cumulative_errors.png"]
+    assert [path.name for path in written] == [
+        "README.md",
+        "index.html",
+        "landmark_errors.png",
+        "cumulative_errors.png",
+    ]
     assert "Annotators and spread" not in written[0].read_text(encoding="utf-8")
 
 
@@ -100,7 +107,7 @@ def test_report_in_pixels_of_the_256_grid_says_so_everywhere(tmp_path, variants)
     assert "errors in px of 256x256" in text and " mm" not in text
     assert re.search(r"a: [\d.]+ px of 256x256, 95 % interval", text)
     assert re.search(r"mean error [\d.]+ px of 256x256 \(", text)
-    assert len(written) == 6 and "lengths in px of 256x256" in text
+    assert len(written) == 7 and "lengths in px of 256x256" in text
 
 
 def test_metrics_json_holds_the_numbers_and_no_nan(tmp_path, variants) -> None:

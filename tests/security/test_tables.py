@@ -160,6 +160,8 @@ def test_markdown_of_a_report_takes_names_as_text(tmp_path: Path) -> None:
     text = _unescaped(written[0].read_text(encoding="utf-8"))
     assert "onerror" in text and "<img" not in text and "<script" not in text and "](javascript" not in text
     assert {path.parent for path in written} == {tmp_path}
+    page = (tmp_path / "index.html").read_text("utf-8")
+    assert "onerror=alert" in page and "<img src=x" not in page and "<script>alert" not in page
 
 
 def test_markdown_of_a_few_shot_grid_takes_names_as_text(tmp_path: Path) -> None:

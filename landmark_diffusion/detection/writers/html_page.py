@@ -2,65 +2,69 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
-from io import BytesIO
+from collections.abc import Sequence
 from pathlib import Path
-from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from landmark_diffusion.core.files import atomic_path, writing
-from landmark_diffusion.core.texts import RESEARCH_ONLY
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.detection.writer import OneFile
+from landmark_diffusion.detection.writer import Writer
+from landmark_diffusion.pictures.page import Page, number
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-PICTURE, PICTURE_QUALITY = 1100, 80
-"""Longest side in pixels of the picture in the viewer, and its JPEG quality: about 90 kB for a cephalogram."""
-THUMBNAIL, THUMBNAIL_QUALITY = 220, 70
+TITLE = "Detected landmarks"
 WARN_FACTOR = 2.0
 """The page warns from this many times the median expected error of all its landmarks, until the reader changes it."""
-
 PAGE_COLUMNS = (
     "x", "y", "x_mm", "y_mm", "error_px", "error_mm", "area_px2", "area_mm2", "longer", "shorter", "angle",
 )  # fmt: skip
 """What page.js reads of each landmark."""
 
-_PARTS = ("page.html", "page.css", "page.js", "page_viewer.js", "page_table.js", "page_actions.js")
-_PICTURES = "<!-- pictures -->"
 
+class HtmlWriter(Writer):
+    """Write ``detections.html``; until then each image's JPEGs and numbers are in an unnamed file of that folder."""
 
-class HtmlWriter(OneFile):
-    """Write ``detections.html``; of each image only its JPEGs and numbers are kept until then."""
+    name = "html"
 
-    name, file_name = "html", "detections.html"
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._page = Page(self.targets(())[0], "detections")
+        self._head: dict[str, Any] = {}
+        self._errors: dict[str, list[float | None]] = {"mm": [], "px": []}
+        self._unit = "mm"
+
+    def targets(self, names: Sequence[str]) -> list[Path]:
+        """List the page."""
+        return [self.folder / "detections.html"]
+
+    def add(self, detection: Detection) -> None:
+        """Keep one image's numbers and its pictures as JPEG; raises WriteError where that cannot be done."""
+        if not len(self._page):
+            settings = [[str(key), str(value)] for key, value in detection.settings.items() if value is not None]
+            self._head = {"model": detection.model, "settings": settings}
+        record = image_record(detection)
+        self._page.add(record, detection.pixels)
+        self._unit = "px" if detection.spacing is None else self._unit
+        for unit, errors in self._errors.items():
+            errors += [each[f"error_{unit}"] for each in record["landmarks"]]
+
+    def close(self) -> list[Path]:
+        """Write the page and return it, nothing without images; raises WriteError where it cannot be written."""
+        return [self._page.write(TITLE, {**self._head, **self._warning()})] if len(self._page) else []
+
+    def _warning(self) -> dict[str, Any]:
+        """The unit in which images are compared, mm where each has a spacing, and the error from which it warns."""
+        known = [error for error in self._errors[self._unit] if error is not None]
+        threshold = float(f"{WARN_FACTOR * float(np.median(known)):.2g}") if known else None
+        return {"kind": "detections", "unit": self._unit, "error": f"error_{self._unit}", "threshold": threshold}
 
     @classmethod
-    def record(cls, detection: Detection) -> tuple[dict[str, Any], dict[str, Any], str]:
-        """Keep the page's head, the image's numbers with its thumbnail, and its picture as JPEG."""
-        settings = [[str(key), str(value)] for key, value in detection.settings.items() if value is not None]
-        picture, thumbnail = ("", "") if detection.pixels is None else _jpegs(detection.pixels)
-        head = {"model": detection.model, "settings": settings}
-        return head, {**image_record(detection), "thumbnail": thumbnail}, picture
-
-    @classmethod
-    def write(cls, path: Path, records: Sequence[tuple[dict[str, Any], dict[str, Any], str]]) -> None:
-        """Write the page, its head as the first image has it."""
-        heads, images, pictures = zip(*records, strict=True)
-        data = {**heads[0], **_warning(images), "images": images}
-        with (
-            writing(path),
-            atomic_path(path) as temporary,
-            temporary.open("w", encoding="utf-8", newline="\n") as file,
-        ):
-            file.writelines(_page(data, pictures))
+    def save(cls, path: Path, detection: Detection) -> None:
+        """Write one detection as ``path``; raises WriteError where that cannot be done."""
+        writer = cls(path.parent)
+        writer._page.path = path
+        writer.add(detection)
+        writer.close()
 
 
 def image_record(detection: Detection) -> dict[str, Any]:
@@ -80,63 +84,7 @@ def image_record(detection: Detection) -> dict[str, Any]:
         "unlike_reason": detection.unlike_reason,
         "notes": list(detection.notes),
         "landmarks": [
-            {"name": name, **{key: _number(columns[key][index]) for key in PAGE_COLUMNS}}
+            {"name": name, **{key: number(columns[key][index]) for key in PAGE_COLUMNS}}
             for index, name in enumerate(detection.landmark_names)
         ],
     }
-
-
-def _warning(images: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The unit in which images are compared, mm where each has a spacing, and the error from which the page warns."""
-    unit = "px" if any(image["spacing"] is None for image in images) else "mm"
-    errors = [each[f"error_{unit}"] for image in images for each in image["landmarks"]]
-    known = [error for error in errors if error is not None]
-    threshold = float(f"{WARN_FACTOR * float(np.median(known)):.2g}") if known else None
-    return {"unit": unit, "threshold": threshold}
-
-
-def _page(data: Mapping[str, Any], pictures: Sequence[str]) -> Iterable[str]:
-    """The page in pieces; the pictures come last, so that the gallery stands before they are read."""
-    folder = files("landmark_diffusion.detection.writers")
-    template, style, *scripts = (folder.joinpath(name).read_text("utf-8") for name in _PARTS)
-    before, after = template.split(_PICTURES)
-    yield Template(before).substitute(
-        style=style, script="".join(scripts), research_only=RESEARCH_ONLY, data=script_json(data)
-    )
-    for index, picture in enumerate(pictures):
-        yield f'<script type="text/plain" id="picture-{index}">{picture}</script>\n'
-    yield after
-
-
-def script_json(value: Any) -> str:
-    """Write JSON that is safe within a script element: ASCII, and no character that could end the element."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _jpegs(pixels: np.ndarray) -> tuple[str, str]:
-    """Encode (H, W) uint8 as picture and thumbnail, each a JPEG in base64."""
-    from PIL.Image import fromarray
-
-    picture = _shrunk(fromarray(pixels), PICTURE)
-    return _base64(picture, PICTURE_QUALITY), _base64(_shrunk(picture, THUMBNAIL), THUMBNAIL_QUALITY)
-
-
-def _shrunk(image: Image, longest: int) -> Image:
-    """Shrink an image to at most ``longest`` pixels a side; a smaller one stays as it is."""
-    scale = longest / max(image.size)
-    if scale >= 1:
-        return image
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image.resize(size, reducing_gap=2.0)  # bicubic; the gap saves time where much is to be shrunk
-
-
-def _base64(image: Image, quality: int) -> str:
-    buffer = BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def _number(value: float) -> float | None:
-    """A number with as many digits as matter, 0.001 px; null for what is not a finite number."""
-    return round(float(value), 3) if math.isfinite(value) else None

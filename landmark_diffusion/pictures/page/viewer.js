@@ -4,16 +4,17 @@ const view = byId("view");
 const ground = draw("rect", { class: "ground", x: -0.5, y: -0.5 });
 const film = draw("image", { x: -0.5, y: -0.5, preserveAspectRatio: "none" });
 const regions = draw("g", { class: "regions" });
+const truth = draw("g", { class: "truth" });
 const marks = draw("g", { class: "marks" });
-view.append(ground, film, regions, marks);
+view.append(lightFilter, ground, film, regions, truth, marks);
 
 function show(index) {
   const image = images[index];
   const [width, height] = image.size;
-  cards[state.current].button.removeAttribute("aria-current");
+  const near = state.landmark === null ? 1 : state.scale / state.fit;
+  markCurrent(state.current, false);
   Object.assign(state, { current: index, active: null, chosen: null });
-  cards[index].button.setAttribute("aria-current", "true");
-  cards[index].item.scrollIntoView({ block: "nearest", inline: "nearest" });
+  markCurrent(index, true);
   for (const element of [ground, film]) {
     element.setAttribute("width", width);
     element.setAttribute("height", height);
@@ -24,34 +25,47 @@ function show(index) {
   byId("unlike").textContent = `U${image.unlike_words.slice(1)}: do not use these points`;
   showPlace();
   drawLandmarks(image);
-  fillTable(image);
+  fillLandmarks(image);
   fillAbout(image);
   fitView();
+  if (state.landmark !== null) stayAtLandmark(image.landmarks[state.landmark], near);
   loadPicture(index);
+}
+
+// From image to image the chosen landmark is looked at, as near as before.
+function stayAtLandmark({ x, y }, near) {
+  choose(state.landmark);
+  if (near <= 1 || x === null || y === null) return;
+  Object.assign(state, { centre: [x, y], scale: near * state.fit });
+  drawView();
 }
 
 // The thumbnail stands in until the picture, which is decoded only now, is there.
 async function loadPicture(index) {
   const stage = byId("stage");
-  stage.dataset.picture = images[index].thumbnail ? "thumbnail" : "none";
-  film.setAttribute("href", images[index].thumbnail ? jpeg(images[index].thumbnail) : "");
-  if (!images[index].thumbnail) return;
+  const small = stored("thumbnail", index);
+  const none = images[index].picture === "none";
+  stage.dataset.picture = none ? "none" : "thumbnail";
+  film.setAttribute("href", small ? jpeg(small) : "");
+  if (none) return;
   if (document.readyState === "loading") {
     await new Promise((done) => document.addEventListener("DOMContentLoaded", done, { once: true }));
   }
   const picture = new Image();
-  picture.src = jpeg(byId(`picture-${index}`).textContent);
+  picture.src = jpeg(stored("picture", index));
   await picture.decode();
   if (state.current !== index) return;
-  film.setAttribute("href", picture.src);
+  film.setAttribute("href", light.local ? localContrast(picture) : picture.src);
   stage.dataset.picture = "full";
 }
 
 function drawLandmarks(image) {
   regions.replaceChildren();
+  truth.replaceChildren();
   marks.replaceChildren();
   image.landmarks.forEach((landmark, index) => {
     const { x, y, longer, shorter, angle } = landmark;
+    drawTruth(landmark, index);
     if (x === null || y === null) return;
     if (longer !== null) {
       const turn = `translate(${x} ${y}) rotate(${angle})`;
@@ -60,7 +74,7 @@ function drawLandmarks(image) {
     const cross = "M-5-5L5 5M-5 5L5-5";
     const glyph = draw(
       "g", { class: "glyph" }, draw("circle", { class: "hit", r: 11 }), draw("path", { class: "edge", d: cross }),
-      draw("path", { class: "cross", d: cross }), draw("text", { x: 7, y: -5 }, String(index + 1)),
+      draw("path", { class: "cross", d: cross }), draw("path", { class: "leader" }), draw("text", {}, String(index + 1)),
     );
     const mark = draw("g", { class: "mark", "data-landmark": index, transform: `translate(${x} ${y})` }, glyph);
     mark.addEventListener("pointerenter", () => setActive(index));
@@ -69,6 +83,19 @@ function drawLandmarks(image) {
     marks.append(mark);
   });
   markWide();
+}
+
+// A ring for each annotator, and a line from their mean to the prediction.
+function drawTruth({ x, y, mean = null, people = [] }, index) {
+  if (mean !== null && x !== null && y !== null) {
+    const ends = { x1: x, y1: y, x2: mean[0], y2: mean[1] };
+    for (const kind of ["edge", "error"]) truth.append(draw("line", { class: kind, "data-landmark": index, ...ends }));
+  }
+  people.forEach((point, person) => {
+    if (point === null) return;
+    const rings = ["edge", `ring person${person % 4}`].map((kind) => draw("circle", { class: kind, r: 4.5 }));
+    truth.append(draw("g", { transform: `translate(${point[0]} ${point[1]})` }, draw("g", { class: "glyph" }, ...rings)));
+  });
 }
 
 function markWide() {
@@ -115,7 +142,8 @@ function drawView() {
   view.setAttribute("viewBox", [
     centre[0] - across / 2 / scale, centre[1] - down / 2 / scale, across / scale, down / scale,
   ].join(" "));
-  for (const glyph of marks.querySelectorAll(".glyph")) glyph.setAttribute("transform", `scale(${1 / scale})`);
+  for (const glyph of view.querySelectorAll(".glyph")) glyph.setAttribute("transform", `scale(${1 / scale})`);
+  drawLabels();
   byId("zoom").textContent = `${(scale / state.fit).toFixed(1)} \u00d7`;
   view.style.touchAction = scale > state.fit ? "none" : "pan-y";
   placeTip();
@@ -149,6 +177,7 @@ function tipText(image, landmark) {
   const unit = unitOf(image);
   const lines = [`x ${text(landmark.x, 1)}, y ${text(landmark.y, 1)} px`];
   if (unit === "mm") lines.push(`x ${text(landmark.x_mm, 2)}, y ${text(landmark.y_mm, 2)} mm`);
+  if ((landmark.found ?? null) !== null) lines.push(`error ${text(landmark.found, 2)} ${data.unit}`);
   if (landmark.error_px !== null) lines.push(`expected error ${text(landmark[`error_${unit}`], 2)} ${unit}`);
   if (landmark.longer !== null) {
     const share = image.level === null ? "" : `${percent(image.level)} `;
@@ -169,7 +198,10 @@ function placeTip() {
   tip.hidden = left < 0 || top < 0 || left > across || top > down;
   if (tip.hidden) return;
   tip.replaceChildren(make("b", {}, `${state.active + 1} ${landmark.name}`), tipText(image, landmark));
-  const x = left + 16 + tip.offsetWidth > across ? left - 16 - tip.offsetWidth : left + 16;
-  const y = top + 16 + tip.offsetHeight > down ? top - 16 - tip.offsetHeight : top + 16;
+  const [wide, high] = [tip.offsetWidth, tip.offsetHeight];
+  const pinned = state.active === state.chosen; // it stays, so it goes where it hides nothing near the point
+  const [x, y] = pinned
+    ? [left > across / 2 ? 8 : across - wide - 8, top > down / 2 ? 8 : down - high - 8]
+    : [left + 16 + wide > across ? left - 16 - wide : left + 16, top + 16 + high > down ? top - 16 - high : top + 16];
   tip.style.transform = `translate(${Math.max(0, x)}px, ${Math.max(0, y)}px)`;
 }
