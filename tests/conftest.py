@@ -42,6 +42,15 @@ def shared_data() -> Callable[[str], Path]:
     return find
 
 
+@pytest.fixture
+def aloud() -> Iterator[None]:
+    """Print what the package tells its logger, as ``ldx`` does."""
+    from landmark_diffusion.core.say import spoken_aloud
+
+    with spoken_aloud():
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _no_seed_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep one test's ``seed_everything`` from seeding the next."""

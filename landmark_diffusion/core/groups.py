@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from landmark_diffusion.core.errors import UserError
@@ -12,8 +12,10 @@ from landmark_diffusion.core.suggestions import did_you_mean
 Group = TypeVar("Group")
 
 
-def as_group(kind: type[Group], given: Any, where: str) -> Group:
-    """Give options as a ``kind``: one of these as it is, a mapping of some of its fields laid over the defaults.
+def as_group(kind: type[Group], given: Any, where: str, usual: Group | None = None) -> Group:
+    """Give options as a ``kind``: one of these as it is, a mapping of some of its fields laid over ``usual``.
+
+    ``usual`` is by default the class's own.
 
     Raises UserError naming ``where`` ("model.sampling") for anything else and for a field that is not known.
     """
@@ -25,7 +27,8 @@ def as_group(kind: type[Group], given: Any, where: str) -> Group:
     for name in given:
         if name not in known:
             raise UserError(f"{where}: unknown option {name!r:.60}.{did_you_mean(str(name), known)}")
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    return kind(**values) if usual is None else replace(usual, **values)  # type: ignore[type-var]
 
 
 def plain_options(given: Any) -> Any:

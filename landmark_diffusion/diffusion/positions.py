@@ -64,7 +64,7 @@ class PositionSchedule:
                 f"sigma_min {sigma_min:g} and sigma_max {sigma_max:g}: expected 0 < sigma_min <= sigma_max, in pixels"
             )
         if steps < 1:
-            raise UserError(f"diffusion_steps: found {steps}, expected at least 1")
+            raise UserError(f"noise.steps: found {steps}, expected at least 1")
         self.sigma_min, self.sigma_max, self.steps, self.unit = sigma_min * unit, sigma_max * unit, steps, unit
 
     def sigma(self, t: torch.Tensor) -> torch.Tensor:

@@ -133,10 +133,10 @@ class DiffusionHeatmap(Finder):
     ) -> None:
         super().__init__(num_landmarks, **kwargs)
         network = described(network, PAPER_A)
-        self.keep_options(currentframe())
         noise = as_group(NoiseOptions, noise, "model.noise")
         self.target = as_group(MapTarget, target, "model.target")
         self.sampling = as_group(MapSampling, sampling, "model.sampling")
+        self.keep_options(currentframe(), network=network, noise=noise, target=self.target, sampling=self.sampling)
         check_parameterisation(parameterisation, noise.zero_terminal_snr)
         for name in ("steps", "validation_steps"):
             if (steps := getattr(self.sampling, name)) is not None and not 1 <= steps <= noise.steps:

@@ -96,10 +96,10 @@ class HeatmapFinetune(Finder):
     ) -> None:
         super().__init__(num_landmarks, **kwargs)
         network = described(network, PAPER_B)
-        self.keep_options(currentframe())
         if not 0 <= encoder_rate <= 1:
             raise UserError(f"model.encoder_rate: found {encoder_rate}, expected 0 (frozen) to 1 (as the decoder)")
         self.target = as_group(HeatmapTarget, target, "model.target")
+        self.keep_options(currentframe(), network=network, target=self.target)
         self.network = build_network(network, 1, num_landmarks, time_embedding=null_time != "removed")
         self.pretrained, self.weights, self.keep_head = pretrained, weights, keep_head
         self.null_time, self.encoder_rate = null_time, encoder_rate

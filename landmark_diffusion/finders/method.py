@@ -31,5 +31,8 @@ class Method(nn.Module):
         """The run's one seed, or ``fixed_seed`` where no run is behind the prediction."""
         return int(os.environ.get("PL_GLOBAL_SEED", "0")) if self.fixed_seed is None else self.fixed_seed
 
-    def keep_options(self, frame: FrameType | None) -> None:
-        """Note the options of ``__init__``, whose frame this is, for checkpoints; without training there are none."""
+    def keep_options(self, frame: FrameType | None, **complete: Any) -> None:
+        """Note the options of ``__init__``, whose frame this is, for checkpoints; without training there are none.
+
+        ``complete`` are options as they came to be, where the frame has but what was given.
+        """

@@ -187,11 +187,14 @@ class PositionDiffusion(Finder):
         super().__init__(num_landmarks, **kwargs)
         network = described(network, PAPER_A)
         window_network = described(window_network, WINDOWS, "model.window_network")
-        self.keep_options(currentframe())
         self.coarse_factor, self.window_weight = coarse_factor, window_weight
         self.windows = as_group(Windows, windows, "model.windows")
         self.noise = as_group(PositionNoise, noise, "model.noise")
         self.sampling = as_group(PositionSampling, sampling, "model.sampling")
+        self.keep_options(
+            currentframe(), network=network, window_network=window_network, windows=self.windows, noise=self.noise,
+            sampling=self.sampling,
+        )  # fmt: skip
         self._check_options()
         self.network = build_network(network, 1, num_landmarks)
         self.window_network = build_network(

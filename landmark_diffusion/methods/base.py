@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import FrameType
 from typing import Any
 
 import torch
@@ -28,6 +29,10 @@ class LandmarkModule(TrainedModule, Finder):
         """Records of the last evaluation, a list for each variant in dataset order (complete on every process)."""
         self._records: dict[str, list[Prediction]] = {}
         self._metrics: dict[str, tuple[MeanRadialError, SuccessDetectionRate]] = {}
+
+    def keep_options(self, frame: FrameType | None, **complete: Any) -> None:
+        """Save the options, those of decoding too."""
+        super().keep_options(frame, decoding=self.decoding, **complete)
 
     def on_validation_epoch_start(self) -> None:
         """Start empty metrics."""

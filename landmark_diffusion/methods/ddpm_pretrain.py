@@ -30,6 +30,9 @@ from landmark_diffusion.methods.training import Batch, TrainedModule
 from landmark_diffusion.models.network import NetworkFactory, build_network, described
 from landmark_diffusion.models.presets import PAPER_B
 
+NOISE = NoiseOptions(steps=500)
+"""Paper B section 4.2."""
+
 
 @dataclass(frozen=True)
 class GeneratedImages:
@@ -68,7 +71,7 @@ class DDPMPretrainModule(TrainedModule):
         self,
         num_landmarks: int = 0,
         network: NetworkFactory = PAPER_B,
-        noise: NoiseOptions = NoiseOptions(steps=500),  # noqa: B008 (frozen)
+        noise: NoiseOptions = NOISE,
         parameterisation: Parameterisation = "epsilon",
         self_conditioning: bool = False,
         image_range: tuple[float, float] = (-1.0, 1.0),
@@ -77,9 +80,9 @@ class DDPMPretrainModule(TrainedModule):
     ) -> None:
         super().__init__(**kwargs)
         network = described(network, PAPER_B)
-        self.keep_options(currentframe())
-        noise = as_group(NoiseOptions, noise, "model.noise")
+        noise = as_group(NoiseOptions, noise, "model.noise", NOISE)
         self.sampling = as_group(GeneratedImages, sampling, "model.sampling")
+        self.keep_options(currentframe(), network=network, noise=noise, sampling=self.sampling)
         check_parameterisation(parameterisation, noise.zero_terminal_snr)
         if not 1 <= self.sampling.steps <= noise.steps:
             raise UserError(

@@ -47,10 +47,10 @@ class TrainedModule(Method, LightningModule):
         super().__init__(*args, **kwargs)
         self._image_losses: dict[int, float] = {}
 
-    def keep_options(self, frame: FrameType | None) -> None:
+    def keep_options(self, frame: FrameType | None, **complete: Any) -> None:
         """Save the options as Lightning's hyper-parameters, as plain values, with which files name them."""
         self.save_hyperparameters(frame=frame)
-        given = dict(self.hparams)
+        given = {**self.hparams, "optimisation": self.optimisation, **complete}
         networks = {name: described(value, where=f"model.{name}") for name, value in given.items() if is_network(name)}
         self.save_hyperparameters(plain_options({**given, **networks}))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from landmark_diffusion.core.registry import PACKAGE
 from landmark_diffusion.models.presets import PAPER_A, PAPER_B, WINDOWS
 
 _UNET = (
@@ -87,14 +88,15 @@ def with_new_names(class_path: str, options: Mapping[str, Any]) -> dict[str, Any
 
     ``class_path`` is the method's, dotted or short; those of a class that is not this package's stay as well.
     """
-    moved = MOVED.get(class_path.rpartition(".")[2], {})
+    name = _ours(class_path)
+    moved = MOVED.get(name, {})
     old = {name: value for name, value in options.items() if name in moved and not isinstance(value, Mapping)}
     if not old:
         return dict(options)
     found: dict[str, Any] = {name: value for name, value in options.items() if name not in old}
-    for network, spec in NETWORKS_BEFORE[class_path.rpartition(".")[2]].items():
+    for network, spec in NETWORKS_BEFORE[name].items():
         given = found.get(network)
-        found[network] = given or {"class_path": spec["class_path"], "init_args": dict(spec["init_args"])}
+        found[network] = given or {"class_path": "UNet", "init_args": dict(spec["init_args"])}
     for name, value in old.items():
         for place in moved[name]:
             _put(found, place.split("."), value)
@@ -125,7 +127,7 @@ def dotted_with_new_names(class_path: str, options: Mapping[str, Any]) -> dict[s
 
 def new_places(class_path: str, option: str) -> tuple[str, ...]:
     """Tell where an old option of a class is now; empty for one that did not move."""
-    return MOVED.get(class_path.rpartition(".")[2], {}).get(option, ())
+    return MOVED.get(_ours(class_path), {}).get(option, ())
 
 
 def moved_to(option: str, class_path: str = "") -> str | None:
@@ -140,6 +142,12 @@ def moved_to(option: str, class_path: str = "") -> str | None:
         return None
     new = " and ".join(f"model.{place.replace('.init_args.', '.')}" for place in places)
     return f"model.{option} is now {new} (in a config: model.init_args.{' and model.init_args.'.join(places)})"
+
+
+def _ours(class_path: str) -> str:
+    """The short name of a class of this package; empty for another's."""
+    package, _, rest = class_path.partition(".")
+    return class_path.rpartition(".")[2] if not rest or package == PACKAGE else ""
 
 
 def _put(options: dict[str, Any], place: list[str], value: Any) -> None:

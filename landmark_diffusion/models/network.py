@@ -23,6 +23,7 @@ from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.groups import plain_options
 from landmark_diffusion.core.registry import PACKAGE, Registry
 from landmark_diffusion.core.suggestions import did_you_mean
+from landmark_diffusion.core.texts import one_line
 
 NetworkFactory = Callable[[int, int], nn.Module]
 """What a method is given: a class, a ``functools.partial`` of one, or {"class_path": NAME, "init_args": {...}}."""
@@ -105,13 +106,14 @@ def _class_and_options(network: Any, where: str) -> tuple[type[nn.Module], dict[
         return NETWORKS.load(name), dict(options)
     if isinstance(network, type) and issubclass(network, nn.Module):
         return network, {}
-    if isinstance(network, partial):  # jsonargparse's has the class as the last argument of its own function
+    by_position = isinstance(network, partial) and isinstance(network.func, type) and network.args
+    if isinstance(network, partial) and not by_position:  # jsonargparse's has the class as an argument of its function
         classes = [each for each in (network.func, *network.args) if isinstance(each, type)]
         if len(classes) == 1 and issubclass(classes[0], nn.Module):
             return classes[0], dict(network.keywords)
     raise UserError(
-        f"{where}: found {network!r:.80}, expected a class, a functools.partial of one, or class_path and init_args: "
-        "a checkpoint has to name it"
+        f"{where}: found {one_line(repr(network)):.80}, expected a class, a functools.partial of one, or "
+        "class_path and init_args: a checkpoint has to name it"
     )
 
 

@@ -96,7 +96,7 @@ def test_other_landmarks_are_refused_by_name(trained: Ldx, resume: bool) -> None
 
 @pytest.mark.parametrize("resume", [False, True])
 def test_landmarks_are_put_in_the_order_of_the_checkpoint(
-    trained: Ldx, resume: bool, capfd: pytest.CaptureFixture
+    trained: Ldx, resume: bool, capfd: pytest.CaptureFixture, aloud: None
 ) -> None:
     """By position, landmark B's errors would be measured against the truth of C, and training would mix them."""
     content = replace(read_content(LAST), landmark_names=tuple("ABCD"))

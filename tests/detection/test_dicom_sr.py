@@ -123,7 +123,9 @@ def test_without_a_calibration_there_is_no_error_to_report(tmp_path: Path) -> No
     assert [group.get_measurements() for group in groups] == [[]] * 5
 
 
-def test_images_that_are_no_dicom_files_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_that_are_no_dicom_files_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], aloud: None
+) -> None:
     (tmp_path / "photo.png").write_bytes(b"\x89PNG")
     detection, _ = from_dicom(tmp_path, make_detection("real"))
     (writer,) = make_writers(["dicom-sr"], tmp_path / "out")

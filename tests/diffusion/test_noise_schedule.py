@@ -127,7 +127,7 @@ def test_a_negative_step_is_refused_instead_of_counted_from_the_end() -> None:
     ("options", "message"),
     [
         ({"kind": "quadratic"}, r"schedule: found 'quadratic', expected one of linear, scaled_linear"),
-        ({"steps": 0}, "diffusion_steps: found 0"),
+        ({"steps": 0}, "noise.steps: found 0"),
         ({"beta_start": 0.0}, "beta_start 0.0"),
         ({"beta_end": 1.0}, "beta_end 1.0"),
         ({"beta_start": 0.1, "beta_end": 0.01}, "beta_start <= beta_end"),

@@ -18,8 +18,8 @@ from PIL import Image
 
 from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.detection.writers.html_page import HtmlWriter
-from landmark_diffusion.evaluation import Results
 from landmark_diffusion.evaluation.report_page import write_report_page
+from landmark_diffusion.evaluation.results import Results
 from landmark_diffusion.metrics.evaluation import evaluate
 from landmark_diffusion.metrics.records import Prediction
 from tests.detection.detections import make_detection

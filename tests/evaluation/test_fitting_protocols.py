@@ -32,7 +32,7 @@ def make_own(root: Path, spacing: str) -> LandmarkDataModule:
     ("test", "0.1", ["paper_b", "paper_a"]), ("fit", "", ["paper_b", "paper_a"]),
 ])  # fmt: skip
 def test_what_does_not_fit_is_left_out_with_a_word(
-    stage: str, spacing: str, kept: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stage: str, spacing: str, kept: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], aloud: None
 ) -> None:
     writer = ResultsWriter(tmp_path, {}, ["paper_b", "paper_a"])
     trainer: Any = SimpleNamespace(datamodule=make_own(tmp_path / "own", spacing))

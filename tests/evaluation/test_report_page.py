@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.evaluation import Results, report_page
+from landmark_diffusion.evaluation import report_page
 from landmark_diffusion.evaluation.report_page import write_report_page
+from landmark_diffusion.evaluation.results import Results
 from landmark_diffusion.metrics.evaluation import evaluate
 from landmark_diffusion.spread.calibration import Spreads
 

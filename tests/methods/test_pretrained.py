@@ -151,7 +151,7 @@ def exported(path: Path, names: tuple[str, ...]) -> Path:
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_a_kept_head_takes_the_landmarks_in_its_own_order(tmp_path: Path, keep: bool, capsys) -> None:
+def test_a_kept_head_takes_the_landmarks_in_its_own_order(tmp_path: Path, keep: bool, capsys, aloud) -> None:
     """By position the head would find the sella where the data has the menton."""
     source = data()
     names = source.landmark_names
@@ -165,7 +165,7 @@ def test_a_kept_head_takes_the_landmarks_in_its_own_order(tmp_path: Path, keep: 
 
 
 @pytest.mark.parametrize("names", [(), tuple(f"landmark {i}" for i in range(12))])
-def test_a_kept_head_without_names_is_told(tmp_path: Path, names: tuple[str, ...], capsys) -> None:
+def test_a_kept_head_without_names_is_told(tmp_path: Path, names: tuple[str, ...], capsys, aloud) -> None:
     path = exported(tmp_path / "x.ldx", names)
     finetune(path, keep_head=True, image_range=(0.0, 1.0)).take_start(data())
     assert "by position" in capsys.readouterr().out

@@ -382,7 +382,7 @@ def test_a_file_of_format_1_as_first_written_is_read(written: Path) -> None:
     header["__metadata__"][FACTS_KEY] = json.dumps(first)
     written.write_bytes(with_header(header, rest))
     model = read_model_file(written)
-    network = {"network": {"class_path": "landmark_diffusion.models.unet.UNet", "init_args": {}}}
+    network = {"network": {"class_path": "UNet", "init_args": {}}}
     groups = {**FACTS.model, **network, "decoding": {"radius": 3}}
     assert replace(model.facts, tensors={}, package_version="") == replace(FACTS, model=groups)
     assert model.weights.keys() == weights().keys()

@@ -26,7 +26,7 @@ from landmark_diffusion.modelfile.moved_options import (
 )
 from landmark_diffusion.modelfile.network_size import stored_values
 
-UNET = "landmark_diffusion.models.unet.UNet"
+UNET = "UNet"
 METHODS: dict[str, Any] = {
     "PositionDiffusionModule": PositionDiffusionModule,
     "DiffusionHeatmapModule": DiffusionHeatmapModule,
@@ -282,3 +282,9 @@ def test_the_model_that_is_shipped_loads() -> None:
     assert module.optimisation.learning_rate == 0.001
     assert sum(each.numel() for each in module.parameters()) == stored_values(read_model_file(SHIPPED).weights)
     assert read_checkpoint(SHIPPED)["hyper_parameters"]["sampling"]["steps"] == 8
+
+
+def test_a_method_of_another_package_keeps_its_options_whatever_its_name() -> None:
+    options = {"num_landmarks": 2, "learning_rate": 0.1}
+    assert with_new_names("my_lab.PositionDiffusionModule", options) == options
+    assert with_new_names("landmark_diffusion.PositionDiffusionModule", options) != options

@@ -43,7 +43,7 @@ def test_batch_has_the_promised_shapes_and_types() -> None:
 
 
 def test_where_the_split_comes_from_is_said_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], aloud: None
 ) -> None:
     monkeypatch.setenv("LDX_CACHE", str(tmp_path / "cache"))
     for grey, name in enumerate("abc"):

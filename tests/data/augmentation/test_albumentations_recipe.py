@@ -219,7 +219,7 @@ def test_values_that_move_the_image_under_its_points_are_named(name: str) -> Non
         try_transforms(recipe(name), SIZE)
 
 
-def test_what_mirrors_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_mirrors_is_said(capsys: pytest.CaptureFixture[str], aloud: None) -> None:
     try_transforms(recipe({"OneOf": {"transforms": ["HorizontalFlip", "GaussNoise"]}}), SIZE)
     said = capsys.readouterr().out
     assert "HorizontalFlip may mirror images" in said and "left side" in said
