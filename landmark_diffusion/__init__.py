@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from landmark_diffusion.detection.writer import Writer
     from landmark_diffusion.diffusion.noise_schedule import NoiseOptions
     from landmark_diffusion.finders.diffusion_heatmap import MapSampling, MapTarget
-    from landmark_diffusion.finders.finder import Decoding, Finder, Found
+    from landmark_diffusion.finders.finder import Decoding, Finder, LandmarkEstimate
     from landmark_diffusion.finders.heatmap_finetune import HeatmapTarget
     from landmark_diffusion.finders.optimisation import Optimisation
     from landmark_diffusion.finders.position_diffusion import PositionNoise, PositionSampling, Windows
@@ -55,7 +55,7 @@ __all__ = [
     "DiffusionHeatmapModule",
     "Finder",
     "Finding",
-    "Found",
+    "LandmarkEstimate",
     "HeatmapFinetuneModule",
     "LandmarkDataModule",
     "LandmarkDataset",
@@ -82,7 +82,7 @@ _HOMES = {
     "DiffusionHeatmapModule": "landmark_diffusion.methods.diffusion_heatmap",
     "Finder": "landmark_diffusion.finders.finder",
     "Finding": "landmark_diffusion.data.source",
-    "Found": "landmark_diffusion.finders.finder",
+    "LandmarkEstimate": "landmark_diffusion.finders.finder",
     "GeneratedImages": "landmark_diffusion.methods.ddpm_pretrain",
     "HeatmapFinetuneModule": "landmark_diffusion.methods.heatmap_finetune",
     "HeatmapTarget": "landmark_diffusion.finders.heatmap_finetune",

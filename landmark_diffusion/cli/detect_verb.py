@@ -17,7 +17,7 @@ from landmark_diffusion.detection.batch import detect_all, make_folder, refuse_e
 from landmark_diffusion.detection.forms import WRITERS, make_writers
 from landmark_diffusion.detection.inputs import find_images
 from landmark_diffusion.detection.names import short_names
-from landmark_diffusion.hardware.memory import detection_memory_message, out_of_memory_told
+from landmark_diffusion.hardware.memory import detection_memory_message, explain_out_of_memory
 
 if TYPE_CHECKING:
     from landmark_diffusion.detection.detector import Detector
@@ -81,7 +81,7 @@ def detect_files(
     def message(error: BaseException) -> str:
         return detection_memory_message(error, options.batch_size, str(detector.device))
 
-    with out_of_memory_told(message), progress(len(paths), "detect") as advance:
+    with explain_out_of_memory(message), progress(len(paths), "detect") as advance:
         return detect_all(
             detector, paths, names, writers, spacing=options.spacing, batch_size=options.batch_size,
             tell=lambda error: print_error(UserError(" ".join(str(error).split()))), advance=advance,

@@ -52,7 +52,7 @@ from landmark_diffusion.data.sources import DATASETS
 from landmark_diffusion.evaluation.results_writer import ResultsWriter
 from landmark_diffusion.evaluation.sample_writer import SampleWriter
 from landmark_diffusion.finders.optimisation import Optimisation
-from landmark_diffusion.hardware.memory import memory_message, out_of_memory_told
+from landmark_diffusion.hardware.memory import explain_out_of_memory, memory_message
 from landmark_diffusion.hardware.threads import threads
 from landmark_diffusion.methods import METHODS, import_methods
 from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule
@@ -250,7 +250,7 @@ class LdxCLI(LightningCLI):
         try:
             with (
                 _explained_by(explain_lightning),
-                out_of_memory_told(lambda error: memory_message(error, subcommand, self.config_dump)),
+                explain_out_of_memory(lambda error: memory_message(error, subcommand, self.config_dump)),
                 threads(self.compute.threads),
             ):
                 super()._run_subcommand(subcommand)

@@ -44,7 +44,7 @@ def logged_in_validation(model: Any) -> list[str]:
         return []
     names = [] if type(model).image_losses is TrainedModule.image_losses else ["val/loss"]
     if isinstance(model, LandmarkModule):
-        variants = model.variants(quick=True)
+        variants = model.variants(in_fit=True)
         names += ["val/mre"] if model.main_variant in variants or len(variants) == 1 else []
         for variant in variants:
             names += [f"val/mre_{_word(variant)}", f"val/sdr_2_{_word(variant)}"]

@@ -23,7 +23,7 @@ from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.detection.model import load_module
 from landmark_diffusion.detection.reasons import exposure, find_reasons, reason_note
 from landmark_diffusion.detection.spacing import OPTION_SPACING, Spacing, check_spacing
-from landmark_diffusion.finders.finder import SPREADS, Finder, Found, SpreadKind
+from landmark_diffusion.finders.finder import SPREADS, Finder, LandmarkEstimate, SpreadKind
 from landmark_diffusion.heatmaps.decoders import DECODERS, DecoderKind
 from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.spread.answers import Answers
@@ -169,7 +169,7 @@ class Detector:
         assert self.calibration is not None
         return self.calibration.image.p_values(self._look(greys)[1])
 
-    def find(self, images: Sequence[torch.Tensor]) -> dict[str, Found]:
+    def find(self, images: Sequence[torch.Tensor]) -> dict[str, LandmarkEstimate]:
         """Run the method on images (1, H, W) in [0, 1] of the network's size: its variants.
 
         The noise of sampled chains is keyed by the seed and the image's content, so that neither its name nor the
@@ -180,7 +180,7 @@ class Detector:
         with torch.no_grad():
             return self.module.find({"image": torch.stack(list(images)).to(self.device), "index": torch.tensor(keys)})
 
-    def answers(self, found: dict[str, Found]) -> Answers:
+    def answers(self, found: dict[str, LandmarkEstimate]) -> Answers:
         """Read the points in use, and the first guess where it is another, from what ``find`` gave."""
         variant = self.module.prediction_variant()
         main = found[variant]

@@ -20,7 +20,7 @@ from landmark_diffusion.diffusion.blur import blur_sigma, gaussian_blur, renorma
 from landmark_diffusion.diffusion.noise_schedule import Level, NoiseOptions
 from landmark_diffusion.diffusion.process import Parameterisation, check_parameterisation, x0_from_output
 from landmark_diffusion.diffusion.samplers import Noise, ddim_sample, ddpm_sample, keyed_noise, timesteps
-from landmark_diffusion.finders.finder import Finder, Found
+from landmark_diffusion.finders.finder import Finder, LandmarkEstimate
 from landmark_diffusion.finders.method import Batch
 from landmark_diffusion.heatmaps.losses import spatial_softmax
 from landmark_diffusion.heatmaps.moments import samples_covariance
@@ -155,15 +155,15 @@ class DiffusionHeatmap(Finder):
         """Run the network on image (B,1,H,W), with diffusion beside x_t (B,N,H,W) at t (B,): (B,N,H,W) float32."""
         return self.network(image if x_t is None else torch.cat([image, x_t], 1), t)
 
-    def variants(self, quick: bool = False) -> tuple[str, ...]:
+    def variants(self, in_fit: bool = False) -> tuple[str, ...]:
         """Give the names of ``predict_maps``' maps."""
         if not self.diffusion:
             return ("baseline",)
-        count = self._evaluations(quick)
+        count = self._evaluations(in_fit)
         return ("single-step", "multi-step") if count > 1 else ("single-step",)
 
     def predict_maps(
-        self, batch: Batch, quick: bool = False, watch: Callable[[ReverseStep], None] | None = None
+        self, batch: Batch, in_fit: bool = False, watch: Callable[[ReverseStep], None] | None = None
     ) -> dict[str, torch.Tensor]:
         """Maps for "baseline", or for "single-step" and, with more than one evaluation, "multi-step".
 
@@ -171,7 +171,7 @@ class DiffusionHeatmap(Finder):
         """
         if not self.diffusion:
             return {"baseline": spatial_softmax(self(batch["image"]))}
-        count = self._evaluations(quick)
+        count = self._evaluations(in_fit)
         total: dict[str, torch.Tensor] = {}
         for sample in range(self.sampling.samples):
             for name, maps in self._chain_maps(batch, count, sample, None if sample else watch).items():
@@ -182,8 +182,8 @@ class DiffusionHeatmap(Finder):
         """How many network evaluations an image takes, and how many samples."""
         return (self._evaluations(), self.sampling.samples) if self.diffusion else (1, 1)
 
-    def _evaluations(self, quick: bool = False) -> int:
-        return self.sampling.validation_steps if quick else self.sampling.steps or self.noise_schedule.steps
+    def _evaluations(self, in_fit: bool = False) -> int:
+        return self.sampling.validation_steps if in_fit else self.sampling.steps or self.noise_schedule.steps
 
     def choose_sampling(self, steps: int | None = None, samples: int | None = None) -> None:
         """Take ``steps`` network evaluations (1 to T) and ``samples`` chains an image; None leaves one as it is."""
@@ -198,18 +198,18 @@ class DiffusionHeatmap(Finder):
         )
 
     @torch.no_grad()
-    def find(self, batch: Batch, quick: bool = False) -> dict[str, Found]:
+    def find(self, batch: Batch, in_fit: bool = False) -> dict[str, LandmarkEstimate]:
         """Decode each variant's maps, averaged over the samples; ``between`` is the spread of the samples' points."""
         if not self.diffusion or self.sampling.samples == 1:
-            return super().find(batch, quick)
-        count = self._evaluations(quick)
+            return super().find(batch, in_fit)
+        count = self._evaluations(in_fit)
         total: dict[str, torch.Tensor] = {}
-        each: dict[str, list[Found]] = {}
+        each: dict[str, list[LandmarkEstimate]] = {}
         for sample in range(self.sampling.samples):
             for name, maps in self._chain_maps(batch, count, sample).items():
                 total[name] = maps if name not in total else total[name] + maps
                 each.setdefault(name, []).append(self.read(maps))
-        return {name: Found(self.decode(maps), *_spreads(each[name])) for name, maps in total.items()}
+        return {name: LandmarkEstimate(self.decode(maps), *_spreads(each[name])) for name, maps in total.items()}
 
     def _chain_maps(
         self, batch: Batch, count: int, sample: int, watch: Callable[[ReverseStep], None] | None = None
@@ -275,7 +275,7 @@ class DiffusionHeatmap(Finder):
         return renormalise_peak(blurred, x0) if self.sampling.renormalise else blurred
 
 
-def _spreads(samples: list[Found]) -> tuple[torch.Tensor, torch.Tensor | None]:
+def _spreads(samples: list[LandmarkEstimate]) -> tuple[torch.Tensor, torch.Tensor | None]:
     """What the samples leave open by themselves, on average, and the covariance of their points: (B,N,2,2) both."""
     within = torch.stack([sample.within for sample in samples if sample.within is not None]).mean(0)
     return within, samples_covariance(torch.stack([sample.points for sample in samples]))

@@ -18,7 +18,7 @@ SpreadKind = Literal["heatmap", "samples", "both"]
 SPREADS: tuple[str, ...] = get_args(SpreadKind)
 
 
-class Found(NamedTuple):
+class LandmarkEstimate(NamedTuple):
     """What a method found, in network pixels, and how far it may be off by its own belief.
 
     ``points`` (B, N, 2); ``within`` (B, N, 2, 2) is the second moment about the point of what one map or window
@@ -96,20 +96,20 @@ class Finder(Method):
         return str(vars(cls).get("trained_by", cls.__name__))
 
     @abstractmethod
-    def variants(self, quick: bool = False) -> tuple[str, ...]:
+    def variants(self, in_fit: bool = False) -> tuple[str, ...]:
         """Names of the maps that ``predict_maps`` gives."""
 
     @abstractmethod
-    def predict_maps(self, batch: Batch, quick: bool = False) -> dict[str, torch.Tensor]:
-        """Give non-negative maps (B, N, H, W) for each variant; ``quick`` asks for what validation within fit needs."""
+    def predict_maps(self, batch: Batch, in_fit: bool = False) -> dict[str, torch.Tensor]:
+        """Give non-negative maps (B, N, H, W) for each variant; ``in_fit`` asks for what validation within fit needs."""
 
     def decode(self, maps: torch.Tensor) -> torch.Tensor:
         """Decode maps (B, N, H, W) to network pixels (B, N, 2) with the module's decoder."""
         return decode(maps, self.decoding.decoder, self.decoding.radius, self.decoding.top_k)
 
-    def find(self, batch: Batch, quick: bool = False) -> dict[str, Found]:
+    def find(self, batch: Batch, in_fit: bool = False) -> dict[str, LandmarkEstimate]:
         """Find the points of each variant: by default the decoded maps."""
-        return {name: self.read(maps) for name, maps in self.predict_maps(batch, quick).items()}
+        return {name: self.read(maps) for name, maps in self.predict_maps(batch, in_fit).items()}
 
     def choose_sampling(self, steps: int | None = None, samples: int | None = None) -> None:
         """Choose how many network evaluations and samples an image takes; raises UserError for a method without."""
@@ -139,7 +139,7 @@ class Finder(Method):
             "spread": "heatmap" if samples == 1 else spread,  # one sample has no spread but its maps'
         }
 
-    def read(self, maps: torch.Tensor) -> Found:
+    def read(self, maps: torch.Tensor) -> LandmarkEstimate:
         """Decode maps (B, N, H, W), and measure how far their mass lies from the points."""
         points = self.decode(maps)
-        return Found(points, map_covariance(maps, points))
+        return LandmarkEstimate(points, map_covariance(maps, points))

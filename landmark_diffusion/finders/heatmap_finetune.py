@@ -117,11 +117,11 @@ class HeatmapFinetune(Finder):
             return self.network(scaled, torch.zeros(len(image), dtype=torch.long, device=image.device))
         return self.network(scaled)
 
-    def variants(self, quick: bool = False) -> tuple[str, ...]:
+    def variants(self, in_fit: bool = False) -> tuple[str, ...]:
         """Give the one name."""
         return (self.main_variant,)
 
-    def predict_maps(self, batch: Batch, quick: bool = False) -> dict[str, torch.Tensor]:
+    def predict_maps(self, batch: Batch, in_fit: bool = False) -> dict[str, torch.Tensor]:
         """Non-negative maps: probabilities over pixels ("spatial_ce"), of each pixel ("bce"), or positive logits."""
         return self._maps_of(self(batch["image"]))
 

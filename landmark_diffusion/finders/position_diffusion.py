@@ -24,7 +24,7 @@ from landmark_diffusion.core.seeds import evaluation_seed
 from landmark_diffusion.diffusion.positions import Aggregate, Level, PositionSchedule, conclude, position_sample
 from landmark_diffusion.diffusion.samplers import keyed_noise
 from landmark_diffusion.finders.diffusion_heatmap import REFERENCE_WIDTH, ReverseStep
-from landmark_diffusion.finders.finder import Finder, Found
+from landmark_diffusion.finders.finder import Finder, LandmarkEstimate
 from landmark_diffusion.finders.method import Batch
 from landmark_diffusion.heatmaps.losses import spatial_softmax
 from landmark_diffusion.heatmaps.moments import map_covariance, samples_covariance
@@ -263,12 +263,12 @@ class PositionDiffusion(Finder):
         logits = self.window_network(patches, t.repeat_interleave(count), which)
         return F.pixel_shuffle(logits, self.windows.patch).view(batch, count, self.windows.size, self.windows.size)
 
-    def _evaluations(self, quick: bool) -> int:
-        return self.sampling.validation_steps if quick else self.sampling.steps
+    def _evaluations(self, in_fit: bool) -> int:
+        return self.sampling.validation_steps if in_fit else self.sampling.steps
 
-    def variants(self, quick: bool = False) -> tuple[str, ...]:
+    def variants(self, in_fit: bool = False) -> tuple[str, ...]:
         """Give the names of what ``find`` gives: the first evaluation's points, and the chain's."""
-        return ("single-step", "multi-step") if self._evaluations(quick) > 1 else ("single-step",)
+        return ("single-step", "multi-step") if self._evaluations(in_fit) > 1 else ("single-step",)
 
     def evaluations(self) -> tuple[int, int]:
         """How many network evaluations an image takes, and how many samples."""
@@ -291,7 +291,7 @@ class PositionDiffusion(Finder):
         self.sampling = chosen
 
     @torch.no_grad()
-    def find(self, batch: Batch, quick: bool = False) -> dict[str, Found]:
+    def find(self, batch: Batch, in_fit: bool = False) -> dict[str, LandmarkEstimate]:
         """Points after the first evaluation and after the chain, and how far each may be off.
 
         The chain's ``within`` is what its windows leave open, ``between`` the spread of the chains' points; their sum
@@ -299,18 +299,18 @@ class PositionDiffusion(Finder):
         """
         view = self._look(batch["image"])
         first = map_covariance(view.maps, self._to_coarse(view.points)) * self.coarse_factor**2
-        found = {"single-step": Found(view.points, first)}
-        count = self._evaluations(quick)
+        found = {"single-step": LandmarkEstimate(view.points, first)}
+        count = self._evaluations(in_fit)
         if count > 1:
             chains = [self._chain(view, batch, count, sample) for sample in range(self.sampling.samples)]
             answers = [conclude([estimate for *_, estimate in chain], self.sampling.aggregate) for chain in chains]
             points, within = (torch.stack(each) for each in zip(*answers, strict=True))
-            found["multi-step"] = Found(points.mean(0), within.mean(0), samples_covariance(points))
+            found["multi-step"] = LandmarkEstimate(points.mean(0), within.mean(0), samples_covariance(points))
         return found
 
     @torch.no_grad()
     def predict_maps(
-        self, batch: Batch, quick: bool = False, watch: Callable[[ReverseStep], None] | None = None
+        self, batch: Batch, in_fit: bool = False, watch: Callable[[ReverseStep], None] | None = None
     ) -> dict[str, torch.Tensor]:
         """Maps (B,N,H,W) of p(y_0): the first evaluation's, repeated to the network's size, and the chain's last.
 
@@ -318,14 +318,14 @@ class PositionDiffusion(Finder):
         """
         if watch is not None:
             found: dict[str, torch.Tensor] = {}
-            for number, step in enumerate(self.reverse_process(batch, self._evaluations(quick))):
+            for number, step in enumerate(self.reverse_process(batch, self._evaluations(in_fit))):
                 watch(step)
                 found["multi-step" if number else "single-step"] = step.x0
             return found
         view = self._look(batch["image"])
         height, width = batch["image"].shape[-2:]
         maps = {"single-step": self._enlarged(view.maps, height, width)}
-        count = self._evaluations(quick)
+        count = self._evaluations(in_fit)
         if count > 1:
             *_, (_, _, last) = self._chain(view, batch, count, 0)
             maps["multi-step"] = draw_windows(last.probabilities, last.centres, last.pixel, (height, width))

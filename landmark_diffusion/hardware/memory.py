@@ -21,7 +21,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def out_of_memory_told(message: Callable[[BaseException], str]) -> Iterator[None]:
+def explain_out_of_memory(message: Callable[[BaseException], str]) -> Iterator[None]:
     """Raise UserError with the message of an error of the block that says that memory did not suffice."""
     try:
         yield

@@ -10,7 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from landmark_diffusion.core.annotations import mean_of_annotators
 from landmark_diffusion.data.geometry import covariance_factors, frames_to_original
-from landmark_diffusion.finders.finder import Finder, Found
+from landmark_diffusion.finders.finder import Finder, LandmarkEstimate
 from landmark_diffusion.finders.method import Batch
 from landmark_diffusion.methods.training import TrainedModule
 from landmark_diffusion.metrics import MeanRadialError, SuccessDetectionRate
@@ -40,9 +40,9 @@ class LandmarkModule(TrainedModule, Finder):
         self._begin_evaluation()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Evaluate a batch; within fit only the quick variants."""
+        """Evaluate a batch; within fit only those that fit asks for."""
         super().validation_step(batch, batch_idx)
-        self._evaluate(batch, self.find(batch, quick=self._quick))
+        self._evaluate(batch, self.find(batch, in_fit=self._in_fit))
 
     def on_validation_epoch_end(self) -> None:
         """Log MRE and SDR, gather the records."""
@@ -79,7 +79,7 @@ class LandmarkModule(TrainedModule, Finder):
         if self.trainer.predicting:
             return
         radii = tuple(self.trainer.datamodule.source.radii)  # type: ignore[attr-defined]
-        for name in self.variants(quick=self._quick):
+        for name in self.variants(in_fit=self._in_fit):
             self._metrics[name] = (MeanRadialError().to(self.device), SuccessDetectionRate(radii).to(self.device))
 
     @property
@@ -88,10 +88,10 @@ class LandmarkModule(TrainedModule, Finder):
         return "px256" if unit == "px256" else "mm"
 
     @property
-    def _quick(self) -> bool:
+    def _in_fit(self) -> bool:
         return self.trainer.state.fn == TrainerFn.FITTING
 
-    def _evaluate(self, batch: Batch, found: dict[str, Found]) -> dict[str, torch.Tensor]:
+    def _evaluate(self, batch: Batch, found: dict[str, LandmarkEstimate]) -> dict[str, torch.Tensor]:
         points = {name: frames_to_original(value.points, batch["frame"]) for name, value in found.items()}
         for name, value in points.items():
             self._update_metrics(name, value, batch)

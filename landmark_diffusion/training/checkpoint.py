@@ -286,7 +286,7 @@ class RunCheckpoint(Checkpoint):
         """Refuse to write rotten weights, on all processes; the moving average has put its own in already."""
         parameters = {name for name, _ in pl_module.named_parameters()}
         for key in ("state_dict", "current_model_state"):
-            rotten = rotten_weights(checkpoint.get(key, {}), parameters)
+            rotten = nonfinite_weights(checkpoint.get(key, {}), parameters)
             if rotten:
                 more = f" and {len(rotten) - 1} more" if len(rotten) > 1 else ""
                 raise UserError(
@@ -320,7 +320,7 @@ class RunCheckpoint(Checkpoint):
             )
 
 
-def rotten_weights(state: dict[str, Any], parameters: Container[str]) -> list[str]:
+def nonfinite_weights(state: dict[str, Any], parameters: Container[str]) -> list[str]:
     """Name what in a ``state_dict`` holds NaN, and which ``parameters`` hold infinity, which a mask may well do."""
     return [
         name

@@ -189,7 +189,7 @@ def test_monitors_of_our_methods() -> None:
     model = SimpleNamespace()
     assert logged_in_validation(model) == []
     positions = object.__new__(PositionDiffusionModule)
-    positions.variants = lambda quick=False: ("single-step", "multi-step")  # type: ignore[method-assign]
+    positions.variants = lambda in_fit=False: ("single-step", "multi-step")  # type: ignore[method-assign]
     known = logged_in_validation(positions)
     assert {"val/mre", "val/mre_single_step", "val/mre_multi_step"} <= set(known)
     check_monitors([EarlyStopping("val/mre"), EarlyStopping("val/sdr_2.5_multi_step")], positions, lambda: True)

@@ -111,7 +111,7 @@ def test_what_its_base_asks_for_has_to_be_there(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "half.py").write_text(
         "from landmark_diffusion import LandmarkDataset, LandmarkModule, Writer\n"
         "class Data(LandmarkDataset):\n    def samples(self, stage): return []\n"
-        "class Method(LandmarkModule):\n    def variants(self, quick=False): return ()\n"
+        "class Method(LandmarkModule):\n    def variants(self, in_fit=False): return ()\n"
     )
     with pytest.raises(UserError, match=r"half\.Data lacks check, load_image, which every LandmarkDataset has"):
         DATASETS.load("half.Data")

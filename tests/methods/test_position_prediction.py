@@ -64,8 +64,8 @@ def test_one_evaluation_is_the_baseline_alone() -> None:
 
 def test_validation_within_fit_takes_its_own_number_of_evaluations() -> None:
     made = module({"sampling.validation_steps": 1, "sampling.steps": 3})
-    assert made.variants(quick=True) == ("single-step",) and made.variants() == ("single-step", "multi-step")
-    assert set(made.find(batch(), quick=True)) == {"single-step"} == set(made.predict_maps(batch(), quick=True))
+    assert made.variants(in_fit=True) == ("single-step",) and made.variants() == ("single-step", "multi-step")
+    assert set(made.find(batch(), in_fit=True)) == {"single-step"} == set(made.predict_maps(batch(), in_fit=True))
 
 
 @pytest.mark.parametrize("aggregate", ["last", "mean"])

@@ -19,7 +19,7 @@ from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.seeds import noise_seed
 from landmark_diffusion.evaluation.sample_writer import SampleWriter
 from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
-from landmark_diffusion.training.checkpoint import rotten_weights
+from landmark_diffusion.training.checkpoint import nonfinite_weights
 from landmark_diffusion.training.ema import ema_decay_at
 from landmark_diffusion.training.finite import SkipBadSteps, describe, gradients_are_finite
 from landmark_diffusion.training.samplers import EpochKeyedSampler
@@ -189,7 +189,7 @@ def test_half_precision_skips_too(tmp_path: Path) -> None:
     fit(tmp_path, Poisoned({(0, 1)}), max_epochs=1, precision="bf16-mixed")
     assert last(tmp_path)["global_step"] == 4
     assert counts(tmp_path)["skipped"] == 1
-    assert rotten_weights(last(tmp_path)["state_dict"], set(last(tmp_path)["state_dict"])) == []
+    assert nonfinite_weights(last(tmp_path)["state_dict"], set(last(tmp_path)["state_dict"])) == []
 
 
 def test_gradient_clipping_does_not_hide_infinity(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_too_many_in_a_row_stop_with_the_images_and_leave_the_checkpoints(tmp_pa
         "--ckpt_path last",
     ):
         assert advice in text
-    assert rotten_weights(last(tmp_path)["state_dict"], set(last(tmp_path)["state_dict"])) == []
+    assert nonfinite_weights(last(tmp_path)["state_dict"], set(last(tmp_path)["state_dict"])) == []
     assert last(tmp_path)["global_step"] == 5
 
 
@@ -281,14 +281,14 @@ def test_weights_with_nan_replace_no_checkpoint(tmp_path: Path, options: dict[st
     for path in (tmp_path / "checkpoints").iterdir():
         content = read_checkpoint(path)
         assert content["global_step"] <= 3
-        assert rotten_weights(content["state_dict"], set(content["state_dict"])) == []
+        assert nonfinite_weights(content["state_dict"], set(content["state_dict"])) == []
     assert last(tmp_path)["global_step"] == 3
 
 
 def test_a_mask_may_hold_infinity_but_not_nan() -> None:
     values = {"mask": -math.inf, "weight": math.inf, "mean": math.nan, "count": 1, "fine": 0.5}
     state = {name: torch.tensor(value) for name, value in values.items()}
-    assert rotten_weights(state, {"weight", "fine"}) == ["weight", "mean"]
+    assert nonfinite_weights(state, {"weight", "fine"}) == ["weight", "mean"]
 
 
 TWO_PROCESSES = """

@@ -35,10 +35,10 @@ class MyMethod(LandmarkModule):
         """Images (B, 1, H, W) in [0, 1] to logits (B, N, H, W)."""
         return self.network(image)
 
-    def variants(self, quick: bool = False) -> tuple[str, ...]:
+    def variants(self, in_fit: bool = False) -> tuple[str, ...]:
         return (self.main_variant,)
 
-    def predict_maps(self, batch: dict[str, Any], quick: bool = False) -> dict[str, torch.Tensor]:
+    def predict_maps(self, batch: dict[str, Any], in_fit: bool = False) -> dict[str, torch.Tensor]:
         return {self.main_variant: spatial_softmax(self(batch["image"]))}
 
     def losses(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
