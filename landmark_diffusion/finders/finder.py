@@ -101,7 +101,7 @@ class Finder(Method):
 
     @abstractmethod
     def predict_maps(self, batch: Batch, in_fit: bool = False) -> dict[str, torch.Tensor]:
-        """Give non-negative maps (B, N, H, W) for each variant; ``in_fit`` asks for what validation within fit needs."""
+        """Give non-negative maps (B, N, H, W) for each variant; ``in_fit`` asks for what fit needs of it."""
 
     def decode(self, maps: torch.Tensor) -> torch.Tensor:
         """Decode maps (B, N, H, W) to network pixels (B, N, 2) with the module's decoder."""
