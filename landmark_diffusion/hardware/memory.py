@@ -80,12 +80,12 @@ def _checkpointing(model: Mapping[str, Any]) -> str:
 
 def _precision(trainer: Mapping[str, Any]) -> str:
     """Advise bfloat16; "" on a processor that would compute it in software."""
-    from landmark_diffusion.hardware.precision import device_kind, may_have_bfloat16
+    from landmark_diffusion.hardware.precision import bfloat16_instructions, device_kind
 
     found = trainer.get("precision") or "32-true"
     if str(found).startswith("bf16"):
         return f"trainer.precision is {found} already"
-    if device_kind(trainer.get("accelerator")) == "cpu" and not may_have_bfloat16():
+    if device_kind(trainer.get("accelerator")) == "cpu" and bfloat16_instructions() is False:
         return ""
     return f"--trainer.precision bf16-mixed (now {found})"
 

@@ -57,7 +57,7 @@ def test_one_step_or_one_sigma_is_a_schedule_too() -> None:
         ((0.0, 32.0, 200), r"sigma_min 0 and sigma_max 32: expected 0 < sigma_min <= sigma_max"),
         ((-1.0, 32.0, 200), "sigma_min -1"),
         ((40.0, 32.0, 200), "sigma_min 40 and sigma_max 32"),
-        ((3.0, 32.0, 0), "diffusion_steps: found 0, expected at least 1"),
+        ((3.0, 32.0, 0), "noise.steps: found 0, expected at least 1"),
     ],
 )
 def test_schedules_that_cannot_be_are_refused(arguments: tuple[float, float, int], expected: str) -> None:

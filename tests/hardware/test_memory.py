@@ -52,11 +52,11 @@ def test_other_errors_stay_what_they_are() -> None:
 @pytest.fixture(autouse=True)
 def with_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the processor compute bfloat16 itself."""
-    monkeypatch.setattr(precision, "may_have_bfloat16", lambda: True)
+    monkeypatch.setattr(precision, "bfloat16_instructions", lambda: True)
 
 
 def test_bfloat16_is_no_advice_where_it_is_computed_in_software(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "may_have_bfloat16", lambda: False)
+    monkeypatch.setattr(precision, "bfloat16_instructions", lambda: False)
     config = {**CONFIG, "trainer": {**CONFIG["trainer"], "accelerator": "cpu"}}
     assert "  3. smaller images with --data.size" in memory_message(CUDA, "fit", config)
     assert "bf16" not in memory_message(CUDA, "test", config)

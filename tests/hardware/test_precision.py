@@ -13,18 +13,24 @@ from landmark_diffusion.hardware.precision import choose_precision, device_kind,
     ("gain", "wanted"), [(1.5, "bf16-mixed"), (1.21, "bf16-mixed"), (1.1, "32-true"), (0.02, "32-true")]
 )
 def test_a_cpu_takes_bfloat16_where_it_is_faster(monkeypatch: pytest.MonkeyPatch, gain: float, wanted: str) -> None:
-    monkeypatch.setattr(precision, "may_have_bfloat16", lambda: True)
+    monkeypatch.setattr(precision, "bfloat16_instructions", lambda: None)
     monkeypatch.setattr(precision, "bfloat16_gain", lambda: gain)
     assert choose_precision("cpu")[0] == wanted
 
 
-def test_a_cpu_without_the_instructions_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("has", [(), ("amx_tile",), ("avx512_bf16",), ("amx_tile", "avx512_bf16")])
+def test_an_x86_processor_is_taken_at_its_word(monkeypatch: pytest.MonkeyPatch, has: tuple[str, ...]) -> None:
+    """A trial beside other work gave two runs of one config on one machine different precisions, and figures."""
     for name in ("amx_tile", "avx512_bf16"):
-        monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", lambda: False, raising=False)
+        monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", lambda name=name: name in has, raising=False)
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     monkeypatch.setattr(precision, "bfloat16_gain", lambda: pytest.fail("tried"))
-    assert choose_precision("cpu") == ("32-true", "this processor has no bfloat16 of its own")
-    monkeypatch.setattr("platform.machine", lambda: "aarch64")  # of which torch does not tell
+    found = ("bf16-mixed", "this processor computes bfloat16 itself")
+    assert choose_precision("cpu") == (found if has else ("32-true", "this processor has no bfloat16 of its own"))
+
+
+def test_a_processor_of_which_torch_does_not_tell_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
     monkeypatch.setattr(precision, "bfloat16_gain", lambda: 2.0)
     assert choose_precision("cpu")[0] == "bf16-mixed"
 
