@@ -35,7 +35,7 @@ def has_native_bfloat16(kind: str = "cpu") -> bool:
     and a convolution takes up to fifty times as long.
     """
     if kind == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return kind == "cpu" and may_have_bfloat16() and bfloat16_gain() >= WORTH
 
 
