@@ -6,6 +6,7 @@ import argparse
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from landmark_diffusion.cli.arguments import VerbParser
 from landmark_diffusion.cli.cell_runs import exit_status, run_cells
@@ -71,7 +72,7 @@ def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, CrossvalPlan]:
     return options, _plan(options, dict(given))
 
 
-def _plan(options: argparse.Namespace, given: dict) -> CrossvalPlan:
+def _plan(options: argparse.Namespace, given: dict[str, Any]) -> CrossvalPlan:
     if not options.config:
         raise UserError("ldx crossval needs --config NAME: folder_diffusion_small.yaml (`ldx configs` lists all)")
     configs = tuple(find_config(name) for name in options.config)

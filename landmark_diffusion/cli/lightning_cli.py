@@ -440,7 +440,8 @@ def _is_of_use(record: logging.LogRecord) -> bool:
 
 
 def _callbacks_of(trainer: Any) -> list[Callback]:
-    return trainer.callbacks
+    callbacks: list[Callback] = trainer.callbacks
+    return callbacks
 
 
 def _images(data: Any, stage: str) -> int:
@@ -453,7 +454,7 @@ def _tests_own_images(source: Any) -> bool:
     return getattr(source, "name", "") == "folder" and not getattr(source, "folds", None)
 
 
-def _as_list(value: Any) -> list:
+def _as_list(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.callbacks.progress.rich_progress import BatchesProcessedColumn, CustomBarColumn, CustomTimeColumn
-from rich.progress import Task, TextColumn
+from rich.progress import ProgressColumn, Task, TextColumn
 from rich.text import Text
 
 from landmark_diffusion.cli.pace import Pace, describe_fit
@@ -30,7 +30,7 @@ class RunBar(RichProgressBar):
         super().__init__(**kwargs)
         self._pace = Pace()
 
-    def configure_columns(self, trainer: Trainer) -> list:
+    def configure_columns(self, trainer: Trainer) -> list[ProgressColumn]:
         """Name, bar, how many of all, pace."""
         return [
             TextColumn("{task.description}"),

@@ -105,7 +105,7 @@ def _protected(tell: bool) -> Output:
             stderr.flush()
 
     stdout = SafeStream(_or_null(sys.stdout), told)
-    sys.stdout, sys.stderr = stdout, stderr  # type: ignore[assignment]
+    sys.stdout, sys.stderr = stdout, stderr
     return Output(stdout, stderr)
 
 

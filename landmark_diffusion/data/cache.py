@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -33,6 +34,8 @@ BYTES_A_PIXEL = 0.75
 """Room that a kept image takes at most: 0.71 at 96x120 with its disk blocks, 0.53 at 384x480 (ISBI 2015, phantoms)."""
 BLOCK = 4096
 """Bytes that the smallest file takes on most disks."""
+
+Item = TypeVar("Item")
 
 _OWN_FILE = re.compile(r"([0-9a-f]{64}\.(png|json)|\.tmp-\d+-[0-9a-f]{12}\.(png|json))")
 
@@ -186,7 +189,7 @@ def _size(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
-def _tracked(items: list, progress: bool, label: str) -> Iterable:
+def _tracked(items: list[Item], progress: bool, label: str) -> Iterable[Item]:
     if not progress or not items:
         return items
     return _with_bar(items, label)
@@ -197,7 +200,7 @@ def _is_first_process() -> bool:
     return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
-def _with_bar(items: list, label: str) -> Iterator:
+def _with_bar(items: list[Item], label: str) -> Iterator[Item]:
     from rich.console import Console
     from rich.progress import track
 

@@ -61,12 +61,14 @@ class Frame:
     def to_network(self, points: Points) -> Points:
         """Map original pixels to network pixels; ``points`` is (..., 2), NaN stays NaN."""
         scale, offset = self._as(points)
-        return (points + 0.5) * scale - 0.5 + offset
+        mapped: Points = (points + 0.5) * scale - 0.5 + offset
+        return mapped
 
     def to_original(self, points: Points) -> Points:
         """Map network pixels to original pixels; ``points`` is (..., 2), NaN stays NaN."""
         scale, offset = self._as(points)
-        return (points - offset + 0.5) / scale - 0.5
+        mapped: Points = (points - offset + 0.5) / scale - 0.5
+        return mapped
 
     def as_array(self) -> np.ndarray:
         """The frame as (2, 2) float64, rows scale and offset: the form that batches carry."""
@@ -83,7 +85,8 @@ def covariance_factors(scale: Points) -> Points:
 
     That is J C J^T of a diagonal J, element by element; dividing by it undoes the scaling.
     """
-    return (scale[..., :, None] * scale[..., None, :])[..., None, :, :]
+    factors: Points = (scale[..., :, None] * scale[..., None, :])[..., None, :, :]
+    return factors
 
 
 def frames_to_original(points: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:

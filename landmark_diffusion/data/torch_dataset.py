@@ -25,7 +25,7 @@ MEMORY_LIMIT = 512 * 2**20
 """Resized images are kept in memory up to this many bytes a process; beyond it they are read from the cache."""
 
 
-class LandmarkTorchDataset(Dataset):
+class LandmarkTorchDataset(Dataset[dict[str, Any]]):
     """Examples of one stage, as docs/conventions.md, "Batches", lists them.
 
     An item is asked for by its index, or in training by (epoch, index): augmentation draws from
@@ -115,10 +115,12 @@ def _draw_annotator(sample: LandmarkSample, rng: np.random.Generator) -> np.ndar
     known = ~np.isnan(sample.annotations).any(-1)
     order = rng.random(known.shape) * known
     choice = order.argmax(0)
-    return sample.annotations[choice, np.arange(known.shape[1])]
+    marks: np.ndarray = sample.annotations[choice, np.arange(known.shape[1])]
+    return marks
 
 
 def _inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         inside = (points >= -0.5) & (points < np.asarray(size) - 0.5)
-    return np.logical_and.reduce(inside, axis=-1)
+    both: np.ndarray = np.logical_and.reduce(inside, axis=-1)
+    return both

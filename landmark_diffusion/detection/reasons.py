@@ -79,7 +79,8 @@ def balanced(grey: np.ndarray) -> np.ndarray:
     low, middle, high = np.percentile(grey, [0.5, 50, 99.5])
     table = ((np.arange(256) - low) / max(high - low, 1.0)).clip(0, 1)
     centre = float(np.clip((middle - low) / max(high - low, 1.0), 0.5**_STEEPEST, 0.5 ** (1 / _STEEPEST)))
-    return np.rint(255 * table ** (np.log(0.5) / np.log(centre))).astype(np.uint8)[grey]
+    levels: np.ndarray = np.rint(255 * table ** (np.log(0.5) / np.log(centre))).astype(np.uint8)[grey]
+    return levels
 
 
 def _try(

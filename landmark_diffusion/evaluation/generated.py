@@ -90,7 +90,8 @@ def training_nearest_distances(training: np.ndarray) -> np.ndarray:
 
 def histogram(images: np.ndarray, bins: int = BINS) -> np.ndarray:
     """Share (bins,) of the pixels of images (I,H,W), float in [0,1] or uint8, in equal ranges of grey levels."""
-    return _histograms(grey_levels(images), bins).mean(0)
+    shares: np.ndarray = _histograms(grey_levels(images), bins).mean(0)
+    return shares
 
 
 def histogram_distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -119,7 +120,8 @@ def grey_levels(images: np.ndarray) -> np.ndarray:
     images = np.asarray(images)
     if images.dtype == np.uint8:
         return images
-    return np.rint(np.clip(np.nan_to_num(images), 0, 1) * TOP).astype(np.uint8)
+    levels: np.ndarray = np.rint(np.clip(np.nan_to_num(images), 0, 1) * TOP)
+    return levels.astype(np.uint8)
 
 
 def two_sets(generated: np.ndarray, training: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -30,7 +30,7 @@ def write_metrics(path: str | Path, results: Results, extra: Mapping[str, Any] |
 def metrics_dict(results: Results) -> dict[str, Any]:
     """Gather what ``write_metrics`` writes as plain values, all but ``extra``."""
     evaluation = results.evaluation
-    return plain(
+    values: dict[str, Any] = plain(
         {
             **_measured(evaluation, results.table),
             "landmark_names": evaluation.landmark_names,
@@ -48,6 +48,7 @@ def metrics_dict(results: Results) -> dict[str, Any]:
             "spread": None if results.spread is None else results.spread.to_dict(),
         }
     )
+    return values
 
 
 def _measured(evaluation: Evaluation, table: Table) -> dict[str, Any]:

@@ -252,7 +252,8 @@ def _expected_in_unit(spreads: Spreads, scale: np.ndarray) -> np.ndarray:
     before = expected_radial_error(spreads.covariance)
     after = expected_radial_error(spreads.covariance * covariance_factors(scale))
     factor = np.sqrt(scale.prod(1))[:, None] * np.ones_like(before)  # for a point without spread
-    return spreads.expected_error * np.divide(after, before, out=factor, where=before > 0)
+    errors: np.ndarray = spreads.expected_error * np.divide(after, before, out=factor, where=before > 0)
+    return errors
 
 
 def _lines(

@@ -173,7 +173,8 @@ def _training(data: Options, config: Options | None) -> dict[str, Any]:
     if data.get("train_images") is not None:
         found["images"] = len(data["train_images"])
     seed = (config or {}).get("seed_everything")
-    return without_places(found if seed is None else {**found, "seed": seed})
+    facts: dict[str, Any] = without_places(found if seed is None else {**found, "seed": seed})
+    return facts
 
 
 def _measured(metrics: Options) -> dict[str, Any]:

@@ -141,7 +141,7 @@ class GroupNormByRows(GroupNorm):
         """Normalise x (B,C,H,W) as GroupNorm does."""
         groups = x.unflatten(1, (self.num_groups, -1))
         centred = groups - _mean_of_group(groups)
-        normed = (centred * (_mean_of_group(centred.square()) + self.eps).rsqrt()).flatten(1, 2)
+        normed: torch.Tensor = (centred * (_mean_of_group(centred.square()) + self.eps).rsqrt()).flatten(1, 2)
         return normed * self.weight[:, None, None] + self.bias[:, None, None]
 
 
@@ -171,7 +171,8 @@ def to_onnx(network: Network, metadata: dict[str, str]) -> bytes:
     assert made is not None
     proto = made.model_proto
     _tidy(proto, network.axis, metadata)
-    return proto.SerializeToString(deterministic=True)
+    content: bytes = proto.SerializeToString(deterministic=True)
+    return content
 
 
 def _tidy(proto: Any, axis: str, metadata: dict[str, str]) -> None:

@@ -153,7 +153,8 @@ class DiffusionHeatmap(Finder):
         self, image: torch.Tensor, x_t: torch.Tensor | None = None, t: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Run the network on image (B,1,H,W), with diffusion beside x_t (B,N,H,W) at t (B,): (B,N,H,W) float32."""
-        return self.network(image if x_t is None else torch.cat([image, x_t], 1), t)
+        output: torch.Tensor = self.network(image if x_t is None else torch.cat([image, x_t], 1), t)
+        return output
 
     def variants(self, in_fit: bool = False) -> tuple[str, ...]:
         """Give the names of ``predict_maps``' maps."""

@@ -114,8 +114,10 @@ class HeatmapFinetune(Finder):
         """Run the network on image (B,1,H,W) in [0,1]: logits (B,N,H,W) float32."""
         scaled = scale_image(image, self.image_range)
         if self.null_time == "first_step":
-            return self.network(scaled, torch.zeros(len(image), dtype=torch.long, device=image.device))
-        return self.network(scaled)
+            logits: torch.Tensor = self.network(scaled, torch.zeros(len(image), dtype=torch.long, device=image.device))
+        else:
+            logits = self.network(scaled)
+        return logits
 
     def variants(self, in_fit: bool = False) -> tuple[str, ...]:
         """Give the one name."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import currentframe
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch.nn import functional as F
@@ -32,6 +32,8 @@ from landmark_diffusion.heatmaps.window_map import WindowMap
 from landmark_diffusion.models.network import NetworkFactory, build_network, described
 from landmark_diffusion.models.presets import PAPER_A, WINDOWS
 from landmark_diffusion.models.windows import cut_windows, draw_windows, image_pyramid
+
+Sigma = TypeVar("Sigma", float, torch.Tensor)
 
 LARGEST_WINDOW = 1024
 """Pixels of a window's side: far more than an image has."""
@@ -225,7 +227,9 @@ class PositionDiffusion(Finder):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Run the coarse network on image (B,1,H,W): logits (B,N,H/coarse_factor,W/coarse_factor), float32."""
-        return self.network(F.avg_pool2d(image, self.coarse_factor, ceil_mode=True, count_include_pad=False))
+        coarse = F.avg_pool2d(image, self.coarse_factor, ceil_mode=True, count_include_pad=False)
+        logits: torch.Tensor = self.network(coarse)
+        return logits
 
     def _to_coarse(self, points: torch.Tensor) -> torch.Tensor:
         """Network pixels (..., 2) as pixels of the coarse network's image."""
@@ -240,7 +244,7 @@ class PositionDiffusion(Finder):
         widest = self._pixel(sigma) * max(1.0, self.windows.wide)
         return image_pyramid(image, 1 + max(0, math.ceil(math.log2(widest))))
 
-    def _pixel(self, sigma: Any) -> Any:
+    def _pixel(self, sigma: Sigma) -> Sigma:
         """Network pixels that a window's pixel is wide at sigma."""
         return 2 * self.windows.reach * sigma / self.windows.size
 

@@ -36,7 +36,7 @@ def has_native_bfloat16(kind: str = "cpu") -> bool:
     says is taken as it is: a trial beside other work would give one run this precision and the next another.
     """
     if kind == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if kind != "cpu":
         return False
     said = bfloat16_instructions()

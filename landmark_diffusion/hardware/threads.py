@@ -49,7 +49,7 @@ def try_threads(bf16: bool = False, budget: float = BUDGET) -> dict[int, float]:
 
     try:
         actions = {number: (lambda number=number: step(number)) for number in candidates(before)}
-        return in_turns(actions, budget)  # type: ignore[arg-type]
+        return in_turns(actions, budget)
     finally:
         torch.set_num_threads(before)
 
@@ -68,5 +68,5 @@ def threads(number: int | None) -> Iterator[None]:
 
 def batch_pixels(data: Mapping[str, Any], factor: int = 1) -> int:
     """Pixels of a batch at the network's size, from the options of the data; ``factor`` is the first network's own."""
-    width, height = data["size"]
-    return int(data.get("batch_size") or 1) * (width // factor) * (height // factor)
+    size: tuple[int, int] = data["size"]
+    return int(data.get("batch_size") or 1) * (size[0] // factor) * (size[1] // factor)

@@ -22,7 +22,7 @@ def map_covariance(maps: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     columns, rows = maps.sum(-2), maps.sum(-1)
     cross = ((maps * x[..., None, :]).sum(-1) * y).sum(-1)  # no matmul: autocast would round it to bfloat16
     xx, yy = (columns * x.square()).sum(-1), (rows * y.square()).sum(-1)
-    moments = torch.stack((xx, cross, cross, yy), -1).unflatten(-1, (2, 2))
+    moments: torch.Tensor = torch.stack((xx, cross, cross, yy), -1).unflatten(-1, (2, 2))
     return moments / rows.sum(-1)[..., None, None] + PIXEL_VARIANCE * torch.eye(2, device=maps.device)
 
 

@@ -25,8 +25,9 @@ from landmark_diffusion.diffusion.process import (
 )
 from landmark_diffusion.diffusion.samplers import ddim_sample, ddpm_sample, keyed_noise, timesteps
 from landmark_diffusion.finders.image_range import check_range, scale_image
+from landmark_diffusion.finders.method import Batch
 from landmark_diffusion.heatmaps.losses import full_precision
-from landmark_diffusion.methods.training import Batch, TrainedModule
+from landmark_diffusion.methods.training import TrainedModule
 from landmark_diffusion.models.network import NetworkFactory, build_network, described
 from landmark_diffusion.models.presets import PAPER_B
 
@@ -98,7 +99,8 @@ class DDPMPretrainModule(TrainedModule):
         """Run the network on x_t (B,1,H,W) at t (B,), with self-conditioning beside an earlier estimate of x0."""
         if self.self_conditioning:
             x_t = torch.cat([x_t, torch.zeros_like(x_t) if earlier is None else earlier], 1)
-        return self.network(x_t, t)
+        output: torch.Tensor = self.network(x_t, t)
+        return output
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Eq. 5 for a step t drawn uniformly for each image."""

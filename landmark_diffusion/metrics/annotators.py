@@ -110,7 +110,8 @@ def distance_ratio(
     between = between_annotators(annotations, spacing, first, second)
     each = against_each(points, annotations, spacing)
     # Rounding can push a point on the line a hair beyond 1.
-    return np.minimum(ratio_of(between, each[:, first] + each[:, second]), 1.0)
+    ratio: np.ndarray = np.minimum(ratio_of(between, each[:, first] + each[:, second]), 1.0)
+    return ratio
 
 
 def offset_shift(
@@ -158,11 +159,13 @@ def _difference(annotations: np.ndarray, first: int, second: int) -> np.ndarray:
     annotations = _annotations(annotations)
     if max(first, second) >= annotations.shape[1]:
         raise MetricError(f"annotators {first} and {second} wanted, found {annotations.shape[1]}")
-    return annotations[:, second] - annotations[:, first]
+    difference: np.ndarray = annotations[:, second] - annotations[:, first]
+    return difference
 
 
 def _length(vectors: np.ndarray, spacing: Spacing) -> np.ndarray:
-    return np.linalg.norm(_scaled(vectors, spacing), axis=-1)
+    lengths: np.ndarray = np.linalg.norm(_scaled(vectors, spacing), axis=-1)
+    return lengths
 
 
 def _scaled(vectors: np.ndarray, spacing: Spacing) -> np.ndarray:

@@ -43,7 +43,8 @@ def image_errors(errors: np.ndarray) -> np.ndarray:
     count = there.sum(axes)
     if (count == 0).any():
         raise MetricError(f"image {int(np.argmin(count))} has no error at all: leave it out of both methods")
-    return np.where(there, errors, 0.0).sum(axes) / count
+    means: np.ndarray = np.where(there, errors, 0.0).sum(axes) / count
+    return means
 
 
 def bootstrap_interval(values: np.ndarray, n: int = 10_000, seed: int = 0, level: float = 0.95) -> Interval:
@@ -91,4 +92,5 @@ def paired_difference(a: np.ndarray, b: np.ndarray) -> Interval:
 def _missing(errors: np.ndarray) -> np.ndarray:
     """Where nothing was measured by any seed, (I,) or (I, N)."""
     missing = np.isnan(errors)
-    return missing.all(0) if errors.ndim == 3 else missing
+    nowhere: np.ndarray = missing.all(0) if errors.ndim == 3 else missing
+    return nowhere

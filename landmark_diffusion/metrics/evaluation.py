@@ -103,7 +103,8 @@ class Evaluation:
 
     def residuals(self, variant: str) -> np.ndarray:
         """Mean of the annotators less a variant's points, (I, N, 2) in ``unit``, in the original frame."""
-        return (self.truth - self.points[variant]) * self.scale[:, None]
+        residuals: np.ndarray = (self.truth - self.points[variant]) * self.scale[:, None]
+        return residuals
 
     @cached_property
     def errors_to_mean(self) -> dict[str, np.ndarray]:
@@ -124,7 +125,8 @@ class Evaluation:
         if (variance < 0).any():
             row, landmark = np.argwhere(variance < 0)[0]
             raise MetricError(f"{self.image_ids[row]}: covariance of point {landmark} is negative")
-        return np.sqrt(variance)
+        spread: np.ndarray = np.sqrt(variance)
+        return spread
 
     @cached_property
     def errors(self) -> dict[str, np.ndarray]:
@@ -208,7 +210,7 @@ class Evaluation:
 
     def _radial_errors(self, points: np.ndarray, truths: np.ndarray) -> np.ndarray:
         if self.protocol.frame == "original":
-            errors = np.linalg.norm((points[:, None] - truths) * self.scale[:, None, None], axis=-1)
+            errors: np.ndarray = np.linalg.norm((points[:, None] - truths) * self.scale[:, None, None], axis=-1)
         else:
             errors = np.stack([self._grid_errors(*row) for row in enumerate(zip(points, truths, strict=True))])
         return errors.reshape(-1, points.shape[1])

@@ -55,17 +55,18 @@ def grid_errors(
         )
     there = np.rint(redrawn(truth / size * GRID))  # divided first, as in the code: the order decides ties
     difference = np.rint(points / size * GRID) - there
-    if unit == "px256":
-        return np.linalg.norm(difference, axis=-1)
     if unit == "mm" and scale == "wrist":
-        return np.linalg.norm(difference * _wrist_factor(there)[..., None, None], axis=-1)
-    if unit == "px" or unit != known:
-        raise MetricError(
-            "an error on the 256x256 grid is in mm, which needs the spacing, or in px256; found a spacing in "
-            f"{known} and the unit {unit!r}"
-        )
-    factor = pixel * size / GRID
-    return np.linalg.norm(difference * (factor[::-1] if scale == "swapped" else factor), axis=-1)
+        difference = difference * _wrist_factor(there)[..., None, None]
+    elif unit != "px256":
+        if unit == "px" or unit != known:
+            raise MetricError(
+                "an error on the 256x256 grid is in mm, which needs the spacing, or in px256; found a spacing in "
+                f"{known} and the unit {unit!r}"
+            )
+        factor = pixel * size / GRID
+        difference = difference * (factor[::-1] if scale == "swapped" else factor)
+    errors: np.ndarray = np.linalg.norm(difference, axis=-1)
+    return errors
 
 
 def redrawn(points: np.ndarray) -> np.ndarray:
@@ -73,7 +74,7 @@ def redrawn(points: np.ndarray) -> np.ndarray:
 
     That is the nearest pixel itself unless the border cuts the disc. NaN stays NaN.
     """
-    drawn = np.rint(points)
+    drawn: np.ndarray = np.rint(points)
     cut = ~((drawn >= 5) & (drawn <= GRID - 6)).all(-1) & ~np.isnan(drawn).any(-1)
     for place in map(tuple, np.argwhere(cut)):
         drawn[place] = _middle_of_disc(drawn[place])

@@ -35,7 +35,8 @@ def mean_over_images(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 def ratio_of(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """Divide; NaN where nothing was counted."""
     nowhere = np.full(np.shape(numerator), np.nan)
-    return np.divide(numerator, denominator, out=nowhere, where=np.asarray(denominator) != 0)
+    ratio: np.ndarray = np.divide(numerator, denominator, out=nowhere, where=np.asarray(denominator) != 0)
+    return ratio
 
 
 def error_std(errors: np.ndarray, correction: int = 0) -> float:

@@ -65,7 +65,7 @@ class _Counting(TorchDispatchMode):
     """Count the values of all tensors that are made, and stop at ``most``."""
 
     def __init__(self, most: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's has no types
         self.most, self.count = most, 0
 
     @classmethod

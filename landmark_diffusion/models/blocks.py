@@ -107,7 +107,8 @@ class ResidualBlock(nn.Module):
             h = torch.addcmul(shift, self.norm_out(h), 1 + scale)
         else:
             h = self.norm_out(h.add_(e))  # in place: a convolution does not need its own output to be differentiated
-        return self.conv_out(self.dropout(F.silu(h))).add_(self.shortcut(x))
+        result: torch.Tensor = self.conv_out(self.dropout(F.silu(h))).add_(self.shortcut(x))
+        return result
 
 
 class SelfAttention(nn.Module):
@@ -144,7 +145,8 @@ class SelfAttention(nn.Module):
         tokens = self.norm(x).flatten(2).transpose(1, 2)
         q, k, v = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         out = self.attend(q, k, v).transpose(1, 2).flatten(2)
-        return x + self.project(out).transpose(1, 2).reshape(batch, channels, height, width)
+        result: torch.Tensor = x + self.project(out).transpose(1, 2).reshape(batch, channels, height, width)
+        return result
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """Mix the values of all positions: q, k, v and the result are (B, heads, positions, head channels)."""

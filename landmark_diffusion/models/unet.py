@@ -61,9 +61,10 @@ class Stage(nn.Module):
                 x = self._run(self.attention[self.attended.index(i)], x)
         return x
 
-    def _run(self, module: nn.Module, *inputs: Any) -> torch.Tensor:
+    def _run(self, module: Callable[..., torch.Tensor], *inputs: Any) -> torch.Tensor:
         if self.gradient_checkpointing and torch.is_grad_enabled():
-            return checkpoint(module, *inputs, use_reentrant=False)
+            result: torch.Tensor = checkpoint(module, *inputs, use_reentrant=False)
+            return result
         return module(*inputs)
 
 
@@ -228,10 +229,10 @@ class UNet(nn.Module):
             raise UserError("UNet: found steps t, but it was built with time_embedding: false")
         if (self.condition is None) != (condition is None):
             raise UserError("UNet: a condition goes with condition_channels; found one of the two alone")
-        embedding = None if self.time is None else self.time(t, batch)
+        embedding: torch.Tensor | None = None if self.time is None else self.time(t, batch)
         if self.condition is None:
             return embedding
-        conditioned = self.condition(condition)
+        conditioned: torch.Tensor = self.condition(condition)
         return conditioned if embedding is None else embedding + conditioned
 
     def _head(self, features: torch.Tensor) -> torch.Tensor:

@@ -40,7 +40,8 @@ def cut_windows(
             elif weight.any():
                 chosen = weight.flatten().nonzero()[:, 0]
                 windows[chosen] += weight[chosen] * F.grid_sample(image[chosen], grid[chosen], align_corners=False)
-        return windows.unflatten(2, (-1, size)).transpose(1, 2)
+        cut: torch.Tensor = windows.unflatten(2, (-1, size)).transpose(1, 2)
+        return cut
 
 
 def _grid(image: torch.Tensor, centres: torch.Tensor, pixel_size: torch.Tensor, size: int) -> torch.Tensor:

@@ -97,4 +97,6 @@ def _deepest(line: Line) -> tuple[np.ndarray, np.ndarray]:
 def _centroid(polygon: Line) -> np.ndarray:
     x, y = polygon.T
     cross = x * np.roll(y, -1) - np.roll(x, -1) * y
-    return np.stack([((x + np.roll(x, -1)) * cross).sum(), ((y + np.roll(y, -1)) * cross).sum()]) / (3 * cross.sum())
+    sums = [((x + np.roll(x, -1)) * cross).sum(), ((y + np.roll(y, -1)) * cross).sum()]
+    centroid: np.ndarray = np.stack(sums) / (3 * cross.sum())
+    return centroid

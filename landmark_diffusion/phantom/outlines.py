@@ -11,6 +11,7 @@ on nothing else are in ``outlines.json``: points, and how the pencil draws them.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib.resources import files
@@ -22,6 +23,9 @@ from landmark_diffusion.phantom.shapes import ellipse, extreme, rotate, spline
 
 Line = np.ndarray
 """(M, 2) points of an outline in mm."""
+
+Points = np.ndarray | Sequence[np.ndarray | tuple[float, float]]
+"""Points (M, 2) in mm, or one by one."""
 
 
 def _varied(mean: float, deviation: float, unit: str) -> float:
@@ -70,7 +74,7 @@ class Pencil:
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
 
-    def __call__(self, points: list | np.ndarray, closed: bool = False, shake: float = 0.5, step: float = 0.8) -> Line:
+    def __call__(self, points: Points, closed: bool = False, shake: float = 0.5, step: float = 0.8) -> Line:
         control = np.asarray(points, dtype=np.float64)
         control = control + shake * np.clip(self.rng.standard_normal(control.shape), -2, 2)
         return spline(control, closed, step)
@@ -171,11 +175,11 @@ def _maxilla(lines: dict[str, Line], pencil: Pencil, spine: np.ndarray, tip: np.
                     neck], shake=0.15, step=0.4)
     lines["maxilla front"] = front
     spine = front[0]
-    crest = [neck + (-5, 0.3), (60, tip[1] - 10), (45, tip[1] - 11.5), (32, tip[1] - 12), (26, tip[1] - 17)]
+    crest: Points = [neck + (-5, 0.3), (60, tip[1] - 10), (45, tip[1] - 11.5), (32, tip[1] - 12), (26, tip[1] - 17)]
     roof = [(24, spine[1] + 1), (36, spine[1] + 0.5), (50, spine[1] - 0.3), (62, spine[1] - 1.5), (69, spine[1] - 1.2)]
     lines["maxilla"] = np.concatenate([front, pencil(crest, shake=0.4), pencil(roof, shake=0.2)])
-    under = [spine + (-4.5, 2.6), (60, spine[1] + 3.4), (45, spine[1] + 3.3), (30, spine[1] + 2.6),
-             (18, spine[1] + 1.5)]
+    under: Points = [spine + (-4.5, 2.6), (60, spine[1] + 3.4), (45, spine[1] + 3.3), (30, spine[1] + 2.6),
+                     (18, spine[1] + 1.5)]
     y = spine[1]
     lines["palate"] = np.concatenate([[spine], pencil(under, shake=0.2), [(18, y + 0.3)], pencil(roof, shake=0.2)])
     lines |= pencil.named("maxillary sinus", "nasal cavity", "turbinate", palate=(0, y))
@@ -250,9 +254,10 @@ def _cheek_tooth(
     across = np.array([-way[1], way[0]])
     w, twin = width / 2, width > 8
 
-    def at(points: list) -> np.ndarray:
+    def at(points: Points) -> np.ndarray:
         a = np.asarray(points, dtype=np.float64)
-        return place + a[:, :1] * way + a[:, 1:] * across
+        placed: np.ndarray = place + a[:, :1] * way + a[:, 1:] * across
+        return placed
 
     cusp = [(0, -0.6 * w), (1.0, 0.0), (0, 0.6 * w)] if width > 7.5 else [(-0.3, 0.0)]
     cap = pencil(at([(crown, -0.78 * w), (0.45 * crown, -w), *cusp, (0.45 * crown, w), (crown, 0.78 * w)]), shake=0.12)
@@ -268,13 +273,14 @@ def _cheek_tooth(
 
 def _incisor(tip: np.ndarray, apex: np.ndarray, size: float, front: float) -> tuple[Line, Line]:
     """An incisor in profile, ``front`` the sign of its labial side; its crown begins at ``tip``, a true corner."""
-    length = np.linalg.norm(apex - tip)
+    length = float(np.linalg.norm(apex - tip))
     way = (apex - tip) / length
     labial = front * np.array([-way[1], way[0]])
 
-    def at(points: list) -> np.ndarray:
+    def at(points: Points) -> np.ndarray:
         a = np.asarray(points, dtype=np.float64)
-        return tip + a[:, :1] * way + size * a[:, 1:] * labial
+        placed: np.ndarray = tip + a[:, :1] * way + size * a[:, 1:] * labial
+        return placed
 
     faces = [(3.2 * size, 1.25), (7 * size, 2.8), (10.3 * size, 3.3)]
     insides = [(9.6 * size, -3.4), (7.0 * size, -2.8), (4.5 * size, -1.8), (2.4 * size, -1.3), (0.4 * size, -0.9)]
@@ -292,13 +298,13 @@ def _face(lines: dict[str, Line], pencil: Pencil, p: SkullParameters, tip: np.nd
     fold[0] = min(fold[0], knob[0] + p.chin_tissue - 3.0)
     base = p.spine_height
     lip = lips - 0.5 * p.overjet
-    front: list = [
+    front: Points = [
         tip + (10.0 + lip, 10.0), tip + (12.8 + lip, 6.4), tip + (12.0 + lip, 2.6), tip + (8.2 + lip, 0.4),
         tip + (11.2 + lips, -1.2), tip + (14.0 + lips, -4.4), tip + (12.8 + lips, -9.0), (86 + m, base + 9.0),
         (91.5 + m + 0.6 * nose, base + 6), (99 + m + nose, base - 1), (101.8 + m + nose, base - 8),
         (97 + m + 0.8 * nose, base - 20), (86.5 + 0.3 * nose, 8), (78.0, -6), (80.2, -15),
     ]
-    lower_face: list = [
+    lower_face: Points = [
         (20, 230), (14, 190), (12, 160), (19, menton[1] + 17), (36, menton[1] + 13), menton + (-9, 9.6),
         menton + (4, 8.8), knob + (p.chin_tissue - 3.0, 7.8), knob + (p.chin_tissue, -0.5), fold + (-0.2, -3.0),
     ]
@@ -319,7 +325,8 @@ def _neck(lines: dict[str, Line], pencil: Pencil, p: SkullParameters) -> None:
     turn = -p.neck_tilt + 6.0
 
     def tilted(line: Line) -> Line:
-        return rotate(line - pivot, turn) + pivot
+        turned: np.ndarray = rotate(line - pivot, turn) + pivot
+        return turned
 
     lines |= {name: tilted(line) for name, line in pencil.named("atlas arch", "atlas back", "dens").items()}
     for level in range(5):

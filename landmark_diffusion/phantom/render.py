@@ -51,7 +51,8 @@ def render(p: SkullParameters, image_size: tuple[int, int], noise: bool = True, 
     grey = _develop(exposure, rng)
     if marks:
         grey = _mount(grey, canvas)
-    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+    levels: np.ndarray = np.clip(np.rint(grey), 0, 255)
+    return levels.astype(np.uint8)
 
 
 Shape = np.ndarray | Sequence[np.ndarray]
@@ -113,7 +114,8 @@ class _Canvas:
         inside[part] = share
         depth = cv2.distanceTransform((inside > 0.5).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) * self.spacing
         depth = np.minimum(blurred(depth, 0.5 / self.spacing), radius)
-        return inside * (rim + middle / radius * np.sqrt(depth * (2 * radius - depth)))
+        thickness: np.ndarray = inside * (rim + middle / radius * np.sqrt(depth * (2 * radius - depth)))
+        return thickness
 
     def clouds(self, grain: float, strength: float) -> np.ndarray:
         """Smooth random field (H, W) about 1 with grains of ``grain`` mm."""
@@ -240,13 +242,15 @@ def _expose(c: _Canvas, noise: bool, passed: np.ndarray) -> np.ndarray:
         quanta = c.rng.standard_normal(exposure.shape, dtype=np.float32)
         quanta = blurred(quanta, 0.28 / c.spacing) * np.float32(0.022)
         exposure = exposure + quanta * np.sqrt(exposure)
-    return np.maximum(exposure, 1e-4)
+    positive: np.ndarray = np.maximum(exposure, 1e-4)
+    return positive
 
 
 def _develop(exposure: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The film's characteristic curve: density is logistic in log exposure; grey is what density leaves, 0 to 255."""
     contrast, middle = 1.6 + 0.1 * rng.standard_normal(), 1.6 + 0.08 * rng.standard_normal()
-    return 250.0 / (1.0 + np.exp(contrast * (np.log(exposure) + middle))) + 4.0
+    grey: np.ndarray = 250.0 / (1.0 + np.exp(contrast * (np.log(exposure) + middle))) + 4.0
+    return grey
 
 
 def _shutters(c: _Canvas) -> np.ndarray:
@@ -258,7 +262,8 @@ def _shutters(c: _Canvas) -> np.ndarray:
     across = np.clip(np.minimum(x - leaf[0], FILM[0] - leaf[2] - x) / penumbra + 0.5, 0, 1)
     down = np.clip(np.minimum(y - leaf[1], FILM[1] - leaf[3] - y) / penumbra + 0.5, 0, 1)
     passed = 0.02 + 0.98 * down[:, None] * across[None]
-    return passed * (1 - 0.97 * _letters(c))
+    share: np.ndarray = passed * (1 - 0.97 * _letters(c))
+    return share
 
 
 def _letters(c: _Canvas) -> np.ndarray:

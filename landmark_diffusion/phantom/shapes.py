@@ -35,14 +35,16 @@ def spline(control: np.ndarray, closed: bool = False, step: float = 0.4) -> np.n
 
 
 def _lengths(line: np.ndarray) -> np.ndarray:
-    return np.hypot(*np.diff(line, axis=0).T)
+    lengths: np.ndarray = np.hypot(*np.diff(line, axis=0).T)
+    return lengths
 
 
 def _catmull_rom(p: list[np.ndarray], k: list[np.ndarray], t: np.ndarray) -> np.ndarray:
     """Barry and Goldman's pyramid of linear interpolations, between p[1] and p[2]; p[i] is (M, 2), k[i] and t (M,)."""
 
     def between(a: np.ndarray, b: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-        return a + (b - a) * ((t - start) / (end - start))[:, None]
+        point: np.ndarray = a + (b - a) * ((t - start) / (end - start))[:, None]
+        return point
 
     a = [between(p[i], p[i + 1], k[i], k[i + 1]) for i in range(3)]
     b = [between(a[i], a[i + 1], k[i], k[i + 2]) for i in range(2)]
@@ -52,13 +54,15 @@ def _catmull_rom(p: list[np.ndarray], k: list[np.ndarray], t: np.ndarray) -> np.
 def ellipse(centre: tuple[float, float], radii: tuple[float, float], angle: float = 0.0, count: int = 72) -> np.ndarray:
     """Outline of an ellipse, (count, 2); ``angle`` in degrees turns x towards y."""
     t = np.linspace(0.0, 2 * np.pi, count, endpoint=False)
-    return rotate(np.stack([radii[0] * np.cos(t), radii[1] * np.sin(t)], -1), angle) + np.asarray(centre)
+    outline: np.ndarray = rotate(np.stack([radii[0] * np.cos(t), radii[1] * np.sin(t)], -1), angle) + np.asarray(centre)
+    return outline
 
 
 def rotate(points: np.ndarray, angle: float) -> np.ndarray:
     """Turn points (..., 2) about the origin by ``angle`` degrees, x towards y (clockwise on the film)."""
     c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-    return np.asarray(points) @ np.array([[c, s], [-s, c]])
+    turned: np.ndarray = np.asarray(points) @ np.array([[c, s], [-s, c]])
+    return turned
 
 
 def normals(line: np.ndarray) -> np.ndarray:

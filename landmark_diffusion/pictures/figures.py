@@ -75,7 +75,7 @@ class Canvas:
 
         path = Path(path)
         for text in self.figure.findobj(Text) if not formulas else ():
-            text.set_parse_math(False)  # type: ignore[attr-defined]
+            text.set_parse_math(False)
         with atomic_path(path) as temporary:
             self.figure.savefig(temporary, format="png", dpi=DPI)
         return path

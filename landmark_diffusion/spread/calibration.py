@@ -90,16 +90,19 @@ class SpreadCalibration:
 
     def calibrated(self, covariance: np.ndarray) -> np.ndarray:
         """S (..., N, 2, 2) for covariance (..., N, 2, 2), in squared network pixels."""
-        return self.scale[:, None, None] * covariance + self.floor[:, None, None] * np.eye(2)
+        calibrated: np.ndarray = self.scale[:, None, None] * covariance + self.floor[:, None, None] * np.eye(2)
+        return calibrated
 
     def regions(self, calibrated: np.ndarray, level: float) -> np.ndarray:
         """Matrices R (..., N, 2, 2) of the regions {p : (p - point)^T R^-1 (p - point) <= 1} at a level."""
         quantile = self.quantiles[:, self.check_level(level)]
-        return calibrated * (quantile**2)[:, None, None]
+        regions: np.ndarray = calibrated * (quantile**2)[:, None, None]
+        return regions
 
     def expected_error(self, calibrated: np.ndarray) -> np.ndarray:
         """Expected radial error (..., N) in the unit that ``calibrated`` (..., N, 2, 2) is squared in."""
-        return expected_radial_error(calibrated) * self.error_factor
+        expected: np.ndarray = expected_radial_error(calibrated) * self.error_factor
+        return expected
 
     def spreads(self, covariance: np.ndarray, factors: np.ndarray, level: float = LEVEL) -> Spreads:
         """Calibrate covariances (..., N, 2, 2) in squared network pixels, and bring them to original pixels.

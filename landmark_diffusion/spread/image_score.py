@@ -102,7 +102,8 @@ def _shapes(points: np.ndarray) -> np.ndarray:
     """Points (I, N, 2) without place and size, not turned: (I, 2N)."""
     centred = points - points.mean(1, keepdims=True)
     size = np.sqrt(np.square(centred).sum((1, 2), keepdims=True))
-    return (centred / np.maximum(size, 1e-9)).reshape(len(points), -1)
+    shapes: np.ndarray = centred / np.maximum(size, 1e-9)
+    return shapes.reshape(len(points), -1)
 
 
 def _shape_model(shapes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -114,8 +115,10 @@ def _shape_model(shapes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _distance(shapes: np.ndarray, mean: np.ndarray, whitener: np.ndarray) -> np.ndarray:
-    return np.log(np.linalg.norm((shapes - mean) @ whitener, axis=-1) + 1e-3)
+    distance: np.ndarray = np.log(np.linalg.norm((shapes - mean) @ whitener, axis=-1) + 1e-3)
+    return distance
 
 
 def _score(figures: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    return np.square(((figures - mean) / deviation).clip(min=0)).sum(-1)
+    score: np.ndarray = np.square(((figures - mean) / deviation).clip(min=0)).sum(-1)
+    return score

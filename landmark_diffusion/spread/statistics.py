@@ -145,7 +145,8 @@ def covered(residuals: np.ndarray, regions: np.ndarray) -> np.ndarray:
 
 def region_area(regions: np.ndarray) -> np.ndarray:
     """Area of the ellipses r^T regions^-1 r <= 1, from (..., 2, 2): (...), in squared units."""
-    return np.pi * np.sqrt(principal_variances(regions).prod(-1))
+    area: np.ndarray = np.pi * np.sqrt(principal_variances(regions).prod(-1))
+    return area
 
 
 def expected_radial_error(covariance: np.ndarray) -> np.ndarray:
@@ -156,7 +157,8 @@ def expected_radial_error(covariance: np.ndarray) -> np.ndarray:
     """
     larger, smaller = np.moveaxis(principal_variances(covariance), -1, 0)
     ratio = np.divide(smaller, larger, out=np.ones_like(larger), where=larger > 0)
-    return np.sqrt(2 * larger / np.pi) * elliptic_e(1 - ratio)
+    expected: np.ndarray = np.sqrt(2 * larger / np.pi) * elliptic_e(1 - ratio)
+    return expected
 
 
 def elliptic_e(m: np.ndarray) -> np.ndarray:
@@ -240,7 +242,7 @@ def _both_known(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
     """Points of which both are known, (I, N) bool, at least one."""
     if expected.shape != actual.shape or expected.ndim != 2:
         raise MetricError(f"found expected errors {expected.shape} and actual ones {actual.shape}, wanted both (I, N)")
-    known = np.isfinite(expected) & np.isfinite(actual)
+    known: np.ndarray = np.isfinite(expected) & np.isfinite(actual)
     if not known.any():
         raise MetricError("no point has both an expected and an actual error")
     return known

@@ -26,6 +26,7 @@ from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.data.source import Stage
 from landmark_diffusion.data.sources import build_dataset
 from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset, check_target_points
+from landmark_diffusion.finders.method import Batch
 from landmark_diffusion.training.lightning_internals import loading_checkpoint, move_to_other_processes, resume_position
 from landmark_diffusion.training.samplers import EpochKeyedSampler, EvalSampler
 
@@ -204,7 +205,7 @@ class LandmarkDataModule(LightningDataModule):
         if stage == "fit":
             self._begun = _Place()
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Batch]:
         """Batches in an order keyed by (seed, epoch), from where a resumed run stopped."""
         dataset = self.stage_dataset("train")
         epoch, done = resume_position(self.trainer) if self.trainer is not None else (0, 0)
@@ -229,15 +230,15 @@ class LandmarkDataModule(LightningDataModule):
         images = self.samples_per_epoch or len(self.stage_dataset("train"))
         return math.ceil(math.ceil(images / processes) / self.batch_size)
 
-    def val_dataloader(self) -> DataLoader | list:
+    def val_dataloader(self) -> DataLoader[Batch] | list[Batch]:
         """Validation images in order, each counted once; an empty list where the split has none."""
         return self._eval_loader("val")
 
-    def test_dataloader(self) -> DataLoader | list:
+    def test_dataloader(self) -> DataLoader[Batch] | list[Batch]:
         """Test images in order."""
         return self._eval_loader("test")
 
-    def predict_dataloader(self) -> DataLoader | list:
+    def predict_dataloader(self) -> DataLoader[Batch] | list[Batch]:
         """Images to predict, in order."""
         return self._eval_loader("predict")
 
@@ -278,7 +279,7 @@ class LandmarkDataModule(LightningDataModule):
         begun = self._begun if self._begun.epoch == epoch else _Place(epoch)
         return min(begun.drawn + (done - begun.batches) * self.batch_size * self._world, self._epoch_length)
 
-    def _eval_loader(self, stage: Stage) -> DataLoader | list:
+    def _eval_loader(self, stage: Stage) -> DataLoader[Batch] | list[Batch]:
         dataset = self.stage_dataset(stage)
         if not len(dataset):
             return []

@@ -177,7 +177,7 @@ def log_row(trainer: Trainer, row: dict[str, Any]) -> None:
 
 def forget_signal_handler(trainer: Trainer, number: int) -> None:
     """Keep Lightning from putting back, at the end, the handler that it found for a signal."""
-    trainer._signal_connector._original_handlers.pop(number, None)  # type: ignore[call-overload]
+    trainer._signal_connector._original_handlers.pop(number, None)
 
 
 def cluster_environment(trainer: Trainer) -> Any:

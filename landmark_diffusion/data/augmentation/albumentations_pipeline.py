@@ -32,7 +32,8 @@ def load_albumentations() -> ModuleType:
         raise UserError(
             f"recipe albumentations needs albumentations, which cannot be imported ({error}): pip install '{EXTRA}'"
         ) from error
-    return albumentations
+    module: ModuleType = albumentations
+    return module
 
 
 def read_pipeline(pipeline: Any) -> list[Any]:

@@ -75,7 +75,8 @@ def load_imgaug() -> ModuleType:
     finally:
         if absent:
             del np.sctypes  # type: ignore[attr-defined]
-    return imgaug
+    module: ModuleType = imgaug
+    return module
 
 
 @lru_cache(maxsize=8)

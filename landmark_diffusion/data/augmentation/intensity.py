@@ -49,4 +49,5 @@ def cutout(image: np.ndarray, centre: tuple[float, float], size: tuple[float, fl
 
 
 def _table(values: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    table: np.ndarray = np.clip(np.rint(values), 0, 255)
+    return table.astype(np.uint8)

@@ -47,7 +47,8 @@ class AffineMap:
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """Map points (..., 2)."""
-        return points @ self.matrix.T + self.offset
+        mapped: np.ndarray = points @ self.matrix.T + self.offset
+        return mapped
 
     @property
     def is_identity(self) -> bool:
@@ -216,7 +217,8 @@ def _invert(field: ElasticField, goal: np.ndarray) -> np.ndarray:
 
 def _product(left: np.ndarray, right: np.ndarray, flags: int = 0) -> np.ndarray:
     # not numpy's: its BLAS may round otherwise on another number of threads; a continued run must see the same image
-    return cv2.gemm(left, right, 1.0, None, 0.0, flags=flags)  # type: ignore[call-overload]
+    product: np.ndarray = cv2.gemm(left, right, 1.0, None, 0.0, flags=flags)  # type: ignore[call-overload]
+    return product
 
 
 def _gaussian(offsets: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:

@@ -72,7 +72,8 @@ class Shapes:
 
 def distances_to(known: Shapes, shape: np.ndarray) -> np.ndarray:
     """Distance of each point of one more shape (N,) complex from the reference laid over it, px; NaN if unknown."""
-    return np.abs(shape - _laid_over(known.reference, shape))
+    distances: np.ndarray = np.abs(shape - _laid_over(known.reference, shape))
+    return distances
 
 
 def _reference(shapes: np.ndarray) -> tuple[np.ndarray, float]:
@@ -141,4 +142,5 @@ def _refined(points: np.ndarray, others: np.ndarray, scale: complex, shift: comp
 
 def _allowed(scales: np.ndarray) -> np.ndarray:
     size = np.abs(scales)
-    return (np.abs(np.angle(scales)) <= _TURN) & (size <= _SCALE) & (size >= 1 / _SCALE)
+    allowed: np.ndarray = (np.abs(np.angle(scales)) <= _TURN) & (size <= _SCALE) & (size >= 1 / _SCALE)
+    return allowed

@@ -87,7 +87,8 @@ def outside_doubt(points: np.ndarray, sizes: np.ndarray) -> FrameDoubt | None:
 
 def _extent(points: np.ndarray, known: np.ndarray, pick: np.ufunc) -> np.ndarray:
     """Least or largest x and y of each image, (I, 2); NaN where it has no point."""
-    return pick.reduce(np.where(known[..., None], points, np.nan).reshape(len(points), -1, 2), axis=1)
+    extent: np.ndarray = pick.reduce(np.where(known[..., None], points, np.nan).reshape(len(points), -1, 2), axis=1)
+    return extent
 
 
 def _not_whole(points: np.ndarray) -> bool:
@@ -199,4 +200,5 @@ def _nanmedian(values: np.ndarray, axis: int) -> np.ndarray:
     """`numpy.nanmedian` without its warning where all are NaN."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        return np.nanmedian(values, axis=axis)
+        medians: np.ndarray = np.nanmedian(values, axis=axis)
+        return medians

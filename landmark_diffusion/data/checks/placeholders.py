@@ -58,7 +58,8 @@ def without_placeholders(points: np.ndarray) -> np.ndarray:
 
 
 def _is_usual(points: np.ndarray) -> np.ndarray:
-    return np.any([(points == np.array(usual)).all(-1) for usual in USUAL], axis=0)
+    found: np.ndarray = np.any([(points == np.array(usual)).all(-1) for usual in USUAL], axis=0)
+    return found
 
 
 def _stands_out(points: np.ndarray, known: np.ndarray, value: np.ndarray, places: np.ndarray) -> bool:

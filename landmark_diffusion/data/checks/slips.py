@@ -111,4 +111,5 @@ def _with(shape: np.ndarray, landmark: int, x: float, y: float) -> np.ndarray:
 
 def _ratio(shape: np.ndarray, known: Shapes, slack: float = 0.0) -> np.ndarray:
     """Distance of each point from where the others' shape puts it, in usual distances; 0 where nothing is known."""
-    return np.nan_to_num(np.fmax(distances_to(known, shape) - slack, 0.0) / known.usual)
+    ratio: np.ndarray = np.nan_to_num(np.fmax(distances_to(known, shape) - slack, 0.0) / known.usual)
+    return ratio

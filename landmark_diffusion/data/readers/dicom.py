@@ -133,7 +133,7 @@ def _undisturbed() -> Iterator[None]:
     try:
         logger.setLevel(logging.CRITICAL + 1)
         ImageFile.LOAD_TRUNCATED_IMAGES = False  # as in image_io
-        filereader.zlib = SimpleNamespace(decompress=_inflate, MAX_WBITS=zlib.MAX_WBITS)  # type: ignore
+        filereader.zlib = SimpleNamespace(decompress=_inflate, MAX_WBITS=zlib.MAX_WBITS)  # type: ignore[assignment]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -23,7 +23,9 @@ class Lookup(NamedTuple):
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Look values up; those beside the table take its first or last entry."""
-        return self.entries[np.clip(np.rint(values).astype(np.int64) - self.first, 0, len(self.entries) - 1)]
+        places = np.clip(np.rint(values).astype(np.int64) - self.first, 0, len(self.entries) - 1)
+        found: np.ndarray = self.entries[places]
+        return found
 
 
 def read_lookup(item: Dataset, values: np.ndarray, name: str, notes: list[str]) -> Lookup:

@@ -85,14 +85,15 @@ def read_grey_and_bits(path: str | Path) -> tuple[np.ndarray, int]:
 
 def to_8_bit(values: np.ndarray, bits: int) -> np.ndarray:
     """Turn grey values (H, W) from 0 to 2^bits - 1 into uint8: round(v * 255 / (2^bits - 1)), for up to 16 bits."""
-    most = 2**bits - 1
+    most: int = 2**bits - 1
     return ((values.astype(np.uint32) * 510 + most) // (2 * most)).astype(np.uint8)
 
 
 def luminance_to_8_bit(colour: np.ndarray, bits: int) -> np.ndarray:
     """Turn red, green and blue (H, W, 3) of up to 16 bits into the luminance's (H, W) uint8, rounded once."""
     sums = colour.astype(np.uint32) @ _LUMINANCE  # 65536 times the luminance
-    return np.floor(sums * 255.0 / (65536.0 * (2**bits - 1)) + 0.5).astype(np.uint8)
+    luminance: np.ndarray = np.floor(sums * 255.0 / (65536.0 * (2**bits - 1)) + 0.5)
+    return luminance.astype(np.uint8)
 
 
 def depth_of(largest: int) -> int:

@@ -158,7 +158,8 @@ def _annotate(points: np.ndarray, tangents: np.ndarray, entropy: tuple[int, ...]
     normals = np.stack([-tangents[:, 1], tangents[:, 0]], -1)
     error = SIGMA_ALONG * along[..., None] * tangents + SIGMA_ACROSS * across[..., None] * normals
     offset = np.array([ANNOTATOR_OFFSETS.get(name, (0.0, 0.0)) for name in LANDMARK_NAMES])
-    return points + error + np.array([-0.5, 0.5])[:, None, None] * offset
+    marks: np.ndarray = points + error + np.array([-0.5, 0.5])[:, None, None] * offset
+    return marks
 
 
 def _integers(option: str, value: object, length: int, least: int, expected: str) -> list[int]:

@@ -83,7 +83,8 @@ def wide_regions(detection: Detection) -> np.ndarray:
     if regions is None or not np.isfinite(regions).any():
         return np.zeros(len(detection.landmark_names), dtype=bool)
     radii = np.sqrt(np.trace(regions, axis1=1, axis2=2) / 2)
-    return radii > WIDE_FACTOR * np.nanmedian(radii)
+    wide: np.ndarray = radii > WIDE_FACTOR * np.nanmedian(radii)
+    return wide
 
 
 def _key(detection: Detection, wide: np.ndarray) -> list[Any]:

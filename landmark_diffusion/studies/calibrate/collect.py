@@ -11,6 +11,7 @@ import torch
 from landmark_diffusion.data.geometry import covariance_factors
 from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset
 from landmark_diffusion.detection.detector import Detector
+from landmark_diffusion.finders.finder import LandmarkEstimate
 from landmark_diffusion.spread.answers import Answers
 
 BATCH = 4
@@ -35,16 +36,19 @@ class Collected:
     @property
     def residuals(self) -> np.ndarray:
         """Truth - point, (I, N, 2) in network pixels."""
-        return self.truth - self.answers.points
+        residuals: np.ndarray = self.truth - self.answers.points
+        return residuals
 
     @property
     def errors(self) -> np.ndarray:
         """Radial errors (I, N) in ``unit``."""
-        return np.linalg.norm(self.residuals * self.to_unit[:, None], axis=-1)
+        errors: np.ndarray = np.linalg.norm(self.residuals * self.to_unit[:, None], axis=-1)
+        return errors
 
     def in_unit(self, covariance: np.ndarray) -> np.ndarray:
         """Covariances (I, N, 2, 2) in squared network pixels as squared ``unit``."""
-        return covariance * covariance_factors(self.to_unit)
+        scaled: np.ndarray = covariance * covariance_factors(self.to_unit)
+        return scaled
 
     @classmethod
     def join(cls, parts: Sequence[Collected]) -> Collected:
@@ -74,8 +78,8 @@ def collect(
     return [Collected(Answers.join(parts), np.stack(truth), to_unit, unit) for parts in answers]
 
 
-def _find_all(detectors: Sequence[Detector], images: list[torch.Tensor]) -> list:
-    runs: dict[tuple, dict] = {}
+def _find_all(detectors: Sequence[Detector], images: list[torch.Tensor]) -> list[dict[str, LandmarkEstimate]]:
+    runs: dict[tuple[object, ...], dict[str, LandmarkEstimate]] = {}
     for detector in detectors:
         key = _run_key(detector)
         if key not in runs:
@@ -83,7 +87,7 @@ def _find_all(detectors: Sequence[Detector], images: list[torch.Tensor]) -> list
     return [runs[_run_key(detector)] for detector in detectors]
 
 
-def _run_key(detector: Detector) -> tuple:
+def _run_key(detector: Detector) -> tuple[object, ...]:
     return tuple(value for name, value in sorted(detector.settings.items()) if name != "spread")
 
 

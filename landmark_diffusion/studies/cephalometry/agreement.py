@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landmark_diffusion.metrics.bootstrap import Interval
-from landmark_diffusion.spread.coverage import draw_counts, interval_ends, ratio_of
+from landmark_diffusion.metrics.bootstrap import Interval, draw_counts
+from landmark_diffusion.metrics.summary import ratio_of
+from landmark_diffusion.spread.coverage import interval_ends
 from landmark_diffusion.studies.cephalometry.classes import SCHEMES, Scheme
 
 DRAWS = 10_000

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
+
+from landmark_diffusion.metrics.summary import ratio_of
 
 Points = Mapping[str, np.ndarray]
 """Landmark name to points (..., 2), in the patient's frame."""
@@ -55,22 +58,22 @@ class Measure:
     needs_facing: bool = False
 
 
-def anb(p: Points) -> np.ndarray:
+def anb(p: Points) -> NDArray[np.float64]:
     """ANB = SNA - SNB, degrees, signed: negative where the B point lies before the A point, seen from nasion."""
     return sna(p) - snb(p)
 
 
-def snb(p: Points) -> np.ndarray:
+def snb(p: Points) -> NDArray[np.float64]:
     """SNB, degrees: the angle at nasion between sella and the B point."""
     return _turn(p, (N, S), (N, B))
 
 
-def sna(p: Points) -> np.ndarray:
+def sna(p: Points) -> NDArray[np.float64]:
     """SNA, degrees: the angle at nasion between sella and the A point."""
     return _turn(p, (N, S), (N, A))
 
 
-def odi(p: Points) -> np.ndarray:
+def odi(p: Points) -> NDArray[np.float64]:
     """Overbite depth indicator, degrees (Kim 1974).
 
     The angle of the A-B plane to the mandibular plane (menton to gonion), plus :func:`palatal_angle`.
@@ -78,7 +81,7 @@ def odi(p: Points) -> np.ndarray:
     return _turn(p, (B, A), (ME, GO)) + palatal_angle(p)
 
 
-def apdi(p: Points) -> np.ndarray:
+def apdi(p: Points) -> NDArray[np.float64]:
     """Anteroposterior dysplasia indicator, degrees (Kim and Vietas 1978).
 
     The facial angle (Frankfort plane to facial plane), plus the A-B plane angle (facial plane to A-B plane, positive
@@ -88,23 +91,22 @@ def apdi(p: Points) -> np.ndarray:
     return _turn(p, (PO, OR), (POG, N)) + _turn(p, (POG, N), (B, A)) + palatal_angle(p)
 
 
-def palatal_angle(p: Points) -> np.ndarray:
+def palatal_angle(p: Points) -> NDArray[np.float64]:
     """Angle of the palatal plane to the Frankfort plane, degrees: positive where it falls forward (Kim 1974)."""
     return _turn(p, (PNS, ANS), (PO, OR))
 
 
-def fhi(p: Points) -> np.ndarray:
+def fhi(p: Points) -> NDArray[np.float64]:
     """Facial height index, a ratio: posterior height sella to gonion over anterior height nasion to menton."""
-    anterior = _distance(p, N, ME)
-    return np.divide(_distance(p, S, GO), anterior, out=np.full(anterior.shape, np.nan), where=anterior > 0)
+    return ratio_of(_distance(p, S, GO), _distance(p, N, ME))
 
 
-def fha(p: Points) -> np.ndarray:
+def fha(p: Points) -> NDArray[np.float64]:
     """Mandibular plane angle, degrees: sella-nasion to gonion-gnathion, positive where the jaw falls forward."""
     return _turn(p, (GO, GN), (S, N))
 
 
-def mw(p: Points) -> np.ndarray:
+def mw(p: Points) -> NDArray[np.float64]:
     """Modified Wits: the distance between the incisors' edges, negative where the upper lies behind the lower.
 
     As the challenge defines it, the height difference counts in the distance and not in the sign: upper and lower edge
@@ -149,10 +151,11 @@ def missing(measure: Measure, names: Sequence[str]) -> list[str]:
 def to_patient(points: np.ndarray, facing: Facing, spacing: tuple[float, float] | None) -> np.ndarray:
     """Map image pixels (..., 2), y down, to the patient's frame: x forward, y up, mm with ``spacing``, else pixels."""
     across = 1.0 if facing == "right" else -1.0
-    return np.asarray(points, dtype=np.float64) * np.asarray(spacing or (1.0, 1.0)) * (across, -1.0)
+    frame: np.ndarray = np.asarray(points, dtype=np.float64) * np.asarray(spacing or (1.0, 1.0)) * (across, -1.0)
+    return frame
 
 
-def _turn(p: Points, first: tuple[str, str], second: tuple[str, str]) -> np.ndarray:
+def _turn(p: Points, first: tuple[str, str], second: tuple[str, str]) -> NDArray[np.float64]:
     """Degrees from the direction of one line (from its first point to its second) to another's, in (-180, 180]."""
     a, b = (p[end] - p[start] for start, end in (first, second))
     cross, dot = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0], (a * b).sum(-1)
@@ -160,5 +163,6 @@ def _turn(p: Points, first: tuple[str, str], second: tuple[str, str]) -> np.ndar
     return np.where(no_line, np.nan, np.degrees(np.arctan2(cross, dot)))
 
 
-def _distance(p: Points, first: str, second: str) -> np.ndarray:
-    return np.linalg.norm(p[first] - p[second], axis=-1)
+def _distance(p: Points, first: str, second: str) -> NDArray[np.float64]:
+    distance: np.ndarray = np.linalg.norm(p[first] - p[second], axis=-1)
+    return distance

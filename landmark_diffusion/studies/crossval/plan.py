@@ -99,7 +99,7 @@ def propose(plan: CrossvalPlan) -> Manifest:
         for cell in plan.cells():
             dataset = build_dataset(section["name"], section["root"], **{**section["options"], "split": cell.split})
             tested = [sample.image_id for sample in dataset.samples("test")]
-            parts[cell.name] = {stage: len(dataset.samples(stage)) for stage in ("train", "val")} | {"test": tested}  # type: ignore[arg-type]
+            parts[cell.name] = {stage: len(dataset.samples(stage)) for stage in ("train", "val")} | {"test": tested}
     options = {key: value for key, value in plan.base().items() if key not in (*PER_MACHINE, SPLIT)}
     return {
         "package_version": version(),

@@ -86,7 +86,7 @@ class Runner(Generic[Each]):
         progress: Callable[[int, int, str], None] = lambda done, total, cell: None, child: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.folder, self.jobs, self.tell, self.progress, self.child = folder, jobs, tell, progress, child or CHILD
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._signals: list[int] = []
 
     def run(self, cells: Sequence[Each], wait: bool = False) -> Outcome:
@@ -185,7 +185,7 @@ class Runner(Generic[Each]):
 
 
 @contextmanager
-def start(command: Sequence[str], log: Path, heading: str = "") -> Iterator[subprocess.Popen]:
+def start(command: Sequence[str], log: Path, heading: str = "") -> Iterator[subprocess.Popen[bytes]]:
     """Start a process whose output goes to the end of ``log``; it sees on its stdin when this one ends.
 
     It has a process group of its own, so that Ctrl-C in a terminal reaches it only through this process.

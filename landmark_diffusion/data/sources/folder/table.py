@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import re
 from array import array
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from landmark_diffusion.data.sources.folder.splits import find_split
 from landmark_diffusion.data.sources.folder.text import Record, read_cells
 
 _SOLE_ANNOTATOR = "annotator"
+
+Number = TypeVar("Number", int, float)
 
 
 Mark = tuple[str, str]
@@ -38,7 +40,7 @@ class Row:
     part: str = ""
     patient: str = ""
     _marks: list[Mark] = field(default_factory=list)
-    _values: array = field(default_factory=lambda: array("d"))
+    _values: array[float] = field(default_factory=lambda: array("d"))
 
     def add(self, mark: Mark, x: float, y: float, line: int) -> None:
         """Add a point and the line that it stands in; the caller sees to it that there is one of each mark."""
@@ -265,13 +267,15 @@ class _Filling:
             self._fault(str(error), line)
         return row
 
-    def _pair(self, cells: list[str], places: tuple[int, ...], names: tuple[str, ...], read: Any) -> tuple | None:
+    def _pair(
+        self, cells: list[str], places: tuple[int, ...], names: tuple[str, ...], read: Callable[[str, str], Number]
+    ) -> tuple[Number, Number] | None:
         if not places:
             return None
         texts = [self._known(cells[place]) for place in places]
         if bool(texts[0]) != bool(texts[1]):
             raise ValueError(f"found only one of {names[0]!r} and {names[1]!r}, expected both or neither")
-        return tuple(map(read, names, texts)) if texts[0] else None
+        return (read(names[0], texts[0]), read(names[1], texts[1])) if texts[0] else None
 
     def _known(self, text: str) -> str:
         """The cell, or nothing for a word that stands for a missing value, which is counted."""
