@@ -55,5 +55,6 @@ def drop_defaults_of_other_networks(model: Any, sources: Sequence[Mapping[str, A
             continue
         written = {key for said in sources[named[-1] :] for key in said}
         for option in list(vars(network.get("init_args", Namespace()))):
-            if f"{place}.init_args.{option}" not in written:
+            full = f"{place}.init_args.{option}"
+            if not any(key == full or key.startswith(f"{full}.") for key in written):
                 delattr(network.init_args, option)

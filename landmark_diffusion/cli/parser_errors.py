@@ -16,7 +16,7 @@ from landmark_diffusion.configuration.config_files import config_paths
 from landmark_diffusion.core.classes import subclasses
 from landmark_diffusion.core.suggestions import did_you_mean, nearest_option, question
 from landmark_diffusion.modelfile.moved_options import moved_to
-from landmark_diffusion.models.network import NETWORKS
+from landmark_diffusion.models.network import GIVEN, NETWORKS
 
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _NOT_ACCEPTED = re.compile(r"(?:Option|does not accept option|accept option) '([^']+)'")
@@ -103,8 +103,12 @@ def _not_accepted(option: str, message: str, parser: ArgumentParser) -> str:
     of_class, owner, key = inner[1], inner[1].rpartition(".")[2], holder[1]
     known = None
     if (parts := _KEY.findall(message)[1:]) and (network := _OF_CLASS.search(message)):
+        if option in GIVEN:
+            where = find_key(_joined(key, [*parts, option]))
+            return f"{where}{option} of a network is decided by the method; leave it out"
         of_class, key = network[1], _joined(key, parts)
         owner = of_class.rpartition(".")[2]
+        known = [name for name in class_options(of_class) if name not in GIVEN]
     elif group := _GROUP.search(message):
         key = f"{key}.init_args.{group[1]}"
         known = _options_of(group[1], inner[1])
@@ -112,8 +116,8 @@ def _not_accepted(option: str, message: str, parser: ArgumentParser) -> str:
     elif key == "model" and (moved := moved_to(option, of_class)):
         return f"{find_key(f'{key}.init_args.{option}')}{moved}"
     hint = did_you_mean(option, class_options(of_class) if known is None else known)
-    place = f"{key}.{option}" if known is not None else f"{key}.init_args.{option}"
-    return f"{find_key(place)}unknown option {option} of {owner} ({key.replace('.init_args.', '.')}).{hint}"
+    where, shown = find_key(_joined(key, [option])), key.replace(".init_args.", ".")
+    return f"{where}unknown option {option} of {owner} ({shown}).{hint}"
 
 
 def _options_of(group: str, class_path: str) -> list[str]:
@@ -159,9 +163,8 @@ def _bad_value(key: str, message: str, base_class: type) -> str:
 
 def _unknown_class(key: str, name: str, base_class: type) -> str:
     if key.endswith("network"):
-        return f"{find_key(f'{key}.class_path') or find_key(key)}{key}: unknown class {name!r}." + did_you_mean(
-            name, NETWORKS.names()
-        )
+        where = "" if _on_command_line(key) else find_key(f"{key}.class_path") or find_key(key)
+        return f"{where}{key}: unknown class {name!r}." + did_you_mean(name, NETWORKS.names())
     base = {"model": base_class, "trainer.callbacks": Callback, "trainer.logger": Logger}.get(key.split(".init")[0])
     known = [] if base is None else sorted({cls.__name__ for cls in subclasses(base) if not inspect.isabstract(cls)})
     where = find_key(f"{key}.class_path") or find_key(key)

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from landmark_diffusion.cli.parser_errors import find_key
+from landmark_diffusion.configuration.config_checks import GROUPS
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.groups import dotted
 from landmark_diffusion.models.network import described, is_network
@@ -115,6 +116,11 @@ def refuse_contradictions(verb: str, options: Mapping[str, Any]) -> None:
         raise UserError("--ckpt_path and trainer.fast_dev_run (or barebones), which begins afresh: give one of the two")
     if data.get("split") is not None:
         _check_split(data)
+    model = options.get("model") or {}
+    given = vars(model["init_args"]) if model.get("init_args") else {}
+    for name in GROUPS if str(model.get("class_path", "")).startswith("landmark_diffusion.") else ():
+        if name in given and not hasattr(given[name], "items"):
+            raise UserError(f"model.{name}: found {given[name]!r:.60}, expected its options: --model.{name}.NAME VALUE")
 
 
 def unused_options(verb: str, options: Mapping[str, Any], arguments: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from landmark_diffusion.configuration.config_files import SUFFIXES, config_paths
 from landmark_diffusion.configuration.repeated import check_repeated_keys
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.suggestions import did_you_mean
-from landmark_diffusion.modelfile.moved_options import config_with_new_names
+from landmark_diffusion.modelfile.moved_options import config_with_new_names, moved_to
 
 GRID = "fewshot"
 """The section of a config of `ldx fewshot`."""
@@ -105,11 +105,14 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 
 def _check_groups(path: Path, options: Any) -> None:
-    """Refuse a text where a group of options is expected: jsonargparse would take it for the place of a file."""
+    """Refuse what is no group of options where one is expected: of a text jsonargparse would make a file's place."""
     for name, value in options.items() if isinstance(options, dict) else ():
-        if isinstance(value, str) and (name in GROUPS or (str(name).endswith("network") and _is_file("model", value))):
+        is_group = name in GROUPS and not isinstance(value, dict)
+        if is_group or (isinstance(value, str) and str(name).endswith("network") and _is_file("model", value)):
             line = line_of(path, ["model", "init_args", str(name)])
-            raise UserError(f"{path}:{line}: found {value!r:.60} as model.{name}, expected its options below it")
+            why = moved_to(str(name)) if isinstance(value, str) else None
+            why = why or f"found {value!r:.60} as model.{name}, expected its options below it"
+            raise UserError(f"{path}:{line}: {why}")
 
 
 def _is_file(section: str, text: str) -> bool:

@@ -54,3 +54,9 @@ def dotted(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         value = plain_options(value)
         found |= dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return found
+
+
+def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay options over others, those within groups and networks too."""
+    both = [name for name in above if isinstance(below.get(name), Mapping) and isinstance(above[name], Mapping)]
+    return {**below, **above, **{name: laid_over(below[name], above[name]) for name in both}}

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.groups import laid_over
 from landmark_diffusion.core.untrusted import check_harmless
 from landmark_diffusion.data.sources import said_of
 from landmark_diffusion.methods import name_in_files
@@ -46,7 +47,7 @@ def gather_facts(
     data = {**(facts.get("data") or {}), **(source.get("data") or {})}
     if "dataset" not in data or "size" not in data:
         raise UserError(f"{checkpoint}: neither it nor a config.yaml of its run says data.dataset and data.size")
-    model = _laid_over(hparams, _init_args(checkpoint, class_path, source))
+    model = laid_over(hparams, _init_args(checkpoint, class_path, source))
     trainer = source.get("trainer") if isinstance(source.get("trainer"), dict) else None
     training = _training(facts.get("data") or data, config)
     return ModelFacts(
@@ -134,12 +135,6 @@ def _class_path(checkpoint: Path, hparams: Options) -> str:
     if "num_landmarks" not in hparams:
         raise UserError(f"{checkpoint}: a {_last(path)} finds no landmarks; an export is for models that do")
     return name_in_files(path)
-
-
-def _laid_over(below: Options, above: Options) -> dict[str, Any]:
-    """Lay options over others, those within groups and networks too: a config says less of a network than there is."""
-    both = [name for name in above if isinstance(below.get(name), Mapping) and isinstance(above[name], Mapping)]
-    return {**below, **above, **{name: _laid_over(below[name], above[name]) for name in both}}
 
 
 def _short(option: Any) -> Any:

@@ -58,6 +58,8 @@ class MapTarget:
         nll_weight: lambda_nll of eq. 11.
         mse_weight: lambda_s of eq. 11.
         channel_dropout: probability that a landmark's channel is left out of eq. 3 (section 4.1).
+
+    Raises UserError for values that make no sense.
     """
 
     x0: TargetKind = "one_hot"
@@ -67,6 +69,13 @@ class MapTarget:
     nll_weight: float = 1.0
     mse_weight: float = 0.01
     channel_dropout: float = 0.0005
+
+    def __post_init__(self) -> None:
+        for name in ("nll_weight", "mse_weight"):
+            if (value := getattr(self, name)) < 0:
+                raise UserError(f"model.target.{name}: found {value:g}, expected 0 or more")
+        if not 0 <= self.channel_dropout < 1:
+            raise UserError(f"model.target.channel_dropout: found {self.channel_dropout:g}, expected 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -153,7 +162,8 @@ class DiffusionHeatmap(Finder):
         self, image: torch.Tensor, x_t: torch.Tensor | None = None, t: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Run the network on image (B,1,H,W), with diffusion beside x_t (B,N,H,W) at t (B,): (B,N,H,W) float32."""
-        output: torch.Tensor = self.network(image if x_t is None else torch.cat([image, x_t], 1), t)
+        seen = image if x_t is None else torch.cat([image, x_t], 1)
+        output: torch.Tensor = self.network(seen) if t is None else self.network(seen, t)
         return output
 
     def variants(self, in_fit: bool = False) -> tuple[str, ...]:

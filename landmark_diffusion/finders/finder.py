@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, get_args
 import torch
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.core.groups import as_group
+from landmark_diffusion.core.groups import as_group, at_least_one
 from landmark_diffusion.finders.method import Batch, Method
 from landmark_diffusion.heatmaps.decoders import DECODERS, DecoderKind, decode
 from landmark_diffusion.heatmaps.moments import map_covariance
@@ -57,6 +57,7 @@ class Decoding:
     def __post_init__(self) -> None:
         if self.decoder not in DECODERS:
             raise UserError(f"model.decoding.decoder: found {self.decoder!r}, expected one of {', '.join(DECODERS)}")
+        at_least_one("model.decoding", self, "radius", "top_k")
 
 
 class Finder(Method):

@@ -46,6 +46,15 @@ class Optimisation:
                 raise UserError(
                     f"model.optimisation.{name}: found {value}, expected a number above 0 (a decay may be 0)"
                 )
+        if not all(0 <= beta < 1 for beta in self.adam_betas):
+            raise UserError(
+                f"model.optimisation.adam_betas: found {list(self.adam_betas)}, expected two numbers from 0 to below 1"
+            )
+        if not 0 <= self.ema_decay < 1:
+            raise UserError(f"model.optimisation.ema_decay: found {self.ema_decay}, expected 0 (none) to below 1")
+        for name in ("warmup_steps", "plateau_patience", "early_stopping_patience"):
+            if (value := getattr(self, name)) < 0:
+                raise UserError(f"model.optimisation.{name}: found {value}, expected 0 or more")
         if not 0 < self.plateau_factor < 1:
             raise UserError(
                 f"model.optimisation.plateau_factor: found {self.plateau_factor}, expected a number between 0 and 1"

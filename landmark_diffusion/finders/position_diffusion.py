@@ -218,6 +218,8 @@ class PositionDiffusion(Finder):
     def _check_options(self) -> None:
         """Raise UserError for options that make no sense together."""
         at_least_one("model", self, "coarse_factor")
+        if self.window_weight < 0:
+            raise UserError(f"model.window_weight: found {self.window_weight:g}, expected 0 or more")
         low, high = self.noise.sigma_min, self.noise.sigma_max
         if not low <= self.sampling.end_sigma <= self.sampling.start_sigma <= high:
             raise UserError(

@@ -15,7 +15,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.core.groups import plain_options
+from landmark_diffusion.core.groups import laid_over, plain_options
 from landmark_diffusion.core.seeds import noise_seed
 from landmark_diffusion.finders.method import Batch, Method
 from landmark_diffusion.methods import name_in_files
@@ -60,14 +60,18 @@ class TrainedModule(Method, LightningModule):
     ) -> Self:
         """Build the module of a checkpoint or model file, also of an earlier version, with the weights of predictions.
 
-        ``options`` replace the file's. Nothing in the file is run. Raises UserError for a file of another class.
+        ``options`` go over the file's. Nothing in the file is run. Raises UserError for a file of another class.
         """
         content = read_checkpoint(checkpoint_path)
         saved = dict(content.get("hyper_parameters") or {})
         found = name_in_files(str(saved.get("_class_path") or cls.__name__)).rpartition(".")[2]
         if found != cls.__name__:
             raise UserError(f"{checkpoint_path}: found a {found}, expected a {cls.__name__}")
-        module = cls(**{name: value for name, value in saved.items() if not name.startswith("_")} | options)
+        kept = {name: value for name, value in saved.items() if not name.startswith("_")}
+        try:
+            module = cls(**laid_over(kept, options))
+        except TypeError as error:
+            raise UserError(f"{checkpoint_path}: no {cls.__name__} can be built from its options: {error}") from error
         module.on_load_checkpoint(content)
         module.load_state_dict(content["state_dict"], strict=strict)
         return module if map_location is None else module.to(map_location)

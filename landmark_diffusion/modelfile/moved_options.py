@@ -7,8 +7,10 @@ writes under an old name is refused with the new one (cli/parser_errors.py, stud
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
+from landmark_diffusion.core.groups import dotted
 from landmark_diffusion.core.registry import PACKAGE
 from landmark_diffusion.models.presets import PAPER_A, PAPER_B, WINDOWS
 
@@ -93,13 +95,15 @@ def with_new_names(class_path: str, options: Mapping[str, Any]) -> dict[str, Any
     old = {name: value for name, value in options.items() if name in moved and not isinstance(value, Mapping)}
     if not old:
         return dict(options)
-    found: dict[str, Any] = {name: value for name, value in options.items() if name not in old}
+    found: dict[str, Any] = {name: deepcopy(value) for name, value in options.items() if name not in old}
     for network, spec in NETWORKS_BEFORE[name].items():
         given = found.get(network)
         found[network] = given or {"class_path": "UNet", "init_args": dict(spec["init_args"])}
+    said = dotted(options)
     for name, value in old.items():
         for place in moved[name]:
-            _put(found, place.split("."), value)
+            if place not in said:  # whoever mixes the names means the newer one
+                _put(found, place.split("."), value)
     return found
 
 

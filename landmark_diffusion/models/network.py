@@ -5,7 +5,8 @@ The interface (docs/architecture.md, "A network"):
 - ``__init__(in_channels, out_channels, ...)``; with ``time_embedding`` if it can take steps t, with
   ``condition_channels`` if it can take a vector that each image is conditioned on. Its own options have defaults.
 - ``forward(x)``, ``forward(x, t)`` or ``forward(x, t, condition)``: x (B, in_channels, H, W) of any height and width,
-  t (B,) and condition (B, condition_channels) where it was built with them, to (B, out_channels, H, W).
+  t (B,) and condition (B, condition_channels) where it was built with them, to (B, out_channels, H, W). t may be None
+  for "no step" (fine-tuning, ``null_time: zero``).
 - ``head`` and ``stem``, if weights are to be handed on: the names of the layers whose shapes ``out_channels`` and
   ``in_channels`` decide. ``encoder_parameters()``, if the encoder is to have a learning rate of its own.
 """
@@ -14,13 +15,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.core.groups import plain_options
+from landmark_diffusion.core.groups import as_group, plain_options
 from landmark_diffusion.core.registry import PACKAGE, Registry
 from landmark_diffusion.core.suggestions import did_you_mean
 from landmark_diffusion.core.texts import one_line
@@ -92,9 +95,42 @@ def build_network(
                 f"constructor takes no {name} (docs/architecture.md says what a network has to keep)"
             )
     taken = {name: value for name, value in asked.items() if name in parameters}
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-    built: nn.Module = cls(in_channels=in_channels, out_channels=out_channels, **taken, **values)
+    values = {name: _value(parameters, name, value, where) for name, value in options.items()}
+    try:
+        built: nn.Module = cls(in_channels=in_channels, out_channels=out_channels, **taken, **values)
+    except (UserError, RuntimeError):
+        raise
+    except Exception as error:
+        if _is_ours(cls):
+            raise
+        raise UserError(
+            f"{where}: {cls.__name__} cannot be built: {type(error).__name__}: {one_line(error)}"
+        ) from error
+    if not _is_ours(cls):
+        built.register_forward_hook(partial(_check_output, where, out_channels))
     return built
+
+
+def _value(parameters: Mapping[str, inspect.Parameter], name: str, value: Any, where: str) -> Any:
+    """An option as the constructor takes it: a tuple, and a dataclass where its default is one."""
+    usual = parameters[name].default if name in parameters else None
+    if is_dataclass(usual) and not isinstance(usual, type):
+        return as_group(type(usual), value, f"{where}.{name}", usual)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _check_output(where: str, channels: int, network: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    """Refuse what is no map of each landmark in the input's size, by name: it would be misread further on."""
+    expected = (len(inputs[0]), channels, *inputs[0].shape[-2:])
+    given = tuple(output.shape) if isinstance(output, torch.Tensor) else f"a {type(output).__name__}"
+    if given != expected and not torch.compiler.is_compiling():
+        raise UserError(
+            f"{where}: {type(network).__name__} gave {given}, expected a tensor {expected}: batch, maps, height, width"
+        )
+
+
+def _is_ours(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] == PACKAGE
 
 
 def _class_and_options(network: Any, where: str) -> tuple[type[nn.Module], dict[str, Any]]:
@@ -131,5 +167,4 @@ def _parameters(cls: type[nn.Module], where: str) -> Mapping[str, inspect.Parame
 
 def _name_in_files(cls: type[nn.Module]) -> str:
     path = f"{cls.__module__}.{cls.__qualname__}"
-    ours = cls.__module__.partition(".")[0] == PACKAGE and cls.__name__ in NETWORKS.built_in
-    return cls.__name__ if ours else path
+    return cls.__name__ if _is_ours(cls) and cls.__name__ in NETWORKS.built_in else path

@@ -288,3 +288,10 @@ def test_a_method_of_another_package_keeps_its_options_whatever_its_name() -> No
     options = {"num_landmarks": 2, "learning_rate": 0.1}
     assert with_new_names("my_lab.PositionDiffusionModule", options) == options
     assert with_new_names("landmark_diffusion.PositionDiffusionModule", options) != options
+
+
+def test_where_old_and_new_names_are_mixed_the_new_one_goes_before() -> None:
+    options = {"learning_rate": 0.002, "optimisation": {"learning_rate": 0.001}, "warmup_steps": 3}
+    found = with_new_names("DDPMPretrainModule", options)
+    assert found["optimisation"] == {"learning_rate": 0.001, "warmup_steps": 3}
+    assert options["optimisation"] == {"learning_rate": 0.001}  # what was given is left as it is

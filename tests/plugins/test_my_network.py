@@ -75,7 +75,7 @@ def test_each_method_trains_tests_and_exports_it(home: Path, method: str) -> Non
     assert type(module.network).__name__ == "MyNetwork" and module.network.first.out_channels == 5
     assert facts.model["network"] == {
         "class_path": "my_lab.network.MyNetwork",
-        "init_args": {"channels": 5, "dropout": 0.25},  # its own, not the UNet's 0.0
+        "init_args": {"channels": 5, "dropout": 0.25, "extra": None},  # its own, not the UNet's 0.0
     }
     done("test", "a.ldx", "--pictures", "0")
     rows = [read_rows(Path(f"runs/{run}/test/predictions.csv")) for run in ("a", "a.ldx")]
@@ -93,6 +93,15 @@ def test_options_written_for_it_reach_it_from_config_and_command_line(home: Path
     done("fit", "--config", base, "--config", "other.yaml", "--run_folder", "runs/b")
     kept = yaml.safe_load(Path("runs/b/config.yaml").read_text())["model"]["init_args"]["network"]
     assert not kept.get("init_args")  # base.yaml's dropout was for the UNet
+
+
+def test_a_mapping_among_its_options_arrives(home: Path) -> None:
+    config = write("my.yaml", "DiffusionHeatmapModule", {"class_path": "MyNetwork", "init_args": {"extra": {"a": 1}}})
+    done("fit", "--config", config, "--run_folder", "runs/a")
+    done("fit", "--config", config, "--model.network.extra", '{"b": 2}', "--run_folder", "runs/b")
+    for run, extra in (("a", {"a": 1}), ("b", {"b": 2})):
+        kept = yaml.safe_load(Path(f"runs/{run}/config.yaml").read_text())["model"]["init_args"]["network"]
+        assert kept["init_args"] == {"extra": extra}
 
 
 def test_a_start_hands_its_weights_on(home: Path) -> None:

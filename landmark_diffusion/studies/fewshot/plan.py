@@ -193,7 +193,8 @@ def _refuse_moved(plan: Plan) -> None:
     for where, options in said if method in MOVED else ():
         for option in options:
             if option.startswith(DOTTED) and (why := moved_to(option.removeprefix(DOTTED), method)):
-                raise UserError(f"{where}: {why}")
+                line = line_of(Path(where), option.split(".")) if Path(where).is_file() else None
+                raise UserError(f"{where}:{f'{line}:' if line else ''} {why}")
 
 
 def _refuse_conflicts(plan: Plan, cell_options: Options) -> None:

@@ -15,6 +15,7 @@ class MyNetwork(nn.Module):
         in_channels, out_channels, time_embedding: the method decides them.
         channels: between the two convolutions.
         dropout: of these.
+        extra: whatever else is to be kept with the network.
     """
 
     head, stem = "last", "first"  # what model.pretrained and keep_head ask for
@@ -26,10 +27,12 @@ class MyNetwork(nn.Module):
         time_embedding: bool = False,
         channels: int = 8,
         dropout: float = 0.25,
+        extra: dict[str, int] | None = None,
     ) -> None:
         super().__init__()
         self.first = nn.Conv2d(in_channels, channels, 7, padding=3)
         self.time = nn.Linear(1, channels) if time_embedding else None
+        self.extra = extra
         self.dropout = nn.Dropout(dropout)
         self.last = nn.Conv2d(channels, out_channels, 7, padding=3)
 
