@@ -25,9 +25,9 @@ class CompactSamples(Sequence[LandmarkSample]):
     def __init__(self, samples: Iterable[LandmarkSample]) -> None:
         samples = list(samples)
         unknown = (np.nan, np.nan)
-        self._ids = _Texts(sample.image_id for sample in samples)
-        self._paths = _Texts(str(sample.image_path or "") for sample in samples)
-        self._sources = _Texts(sample.source for sample in samples)
+        self._ids = _TextColumn(sample.image_id for sample in samples)
+        self._paths = _TextColumn(str(sample.image_path or "") for sample in samples)
+        self._sources = _TextColumn(sample.source for sample in samples)
         self._sizes = np.array([sample.size for sample in samples], np.int64).reshape(-1, 2)
         self._spacings = np.array([sample.spacing or unknown for sample in samples], np.float64).reshape(-1, 2)
         self._annotations = np.stack([each.annotations for each in samples]) if samples else np.empty((0, 1, 0, 2))
@@ -58,7 +58,7 @@ class CompactSamples(Sequence[LandmarkSample]):
         )
 
 
-class _Texts:
+class _TextColumn:
     """Texts in one run of bytes."""
 
     def __init__(self, texts: Iterable[str]) -> None:

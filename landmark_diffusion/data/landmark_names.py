@@ -22,7 +22,7 @@ Given = Sequence[str] | Mapping[str, str]
 """What a user says of names: all of them in the data's order, or the data's name -> the new name for some."""
 
 
-class Match(NamedTuple):
+class NameMatch(NamedTuple):
     """How data's landmarks become a model's: the place in the data of each of the model's N, and what to tell of it."""
 
     order: tuple[int, ...]
@@ -45,7 +45,7 @@ def respelled(names: Sequence[str], known: Sequence[str]) -> list[str]:
     return [ours.get(spelled(name), name) for name in names]
 
 
-def match_landmarks(wanted: Sequence[str], found: Sequence[str], whose: str) -> Match:
+def match_landmarks(wanted: Sequence[str], found: Sequence[str], whose: str) -> NameMatch:
     """Find each of the ``wanted`` landmarks of a model (``whose``) among those ``found`` in the data, by name.
 
     By position, with a note, only where one side has no names. Raises UserError for other numbers of landmarks, and
@@ -60,11 +60,13 @@ def match_landmarks(wanted: Sequence[str], found: Sequence[str], whose: str) -> 
     if set(keys) == set(places):
         order = tuple(places[key] for key in keys)
         if order == same_place:
-            return Match(order, "" if named[0] else f"the landmarks of {whose} have no names: taken by their numbers")
-        return Match(order, f"the data's landmarks were put in the order of {whose}, by name")
+            return NameMatch(
+                order, "" if named[0] else f"the landmarks of {whose} have no names: taken by their numbers"
+            )
+        return NameMatch(order, f"the data's landmarks were put in the order of {whose}, by name")
     if not all(named):
         sides = f"the landmarks of {whose}" if not named[0] else "the data's landmarks"
-        return Match(same_place, f"{sides} have no names: they were taken by position, number 1 as {wanted[0]!r}")
+        return NameMatch(same_place, f"{sides} have no names: they were taken by position, number 1 as {wanted[0]!r}")
     lacking = [name for name, key in zip(wanted, keys, strict=True) if key not in places]
     unknown = [found[place] for key, place in places.items() if key not in set(keys)]
     raise UserError(
@@ -161,7 +163,7 @@ def renamed(source: LandmarkDataset, given: Given | None) -> LandmarkDataset:
     return ArrangedDataset(source, range(len(names)), names)
 
 
-def _in(source: LandmarkDataset, match: Match) -> list[str]:
+def _in(source: LandmarkDataset, match: NameMatch) -> list[str]:
     return [source.landmark_names[place] for place in match.order]
 
 

@@ -25,7 +25,7 @@ from landmark_diffusion.heatmaps.moments import samples_covariance
 Aggregate = Literal["last", "mean"]
 
 
-class Level(NamedTuple):
+class PositionLevel(NamedTuple):
     """A noise level of a schedule: its step t, which need not be whole, and sigma_t."""
 
     t: float
@@ -78,20 +78,20 @@ class PositionSchedule:
         t = math.log(sigma / self.sigma_min) / math.log(self.sigma_max / self.sigma_min) * (self.steps - 1)
         return min(max(t, 0.0), self.steps - 1.0)
 
-    def levels(self, start: float, end: float, count: int) -> list[Level]:
+    def levels(self, start: float, end: float, count: int) -> list[PositionLevel]:
         """``count`` noise levels of a chain whose sigmas shrink by the same factor from ``start`` to ``end``."""
         ratio = (end / start) ** (1 / max(1, count - 1))
         sigmas = [start * self.unit * ratio**k for k in range(count)]
-        return [Level(self.step(sigma), sigma) for sigma in sigmas]
+        return [PositionLevel(self.step(sigma), sigma) for sigma in sigmas]
 
 
 def position_sample(
-    model: Callable[[torch.Tensor, Level], EstimateT],
+    model: Callable[[torch.Tensor, PositionLevel], EstimateT],
     x: torch.Tensor,
-    levels: Sequence[Level],
+    levels: Sequence[PositionLevel],
     noise: Noise,
     eta: float = 0.0,
-) -> Iterator[tuple[Level, torch.Tensor, EstimateT]]:
+) -> Iterator[tuple[PositionLevel, torch.Tensor, EstimateT]]:
     """Follow positions (B, N, 2) from x at levels[0], yielding (level, y_t, the model's estimate of y_0) at each.
 
     ``eta`` is that of ``previous_position``; one outside 0 ... 1 raises UserError. From the last level the chain goes

@@ -59,8 +59,8 @@ def sample_statistics(generated: np.ndarray, training: np.ndarray, seed: int = 0
     ``seed`` draws the reference. Raises ValueError for no images or different sizes.
     """
     made, real = two_sets(generated, training)
-    curves, among = Curves.of(real), _among(real)
-    found = _compare(Curves.of(made), curves, _distances(made, real, CHUNK), among)
+    curves, among = StatisticsCurves.of(real), _among(real)
+    found = _compare(StatisticsCurves.of(made), curves, _distances(made, real, CHUNK), among)
     drawn = [
         _compare(curves.part(held), curves.part(others), among[np.ix_(held, others)], among[np.ix_(others, others)])
         for held, others in reference_parts(len(made), len(real), seed)
@@ -140,23 +140,25 @@ def reference_parts(generated: int, training: int, seed: int = 0) -> list[tuple[
 
 
 @dataclass(frozen=True)
-class Curves:
+class StatisticsCurves:
     """Histogram (I,bins) and power spectrum (I,K) of each of I images."""
 
     histograms: np.ndarray
     spectra: np.ndarray
 
     @classmethod
-    def of(cls, levels: np.ndarray) -> Curves:
+    def of(cls, levels: np.ndarray) -> StatisticsCurves:
         """Measure images (I,H,W) uint8."""
         return cls(_histograms(levels, BINS), _spectra(levels))
 
-    def part(self, places: np.ndarray) -> Curves:
+    def part(self, places: np.ndarray) -> StatisticsCurves:
         """Those of some images."""
-        return Curves(self.histograms[places], self.spectra[places])
+        return StatisticsCurves(self.histograms[places], self.spectra[places])
 
 
-def _compare(made: Curves, real: Curves, between: np.ndarray, among: np.ndarray) -> SampleStatistics:
+def _compare(
+    made: StatisticsCurves, real: StatisticsCurves, between: np.ndarray, among: np.ndarray
+) -> SampleStatistics:
     """Statistics from curves and distances: ``between`` (G,M) the two sets, ``among`` (M,M) the real ones."""
     nearest, yardstick = between.min(1), _nearest_other(among)
     middle = float(np.median(yardstick))

@@ -15,8 +15,8 @@ from landmark_diffusion.evaluation.generated import (
     BINS,
     ROUNDING_POWER,
     TOP,
-    Curves,
     SampleStatistics,
+    StatisticsCurves,
     frequencies,
     nearest_training,
     reference_parts,
@@ -99,7 +99,7 @@ def statistics_figure(
     made, real = two_sets(generated, training)
     found = sample_statistics(made, real) if statistics is None else statistics
     known = found if found.reference is None else found.reference
-    ours, theirs = Curves.of(made), Curves.of(real)
+    ours, theirs = StatisticsCurves.of(made), StatisticsCurves.of(real)
     held = [part for part, _ in reference_parts(len(made), len(real))]
     canvas = Canvas(1080, 470)
     grey, power = (canvas.figure.add_axes((left, 0.13, 0.415, 0.65)) for left in (0.065, 0.57))

@@ -11,7 +11,7 @@ from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.core.plain import plain
 from landmark_diffusion.core.texts import counted
 from landmark_diffusion.evaluation.results import Results
-from landmark_diffusion.evaluation.tables import Table
+from landmark_diffusion.evaluation.tables import ResultsTable
 from landmark_diffusion.metrics.evaluation import Evaluation
 from landmark_diffusion.metrics.records import Unit, unit_words
 
@@ -51,7 +51,7 @@ def metrics_dict(results: Results) -> dict[str, Any]:
     return values
 
 
-def _measured(evaluation: Evaluation, table: Table) -> dict[str, Any]:
+def _measured(evaluation: Evaluation, table: ResultsTable) -> dict[str, Any]:
     return {"protocol": table.protocol, "unit": evaluation.unit, "radii": evaluation.radii}
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from landmark_diffusion.evaluation.annotator_view import AnnotatorView, annotator_view
 from landmark_diffusion.evaluation.landmark_table import LandmarkTable
 from landmark_diffusion.evaluation.spread_view import LEAST_SPREAD, SpreadView, spread_view
-from landmark_diffusion.evaluation.tables import Table, other_table, results_table
+from landmark_diffusion.evaluation.tables import ResultsTable, other_table, results_table
 from landmark_diffusion.metrics.evaluation import Evaluation
 from landmark_diffusion.metrics.protocols import Protocol
 from landmark_diffusion.spread.calibration import Spreads
@@ -32,7 +32,7 @@ class Results:
     spreads: Spreads | None = None
 
     @cached_property
-    def table(self) -> Table:
+    def table(self) -> ResultsTable:
         """All variants, and the annotators beside them."""
         return results_table(self.evaluation, self.title)
 
@@ -42,7 +42,7 @@ class Results:
         return tuple(self.evaluation.under(protocol) for protocol in self.other_protocols)
 
     @cached_property
-    def other_tables(self) -> tuple[Table, ...]:
+    def other_tables(self) -> tuple[ResultsTable, ...]:
         """A small table for each of ``others``."""
         return tuple(other_table(each) for each in self.others)
 

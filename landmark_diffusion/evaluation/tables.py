@@ -29,7 +29,7 @@ NAME = 12  # characters of an annotator's name in a row's label
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row(ErrorSummary):
+class ResultsRow(ErrorSummary):
     """One line of the table: errors in the table's unit, summed up.
 
     Args:
@@ -46,7 +46,7 @@ class Row(ErrorSummary):
 
 
 @dataclass(frozen=True)
-class Table(LaidOut):
+class ResultsTable(LaidOut):
     """Results as numbers, which print with rich, as Markdown, and as a dict for JSON.
 
     ``console.print(table)`` shows it in 80 columns; ``protocol`` is the line that says how it was measured, ``counts``
@@ -59,7 +59,7 @@ class Table(LaidOut):
     unit: Unit
     strict: bool
     radii: tuple[float, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ResultsRow, ...]
 
     def grid(self) -> Grid:
         """Round the numbers and lay them out."""
@@ -107,7 +107,7 @@ class Table(LaidOut):
         return {**head, "radii": list(self.radii), "strict": self.strict, "rows": rows}
 
 
-def results_table(evaluation: Evaluation, title: str = "Results") -> Table:
+def results_table(evaluation: Evaluation, title: str = "Results") -> ResultsTable:
     """Lay out every variant's errors, and the annotators beside them where there are two or more.
 
     Annotators are measured in the original frame only: a protocol on another grid gives the variants' rows alone.
@@ -130,10 +130,10 @@ def results_table(evaluation: Evaluation, title: str = "Results") -> Table:
     kept = tuple(row for row in rows if row.points)
     rules = evaluation.protocol
     line = rules.describe(evaluation.radii, evaluation.unit)
-    return Table(title, line, counts, evaluation.unit, rules.strict, evaluation.radii, kept)
+    return ResultsTable(title, line, counts, evaluation.unit, rules.strict, evaluation.radii, kept)
 
 
-def other_table(evaluation: Evaluation) -> Table:
+def other_table(evaluation: Evaluation) -> ResultsTable:
     """Lay out an evaluation under another protocol, to be printed below the honest table under that one's caution."""
     rules = evaluation.protocol
     return results_table(evaluation, rules.caution or f"Under protocol {rules.name}")
@@ -144,7 +144,7 @@ def _ratio(evaluation: Evaluation, variant: str) -> float | None:
     return float(np.nanmean(ratios)) if np.isfinite(ratios).any() else None
 
 
-def _people_rows(evaluation: Evaluation, labels: Sequence[str]) -> list[Row]:
+def _people_rows(evaluation: Evaluation, labels: Sequence[str]) -> list[ResultsRow]:
     annotations, scale, summary = evaluation.annotations, evaluation.scale, evaluation.summary
     # A point that only one annotator marked is that annotator's own: its distance to the mean, 0, says nothing.
     both = (~np.isnan(annotations).any(-1)).sum(1) > 1
@@ -159,18 +159,18 @@ def _people_rows(evaluation: Evaluation, labels: Sequence[str]) -> list[Row]:
     ]
 
 
-def _rows_of_each(evaluation: Evaluation, variant: str, labels: Sequence[str]) -> list[Row]:
+def _rows_of_each(evaluation: Evaluation, variant: str, labels: Sequence[str]) -> list[ResultsRow]:
     given = evaluation.points[variant], evaluation.annotations, evaluation.scale
     each, nearer, summary = against_each(*given), nearer_annotator(*given), evaluation.summary
     rows = [_row(f"{variant} to {label}", "each annotator", summary(each[:, i])) for i, label in enumerate(labels)]
     return [*rows, _row(f"{variant} to nearer †", "each annotator", summary(nearer), flattering=True)]
 
 
-def _row(label: str, group: Group, summary: ErrorSummary, **more: Any) -> Row:
-    return Row(label=label, group=group, **vars(summary), **more)
+def _row(label: str, group: Group, summary: ErrorSummary, **more: Any) -> ResultsRow:
+    return ResultsRow(label=label, group=group, **vars(summary), **more)
 
 
-def _cells(row: Row, far: bool, ratio: bool) -> tuple[str, ...]:
+def _cells(row: ResultsRow, far: bool, ratio: bool) -> tuple[str, ...]:
     cells = [row.label, f"{row.mre:.2f} ± {row.std:.2f}", f"{row.median:.2f}"]
     cells += [_percent(rate) for rate in row.sdr.values()]
     cells += [_percent(row.beyond) if row.beyond is not None else ""] * far

@@ -18,7 +18,7 @@ from landmark_diffusion.data.sources import said_of, takes_root
 from landmark_diffusion.data.splits import FEW_TESTED
 from landmark_diffusion.evaluation.metrics_file import interval_lines
 from landmark_diffusion.evaluation.spread_view import LEAST_SPREAD, too_few_for_spread
-from landmark_diffusion.evaluation.tables import Row, Table
+from landmark_diffusion.evaluation.tables import ResultsRow, ResultsTable
 from landmark_diffusion.metrics.records import unit_words
 from landmark_diffusion.modelfile.facts import ModelFacts, facts_from_json
 from landmark_diffusion.modelfile.model_file import check_target, model_content
@@ -91,7 +91,7 @@ def _figures(facts: ModelFacts) -> str:
     counts = dict.fromkeys(
         f"{counted(each['images'], 'image')}, {counted(each['points'], 'point')}" for each in found["variants"].values()
     )
-    table = Table(
+    table = ResultsTable(
         title="",
         protocol=found["protocol"],
         counts=f"{part} of {where}: {'; '.join(counts)}",
@@ -144,11 +144,11 @@ def _calibration(facts: ModelFacts) -> str:
     return calibration_grid(calibration).to_markdown() + "\n"
 
 
-def _row(found: Mapping[str, Any]) -> Row:
+def _row(found: Mapping[str, Any]) -> ResultsRow:
     """A row of metrics.json, where what cannot be known is null."""
     mre, std, median = (math.nan if found[key] is None else found[key] for key in ("mre", "std", "median"))
     sdr = {float(radius): math.nan if rate is None else rate for radius, rate in found["sdr"].items()}
-    return Row(
+    return ResultsRow(
         label=found["label"], group=found["group"], points=found["points"], mre=mre, std=std, median=median, sdr=sdr,
         beyond=found.get("beyond_10mm"), ratio=found.get("annotator_ratio"), flattering=bool(found.get("flattering")),
     )  # fmt: skip

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.groups import as_group, at_least_one
 from landmark_diffusion.core.seeds import evaluation_seed
-from landmark_diffusion.diffusion.positions import Aggregate, Level, PositionSchedule, conclude, position_sample
+from landmark_diffusion.diffusion.positions import Aggregate, PositionLevel, PositionSchedule, conclude, position_sample
 from landmark_diffusion.diffusion.samplers import keyed_noise
 from landmark_diffusion.finders.diffusion_heatmap import REFERENCE_WIDTH, ReverseStep
 from landmark_diffusion.finders.finder import Finder, LandmarkEstimate
@@ -39,7 +39,7 @@ LARGEST_WINDOW = 1024
 """Pixels of a window's side: far more than an image has."""
 
 
-class View(NamedTuple):
+class FirstGuess(NamedTuple):
     """What is computed once an image: its pyramid, the coarse network's maps, log p and points, in network pixels."""
 
     pyramid: list[torch.Tensor]
@@ -354,17 +354,17 @@ class PositionDiffusion(Finder):
         large = F.interpolate(maps, scale_factor=float(self.coarse_factor), mode="nearest")[..., :height, :width]
         return large / large.sum((-2, -1), keepdim=True).clamp_min(1e-12)
 
-    def _look(self, image: torch.Tensor) -> View:
+    def _look(self, image: torch.Tensor) -> FirstGuess:
         logits = self(image)
         maps = spatial_softmax(logits)
         points = (self.decode(maps) + 0.5) * self.coarse_factor - 0.5
         log_p = F.log_softmax(logits.float().flatten(-2), -1).view_as(logits)
         # cut_windows fills with 0 beyond the image: that must be the least likely value there is
-        return View(self._pyramid(image), maps, log_p - log_p.amin((-2, -1), keepdim=True), points)
+        return FirstGuess(self._pyramid(image), maps, log_p - log_p.amin((-2, -1), keepdim=True), points)
 
     def _chain(
-        self, view: View, batch: Batch, count: int, sample: int
-    ) -> Iterator[tuple[Level, torch.Tensor, WindowMap]]:
+        self, view: FirstGuess, batch: Batch, count: int, sample: int
+    ) -> Iterator[tuple[PositionLevel, torch.Tensor, WindowMap]]:
         """The evaluations after the first, from start_sigma to end_sigma; noise is keyed by (seed, image, sample)."""
         schedule = self._schedule(batch["image"].shape[-1])
         levels = schedule.levels(self.sampling.start_sigma, self.sampling.end_sigma, count - 1)
@@ -373,7 +373,7 @@ class PositionDiffusion(Finder):
         start = view.points + self.sampling.start_noise * (self.sampling.start_sigma * schedule.unit) * noise()
         return position_sample(partial(self._estimate, view), start, levels, noise, self.sampling.eta)
 
-    def _estimate(self, view: View, position: torch.Tensor, level: Level) -> WindowMap:
+    def _estimate(self, view: FirstGuess, position: torch.Tensor, level: PositionLevel) -> WindowMap:
         """Where y_0 is, by the windows around y_t (B,N,2) and the first guess."""
         pixel = self._pixel(level.sigma)
         t, sigma = (position.new_full((len(position),), value) for value in level)
@@ -382,7 +382,7 @@ class PositionDiffusion(Finder):
             log_p = log_p + self.sampling.prior_weight * self._prior(view, position, pixel)
         return WindowMap(spatial_softmax(log_p), position, pixel)
 
-    def _prior(self, view: View, position: torch.Tensor, pixel: float) -> torch.Tensor:
+    def _prior(self, view: FirstGuess, position: torch.Tensor, pixel: float) -> torch.Tensor:
         """log p_coarse (B,N,P,P), up to a constant, at the pixels of the windows around ``position``."""
         maps = view.log_prior.flatten(0, 1)[:, None]  # each landmark's map as an image of its own
         places = self._to_coarse(position).flatten(0, 1)[:, None]

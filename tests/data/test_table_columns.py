@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from landmark_diffusion.core.errors import DataError
-from landmark_diffusion.data.sources.folder.table import Table, read_table
+from landmark_diffusion.data.sources.folder.table import LabelTable, read_table
 
 POINTS = {"a": ("1.5,2", "3,4"), "b": ("5,6", "7,8"), "c": ("9,10", "11,12")}
 
 
-def table(folder: Path, columns: str, *more: str, header: str = "image,nasion_x,nasion_y,sella_x,sella_y") -> Table:
+def table(
+    folder: Path, columns: str, *more: str, header: str = "image,nasion_x,nasion_y,sella_x,sella_y"
+) -> LabelTable:
     """Read a table of three images with further ``columns`` and their cells in each row."""
     rows = [",".join([image, *POINTS[image], *more[place : place + 1]]) for place, image in enumerate(POINTS)]
     path = folder / "points.csv"
@@ -20,7 +22,7 @@ def table(folder: Path, columns: str, *more: str, header: str = "image,nasion_x,
     return read_table(path, "split")
 
 
-def points(found: Table) -> dict[str, list[list[float]]]:
+def points(found: LabelTable) -> dict[str, list[list[float]]]:
     return {image: found.annotations(row)[0].tolist() for image, row in found.rows.items()}
 
 

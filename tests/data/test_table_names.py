@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from landmark_diffusion.data.sources.folder.images import FileIndex, Match, differences, find_images
+from landmark_diffusion.data.sources.folder.images import FileIndex, ImageMatch, differences, find_images
 from landmark_diffusion.data.sources.folder.table import read_table
 
 NFC, NFD = (unicodedata.normalize(form, "Müller.png") for form in ("NFC", "NFD"))
 
 
-def match(folder: Path, names: Sequence[str], files: Sequence[str]) -> Match:
+def match(folder: Path, names: Sequence[str], files: Sequence[str]) -> ImageMatch:
     """Look for names of a table among files, beside it and in ``images``."""
     for file in files:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)

@@ -10,19 +10,19 @@ import pytest
 from landmark_diffusion.core.errors import DataError
 from landmark_diffusion.data.sources.folder.numbers import number_parser
 from landmark_diffusion.data.sources.folder.source import FolderDataset
-from landmark_diffusion.data.sources.folder.table import Table, read_table
+from landmark_diffusion.data.sources.folder.table import LabelTable, read_table
 
 TEXT = "image,Müller_x,Müller_y,tip_x,tip_y\na,1.5,2,3,4\nb,5.25,6,7,8\n"
 EXPECTED = {"a": [[1.5, 2], [3, 4]], "b": [[5.25, 6], [7, 8]]}
 
 
-def read(folder: Path, content: str | bytes) -> Table:
+def read(folder: Path, content: str | bytes) -> LabelTable:
     path = folder / "points.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return read_table(path, "split")
 
 
-def points(found: Table) -> dict[str, list[list[float]]]:
+def points(found: LabelTable) -> dict[str, list[list[float]]]:
     assert found.faults == []
     return {image: found.annotations(row)[0].tolist() for image, row in found.rows.items()}
 

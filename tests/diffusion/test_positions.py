@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.diffusion.noise_schedule import Level as MapLevel
+from landmark_diffusion.diffusion.noise_schedule import PositionLevel as MapLevel
 from landmark_diffusion.diffusion.positions import (
-    Level,
+    PositionLevel,
     PositionSchedule,
     conclude,
     position_sample,
@@ -122,7 +122,7 @@ class Knowing:
     def __init__(self, mean: torch.Tensor, spread: float) -> None:
         self.mean, self.spread = mean, spread
 
-    def __call__(self, y_t: torch.Tensor, level: Level) -> Gaussian:
+    def __call__(self, y_t: torch.Tensor, level: PositionLevel) -> Gaussian:
         precision = 1 / self.spread**2 + 1 / level.sigma**2
         return Gaussian((self.mean / self.spread**2 + y_t / level.sigma**2) / precision, 1 / precision)
 
@@ -216,7 +216,11 @@ def test_the_model_is_asked_at_each_level_once() -> None:
 @pytest.mark.parametrize("eta", [-0.1, 1.5])
 def test_bad_eta_is_refused(eta: float) -> None:
     with pytest.raises(UserError, match=f"eta: found {eta}"):
-        list(position_sample(lambda y, level: Gaussian(y), doubles(1, 2, 2), [Level(1.0, 1.0)], drawing(1, 2, 2), eta))
+        list(
+            position_sample(
+                lambda y, level: Gaussian(y), doubles(1, 2, 2), [PositionLevel(1.0, 1.0)], drawing(1, 2, 2), eta
+            )
+        )
 
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])

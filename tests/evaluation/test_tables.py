@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from landmark_diffusion.evaluation.landmark_table import LandmarkTable
-from landmark_diffusion.evaluation.tables import Table, other_table, results_table
+from landmark_diffusion.evaluation.tables import ResultsTable, other_table, results_table
 from landmark_diffusion.metrics.evaluation import Evaluation, evaluate
 from landmark_diffusion.metrics.functional import MetricError
 from landmark_diffusion.metrics.records import Prediction
@@ -24,7 +24,7 @@ def _evaluated(variants: dict[str, list[Prediction]], annotators=(), radii=None,
     return evaluate(variants, (), annotators, radii, unit, main="multi-step", **more)
 
 
-def _rows(table: Table) -> dict[str, object]:
+def _rows(table: ResultsTable) -> dict[str, object]:
     return {row.label: row for row in table.rows}
 
 
@@ -90,7 +90,7 @@ def test_no_column_is_cut_in_a_terminal(variants, width) -> None:
     assert header.split() == ["MRE", "±", "SD", "median", "<2", "<2.5", "<3", "<4", ">10", "ratio"]
 
 
-def table_cells(table: Table, label: str) -> list[str]:
+def table_cells(table: ResultsTable, label: str) -> list[str]:
     rows = [row for section in table.grid().sections for row in section]
     return [cell for cell in next(row for row in rows if row[0] == label) if cell]
 

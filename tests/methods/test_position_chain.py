@@ -11,8 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from landmark_diffusion.data.geometry import Frame, frames_to_original
-from landmark_diffusion.diffusion.positions import Level
-from landmark_diffusion.finders.position_diffusion import View
+from landmark_diffusion.diffusion.positions import PositionLevel
+from landmark_diffusion.finders.position_diffusion import FirstGuess
 from landmark_diffusion.models.windows import cut_windows, image_pyramid
 from tests.methods.tiny_positions import (
     LARGE,
@@ -29,8 +29,8 @@ from tests.methods.tiny_positions import (
 # ---- one evaluation -----------------------------------------------------------------------------------------------
 
 
-def view_of(image: torch.Tensor, log_prior: torch.Tensor, points: torch.Tensor) -> View:
-    return View(image_pyramid(image, 4), log_prior.softmax(-1), log_prior, points)
+def view_of(image: torch.Tensor, log_prior: torch.Tensor, points: torch.Tensor) -> FirstGuess:
+    return FirstGuess(image_pyramid(image, 4), log_prior.softmax(-1), log_prior, points)
 
 
 def test_each_window_is_seen_with_its_surroundings_at_its_own_noise() -> None:
@@ -50,7 +50,7 @@ def test_each_window_is_seen_with_its_surroundings_at_its_own_noise() -> None:
 def test_without_evidence_and_prior_the_estimate_is_where_the_chain_stands() -> None:
     made, b = fresh({"sampling.prior_weight": 0.0}), batch()
     view = view_of(b["image"], torch.randn(2, N, H // 4, W // 4), b["points"])
-    estimate = made._estimate(view, b["points"], Level(10.0, 3.0))
+    estimate = made._estimate(view, b["points"], PositionLevel(10.0, 3.0))
     torch.testing.assert_close(estimate.point, b["points"], rtol=0, atol=1e-4)
 
 
@@ -64,7 +64,7 @@ def test_the_first_guess_pulls_as_the_product_of_gaussians(weight: float) -> Non
     grid = torch.stack(torch.meshgrid(torch.arange(W // 4), torch.arange(H // 4), indexing="xy"), -1) * 4 + 1.5
     log_prior = -((grid - middle[:, :, None, None]) ** 2).sum(-1) / (2 * s**2)
     log_prior = log_prior - log_prior.amin((-2, -1), keepdim=True)
-    found = made._estimate(view_of(b["image"], log_prior, y_t), y_t, Level(10.0, sigma)).point
+    found = made._estimate(view_of(b["image"], log_prior, y_t), y_t, PositionLevel(10.0, sigma)).point
     wanted = (y_t / sigma**2 + weight * middle / s**2) / (1 / sigma**2 + weight / s**2)
     torch.testing.assert_close(found, wanted, rtol=0, atol=0.06)  # the log map is interpolated between pixels 4 wide
 
@@ -72,7 +72,7 @@ def test_the_first_guess_pulls_as_the_product_of_gaussians(weight: float) -> Non
 def test_the_covariance_without_evidence_is_the_gaussian_s() -> None:
     made, b = fresh({"sampling.prior_weight": 0.0, "windows.size": 32, "windows.reach": 4.0}), batch()
     view = view_of(b["image"], torch.zeros(2, N, H // 4, W // 4), b["points"])
-    found = made._estimate(view, b["points"], Level(10.0, 3.0)).covariance()
+    found = made._estimate(view, b["points"], PositionLevel(10.0, 3.0)).covariance()
     torch.testing.assert_close(found, 9.0 * torch.eye(2).expand(2, N, 2, 2), rtol=0, atol=0.05)
 
 

@@ -31,7 +31,7 @@ SQUARE_PIXELS = "The spacing is not known: pixels count as square, and MW has no
 
 
 @dataclass(frozen=True)
-class Finding:
+class MeasureFinding:
     """One measure of one radiograph.
 
     Attributes:
@@ -80,14 +80,14 @@ class Analysis:
     ``doubts`` say what is wrong with the points, such as two that are exchanged: measures of these have no class.
     """
 
-    findings: tuple[Finding, ...]
+    findings: tuple[MeasureFinding, ...]
     facing: Facing | None
     facing_source: str
     notes: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
 
     @property
-    def impossible(self) -> tuple[Finding, ...]:
+    def impossible(self) -> tuple[MeasureFinding, ...]:
         """The measures that no head has."""
         return tuple(each for each in self.findings if each.impossible)
 
@@ -138,15 +138,15 @@ def analyse(
     return Analysis(tuple(findings), side, source, notes, tuple(filter(None, (order, size))))
 
 
-def unused(findings: Sequence[Finding], note: str) -> tuple[Finding, ...]:
+def unused(findings: Sequence[MeasureFinding], note: str) -> tuple[MeasureFinding, ...]:
     """Findings of points that should not be used: the values, with no word on classes and how sure they are."""
     found = (_unclassed(each, note) for each in findings)
     return tuple(replace(each, note=each.note.removesuffix(_SAY_FACING)) for each in found)
 
 
-def no_findings(reason: str) -> tuple[Finding, ...]:
+def no_findings(reason: str) -> tuple[MeasureFinding, ...]:
     """The eight measures without values, and why."""
-    return tuple(Finding(each, np.nan, each.unit, note=reason) for each in MEASURES)
+    return tuple(MeasureFinding(each, np.nan, each.unit, note=reason) for each in MEASURES)
 
 
 def draw_points(points: np.ndarray, covariance: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
@@ -173,27 +173,27 @@ def _finding(
     there: Sequence[str],
     facing: Facing | None,
     spacing: tuple[float, float] | None,
-) -> Finding:
+) -> MeasureFinding:
     unit = "px" if measure.unit == "mm" and spacing is None else measure.unit
     if reason := _why_not(measure, value, there, facing):
-        return Finding(measure, np.nan, unit, note=reason)
+        return MeasureFinding(measure, np.nan, unit, note=reason)
     classed, note = unit != "px", "" if unit != "px" else "no class: it needs mm, and the spacing is not known"
     found = int(SCHEMES[measure.name].classify(value)) if classed else None
     if drawn is None or np.isnan(drawn).any():
-        return Finding(measure, float(value), unit, class_number=found, note=note)
+        return MeasureFinding(measure, float(value), unit, class_number=found, note=note)
     tail = (1 - INTERVAL_LEVEL) / 2
     low, high = (float(edge) for edge in np.quantile(drawn, [tail, 1 - tail]))
     spread = float(drawn.std(ddof=1))
     if found is None:
-        return Finding(measure, float(value), unit, spread, low, high, note=note)
+        return MeasureFinding(measure, float(value), unit, spread, low, high, note=note)
     shares = class_shares(measure.name, drawn)
     best = max(shares, key=lambda number: (shares[number], number == found))
     if best != found:
         note = f"the value itself lies in class {found}"
-    return Finding(measure, float(value), unit, spread, low, high, shares, best, note)
+    return MeasureFinding(measure, float(value), unit, spread, low, high, shares, best, note)
 
 
-def _possible(finding: Finding) -> Finding:
+def _possible(finding: MeasureFinding) -> MeasureFinding:
     """A finding as it is, or without its class where no head has the value."""
     if finding.unit == "px" or not out_of_range(finding.measure.name, finding.value):
         return finding
@@ -201,9 +201,9 @@ def _possible(finding: Finding) -> Finding:
     return replace(_unclassed(finding, f"no class: no head has this, {low:g} to {high:g} at most"), impossible=True)
 
 
-def _unclassed(finding: Finding, note: str) -> Finding:
+def _unclassed(finding: MeasureFinding, note: str) -> MeasureFinding:
     note = finding.note if np.isnan(finding.value) else note
-    return Finding(finding.measure, finding.value, finding.unit, note=note)
+    return MeasureFinding(finding.measure, finding.value, finding.unit, note=note)
 
 
 def class_shares(measure: str, values: np.ndarray) -> dict[int, float]:

@@ -17,7 +17,7 @@ from landmark_diffusion.core.texts import counted
 from landmark_diffusion.metrics.bootstrap import Interval
 from landmark_diffusion.studies.cephalometry.agreement import ALL, LEVEL, Agreement
 from landmark_diffusion.studies.cephalometry.agreement import DRAWS as IMAGE_DRAWS
-from landmark_diffusion.studies.cephalometry.analysis import CERTAIN, DRAWS, INTERVAL_LEVEL, Analysis, Finding
+from landmark_diffusion.studies.cephalometry.analysis import CERTAIN, DRAWS, INTERVAL_LEVEL, Analysis, MeasureFinding
 from landmark_diffusion.studies.cephalometry.classes import SCHEMES
 from landmark_diffusion.studies.cephalometry.measures import MEASURES
 
@@ -77,7 +77,7 @@ def measures_document(analyses: dict[str, Analysis], facts: dict[str, dict[str, 
     }
 
 
-def _measure_dict(finding: Finding) -> dict[str, Any]:
+def _measure_dict(finding: MeasureFinding) -> dict[str, Any]:
     return {
         "measure": finding.measure.name,
         "title": finding.measure.title,
@@ -107,21 +107,21 @@ def _measure_row(values: dict[str, Any]) -> list[Any]:
     return [{**values, **texts}[column] for column in MEASURE_COLUMNS]
 
 
-def value_words(finding: Finding) -> str:
+def value_words(finding: MeasureFinding) -> str:
     """Value and unit as people read them, such as "82.3°"; a dash where there is no value."""
     if not math.isfinite(finding.value):
         return "\N{EN DASH}"
     return f"{finding.value:.{finding.measure.decimals}f}{SYMBOLS[finding.unit]}"
 
 
-def interval_words(finding: Finding) -> str:
+def interval_words(finding: MeasureFinding) -> str:
     """The 90 % interval, such as "80.1 to 84.0"; empty without one."""
     if finding.low is None or finding.high is None:
         return ""
     return f"{finding.low:.{finding.measure.decimals}f} to {finding.high:.{finding.measure.decimals}f}"
 
 
-def class_words(finding: Finding) -> str:
+def class_words(finding: MeasureFinding) -> str:
     """The class and how probable it is, such as "3 prognathic mandible, 97 %"; the note where there is no class."""
     if finding.class_number is None:
         return finding.note

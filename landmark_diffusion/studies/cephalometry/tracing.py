@@ -15,7 +15,7 @@ from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.pictures.figures import BAD, FAINT, INK, TITLE, Canvas, outlined, shorten
 from landmark_diffusion.pictures.sheet import GROUND, Film, draw_warning, fitted
 from landmark_diffusion.studies.cephalometry import measures as m
-from landmark_diffusion.studies.cephalometry.analysis import Analysis, Finding
+from landmark_diffusion.studies.cephalometry.analysis import Analysis, MeasureFinding
 from landmark_diffusion.studies.cephalometry.classes import SCHEMES
 from landmark_diffusion.studies.cephalometry.tables import SYMBOLS, class_words, interval_words, legible, value_words
 
@@ -137,7 +137,7 @@ def _draw_panel(canvas: Canvas, left: float, height: float, analysis: Analysis, 
         axes.text(0, height - 10 - 18 * index, line, fontsize=8, color=FAINT, va="center")
 
 
-def _draw_measure(axes: Axes, top: float, finding: Finding) -> None:
+def _draw_measure(axes: Axes, top: float, finding: MeasureFinding) -> None:
     """Draw one measure: name, value and interval; a scale with the normal range; the class."""
     right = PANEL - 2 * MARGIN
     interval = interval_words(finding)
@@ -154,13 +154,13 @@ def _draw_measure(axes: Axes, top: float, finding: Finding) -> None:
     axes.plot([0, right], [top + 93] * 2, color="#E4E4E4", linewidth=0.8)
 
 
-def _colour(finding: Finding) -> str:
+def _colour(finding: MeasureFinding) -> str:
     if finding.class_number is None:
         return FAINT
     return UNSURE if finding.uncertain else INK if finding.class_number == 1 else BAD
 
 
-def _draw_scale(axes: Axes, y: float, right: float, finding: Finding) -> None:
+def _draw_scale(axes: Axes, y: float, right: float, finding: MeasureFinding) -> None:
     """Draw the normal range as a band, the interval as a bar and the value as a mark on one scale; none in pixels."""
     if finding.unit == "px":
         return

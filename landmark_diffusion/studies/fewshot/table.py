@@ -209,14 +209,14 @@ def clear_best(groups: Sequence[Group], metric: Metric) -> Group | None:
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """One row of the table as texts: what the group is, then one cell a metric and whether it is the clear best."""
 
     group: Group
     cells: tuple[tuple[str, bool], ...]
 
 
-def blocks(groups: Sequence[Group], metrics: Sequence[Metric]) -> Iterator[tuple[int, list[Line]]]:
+def blocks(groups: Sequence[Group], metrics: Sequence[Metric]) -> Iterator[tuple[int, list[TableLine]]]:
     """Yield each n and its lines; the best is sought among the lines of the same checkpoint choice."""
     for n in sorted({group.n for group in groups}):
         block = [group for group in groups if group.n == n]
@@ -228,11 +228,11 @@ def blocks(groups: Sequence[Group], metrics: Sequence[Metric]) -> Iterator[tuple
         yield n, [_line(group, metrics, best) for group in block]
 
 
-def _line(group: Group, metrics: Sequence[Metric], best: dict[tuple[str, str], Group | None]) -> Line:
+def _line(group: Group, metrics: Sequence[Metric], best: dict[tuple[str, str], Group | None]) -> TableLine:
     spreads = [group.spread(metric) for metric in metrics]
     texts = [NONE if s is None else s.text(metric.digits) for s, metric in zip(spreads, metrics, strict=True)]
     bold = [best.get((metric.name, group.checkpoint)) is group for metric in metrics]
-    return Line(group, tuple(zip(texts, bold, strict=True)))
+    return TableLine(group, tuple(zip(texts, bold, strict=True)))
 
 
 def markdown_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> str:
@@ -270,7 +270,7 @@ def terminal_table(
     return Renderables(*parts, Text(below, style="dim"))
 
 
-def _rich_table(lines: Sequence[Line], metrics: Sequence[Metric]) -> RenderableType:
+def _rich_table(lines: Sequence[TableLine], metrics: Sequence[Metric]) -> RenderableType:
     """Lay out lines sorted by n, a rule's breadth between one n and the next."""
     from rich import box
     from rich.table import Table

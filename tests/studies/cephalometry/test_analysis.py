@@ -12,7 +12,7 @@ from rich.console import Console
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.sources.isbi2015 import LANDMARK_NAMES
-from landmark_diffusion.studies.cephalometry.analysis import Analysis, Finding, analyse, draw_points
+from landmark_diffusion.studies.cephalometry.analysis import Analysis, MeasureFinding, analyse, draw_points
 from landmark_diffusion.studies.cephalometry.measures import MEASURES, measure_points
 from landmark_diffusion.studies.cephalometry.tables import counts_grid
 from tests.studies.cephalometry.faces import in_image, make_face
@@ -25,7 +25,7 @@ def isotropic(sigma: float) -> np.ndarray:
     return np.broadcast_to(np.eye(2) * sigma**2, (len(LANDMARK_NAMES), 2, 2)).copy()
 
 
-def finding(analysis: Analysis, name: str) -> Finding:
+def finding(analysis: Analysis, name: str) -> MeasureFinding:
     return analysis.findings[MEASURE_NAMES.index(name)]
 
 

@@ -20,7 +20,7 @@ from landmark_diffusion.data.readers.image_io import (
     other_kinds_note,
 )
 from landmark_diffusion.data.sources.folder.faults import joined
-from landmark_diffusion.data.sources.folder.table import Row, Table
+from landmark_diffusion.data.sources.folder.table import LabelRow, LabelTable
 
 _LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 _SAME = {".jpeg": ".jpg", ".tiff": ".tif"}
@@ -120,7 +120,7 @@ def differences(name: str, file: str) -> list[str]:
 
 
 @dataclass
-class Match:
+class ImageMatch:
     """Which file each row of a table means."""
 
     images: dict[str, Path]
@@ -130,16 +130,16 @@ class Match:
     """Files that a fault names as the nearest, so that they need no fault of their own."""
 
 
-def find_images(table: Table, index: FileIndex) -> Match:
+def find_images(table: LabelTable, index: FileIndex) -> ImageMatch:
     """Find the file of each row: by its exact name, else the one file that differs from it in form alone.
 
     A name differs in form by case, leading zeros, Unicode form, the kind of slash, or .jpg for .jpeg and .tif for
     .tiff. It is taken where one file alone is like that and no other row means it. Faults are gathered: one for all
     rows that miss their file in the same way.
     """
-    match = Match({}, [], [], set())
+    match = ImageMatch({}, [], [], set())
     lines: dict[Path, int] = {}
-    left: list[Row] = []
+    left: list[LabelRow] = []
     for name, row in table.rows.items():
         found = index.find(name)
         if not found and "\\" in name:
@@ -158,15 +158,17 @@ def find_images(table: Table, index: FileIndex) -> Match:
     return match
 
 
-def _match_alike(left: list[Row], lines: dict[Path, int], table: Table, index: FileIndex, match: Match) -> None:
+def _match_alike(
+    left: list[LabelRow], lines: dict[Path, int], table: LabelTable, index: FileIndex, match: ImageMatch
+) -> None:
     """Match what has no file of its exact name, and gather the faults of the rest by their kind."""
-    wanted: dict[Path, list[Row]] = {}
+    wanted: dict[Path, list[LabelRow]] = {}
     candidates = {row.image: index.alike(row.image) for row in left}
     for row in left:
         for path in candidates[row.image]:
             wanted.setdefault(path, []).append(row)
-    taken: dict[str, list[tuple[Row, Path]]] = {}
-    missing: dict[str, list[tuple[Row, str]]] = {}
+    taken: dict[str, list[tuple[LabelRow, Path]]] = {}
+    missing: dict[str, list[tuple[LabelRow, str]]] = {}
     for row in left:
         paths = candidates[row.image]
         words = differences(row.image, paths[0].name) if paths else []
@@ -205,7 +207,7 @@ def _same_kind(name: str, path: Path) -> bool:
     return not ending or _SAME.get(ending, ending) == _SAME.get(path.suffix.lower(), path.suffix.lower())
 
 
-def _missing(rows: list[tuple[Row, str]], table: Table, index: FileIndex) -> DataError:
+def _missing(rows: list[tuple[LabelRow, str]], table: LabelTable, index: FileIndex) -> DataError:
     """One fault for all rows that miss their file in the same way; the first one is told in full."""
     row, near = rows[0]
     where = ", ".join(str(place) for place in index.places if place.is_dir())

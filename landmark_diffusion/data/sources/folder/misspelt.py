@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from landmark_diffusion.core.suggestions import nearest
 from landmark_diffusion.core.texts import counted
-from landmark_diffusion.data.sources.folder.table import Table
+from landmark_diffusion.data.sources.folder.table import LabelTable
 
 _FEW = 0.05
 _TIMES = 3
@@ -15,7 +15,7 @@ _TIMES = 3
 _NAMED = 5
 
 
-def rare_names(table: Table) -> list[str]:
+def rare_names(table: LabelTable) -> list[str]:
     """Say which landmarks and annotators stand in hardly any image, and which other name was meant where one is alike.
 
     That other one is marked in many images, but not where the rare name is. Names without any mark share a sentence.
@@ -40,7 +40,7 @@ def _unmarked(names: list[str], images: int) -> Iterator[str]:
         yield f"{subject} marked in 0 of {counted(images, 'image')}"
 
 
-def _rare(words: str, table: Table, marks: Counter[tuple[str, str]], at: int) -> Iterator[str]:
+def _rare(words: str, table: LabelTable, marks: Counter[tuple[str, str]], at: int) -> Iterator[str]:
     """Doubt the names at place ``at`` of the marks (annotator, landmark)."""
     images, totals = len(table.rows), Counter[str]()
     for mark, count in marks.items():

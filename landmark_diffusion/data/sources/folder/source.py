@@ -24,7 +24,7 @@ from landmark_diffusion.data.sources.folder.faults import folded, joined, text
 from landmark_diffusion.data.sources.folder.images import FileIndex, bare_images, find_images, images_of, loose
 from landmark_diffusion.data.sources.folder.misspelt import rare_names
 from landmark_diffusion.data.sources.folder.splits import STAGE_NAMES, too_few_patients, torn_patients, uneven_parts
-from landmark_diffusion.data.sources.folder.table import Row, Table, read_table
+from landmark_diffusion.data.sources.folder.table import LabelRow, LabelTable, read_table
 from landmark_diffusion.data.sources.folder.text import SAVE_AS
 from landmark_diffusion.data.splits import FEW_TESTED, few_tested, fold_split, parse_folds, seeded_split
 
@@ -305,7 +305,7 @@ class FolderDataset(LandmarkDataset):
         return [f"split {how}: {counts}{together}"]
 
 
-def _without_row(table: Table, images: Mapping[str, Path], near: set[Path]) -> list[Path]:
+def _without_row(table: LabelTable, images: Mapping[str, Path], near: set[Path]) -> list[Path]:
     """The images that no row names, in the folders where the rows' images lie."""
     used = {*images.values(), *near}
     dropped = {loose(name) for name in table.mentioned if name not in table.rows}
@@ -316,7 +316,7 @@ def _without_row(table: Table, images: Mapping[str, Path], near: set[Path]) -> l
     ]  # fmt: skip
 
 
-def _unannotated(left: Sequence[Path], table: Table) -> DataError:
+def _unannotated(left: Sequence[Path], table: LabelTable) -> DataError:
     """One fault for images without a row, where rows are without an image too."""
     return DataError(f"the image has no row in {table.path}{_and_more([path.name for path in left[1:]])}", left[0])
 
@@ -326,7 +326,7 @@ def _and_more(names: Sequence[str], word: str = "and") -> str:
     return f" ({word} {len(names)} more: {others})" if names else ""
 
 
-def _same_image_doubts(same: list[list[str]], part_of: Mapping[str, str], table: Table) -> list[str]:
+def _same_image_doubts(same: list[list[str]], part_of: Mapping[str, str], table: LabelTable) -> list[str]:
     """One sentence for images that lie in different parts under other names, and one for the others."""
     apart = [group for group in same if len({part_of.get(image) for image in group}) > 1]
     together = [group for group in same if group not in apart]
@@ -347,7 +347,7 @@ def _joined(files: list[list[str]], pixels: list[list[str]]) -> list[list[str]]:
     return [group for group in files if not any(set(group) <= set(each) for each in more)] + more
 
 
-def _row_faults(table: Table, row: Row, size: tuple[int, int]) -> list[DataError]:
+def _row_faults(table: LabelTable, row: LabelRow, size: tuple[int, int]) -> list[DataError]:
     """Faults of one image: another size than its header says, no point."""
     faults = []
     if row.size is not None and row.size != size:
@@ -358,7 +358,7 @@ def _row_faults(table: Table, row: Row, size: tuple[int, int]) -> list[DataError
     return faults
 
 
-def _outside_faults(table: Table, row: Row, size: tuple[int, int]) -> list[DataError]:
+def _outside_faults(table: LabelTable, row: LabelRow, size: tuple[int, int]) -> list[DataError]:
     """A fault with its own line for each point that lies outside the image."""
     return [
         outside_fault(f"landmark {landmark!r} of {row.image!r}", np.array([x, y]), size, table.path, line)
@@ -367,7 +367,7 @@ def _outside_faults(table: Table, row: Row, size: tuple[int, int]) -> list[DataE
     ]
 
 
-def _spacing_faults(table: Table) -> list[DataError]:
+def _spacing_faults(table: LabelTable) -> list[DataError]:
     """A set is measured in mm or in px as a whole, so some rows without spacing are a fault: one for all of them."""
     without = [row for row in table.rows.values() if row.spacing is None]
     if not without or len(without) == len(table.rows):
@@ -381,9 +381,9 @@ def _spacing_faults(table: Table) -> list[DataError]:
     return [table.fault(message, without[0])]
 
 
-def _bare_table(root: Path, images: Iterable[str]) -> Table:
+def _bare_table(root: Path, images: Iterable[str]) -> LabelTable:
     """Return what a table without landmarks would say of these images."""
-    return Table(root, (), (), {name: Row(name, 0) for name in images}, [], (), None, set())
+    return LabelTable(root, (), (), {name: LabelRow(name, 0) for name in images}, [], (), None, set())
 
 
 CSV_OPTION = "--data.dataset_options.csv"
@@ -426,7 +426,7 @@ def _asks_for_column(split: str, split_column: str) -> bool:
     return split == "column" or (split == "auto" and split_column != "split")
 
 
-def _by_column(table: Table, split: str, split_column: str) -> bool:
+def _by_column(table: LabelTable, split: str, split_column: str) -> bool:
     """Whether the split comes from the column; raises DataError where a column that was asked for is not there."""
     found = table.split_column
     if _asks_for_column(split, split_column) and (found is None or found.lower() != split_column.lower()):

@@ -30,7 +30,7 @@ Mark = tuple[str, str]
 
 
 @dataclass(slots=True)
-class Row:
+class LabelRow:
     """One image of the table. Its points lie in one array: an object a number would be half a GB for 100,000 images."""
 
     image: str
@@ -63,13 +63,13 @@ class Row:
 
 
 @dataclass
-class Table:
+class LabelTable:
     """A CSV as read: rows by image in the file's order, names in order, and one fault for each thing that is wrong."""
 
     path: Path
     landmark_names: tuple[str, ...]
     annotator_names: tuple[str, ...]
-    rows: dict[str, Row]
+    rows: dict[str, LabelRow]
     faults: list[DataError]
     columns: tuple[str, ...]
     split_column: str | None
@@ -81,11 +81,11 @@ class Table:
     notes: list[str] = field(default_factory=list)
     """How the file was read where that is not plain: its encoding, decimal commas, columns that are not used."""
 
-    def fault(self, message: str, row: Row) -> DataError:
+    def fault(self, message: str, row: LabelRow) -> DataError:
         """Give the error that says what is wrong with a row."""
         return DataError(message, self.path, row.line)
 
-    def annotations(self, row: Row) -> np.ndarray:
+    def annotations(self, row: LabelRow) -> np.ndarray:
         """Points of one image, (A, N, 2) original pixels, NaN where a point was not marked."""
         points = np.full((len(self.annotator_names), len(self.landmark_names), 2), np.nan)
         for mark, (x, y, _) in row.marks.items():
@@ -99,7 +99,7 @@ class Table:
         return {(annotator, name): (a, n) for a, annotator in annotators for n, name in landmarks}
 
 
-def read_table(path: Path, split_column: str, patient_column: str | None = None) -> Table:
+def read_table(path: Path, split_column: str, patient_column: str | None = None) -> LabelTable:
     """Read a wide or long CSV, as docs/csv.md tells it.
 
     Wide: an image column and x1,y1,x2,y2,... or name_x,name_y,...; long: image,landmark,x,y[,annotator]. Both may have
@@ -123,7 +123,9 @@ def read_table(path: Path, split_column: str, patient_column: str | None = None)
     rows, names, annotators = fill(records)
     split, patient = (None if at is None else columns.header[at] for at in (columns.part, columns.patient))
     notes = [*cells.notes, *notes, *filling.notes(), *_unused(columns, records)]
-    return Table(path, names, annotators, rows, faults, tuple(cells.header), split, mentioned, doubt, patient, notes)
+    return LabelTable(
+        path, names, annotators, rows, faults, tuple(cells.header), split, mentioned, doubt, patient, notes
+    )
 
 
 def _unused(columns: Columns, records: list[Record]) -> list[str]:
@@ -157,7 +159,7 @@ def _cut(cells: list[str], length: int) -> list[str]:
     return cells[:length] if len(cells) > length and not any(cells[length:]) else cells
 
 
-_Filled = tuple[dict[str, Row], tuple[str, ...], tuple[str, ...]]
+_Filled = tuple[dict[str, LabelRow], tuple[str, ...], tuple[str, ...]]
 
 
 class _Filling:
@@ -178,7 +180,7 @@ class _Filling:
 
     def wide(self, records: list[Record]) -> _Filled:
         """One row an image."""
-        rows: dict[str, Row] = {}
+        rows: dict[str, LabelRow] = {}
         marks = [((_SOLE_ANNOTATOR, name), x, y) for name, x, y in self.columns.pairs]  # one key each for all rows
         for line, cells in records:
             row = self._row(cells, line)
@@ -197,7 +199,7 @@ class _Filling:
     def long(self, records: list[Record]) -> _Filled:
         """One row a point, or a point and annotator."""
         columns = self.columns
-        rows: dict[str, Row] = {}
+        rows: dict[str, LabelRow] = {}
         names: dict[str, int] = {}
         annotators: dict[str, int] = {}
         lines: dict[tuple[str, str, str], int] = {}
@@ -247,13 +249,13 @@ class _Filling:
     def _fault(self, message: str, line: int) -> None:
         self.faults.append(DataError(message, self.path, line))
 
-    def _row(self, cells: list[str], line: int) -> Row | None:
+    def _row(self, cells: list[str], line: int) -> LabelRow | None:
         columns = self.columns
         image = cells[columns.image]
         if not image:
             self._fault("the image's name is empty", line)
             return None
-        row = Row(image, line, part=cells[columns.part] if columns.part is not None else "")
+        row = LabelRow(image, line, part=cells[columns.part] if columns.part is not None else "")
         if columns.patient is not None and not is_missing(cells[columns.patient]):
             row.patient = cells[columns.patient]
         try:
@@ -302,7 +304,7 @@ class _Filling:
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
 
-    def _merged(self, rows: dict[str, Row], new: Row, line: int) -> Row:
+    def _merged(self, rows: dict[str, LabelRow], new: LabelRow, line: int) -> LabelRow:
         """Return the image's row, with a fault if a later line of the long form says something else of the image."""
         row = rows.setdefault(new.image, new)
         for what, old, now in (
