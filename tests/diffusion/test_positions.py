@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.diffusion.noise_schedule import PositionLevel as MapLevel
+from landmark_diffusion.diffusion.noise_schedule import Level as MapLevel
 from landmark_diffusion.diffusion.positions import (
     PositionLevel,
     PositionSchedule,
