@@ -117,7 +117,7 @@ def refuse_contradictions(verb: str, options: Mapping[str, Any]) -> None:
     if data.get("split") is not None:
         _check_split(data)
     model = options.get("model") or {}
-    given = vars(model["init_args"]) if model.get("init_args") else {}
+    given = model.get("init_args") or {}
     for name in GROUPS if str(model.get("class_path", "")).startswith("landmark_diffusion.") else ():
         if name in given and not hasattr(given[name], "items"):
             raise UserError(f"model.{name}: found {given[name]!r:.60}, expected its options: --model.{name}.NAME VALUE")

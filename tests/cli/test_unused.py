@@ -227,6 +227,15 @@ def test_the_environment_goes_before_the_option(monkeypatch: pytest.MonkeyPatch)
     assert unused_options("fit", options(wandb="online"), []) == []
 
 
+@pytest.mark.parametrize("value", [[1, 2], None, 3])
+def test_what_is_no_group_of_options_is_refused(value: object) -> None:
+    asked = options("DDPMPretrainModule", {"optimisation": value})
+    with pytest.raises(UserError, match=r"model\.optimisation: found .*, expected its options"):
+        refuse_contradictions("fit", asked)
+    asked["model"]["class_path"] = "my_lab.Method"
+    refuse_contradictions("fit", asked)  # whose option it is, they know
+
+
 def test_a_checkpoint_is_tested_in_a_trial_run_too() -> None:
     refuse_contradictions("test", options(ckpt_path="x.ldx", trainer={"fast_dev_run": True}))
 
