@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from landmark_diffusion.models.network import is_network
+from landmark_diffusion.models.presets import is_network
 
 
 def nested(options: Mapping[str, Any]) -> dict[str, Any]:

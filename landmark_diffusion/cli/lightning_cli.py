@@ -164,7 +164,8 @@ class LdxCLI(LightningCLI):
         verb = str(self.subcommand)
         options = self.config[verb]
         self._check_dataset(options.data)
-        drop_defaults_of_other_networks(options.model, sources_of(sys.argv[1:]))
+        self.sources = sources_of(sys.argv[1:])
+        drop_defaults_of_other_networks(options.model, self.sources)
         check_trainer(options.trainer, verb)
         refuse_contradictions(verb, options)
         for line in unused_options(verb, options, sys.argv[2:]):
@@ -201,10 +202,9 @@ class LdxCLI(LightningCLI):
 
     def _leave_out_foreign(self, data: Any) -> None:
         """Leave out, with a word, what a config says for its own dataset where another one is asked for."""
-        arguments = sys.argv[1:]
-        foreign = foreign_options(sources_of(arguments))
+        foreign = foreign_options(self.sources)
         leave_out(data, foreign)
-        for line in foreign_words(foreign, data.get("dataset"), config_paths(arguments)):
+        for line in foreign_words(foreign, data.get("dataset"), config_paths(sys.argv[1:])):
             say(f"{self.subcommand}: {line}")
 
     def instantiate_classes(self) -> None:
@@ -278,8 +278,7 @@ class LdxCLI(LightningCLI):
             landmarks=getattr(self.model, "num_landmarks", 1) > 0 and hasattr(self.model, "results"),
             own_images=_tests_own_images(getattr(data, "source", None)),
         )  # fmt: skip
-        arguments = sys.argv[1:]
-        for line in next_steps(self.run, trained, config_paths(arguments), sources_of(arguments)):
+        for line in next_steps(self.run, trained, config_paths(sys.argv[1:]), self.sources):
             say(line)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jsonargparse import Namespace
@@ -13,10 +13,12 @@ from landmark_diffusion.configuration.config_files import config_paths
 from landmark_diffusion.configuration.options import config_options, full_name
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.methods import METHODS, name_in_files
-from landmark_diffusion.models.network import NETWORKS, is_network
+from landmark_diffusion.models.network import NETWORKS
+from landmark_diffusion.models.presets import is_network
 
 _METHOD = re.compile(r"model(\.class_path|\.help)?$")
 _NETWORK = re.compile(r"model\.init_args\.(\w+_)?network(\.class_path|\.help)?$")
+_KINDS = ((METHODS, _METHOD), (NETWORKS, _NETWORK))
 
 
 def import_named_classes(arguments: Sequence[str]) -> None:
@@ -24,9 +26,10 @@ def import_named_classes(arguments: Sequence[str]) -> None:
 
     Raises UserError for one that cannot be imported, or that its package calls other than its class.
     """
-    for registry, option in ((METHODS, _METHOD), (NETWORKS, _NETWORK)):
-        found = registry.found()
-        for name in dict.fromkeys(_named(arguments, option)) if found else ():
+    brought = [(registry, option, found) for registry, option in _KINDS if (found := registry.found())]
+    said = _said(arguments) if brought else []
+    for registry, option, found in brought:
+        for name in dict.fromkeys(value for key, value in said if option.match(key)):
             if name in found and (called := registry.load(name).__name__) != name:
                 raise UserError(
                     f"{registry.option}: {name} is the entry point of a class {called} ({found[name].value}); name it "
@@ -34,10 +37,11 @@ def import_named_classes(arguments: Sequence[str]) -> None:
                 )
 
 
-def _named(arguments: Sequence[str], option: re.Pattern[str]) -> Iterator[str]:
+def _said(arguments: Sequence[str]) -> list[tuple[str, str]]:
+    """All options of the configs, then those of the command line, by their full names."""
     said = config_options(config_paths(list(arguments)))
-    yield from (str(value) for key, value in said.items() if option.match(key))
-    yield from (value for name, value in option_values(arguments) if option.match(full_name(name[2:])))
+    given = ((full_name(name[2:]), value) for name, value in option_values(arguments))
+    return [*((key, str(value)) for key, value in said.items()), *given]
 
 
 def drop_defaults_of_other_networks(model: Any, sources: Sequence[Mapping[str, Any]]) -> None:

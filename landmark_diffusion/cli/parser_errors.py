@@ -17,6 +17,7 @@ from landmark_diffusion.core.classes import subclasses
 from landmark_diffusion.core.suggestions import did_you_mean, nearest_option, question
 from landmark_diffusion.modelfile.moved_options import moved_to
 from landmark_diffusion.models.network import GIVEN, NETWORKS
+from landmark_diffusion.models.presets import is_network
 
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _NOT_ACCEPTED = re.compile(r"(?:Option|does not accept option|accept option) '([^']+)'")
@@ -128,7 +129,7 @@ def _options_of(group: str, class_path: str) -> list[str]:
 def _joined(key: str, parts: Sequence[str]) -> str:
     """Join the keys of a message, outermost first, with the ``init_args`` that lie between a class and its option."""
     for part in parts:
-        known_class = key.count(".") == 0 or key.endswith("network")
+        known_class = key.count(".") == 0 or is_network(key.rpartition(".")[2])
         key = f"{key}.init_args.{part}" if known_class else f"{key}.{part}"
     return key
 
@@ -162,12 +163,10 @@ def _bad_value(key: str, message: str, base_class: type) -> str:
 
 
 def _unknown_class(key: str, name: str, base_class: type) -> str:
-    if key.endswith("network"):
-        where = "" if _on_command_line(key) else find_key(f"{key}.class_path") or find_key(key)
-        return f"{where}{key}: unknown class {name!r}." + did_you_mean(name, NETWORKS.names())
     base = {"model": base_class, "trainer.callbacks": Callback, "trainer.logger": Logger}.get(key.split(".init")[0])
     known = [] if base is None else sorted({cls.__name__ for cls in subclasses(base) if not inspect.isabstract(cls)})
-    where = find_key(f"{key}.class_path") or find_key(key)
+    known = NETWORKS.names() if is_network(key.rpartition(".")[2]) else known
+    where = "" if _on_command_line(key) else find_key(f"{key}.class_path") or find_key(key)
     return f"{where}{key}: unknown class {name!r}.{did_you_mean(name, known)}"
 
 

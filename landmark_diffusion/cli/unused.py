@@ -9,14 +9,16 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from typing import Any, NamedTuple
 
 from landmark_diffusion.cli.parser_errors import find_key
 from landmark_diffusion.configuration.config_checks import GROUPS
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.groups import dotted
-from landmark_diffusion.models.network import described, is_network
+from landmark_diffusion.core.registry import is_ours
+from landmark_diffusion.methods import METHODS
+from landmark_diffusion.models.network import described
+from landmark_diffusion.models.presets import is_network
 
 
 class Rule(NamedTuple):
@@ -118,7 +120,7 @@ def refuse_contradictions(verb: str, options: Mapping[str, Any]) -> None:
         _check_split(data)
     model = options.get("model") or {}
     given = model.get("init_args") or {}
-    for name in GROUPS if str(model.get("class_path", "")).startswith("landmark_diffusion.") else ():
+    for name in GROUPS if is_ours(str(model.get("class_path"))) else ():
         if name in given and not hasattr(given[name], "items"):
             raise UserError(f"model.{name}: found {given[name]!r:.60}, expected its options: --model.{name}.NAME VALUE")
 
@@ -140,11 +142,12 @@ def unused_options(verb: str, options: Mapping[str, Any], arguments: Sequence[st
 
 
 def _of_model(model: Mapping[str, Any]) -> list[str]:
-    module, _, name = str(model.get("class_path", "")).rpartition(".")
-    if name not in MODELS or module.partition(".")[0] != "landmark_diffusion":
+    class_path = str(model.get("class_path"))
+    name = class_path.rpartition(".")[2]
+    if name not in MODELS or not is_ours(class_path):
         return []
     given = dotted({**(model.get("init_args") or {}), **(model.get("dict_kwargs") or {})})
-    usual = _defaults(getattr(import_module(module), name))
+    usual = _defaults(METHODS.load(name))
     defaults = dotted({key: described(value) if is_network(key) else value for key, value in usual.items()})
     return _told(MODELS[name], defaults | given, defaults, "model.")
 
@@ -192,7 +195,7 @@ def _defaults(cls: type) -> dict[str, Any]:
     """Defaults of a class's options, those of its base classes included."""
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
-        if "__init__" in vars(base) and base.__module__.startswith("landmark_diffusion."):
+        if "__init__" in vars(base) and is_ours(base.__module__):
             parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
             found |= {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
     return found

@@ -13,6 +13,7 @@ from landmark_diffusion.configuration.repeated import check_repeated_keys
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.suggestions import did_you_mean
 from landmark_diffusion.modelfile.moved_options import config_with_new_names, moved_to
+from landmark_diffusion.models.presets import is_network
 
 GRID = "fewshot"
 """The section of a config of `ldx fewshot`."""
@@ -108,7 +109,7 @@ def _check_groups(path: Path, options: Any) -> None:
     """Refuse what is no group of options where one is expected: of a text jsonargparse would make a file's place."""
     for name, value in options.items() if isinstance(options, dict) else ():
         is_group = name in GROUPS and not isinstance(value, dict)
-        if is_group or (isinstance(value, str) and str(name).endswith("network") and _is_file("model", value)):
+        if is_group or (isinstance(value, str) and is_network(str(name)) and _is_file("model", value)):
             line = line_of(path, ["model", "init_args", str(name)])
             why = moved_to(str(name)) if isinstance(value, str) else None
             why = why or f"found {value!r:.60} as model.{name}, expected its options below it"

@@ -26,12 +26,6 @@ def spreadsheet_safe(text: str) -> str:
     return "'" + text if text.startswith((*RUN_BY_SPREADSHEETS, "'")) else text
 
 
-def text_cell(text: str) -> str:
-    """Write a text as one cell of a table. (csv.writer leaves a lone carriage return unquoted.)"""
-    safe = spreadsheet_safe(text)
-    return '"' + safe.replace('"', '""') + '"' if any(mark in safe for mark in ',"\r\n') else safe
-
-
 def write_csv(
     path: str | Path, rows: Iterable[Sequence[str | int | float | None]], number: Callable[[float], str] = number_cell
 ) -> Path:

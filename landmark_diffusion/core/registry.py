@@ -127,6 +127,11 @@ class Registry:
         )
 
 
+def is_ours(path: str) -> bool:
+    """Tell whether a dotted path, of a module or class, lies in this package."""
+    return path.partition(".")[0] == PACKAGE
+
+
 def resolve(place: str) -> Any:
     """Import what "module:name" names."""
     module, _, name = place.partition(":")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from landmark_diffusion.core.classes import subclasses
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.core.registry import PACKAGE
+from landmark_diffusion.core.registry import is_ours
 from landmark_diffusion.core.texts import one_line
 from landmark_diffusion.finders import import_finders
 from landmark_diffusion.finders.finder import Finder
@@ -26,7 +26,7 @@ def landmark_methods() -> dict[str, type[Finder]]:
     """Give this package's methods that find landmarks by their names in model files, without their training."""
     import_finders()
     finders: Iterable[type[Finder]] = subclasses(Finder)
-    own = (each for each in finders if each.__module__.partition(".")[0] == PACKAGE)
+    own = (each for each in finders if is_ours(each.__module__))
     finished = [each for each in own if not getattr(each.variants, "__isabstractmethod__", False)]
     # a finder goes before the LightningModule of its name, which is there where something has imported it
     return {each.class_name(): each for each in reversed(finished)}

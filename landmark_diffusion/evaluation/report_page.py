@@ -14,6 +14,7 @@ from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.detection.writers.html_page import image_record
 from landmark_diffusion.evaluation.abstention_table import abstention_grid
+from landmark_diffusion.evaluation.by_landmark import mean_of_known
 from landmark_diffusion.evaluation.metrics_file import interval_lines
 from landmark_diffusion.evaluation.results import Results
 from landmark_diffusion.metrics.evaluation import Evaluation
@@ -51,7 +52,7 @@ def write_report_page(
     own = evaluation.covariance[evaluation.main]
     spreads = results.spreads or (None if own is None else Spreads(own, expected_radial_error(own)))
     page = Page(path, "report", thumbnails=False, sharp=SHARP, most=MOST)
-    means = [number(_mean(each), DIGITS) for each in evaluation.errors_to_mean[evaluation.main]]
+    means = [number(mean_of_known(each), DIGITS) for each in evaluation.errors_to_mean[evaluation.main]]
     for row in sorted(range(len(means)), key=lambda row: (means[row] is None, -(means[row] or 0.0))):
         pixels, notes = _picture(image_of, evaluation.image_ids[row])
         page.add({**_record(evaluation, spreads, row, pixels, notes), "mean": means[row]}, pixels)
@@ -138,10 +139,6 @@ def _size(evaluation: Evaluation, row: int, pixels: np.ndarray | None) -> tuple[
         known = np.concatenate([evaluation.points[evaluation.main][row][None], evaluation.annotations[row]])
         size = 1.1 * np.nanmax(known, axis=(0, 1), initial=1.0)
     return int(size[0]), int(size[1])
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
 def _point(point: np.ndarray) -> list[float] | None:

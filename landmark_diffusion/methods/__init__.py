@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from landmark_diffusion.core.registry import PACKAGE, Registry, resolve
+from landmark_diffusion.core.registry import Registry, is_ours, resolve
 
 METHODS = Registry(
     what="method",
@@ -27,5 +27,4 @@ def import_methods() -> None:
 
 def name_in_files(class_path: str) -> str:
     """Give the name that model files have for a class: the short one for those of this package, else the whole path."""
-    package, _, _ = class_path.partition(".")
-    return class_path.rpartition(".")[2] if package == PACKAGE else class_path
+    return class_path.rpartition(".")[2] if is_ours(class_path) else class_path

@@ -20,7 +20,8 @@ from landmark_diffusion.core.seeds import noise_seed
 from landmark_diffusion.finders.method import Batch, Method
 from landmark_diffusion.methods import name_in_files
 from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
-from landmark_diffusion.models.network import described, is_network
+from landmark_diffusion.models.network import described
+from landmark_diffusion.models.presets import is_network
 from landmark_diffusion.training import module_callbacks
 from landmark_diffusion.training.processes import gather_objects
 

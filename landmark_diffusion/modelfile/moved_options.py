@@ -11,7 +11,7 @@ from copy import deepcopy
 from typing import Any
 
 from landmark_diffusion.core.groups import dotted
-from landmark_diffusion.core.registry import PACKAGE
+from landmark_diffusion.core.registry import is_ours
 from landmark_diffusion.models.presets import PAPER_A, PAPER_B, WINDOWS
 
 _UNET = (
@@ -150,8 +150,7 @@ def moved_to(option: str, class_path: str = "") -> str | None:
 
 def _ours(class_path: str) -> str:
     """The short name of a class of this package; empty for another's."""
-    package, _, rest = class_path.partition(".")
-    return class_path.rpartition(".")[2] if not rest or package == PACKAGE else ""
+    return class_path.rpartition(".")[2] if "." not in class_path or is_ours(class_path) else ""
 
 
 def _put(options: dict[str, Any], place: list[str], value: Any) -> None:

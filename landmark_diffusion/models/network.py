@@ -24,7 +24,7 @@ from torch import nn
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.groups import as_group, plain_options
-from landmark_diffusion.core.registry import PACKAGE, Registry
+from landmark_diffusion.core.registry import Registry, is_ours
 from landmark_diffusion.core.suggestions import did_you_mean
 from landmark_diffusion.core.texts import one_line
 
@@ -44,17 +44,20 @@ GIVEN = ("in_channels", "out_channels", "time_embedding", "condition_channels")
 """Options of a network that the method decides."""
 
 
-def is_network(option: str) -> bool:
-    """Tell whether an option of a method is a network by its name: ``network``, ``window_network``."""
-    return option == "network" or option.endswith("_network")
-
-
 def described(network: Any, default: Any = None, where: str = "model.network") -> Any:
     """Write a network as files keep it: {"class_path", "init_args"}, all of its options with their values.
 
     What a mapping does not say is as in ``default``, another one, where both name one class. Raises UserError for what
     is no network class, lacks the interface, or does not know an option.
     """
+    cls, _, options = _checked(network, default, where)
+    return {"class_path": _name_in_files(cls), "init_args": plain_options(options)}
+
+
+def _checked(
+    network: Any, default: Any, where: str
+) -> tuple[type[nn.Module], Mapping[str, inspect.Parameter], dict[str, Any]]:
+    """The class, what its constructor takes, and all of its own options with their values."""
     cls, options = _class_and_options(network, where)
     if isinstance(network, Mapping) and default is not None:
         usual, below = _class_and_options(default, where)
@@ -72,7 +75,7 @@ def described(network: Any, default: Any = None, where: str = "model.network") -
     values |= {name: value for name, value in options.items() if name in known}
     if missing := known.keys() - values.keys():
         raise UserError(f"{where}: {cls.__name__} needs a value for {', '.join(sorted(missing))}")
-    return {"class_path": _name_in_files(cls), "init_args": plain_options(values)}
+    return cls, parameters, values
 
 
 def build_network(
@@ -84,8 +87,7 @@ def build_network(
     where: str = "model.network",
 ) -> nn.Module:
     """Build a network of the interface above. Raises UserError for one that cannot take what the method has to give."""
-    cls, options = _class_and_options(described(network, where=where), where)
-    parameters = _parameters(cls, where)
+    cls, parameters, options = _checked(network, None, where)
     asked = {"time_embedding": time_embedding, "condition_channels": condition_channels}
     for name, value in asked.items():
         if value and name not in parameters:
@@ -95,27 +97,26 @@ def build_network(
                 f"constructor takes no {name} (docs/architecture.md says what a network has to keep)"
             )
     taken = {name: value for name, value in asked.items() if name in parameters}
-    values = {name: _value(parameters, name, value, where) for name, value in options.items()}
+    values = {name: _value(parameters[name].default, value, f"{where}.{name}") for name, value in options.items()}
     try:
         built: nn.Module = cls(in_channels=in_channels, out_channels=out_channels, **taken, **values)
     except (UserError, RuntimeError):
         raise
     except Exception as error:
-        if _is_ours(cls):
+        if is_ours(cls.__module__):
             raise
         raise UserError(
             f"{where}: {cls.__name__} cannot be built: {type(error).__name__}: {one_line(error)}"
         ) from error
-    if not _is_ours(cls):
+    if not is_ours(cls.__module__):
         built.register_forward_hook(partial(_check_output, where, out_channels))
     return built
 
 
-def _value(parameters: Mapping[str, inspect.Parameter], name: str, value: Any, where: str) -> Any:
+def _value(usual: Any, value: Any, where: str) -> Any:
     """An option as the constructor takes it: a tuple, and a dataclass where its default is one."""
-    usual = parameters[name].default if name in parameters else None
     if is_dataclass(usual) and not isinstance(usual, type):
-        return as_group(type(usual), value, f"{where}.{name}", usual)
+        return as_group(type(usual), value, where, usual)
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -127,10 +128,6 @@ def _check_output(where: str, channels: int, network: nn.Module, inputs: tuple[A
         raise UserError(
             f"{where}: {type(network).__name__} gave {given}, expected a tensor {expected}: batch, maps, height, width"
         )
-
-
-def _is_ours(cls: type) -> bool:
-    return cls.__module__.partition(".")[0] == PACKAGE
 
 
 def _class_and_options(network: Any, where: str) -> tuple[type[nn.Module], dict[str, Any]]:
@@ -167,4 +164,4 @@ def _parameters(cls: type[nn.Module], where: str) -> Mapping[str, inspect.Parame
 
 def _name_in_files(cls: type[nn.Module]) -> str:
     path = f"{cls.__module__}.{cls.__qualname__}"
-    return cls.__name__ if _is_ours(cls) and cls.__name__ in NETWORKS.built_in else path
+    return cls.__name__ if is_ours(cls.__module__) and cls.__name__ in NETWORKS.built_in else path

@@ -1,8 +1,13 @@
-"""The networks that the methods have by default. Needs no torch."""
+"""Which options of a method are networks, and what these are by default. Needs no torch."""
 
 from __future__ import annotations
 
 from typing import Any
+
+
+def is_network(option: str) -> bool:
+    """Tell whether an option of a method is a network by its name: ``network``, ``window_network``."""
+    return option == "network" or option.endswith("_network")
 
 
 def unet(**options: Any) -> Any:

@@ -26,7 +26,8 @@ from landmark_diffusion.core.groups import dotted
 from landmark_diffusion.data.landmark_names import ArrangedDataset
 from landmark_diffusion.methods import METHODS
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
-from landmark_diffusion.models.network import described, is_network
+from landmark_diffusion.models.network import described
+from landmark_diffusion.models.presets import is_network
 from landmark_diffusion.training.datamodule import LandmarkDataModule
 from tests.cli.fakes import TinyData, TinyModel
 from tests.methods.tiny_positions import COARSE, N, fresh

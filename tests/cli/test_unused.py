@@ -16,7 +16,8 @@ from landmark_diffusion.configuration.config_files import installed_configs
 from landmark_diffusion.configuration.repeated import repeated_options
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.groups import dotted
-from landmark_diffusion.models.network import described, is_network
+from landmark_diffusion.models.network import described
+from landmark_diffusion.models.presets import is_network
 from tests.options import nested
 
 RUN_OPTIONS: dict[str, Any] = {

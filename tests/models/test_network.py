@@ -12,8 +12,8 @@ from torch import nn
 
 from landmark_diffusion import DDPMPretrainModule, DiffusionHeatmapModule, HeatmapFinetuneModule
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.models.network import build_network, described, is_network
-from landmark_diffusion.models.presets import PAPER_B
+from landmark_diffusion.models.network import build_network, described
+from landmark_diffusion.models.presets import PAPER_B, is_network
 from landmark_diffusion.models.unet import UNet
 
 
