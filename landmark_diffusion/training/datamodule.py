@@ -51,7 +51,8 @@ class LandmarkDataModule(LightningDataModule):
         root: the dataset's folder; None for the phantom.
         size: network input (width, height) in pixels.
         resize: "stretch" (each axis by its own factor) or "pad" (keep the aspect, pad right and bottom).
-        recipe: training augmentation: none, mild, paper_a, paper_a_imgaug, paper_b or albumentations.
+        recipe: training augmentation: none, mild, devices, paper_a, paper_a_imgaug, paper_b or
+            albumentations.
         recipe_options: overrides of the recipe, such as ``{"elastic": false}``; for albumentations ``{"pipeline":
             "FILE.yaml"}`` (docs/reference.md, "Augmentation").
         target_points: what the training target marks: "mean" of the annotators, "annotators" (each one),

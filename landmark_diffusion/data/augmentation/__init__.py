@@ -8,6 +8,7 @@ from typing import Any
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.augmentation import recipes
+from landmark_diffusion.data.augmentation.devices import DEVICES
 from landmark_diffusion.data.augmentation.recipes import Recipe, WarpRecipe
 
 __all__ = ["RECIPES", "Recipe", "WarpRecipe", "get_recipe"]
@@ -19,22 +20,23 @@ RECIPES: dict[str, WarpRecipe] = {
     "paper_a_imgaug": recipes.PAPER_A,
     "paper_b": recipes.PAPER_B,
     "mild": recipes.MILD,
+    "devices": DEVICES,
 }
 
 
 def get_recipe(name: str, **overrides: Any) -> Recipe:
-    """Return the recipe of that name: none, paper_a, paper_a_imgaug, paper_b, mild or albumentations.
+    """Return the recipe of that name: none, paper_a, paper_a_imgaug, paper_b, mild, devices or albumentations.
 
-    ``overrides`` set fields of WarpRecipe: ranges, or ``affine``, ``elastic``, ``intensity``, ``cutout`` = False to
-    switch a part off. For albumentations there is one, and it is needed: ``pipeline``, which is read when the recipe is
-    first used. Raises UserError for an unknown name or option or a setting that makes no sense, and for paper_a_imgaug
-    where imgaug is not installed.
+    ``overrides`` set fields of the recipe (WarpRecipe, DeviceRecipe): ranges, probabilities, or ``affine``,
+    ``elastic``, ``intensity``, ``cutout`` = False to switch a part off. For albumentations there is one, and it is
+    needed: ``pipeline``, which is read when the recipe is first used. Raises UserError for an unknown name or option or
+    a setting that makes no sense, and for paper_a_imgaug where imgaug is not installed.
     """
     if name == ALBUMENTATIONS:
         return _albumentations(**overrides)
     if name not in RECIPES:
         raise UserError(f"recipe: found {name!r}, expected {_nearest(name, [*RECIPES, ALBUMENTATIONS])}")
-    known = [field.name for field in dataclasses.fields(WarpRecipe)]
+    known = [field.name for field in dataclasses.fields(RECIPES[name])]
     for option in overrides:
         if option not in known:
             raise UserError(f"recipe {name}: unknown option {option!r}, expected {_nearest(option, known)}")

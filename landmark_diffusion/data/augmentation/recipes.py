@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, Protocol
 
 import numpy as np
@@ -130,7 +130,8 @@ class WarpRecipe:
 
 def check_settings(recipe: WarpRecipe) -> None:
     """Turn ranges into tuples of float; raise UserError naming the first option that makes no sense."""
-    for name in ("scale", "multiply", "contrast", "brightness", "cutout_size", "gamma"):
+    ranges = [field.name for field in fields(recipe) if isinstance(field.default, tuple)]
+    for name in ranges:
         value = getattr(recipe, name)
         if not isinstance(value, (tuple, list)) or len(value) != 2 or not all(map(_is_number, value)):
             raise UserError(f"recipe option {name}: found {value!r}, expected a range (low, high)")

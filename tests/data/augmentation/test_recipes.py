@@ -11,7 +11,7 @@ import pytest
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.augmentation import RECIPES, get_recipe
 
-OURS = ["none", "paper_a", "paper_b", "mild"]
+OURS = ["none", "paper_a", "paper_b", "mild", "devices"]
 IMAGE = np.random.default_rng(0).integers(0, 256, (100, 80)).astype(np.uint8)
 POINTS = np.array([[10.0, 20.0], [np.nan, np.nan], [79.0, 99.0], [40.25, 50.75], [0.0, 0.0]])
 
