@@ -66,6 +66,11 @@ class LandmarkTorchDataset(Dataset[dict[str, Any]]):
             self._memory[index] = self.cache.get(self.source, self.samples[index], self.frames[index])
         return self._memory[index]
 
+    def network_points(self) -> np.ndarray:
+        """Mean points of all samples in network pixels, (I, N, 2), without augmentation."""
+        pairs = zip(self.samples, self.frames, strict=True)
+        return np.stack([frame.to_network(sample.mean_points) for sample, frame in pairs])
+
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
         epoch, place = key if isinstance(key, tuple) else (0, int(key))
         rng = np.random.default_rng(sample_seed(self.seed, epoch, place))

@@ -23,11 +23,15 @@ class LandmarkEstimate(NamedTuple):
 
     ``points`` (B, N, 2); ``within`` (B, N, 2, 2) is the second moment about the point of what one map or window
     believes, ``between`` (B, N, 2, 2) the covariance of the points of several samples, None where one was drawn.
+    ``outside`` (B, N) is the probability that the landmark lies outside the image, ``missed`` (B, N) that the image
+    tells nothing of it where it was looked for; None where the method cannot tell.
     """
 
     points: torch.Tensor
     within: torch.Tensor | None = None
     between: torch.Tensor | None = None
+    outside: torch.Tensor | None = None
+    missed: torch.Tensor | None = None
 
     def covariance(self, spread: SpreadKind = "both") -> torch.Tensor | None:
         """Covariance (B, N, 2, 2) from the map ("heatmap"), from the samples, or the sum of what there is ("both")."""

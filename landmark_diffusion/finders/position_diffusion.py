@@ -25,9 +25,11 @@ from landmark_diffusion.diffusion.positions import Aggregate, PositionLevel, Pos
 from landmark_diffusion.diffusion.samplers import keyed_noise
 from landmark_diffusion.finders.diffusion_heatmap import REFERENCE_WIDTH, ReverseStep
 from landmark_diffusion.finders.finder import Finder, LandmarkEstimate
+from landmark_diffusion.finders.joint_guess import Joint, JointGuess, guess_jointly
 from landmark_diffusion.finders.method import Batch
 from landmark_diffusion.heatmaps.losses import spatial_softmax
 from landmark_diffusion.heatmaps.moments import map_covariance, samples_covariance
+from landmark_diffusion.heatmaps.shape_prior import ShapePrior
 from landmark_diffusion.heatmaps.window_map import WindowMap
 from landmark_diffusion.models.network import NetworkFactory, build_network, described
 from landmark_diffusion.models.presets import PAPER_A, WINDOWS
@@ -37,15 +39,21 @@ Sigma = TypeVar("Sigma", float, torch.Tensor)
 
 LARGEST_WINDOW = 1024
 """Pixels of a window's side: far more than an image has."""
+LEAST_LOG = -100.0
+"""Logarithm of the least probability of a place in the first guess, for the windows."""
 
 
 class FirstGuess(NamedTuple):
-    """What is computed once an image: its pyramid, the coarse network's maps, log p and points, in network pixels."""
+    """What is computed once an image: its pyramid, the coarse maps, log p and points, in network pixels.
+
+    ``joint`` is what stands behind maps of all landmarks together; None where each landmark has its own.
+    """
 
     pyramid: list[torch.Tensor]
     maps: torch.Tensor
     log_prior: torch.Tensor
     points: torch.Tensor
+    joint: JointGuess | None = None
 
 
 @dataclass(frozen=True)
@@ -163,6 +171,7 @@ class PositionDiffusion(Finder):
         network: that of the first guess.
         window_network: that of the windows; it takes steps t and which landmark is looked for.
         windows, noise, sampling: what the windows see, how positions are moved in training, and the chain.
+        joint: how the landmarks' mutual places enter the first guess; learned from the training points before training.
         window_weight: weight of the windows' likelihood beside the coarse network's in the loss.
         kwargs: decoding (of the coarse maps) and optimisation.
 
@@ -183,6 +192,7 @@ class PositionDiffusion(Finder):
         windows: Windows = Windows(),
         noise: PositionNoise = PositionNoise(),
         sampling: PositionSampling = PositionSampling(),
+        joint: Joint = Joint(),
         window_weight: float = 1.0,
         **kwargs: Any,
     ) -> None:
@@ -193,9 +203,10 @@ class PositionDiffusion(Finder):
         self.windows = as_group(Windows, windows, "model.windows")
         self.noise = as_group(PositionNoise, noise, "model.noise")
         self.sampling = as_group(PositionSampling, sampling, "model.sampling")
+        self.joint = as_group(Joint, joint, "model.joint")
         self.keep_options(
             currentframe(), network=network, window_network=window_network, windows=self.windows, noise=self.noise,
-            sampling=self.sampling,
+            sampling=self.sampling, joint=self.joint,
         )  # fmt: skip
         self._check_options()
         self.network = build_network(network, 1, num_landmarks)
@@ -207,6 +218,7 @@ class PositionDiffusion(Finder):
             condition_channels=num_landmarks,
             where="model.window_network",
         )
+        self.shape_prior = ShapePrior(num_landmarks)
         # on the CPU: arithmetic on the meta device (network_size.py) makes torch load its compiler, for seconds
         size = self.windows.size
         steps = torch.arange(size, device="cpu") - (size - 1) / 2
@@ -236,6 +248,10 @@ class PositionDiffusion(Finder):
     def _to_coarse(self, points: torch.Tensor) -> torch.Tensor:
         """Network pixels (..., 2) as pixels of the coarse network's image."""
         return (points + 0.5) / self.coarse_factor - 0.5
+
+    def _from_coarse(self, points: torch.Tensor) -> torch.Tensor:
+        """Pixels of the coarse network's image (..., 2) as network pixels."""
+        return (points + 0.5) * self.coarse_factor - 0.5
 
     def _schedule(self, width: int) -> PositionSchedule:
         return self.noise.schedule(width / REFERENCE_WIDTH)
@@ -305,14 +321,26 @@ class PositionDiffusion(Finder):
         """
         view = self._look(batch["image"])
         first = map_covariance(view.maps, self._to_coarse(view.points)) * self.coarse_factor**2
-        found = {"single-step": LandmarkEstimate(view.points, first)}
+        found = {"single-step": self._beside(view, LandmarkEstimate(view.points, first))}
         count = self._evaluations(in_fit)
         if count > 1:
             chains = [self._chain(view, batch, count, sample) for sample in range(self.sampling.samples)]
             answers = [conclude([estimate for *_, estimate in chain], self.sampling.aggregate) for chain in chains]
             points, within = (torch.stack(each) for each in zip(*answers, strict=True))
-            found["multi-step"] = LandmarkEstimate(points.mean(0), within.mean(0), samples_covariance(points))
+            chained = LandmarkEstimate(points.mean(0), within.mean(0), samples_covariance(points))
+            found["multi-step"] = self._beside(view, chained)
         return found
+
+    def _beside(self, view: FirstGuess, found: LandmarkEstimate) -> LandmarkEstimate:
+        """Add what the joint guess knows; a landmark outside the image is where the others say that it is."""
+        if view.joint is None:
+            return found
+        maps, cavity = view.joint
+        gone = (maps.outside > 0.5)[..., None]
+        points = torch.where(gone, self._from_coarse(cavity.mean.to(found.points)), found.points)
+        others = cavity.covariance.to(found.points) * self.coarse_factor**2
+        within = None if found.within is None else torch.where(gone[..., None], others, found.within)
+        return found._replace(points=points, within=within, outside=maps.outside, missed=maps.missed)
 
     @torch.no_grad()
     def predict_maps(
@@ -356,11 +384,16 @@ class PositionDiffusion(Finder):
 
     def _look(self, image: torch.Tensor) -> FirstGuess:
         logits = self(image)
-        maps = spatial_softmax(logits)
-        points = (self.decode(maps) + 0.5) * self.coarse_factor - 0.5
+        maps, joint = spatial_softmax(logits), None
         log_p = F.log_softmax(logits.float().flatten(-2), -1).view_as(logits)
+        if self.joint.enabled and self.shape_prior.is_set:
+            joint = guess_jointly(maps, self.shape_prior, self.joint)
+            log_p = joint.maps.log_maps.clamp_min(LEAST_LOG)
+            maps = log_p.exp()
+        points = self._from_coarse(self.decode(maps))
         # cut_windows fills with 0 beyond the image: that must be the least likely value there is
-        return FirstGuess(self._pyramid(image), maps, log_p - log_p.amin((-2, -1), keepdim=True), points)
+        log_prior = log_p - log_p.amin((-2, -1), keepdim=True)
+        return FirstGuess(self._pyramid(image), maps, log_prior, points, joint)
 
     def _chain(
         self, view: FirstGuess, batch: Batch, count: int, sample: int

@@ -17,6 +17,12 @@ class PositionDiffusionModule(LandmarkModule, PositionDiffusion):
     The options are those of PositionDiffusion, the same without Lightning; here is how it is trained.
     """
 
+    def on_fit_start(self) -> None:
+        """Learn how the landmarks lie to each other from the training points."""
+        super().on_fit_start()
+        points = self.trainer.datamodule.stage_dataset("train").network_points()  # type: ignore[attr-defined]
+        self.joint.fit(self.shape_prior, torch.from_numpy(points), self.trainer.datamodule.size[0])  # type: ignore[attr-defined]
+
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Likelihood of the coarse network (eq. 10), and of the window network at one sigma_t an image."""
         logits = self(batch["image"])

@@ -189,6 +189,6 @@ def test_options_that_cannot_work_are_refused_by_name(options: dict[str, Any], e
 def test_the_weights_alone_make_the_same_module_again() -> None:
     """What is computed from the options is no part of a checkpoint."""
     made, other = module(), fresh()
-    assert all(name.startswith(("network.", "window_network.")) for name in made.state_dict())
+    assert all(name.startswith(("network.", "window_network.", "shape_prior.")) for name in made.state_dict())
     other.load_state_dict(made.state_dict())
     assert torch.equal(made.find(batch())["multi-step"].points, other.find(batch())["multi-step"].points)

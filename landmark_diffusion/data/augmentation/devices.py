@@ -159,7 +159,8 @@ def _place(image: np.ndarray, rng: Generator) -> tuple[int, int]:
 
 
 def _thickness(image: np.ndarray, rng: Generator, low: float, high: float) -> int:
-    return max(1, int(round(float(rng.uniform(low, high)) * image.shape[1] / REFERENCE_SIDE)))
+    drawn = float(rng.uniform(low, high)) * image.shape[1] / REFERENCE_SIDE
+    return max(1, round(float(drawn)))
 
 
 def _draw_line(image: np.ndarray, start: np.ndarray, end: np.ndarray, thickness: int) -> None:

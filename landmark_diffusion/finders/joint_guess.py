@@ -1,0 +1,73 @@
+"""The first guess of all landmarks together: their maps times how landmarks lie to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.groups import at_least_one
+from landmark_diffusion.heatmaps.joint import Cavity, JointMaps, joint_maps, propagate
+from landmark_diffusion.heatmaps.peaks import find_peaks
+from landmark_diffusion.heatmaps.shape_prior import ShapePrior
+
+PRIOR_WIDTH = 640
+"""Width of the network in whose pixels a ShapePrior is."""
+
+
+@dataclass(frozen=True)
+class Joint:
+    """The joint first guess; the maps that new images may differ by are standard deviations.
+
+    Args:
+        enabled: False leaves each landmark to its own map.
+        peaks: of each map that are weighed against each other.
+        missed: how often a map tells nothing of its landmark, before it is seen.
+        rotation: degrees.
+        scale, stretch: logarithm of a factor, on both axes or of width against height.
+        shift: fraction of the width, in x and in y.
+
+    Raises UserError for values that make no sense.
+    """
+
+    enabled: bool = True
+    peaks: int = 16
+    missed: float = 0.1
+    rotation: float = 12.0
+    scale: float = 0.2
+    stretch: float = 0.1
+    shift: float = 0.1
+
+    def __post_init__(self) -> None:
+        at_least_one("model.joint", self, "peaks")
+        if not 0 < self.missed < 1:
+            raise UserError(f"model.joint.missed: found {self.missed:g}, expected a probability above 0 and below 1")
+        for name in ("rotation", "scale", "stretch", "shift"):
+            if getattr(self, name) < 0:
+                raise UserError(f"model.joint.{name}: found {getattr(self, name):g}, expected 0 or more")
+
+    def fit(self, prior: ShapePrior, points: torch.Tensor, width: int) -> None:
+        """Learn the prior from training points (I, N, 2) in pixels of a network ``width`` wide."""
+        at_640 = (points.double() + 0.5) * (PRIOR_WIDTH / width) - 0.5
+        prior.fit(at_640, self.rotation, self.scale, self.stretch, self.shift * PRIOR_WIDTH)
+
+
+class JointGuess(NamedTuple):
+    """What maps and prior say together, and where the others say that each landmark is, both in map pixels."""
+
+    maps: JointMaps
+    cavity: Cavity
+
+
+def guess_jointly(maps: torch.Tensor, prior: ShapePrior, options: Joint) -> JointGuess:
+    """Weigh maps (B, N, H, W) that sum to 1 by the prior; arithmetic in float64 under any precision."""
+    height, width = maps.shape[-2:]
+    with torch.autocast(maps.device.type, enabled=False):
+        scale = width / PRIOR_WIDTH
+        mean = (prior.mean.double() + 0.5) * scale - 0.5
+        covariance = prior.covariance.double() * scale**2
+        places, masses = find_peaks(maps, options.peaks)
+        cavity = propagate(places, masses, mean, covariance, height * width, options.missed)
+        return JointGuess(joint_maps(maps, cavity, options.missed), cavity)

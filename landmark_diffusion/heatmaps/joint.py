@@ -1,0 +1,134 @@
+"""One configuration of all landmarks from maps of each and a Gaussian on configurations, by expectation propagation.
+
+The model: a configuration y ~ N(mean, Sigma) (shape_prior.py). With probability 1 - m a landmark's map tells of it,
+and is then p(map | y) ~ A p_n(y_n), with A the map's area; with probability m, and where y_n lies outside the image,
+the map tells nothing. The posterior is one of N mixtures that hang together by Sigma. Expectation propagation (Minka
+2001) puts a Gaussian in each mixture's place and improves them in turn until they agree; in the first steps the peaks
+are blurred, so that all of them are heard before one is chosen. What is had of it for each landmark is the cavity:
+where the others say that it is.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+
+_DAMPING = 0.4
+_LEAST_PRECISION = 1e-6
+_BLUR = 40.0
+"""By how much the variance of a peak is larger in the first step."""
+_LAST_STEPS = 4
+"""Steps without blur, at the end."""
+
+
+class Cavity(NamedTuple):
+    """Where the other landmarks say that each is: ``mean`` (B, N, 2) and ``covariance`` (B, N, 2, 2), map pixels."""
+
+    mean: torch.Tensor
+    covariance: torch.Tensor
+
+
+class JointMaps(NamedTuple):
+    """What maps and configuration say together.
+
+    ``log_maps`` (B, N, H, W): logarithms of maps that sum to 1 within the image; ``outside`` (B, N) is the probability
+    that the landmark lies outside the image; ``missed`` (B, N) that its map tells nothing of it, be it outside or not.
+    """
+
+    log_maps: torch.Tensor
+    outside: torch.Tensor
+    missed: torch.Tensor
+
+
+def propagate(
+    places: torch.Tensor,
+    masses: torch.Tensor,
+    mean: torch.Tensor,
+    covariance: torch.Tensor,
+    area: float,
+    missed: float = 0.1,
+    variance: float = 1.0,
+    steps: int = 14,
+) -> Cavity:
+    """Let peaks (B, N, K, 2) of masses (B, N, K) and the prior (2N,), (2N, 2N) agree; all in map pixels, float64.
+
+    ``missed`` is the prior probability that a map tells nothing, ``variance`` that of a peak about its landmark in
+    each direction. Raises torch's LinAlgError where the prior's covariance is not positive definite.
+    """
+    batch, count = places.shape[:2]
+    eye = torch.eye(2, dtype=places.dtype, device=places.device)
+    each = torch.arange(count, device=places.device)
+    prior = torch.linalg.inv(covariance)
+    start = (prior @ mean).view(count, 2)
+    site, pull = places.new_zeros(batch, count, 2, 2), places.new_zeros(batch, count, 2)
+    log_mass = masses.log() + math.log1p(-missed)
+    nothing = places.new_full((batch, count, 1), math.log(missed / area))
+    blurs = [_BLUR ** (1 - step / max(1, steps - _LAST_STEPS - 1)) for step in range(steps - _LAST_STEPS)]
+    cavity = Cavity(mean.view(1, count, 2).expand(batch, -1, -1), places.new_zeros(batch, count, 2, 2))
+    for blur in [*blurs, *[1.0] * min(steps, _LAST_STEPS)]:
+        precision = prior.repeat(batch, 1, 1).view(batch, count, 2, count, 2)
+        precision[:, each, :, each] += site.transpose(0, 1)
+        spread = torch.linalg.inv(precision.view(batch, 2 * count, -1))
+        centre = (spread @ (start + pull).view(batch, -1, 1)).view(batch, count, 2)
+        own = torch.linalg.inv(spread.view(batch, count, 2, count, 2)[:, each, :, each].transpose(0, 1))
+        without = _positive(own - site)
+        push = _times(own, centre) - pull
+        cavity = Cavity(torch.linalg.solve(without, push[..., None])[..., 0], torch.linalg.inv(without))
+        moments = _tilted(cavity, places, log_mass, nothing, blur * variance * eye)
+        precise = torch.linalg.inv(moments.covariance)
+        new = _positive(precise - without)
+        site = _DAMPING * site + (1 - _DAMPING) * new
+        pull = _DAMPING * pull + (1 - _DAMPING) * (_times(without + new, moments.mean) - push)
+    return cavity
+
+
+def joint_maps(maps: torch.Tensor, cavity: Cavity, missed: float = 0.1, variance: float = 1.0) -> JointMaps:
+    """Multiply maps (B, N, H, W) that sum to 1 by what the others say; ``missed`` and ``variance`` as in propagate."""
+    height, width = maps.shape[-2:]
+    around = cavity.covariance + variance * torch.eye(2, dtype=cavity.mean.dtype, device=maps.device)
+    x = torch.arange(width, device=maps.device) - cavity.mean[..., 0, None]
+    y = torch.arange(height, device=maps.device) - cavity.mean[..., 1, None]
+    half = -torch.linalg.inv(around)[..., None] / 2
+    constant = -around.det().log() / 2 - math.log(2 * math.pi)
+    columns = (half[..., 0, 0, :] * x.square() + constant[..., None]).float()
+    rows, cross = (half[..., 1, 1, :] * y.square()).float(), (2 * half[..., 0, 1, :] * y).float()
+    log_others = columns[..., None, :] + rows[..., None] + cross[..., None] * x.float()[..., None, :]
+    inside = log_others.flatten(-2).logsumexp(-1).exp().clamp_max(1.0)
+    told = (1 - missed) * height * width * maps.float() + missed
+    product = (told.log_() + log_others).flatten(-2)
+    mass = product.logsumexp(-1)
+    total = mass.exp() + 1 - inside
+    log_maps = (product - mass[..., None]).view_as(maps)
+    return JointMaps(log_maps, (1 - inside) / total, (missed * inside + 1 - inside) / total)
+
+
+def _tilted(
+    cavity: Cavity, places: torch.Tensor, log_mass: torch.Tensor, nothing: torch.Tensor, noise: torch.Tensor
+) -> Cavity:
+    """Moments of the cavity times the mixture of peaks, each a Gaussian of covariance ``noise``, and of nothing."""
+    away = places - cavity.mean[:, :, None]
+    total = cavity.covariance + noise
+    inverse = torch.linalg.inv(total)
+    length = (away * _times(inverse[:, :, None], away)).sum(-1)
+    log_weight = log_mass - length / 2 - total.det().log()[..., None] / 2 - math.log(2 * math.pi)
+    share = torch.cat((log_weight, nothing), -1).softmax(-1)
+    gain = cavity.covariance @ inverse
+    means = torch.cat((_times(gain[:, :, None], away), torch.zeros_like(away[:, :, :1])), 2)
+    mean = (share[..., None] * means).sum(2)
+    centred = means - mean[:, :, None]
+    between = torch.einsum("bnk,bnki,bnkj->bnij", share, centred, centred)
+    within = cavity.covariance - (1 - share[..., -1:, None]) * (gain @ cavity.covariance)
+    return Cavity(cavity.mean + mean, within + between)
+
+
+def _positive(matrices: torch.Tensor) -> torch.Tensor:
+    """The nearest symmetric (..., 2, 2) matrices whose eigenvalues are at least ``_LEAST_PRECISION``."""
+    values, vectors = torch.linalg.eigh((matrices + matrices.mT) / 2)
+    mended: torch.Tensor = (vectors * values.clamp_min(_LEAST_PRECISION)[..., None, :]) @ vectors.mT
+    return mended
+
+
+def _times(matrices: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    return (matrices @ vectors[..., None])[..., 0]
