@@ -72,35 +72,43 @@ def propagate(
         precision[:, each, :, each] += site.transpose(0, 1)
         spread = torch.linalg.inv(precision.view(batch, 2 * count, -1))
         centre = (spread @ (start + pull).view(batch, -1, 1)).view(batch, count, 2)
-        own = torch.linalg.inv(spread.view(batch, count, 2, count, 2)[:, each, :, each].transpose(0, 1))
+        own = _inverse(spread.view(batch, count, 2, count, 2)[:, each, :, each].transpose(0, 1))
         without = _positive(own - site)
         push = _times(own, centre) - pull
-        cavity = Cavity(torch.linalg.solve(without, push[..., None])[..., 0], torch.linalg.inv(without))
+        covers = _inverse(without)
+        cavity = Cavity(_times(covers, push), covers)
         moments = _tilted(cavity, places, log_mass, nothing, blur * variance * eye)
-        precise = torch.linalg.inv(moments.covariance)
-        new = _positive(precise - without)
+        new = _positive(_inverse(moments.covariance) - without)
         site = _DAMPING * site + (1 - _DAMPING) * new
         pull = _DAMPING * pull + (1 - _DAMPING) * (_times(without + new, moments.mean) - push)
     return cavity
 
 
 def joint_maps(maps: torch.Tensor, cavity: Cavity, missed: float = 0.1, variance: float = 1.0) -> JointMaps:
-    """Multiply maps (B, N, H, W) that sum to 1 by what the others say; ``missed`` and ``variance`` as in propagate."""
+    """Multiply maps (B, N, H, W) that sum to 1 by what the others say; ``missed`` and ``variance`` as in propagate.
+
+    What lies outside is the cavity's mass beyond the image's sides, as if x and y were independent: exact at one side.
+    """
     height, width = maps.shape[-2:]
     around = cavity.covariance + variance * torch.eye(2, dtype=cavity.mean.dtype, device=maps.device)
+    within = [
+        torch.special.ndtr((side - 0.5 - middle) / deviation) - torch.special.ndtr((-0.5 - middle) / deviation)
+        for side, middle, deviation in zip(
+            (width, height), cavity.mean.unbind(-1), around.diagonal(dim1=-2, dim2=-1).sqrt().unbind(-1), strict=True
+        )
+    ]
+    inside = within[0] * within[1]
     x = torch.arange(width, device=maps.device) - cavity.mean[..., 0, None]
     y = torch.arange(height, device=maps.device) - cavity.mean[..., 1, None]
-    half = -torch.linalg.inv(around)[..., None] / 2
-    constant = -around.det().log() / 2 - math.log(2 * math.pi)
+    half = -_inverse(around)[..., None] / 2
+    constant = -_det(around).log() / 2 - math.log(2 * math.pi)
     columns = (half[..., 0, 0, :] * x.square() + constant[..., None]).float()
     rows, cross = (half[..., 1, 1, :] * y.square()).float(), (2 * half[..., 0, 1, :] * y).float()
-    log_others = columns[..., None, :] + rows[..., None] + cross[..., None] * x.float()[..., None, :]
-    inside = log_others.flatten(-2).logsumexp(-1).exp().clamp_max(1.0)
-    told = (1 - missed) * height * width * maps.float() + missed
-    product = (told.log_() + log_others).flatten(-2)
-    mass = product.logsumexp(-1)
+    product = torch.addcmul(rows[..., None] + columns[..., None, :], cross[..., None], x.float()[..., None, :])
+    product += maps.float().mul((1 - missed) * height * width).add_(missed).log_()
+    mass = product.flatten(-2).logsumexp(-1)
     total = mass.exp() + 1 - inside
-    log_maps = (product - mass[..., None]).view_as(maps)
+    log_maps = product.sub_(mass[..., None, None])
     return JointMaps(log_maps, (1 - inside) / total, (missed * inside + 1 - inside) / total)
 
 
@@ -110,24 +118,44 @@ def _tilted(
     """Moments of the cavity times the mixture of peaks, each a Gaussian of covariance ``noise``, and of nothing."""
     away = places - cavity.mean[:, :, None]
     total = cavity.covariance + noise
-    inverse = torch.linalg.inv(total)
+    inverse = _inverse(total)
     length = (away * _times(inverse[:, :, None], away)).sum(-1)
-    log_weight = log_mass - length / 2 - total.det().log()[..., None] / 2 - math.log(2 * math.pi)
+    log_weight = log_mass - length / 2 - _det(total).log()[..., None] / 2 - math.log(2 * math.pi)
     share = torch.cat((log_weight, nothing), -1).softmax(-1)
     gain = cavity.covariance @ inverse
     means = torch.cat((_times(gain[:, :, None], away), torch.zeros_like(away[:, :, :1])), 2)
     mean = (share[..., None] * means).sum(2)
     centred = means - mean[:, :, None]
-    between = torch.einsum("bnk,bnki,bnkj->bnij", share, centred, centred)
+    between = (share[..., None] * centred).mT @ centred
     within = cavity.covariance - (1 - share[..., -1:, None]) * (gain @ cavity.covariance)
     return Cavity(cavity.mean + mean, within + between)
 
 
 def _positive(matrices: torch.Tensor) -> torch.Tensor:
     """The nearest symmetric (..., 2, 2) matrices whose eigenvalues are at least ``_LEAST_PRECISION``."""
-    values, vectors = torch.linalg.eigh((matrices + matrices.mT) / 2)
-    mended: torch.Tensor = (vectors * values.clamp_min(_LEAST_PRECISION)[..., None, :]) @ vectors.mT
-    return mended
+    a, b, d = matrices[..., 0, 0], (matrices[..., 0, 1] + matrices[..., 1, 0]) / 2, matrices[..., 1, 1]
+    middle, half = (a + d) / 2, torch.hypot((a - d) / 2, b)
+    high, low = (middle + half).clamp_min(_LEAST_PRECISION), (middle - half).clamp_min(_LEAST_PRECISION)
+    # with c and s the cosine and sine of twice the long axis's angle; a round matrix has any axis
+    c, s = (a - d) / (2 * half).clamp_min(1e-300), b / half.clamp_min(1e-300)
+    mean, reach = (high + low) / 2, (high - low) / 2
+    return _matrix(mean + reach * c, reach * s, reach * s, mean - reach * c)
+
+
+def _matrix(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
+    joined: torch.Tensor = torch.stack((a, b, c, d), -1).unflatten(-1, (2, 2))
+    return joined
+
+
+def _det(matrices: torch.Tensor) -> torch.Tensor:
+    a, b, c, d = matrices.flatten(-2).unbind(-1)
+    product: torch.Tensor = a * d - b * c
+    return product
+
+
+def _inverse(matrices: torch.Tensor) -> torch.Tensor:
+    a, b, c, d = matrices.flatten(-2).unbind(-1)
+    return _matrix(d, -b, -c, a) / (a * d - b * c)[..., None, None]
 
 
 def _times(matrices: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:

@@ -45,5 +45,6 @@ def test_a_map_with_one_peak_fills_up_with_places_of_no_mass():
     assert torch.isfinite(places).all()
 
 
-def test_no_more_peaks_than_pixels():
-    assert find_peaks(torch.rand(1, 2, 2, 3), 16)[1].shape == (1, 2, 6)
+def test_no_more_peaks_than_there_is_room_for():
+    assert find_peaks(torch.rand(1, 2, 5, 9), 16)[1].shape == (1, 2, 6)
+    assert find_peaks(torch.rand(1, 2, 2, 3), 16)[1].shape == (1, 2, 1)
