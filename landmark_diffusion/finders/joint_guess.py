@@ -9,12 +9,14 @@ import torch
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.groups import at_least_one
-from landmark_diffusion.heatmaps.joint import Cavity, JointMaps, joint_maps, propagate
+from landmark_diffusion.heatmaps.joint import Cavity, JointMaps, Told, joint_maps, propagate
 from landmark_diffusion.heatmaps.peaks import find_peaks
 from landmark_diffusion.heatmaps.shape_prior import ShapePrior
 
 PRIOR_WIDTH = 640
 """Width of the network in whose pixels a ShapePrior is."""
+USUALLY_OUTSIDE = 0.03
+"""Share of landmarks outside the image that a network has seen which was taught about them."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,24 @@ class JointGuess(NamedTuple):
     cavity: Cavity
 
 
-def guess_jointly(maps: torch.Tensor, prior: ShapePrior, options: Joint) -> JointGuess:
-    """Weigh maps (B, N, H, W) that sum to 1 by the prior; arithmetic in float64 under any precision."""
+def guess_jointly(
+    maps: torch.Tensor, prior: ShapePrior, options: Joint, outside: torch.Tensor | None = None
+) -> JointGuess:
+    """Weigh maps (B, N, H, W) that sum to 1 by the prior; arithmetic in float64 under any precision.
+
+    ``outside`` (B, N) is the probability that the landmark lies outside the image, by a network that was taught so.
+    """
     height, width = maps.shape[-2:]
     with torch.autocast(maps.device.type, enabled=False):
         scale = width / PRIOR_WIDTH
         mean = (prior.mean.double() + 0.5) * scale - 0.5
         covariance = prior.covariance.double() * scale**2
         places, masses = find_peaks(maps, options.peaks)
-        cavity = propagate(places, masses, mean, covariance, height * width, options.missed)
-        return JointGuess(joint_maps(maps, cavity, options.missed), cavity)
+        if outside is None:
+            told = Told(torch.ones_like(masses[..., 0]), options.missed)
+        else:
+            within = (1 - outside.double()) / (1 - USUALLY_OUTSIDE)
+            told = Told(outside.double() / USUALLY_OUTSIDE, options.missed)
+            masses, maps = masses * within[..., None], maps * within[..., None, None].to(maps)
+        cavity = propagate(places, masses, mean, covariance, (height, width), told)
+        return JointGuess(joint_maps(maps, cavity, told), cavity)

@@ -172,6 +172,7 @@ class PositionDiffusion(Finder):
         window_network: that of the windows; it takes steps t and which landmark is looked for.
         windows, noise, sampling: what the windows see, how positions are moved in training, and the chain.
         joint: how the landmarks' mutual places enter the first guess; learned from the training points before training.
+        outside: teach the first network to say that a landmark lies outside the image; for recipes that cut.
         window_weight: weight of the windows' likelihood beside the coarse network's in the loss.
         kwargs: decoding (of the coarse maps) and optimisation.
 
@@ -193,6 +194,7 @@ class PositionDiffusion(Finder):
         noise: PositionNoise = PositionNoise(),
         sampling: PositionSampling = PositionSampling(),
         joint: Joint = Joint(),
+        outside: bool = False,
         window_weight: float = 1.0,
         **kwargs: Any,
     ) -> None:
@@ -203,7 +205,7 @@ class PositionDiffusion(Finder):
         self.windows = as_group(Windows, windows, "model.windows")
         self.noise = as_group(PositionNoise, noise, "model.noise")
         self.sampling = as_group(PositionSampling, sampling, "model.sampling")
-        self.joint = as_group(Joint, joint, "model.joint")
+        self.joint, self.outside = as_group(Joint, joint, "model.joint"), outside
         self.keep_options(
             currentframe(), network=network, window_network=window_network, windows=self.windows, noise=self.noise,
             sampling=self.sampling, joint=self.joint,
@@ -387,7 +389,8 @@ class PositionDiffusion(Finder):
         maps, joint = spatial_softmax(logits), None
         log_p = F.log_softmax(logits.float().flatten(-2), -1).view_as(logits)
         if self.joint.enabled and self.shape_prior.is_set:
-            joint = guess_jointly(maps, self.shape_prior, self.joint)
+            gone = (-logits.float().flatten(-2).logsumexp(-1)).sigmoid() if self.outside else None
+            joint = guess_jointly(maps, self.shape_prior, self.joint, gone)
             log_p = joint.maps.log_maps.clamp_min(LEAST_LOG)
             maps = log_p.exp()
         points = self._from_coarse(self.decode(maps))

@@ -1,8 +1,9 @@
 """One configuration of all landmarks from maps of each and a Gaussian on configurations, by expectation propagation.
 
 The model: a configuration y ~ N(mean, Sigma) (shape_prior.py). With probability 1 - m a landmark's map tells of it,
-and is then p(map | y) ~ A p_n(y_n), with A the map's area; with probability m, and where y_n lies outside the image,
-the map tells nothing. The posterior is one of N mixtures that hang together by Sigma. Expectation propagation (Minka
+and is then p(map | y) ~ A p_n(y_n), with A the map's area, or the ``beyond`` of a network that was taught when a
+landmark lies outside the image; with probability m it tells nothing, and p(map | y) ~ 1 wherever y_n lies. The
+posterior is one of N mixtures that hang together by Sigma. Expectation propagation (Minka
 2001) puts a Gaussian in each mixture's place and improves them in turn until they agree; in the first steps the peaks
 are blurred, so that all of them are heard before one is chosen. What is had of it for each landmark is the cavity:
 where the others say that it is.
@@ -34,7 +35,7 @@ class JointMaps(NamedTuple):
     """What maps and configuration say together.
 
     ``log_maps`` (B, N, H, W): logarithms of maps that sum to 1 within the image; ``outside`` (B, N) is the probability
-    that the landmark lies outside the image; ``missed`` (B, N) that its map tells nothing of it, be it outside or not.
+    that the landmark lies outside the image; ``missed`` (B, N) that it lies within and its map tells nothing of it.
     """
 
     log_maps: torch.Tensor
@@ -42,20 +43,34 @@ class JointMaps(NamedTuple):
     missed: torch.Tensor
 
 
+class Told(NamedTuple):
+    """What maps tell of landmarks outside the image: ``beyond`` (B, N) is p(map | outside) / p(map), 1 for nothing.
+
+    ``missed`` is the prior probability that a map tells nothing.
+    """
+
+    beyond: torch.Tensor
+    missed: float
+
+    def outside(self) -> torch.Tensor:
+        """p(map | y_n outside) / p(map)."""
+        return (1 - self.missed) * self.beyond + self.missed
+
+
 def propagate(
     places: torch.Tensor,
     masses: torch.Tensor,
     mean: torch.Tensor,
     covariance: torch.Tensor,
-    area: float,
-    missed: float = 0.1,
+    size: tuple[int, int],
+    told: Told,
     variance: float = 1.0,
     steps: int = 14,
 ) -> Cavity:
     """Let peaks (B, N, K, 2) of masses (B, N, K) and the prior (2N,), (2N, 2N) agree; all in map pixels, float64.
 
-    ``missed`` is the prior probability that a map tells nothing, ``variance`` that of a peak about its landmark in
-    each direction. Raises torch's LinAlgError where the prior's covariance is not positive definite.
+    ``size`` is the maps' (H, W), ``variance`` that of a peak about its landmark in each direction. Raises torch's
+    LinAlgError where the prior's covariance is not positive definite.
     """
     batch, count = places.shape[:2]
     eye = torch.eye(2, dtype=places.dtype, device=places.device)
@@ -63,10 +78,9 @@ def propagate(
     prior = torch.linalg.inv(covariance)
     start = (prior @ mean).view(count, 2)
     site, pull = places.new_zeros(batch, count, 2, 2), places.new_zeros(batch, count, 2)
-    log_mass = masses.log() + math.log1p(-missed)
-    nothing = places.new_full((batch, count, 1), math.log(missed / area))
+    area = size[0] * size[1]
+    log_mass = masses.log() + math.log1p(-told.missed)
     blurs = [_BLUR ** (1 - step / max(1, steps - _LAST_STEPS - 1)) for step in range(steps - _LAST_STEPS)]
-    cavity = Cavity(mean.view(1, count, 2).expand(batch, -1, -1), places.new_zeros(batch, count, 2, 2))
     for blur in [*blurs, *[1.0] * min(steps, _LAST_STEPS)]:
         precision = prior.repeat(batch, 1, 1).view(batch, count, 2, count, 2)
         precision[:, each, :, each] += site.transpose(0, 1)
@@ -77,27 +91,23 @@ def propagate(
         push = _times(own, centre) - pull
         covers = _inverse(without)
         cavity = Cavity(_times(covers, push), covers)
-        moments = _tilted(cavity, places, log_mass, nothing, blur * variance * eye)
+        inside = _inside(cavity, size)
+        nothing = ((1 - inside) * told.outside() + inside * told.missed).log() - math.log(area)
+        moments = _tilted(cavity, places, log_mass, nothing[..., None], blur * variance * eye)
         new = _positive(_inverse(moments.covariance) - without)
         site = _DAMPING * site + (1 - _DAMPING) * new
         pull = _DAMPING * pull + (1 - _DAMPING) * (_times(without + new, moments.mean) - push)
     return cavity
 
 
-def joint_maps(maps: torch.Tensor, cavity: Cavity, missed: float = 0.1, variance: float = 1.0) -> JointMaps:
-    """Multiply maps (B, N, H, W) that sum to 1 by what the others say; ``missed`` and ``variance`` as in propagate.
+def joint_maps(maps: torch.Tensor, cavity: Cavity, told: Told, variance: float = 1.0) -> JointMaps:
+    """Multiply maps (B, N, H, W) by what the others say; ``variance`` as in propagate.
 
-    What lies outside is the cavity's mass beyond the image's sides, as if x and y were independent: exact at one side.
+    A map sums to 1, or to less by what its network says for a landmark outside.
     """
     height, width = maps.shape[-2:]
     around = cavity.covariance + variance * torch.eye(2, dtype=cavity.mean.dtype, device=maps.device)
-    within = [
-        torch.special.ndtr((side - 0.5 - middle) / deviation) - torch.special.ndtr((-0.5 - middle) / deviation)
-        for side, middle, deviation in zip(
-            (width, height), cavity.mean.unbind(-1), around.diagonal(dim1=-2, dim2=-1).sqrt().unbind(-1), strict=True
-        )
-    ]
-    inside = within[0] * within[1]
+    inside = _inside(Cavity(cavity.mean, around), (height, width))
     x = torch.arange(width, device=maps.device) - cavity.mean[..., 0, None]
     y = torch.arange(height, device=maps.device) - cavity.mean[..., 1, None]
     half = -_inverse(around)[..., None] / 2
@@ -105,11 +115,22 @@ def joint_maps(maps: torch.Tensor, cavity: Cavity, missed: float = 0.1, variance
     columns = (half[..., 0, 0, :] * x.square() + constant[..., None]).float()
     rows, cross = (half[..., 1, 1, :] * y.square()).float(), (2 * half[..., 0, 1, :] * y).float()
     product = torch.addcmul(rows[..., None] + columns[..., None, :], cross[..., None], x.float()[..., None, :])
-    product += maps.float().mul((1 - missed) * height * width).add_(missed).log_()
+    product += maps.float().mul((1 - told.missed) * height * width).add_(told.missed).log_()
     mass = product.flatten(-2).logsumexp(-1)
-    total = mass.exp() + 1 - inside
-    log_maps = product.sub_(mass[..., None, None])
-    return JointMaps(log_maps, (1 - inside) / total, (missed * inside + 1 - inside) / total)
+    beyond = (1 - inside) * told.outside()
+    total = mass.exp() + beyond
+    return JointMaps(product.sub_(mass[..., None, None]), beyond / total, told.missed * inside / total)
+
+
+def _inside(cavity: Cavity, size: tuple[int, int]) -> torch.Tensor:
+    """The mass (B, N) within (H, W) as if x and y were independent: exact where one side is near."""
+    deviations = cavity.covariance.diagonal(dim1=-2, dim2=-1).sqrt()
+    shares = [
+        torch.special.ndtr((side - 0.5 - middle) / deviation) - torch.special.ndtr((-0.5 - middle) / deviation)
+        for side, middle, deviation in zip(size[::-1], cavity.mean.unbind(-1), deviations.unbind(-1), strict=True)
+    ]
+    both: torch.Tensor = shares[0] * shares[1]
+    return both
 
 
 def _tilted(

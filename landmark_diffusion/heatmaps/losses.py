@@ -23,6 +23,21 @@ def spatial_nll(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return (nll * known).sum() / known.sum().clamp_min(1)
 
 
+def spatial_nll_or_outside(logits: torch.Tensor, target: torch.Tensor, outside: torch.Tensor) -> torch.Tensor:
+    """``spatial_nll`` where one more class, of logit 0, stands for a landmark outside the image.
+
+    ``outside`` (B, N) bool says whose landmark is; its target map is empty. Channels that neither draws nor is outside
+    count nothing.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        known = target.sum((-2, -1)) > 0
+        flat = full_precision(logits).flatten(-2)
+        total = F.softplus(flat.logsumexp(-1))  # log(1 + sum exp)
+        nll = torch.where(outside, total, total - (to_distribution(target).flatten(-2) * flat).sum(-1))
+        counted = known | outside
+        return (nll * counted).sum() / counted.sum().clamp_min(1)
+
+
 def masked_mse(output: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """Mean squared error over the pixels of the channels (B,N) that are known (eq. 7 and 9)."""
     with torch.autocast(output.device.type, enabled=False):

@@ -6,7 +6,7 @@ import torch
 
 from landmark_diffusion.finders.method import Batch
 from landmark_diffusion.finders.position_diffusion import PositionDiffusion
-from landmark_diffusion.heatmaps.losses import spatial_nll
+from landmark_diffusion.heatmaps.losses import spatial_nll, spatial_nll_or_outside
 from landmark_diffusion.heatmaps.targets import make_target
 from landmark_diffusion.methods.base import LandmarkModule
 
@@ -28,7 +28,12 @@ class PositionDiffusionModule(LandmarkModule, PositionDiffusion):
         logits = self(batch["image"])
         places = self._to_coarse(batch["target_points"])
         height, width = logits.shape[-2:]
-        coarse = spatial_nll(logits, make_target(places, (height, width), "one_hot"))
+        target = make_target(places, (height, width), "one_hot")
+        if self.outside:
+            gone = (batch["points"].isfinite().all(-1)) & ~batch["visible"]
+            coarse = spatial_nll_or_outside(logits, target * ~gone[..., None, None], gone)
+        else:
+            coarse = spatial_nll(logits, target)
         window = self._window_nll(batch)
         return {"loss": coarse + self.window_weight * window, "nll": coarse, "window_nll": window}
 

@@ -30,6 +30,8 @@ class DeviceRecipe(WarpRecipe):
 
     Args:
         stretch: range of the factor of width against height, drawn evenly in its logarithm.
+        cut: the image is cut to a rectangle, which fills the frame; landmarks may be lost by it.
+        cut_sides: range of the rectangle's sides as fractions of width and height.
         tables: a smooth random rising grey table (film curve, look-up table of a program).
         equalise: contrast-limited adaptive histogram equalisation, mixed in by a random share.
         exposure: blocks, bands and a slope of brightness, with soft edges.
@@ -45,6 +47,8 @@ class DeviceRecipe(WarpRecipe):
     """
 
     stretch: Range = (1.0, 1.0)
+    cut: float = 0.0
+    cut_sides: Range = (0.6, 1.0)
     tables: float = 0.0
     equalise: float = 0.0
     exposure: float = 0.0
@@ -61,24 +65,31 @@ class DeviceRecipe(WarpRecipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, value in ((field.name, getattr(self, field.name)) for field in fields(self)):
-            if name in PARTS and not (_is_number(value) and 0 <= value <= 1):
+            if name in (*PARTS, "cut") and not (_is_number(value) and 0 <= value <= 1):
                 raise UserError(f"recipe option {name}: found {value!r}, expected a probability from 0 to 1")
         for name, low, high in (("border", 0.0, 0.45), ("smallest", 0.05, 1.0)):
             value = getattr(self, name)
             if not (_is_number(value) and low <= value <= high):
                 raise UserError(f"recipe option {name}: found {value!r}, expected a number from {low:g} to {high:g}")
-        if self.stretch[0] <= 0:
-            raise UserError(f"recipe option stretch: found {self.stretch!r}, expected factors above 0")
+        for name in ("stretch", "cut_sides"):
+            if getattr(self, name)[0] <= 0:
+                raise UserError(f"recipe option {name}: found {getattr(self, name)!r}, expected factors above 0")
 
     def draw_affine(self, size: tuple[int, int], rng: Generator) -> warp.AffineMap:
-        """Draw the affine map for an image of ``size`` (width, height), stretched about its centre first."""
+        """Draw the affine map for an image of ``size`` (width, height): stretched about its centre, moved, cut."""
         drawn = super().draw_affine(size, rng)
-        factor = np.exp(rng.uniform(*np.log(self.stretch)))
-        if not self.affine or factor == 1:
+        factor, cuts = np.exp(rng.uniform(*np.log(self.stretch))), rng.random() < self.cut
+        sides, place = rng.uniform(*self.cut_sides, 2), rng.uniform(size=2)
+        if not self.affine:
             return drawn
-        centre = (np.array(size, dtype=np.float64) - 1) / 2
-        scales = np.array([factor**0.5, factor**-0.5])
-        return warp.AffineMap(drawn.matrix * scales, drawn.offset + drawn.matrix @ (centre * (1 - scales)))
+        if factor != 1:
+            centre = (np.array(size, dtype=np.float64) - 1) / 2
+            scales = np.array([factor**0.5, factor**-0.5])
+            drawn = warp.AffineMap(drawn.matrix * scales, drawn.offset + drawn.matrix @ (centre * (1 - scales)))
+        if cuts:
+            corner = place * (1 - sides) * size - 0.5
+            drawn = warp.AffineMap(drawn.matrix / sides[:, None], (drawn.offset - corner) / sides - 0.5)
+        return drawn
 
     def change_values(self, image: np.ndarray, rng: Generator) -> np.ndarray:
         """Draw and apply the values of WarpRecipe, then each part, of a stream of numbers of its own."""
@@ -317,6 +328,7 @@ DEVICES = DeviceRecipe(
     scale=(0.7, 1.25),
     shear=8.0,
     stretch=(0.85, 1.18),
+    cut=0.2,
     shift_fraction=0.1,
     alpha=500.0,
     sigma=30.0,
