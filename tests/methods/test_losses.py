@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from landmark_diffusion.heatmaps.losses import landmark_cross_entropy, pixel_bce, spatial_nll
+from landmark_diffusion.heatmaps.losses import landmark_cross_entropy, pixel_bce, spatial_nll, spatial_nll_or_outside
 
 B, N, H, W = 2, 3, 7, 5
 
@@ -65,3 +65,14 @@ def test_losses_stay_float32_under_autocast(loss) -> None:
         inside = loss(logits * 10, target)
     assert inside.dtype == torch.float32
     assert inside == loss(logits * 10, target)
+
+
+def test_outside_is_one_more_class_of_logit_zero() -> None:
+    logits, _ = maps()
+    target, outside = torch.zeros(B, N, H, W, dtype=torch.float64), torch.zeros(B, N, dtype=torch.bool)
+    target[0, 0, 3, 2] = target[0, 1, 0, 4] = target[1, 0, 6, 0] = target[1, 2, 1, 1] = 1
+    outside[1, 1] = True  # (0, 2) is neither: nobody marked it
+    classes = torch.cat((logits.flatten(-2), torch.zeros(B, N, 1)), -1)
+    chosen = [(0, 0, 3 * W + 2), (0, 1, 4), (1, 0, 6 * W), (1, 2, W + 1), (1, 1, H * W)]
+    each = [-float(classes[b, n].log_softmax(-1)[k]) for b, n, k in chosen]
+    assert spatial_nll_or_outside(logits, target, outside).item() == pytest.approx(np.mean(each), rel=1e-12)

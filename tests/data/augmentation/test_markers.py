@@ -13,6 +13,7 @@ import pytest
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.augmentation import get_recipe
+from landmark_diffusion.data.augmentation.devices import PARTS
 
 WIDTH, HEIGHT = 640, 800
 SPOT, WINDOW, SPACING, JITTER = 2.0, 10, 40, 5.0
@@ -81,6 +82,17 @@ def one_thread():
     cv2.setNumThreads(1)
     yield
     cv2.setNumThreads(threads)
+
+
+def test_markers_through_the_geometry_of_devices():
+    """Wide turns, stretches and cuts; spots become ovals, and those beside the frame are left out."""
+    parts = dict.fromkeys(PARTS, 0.0)
+    errors = marker_errors(get_recipe("devices", **GEOMETRY_ONLY, **parts, cut=0.5), images=12)
+    assert len(errors) >= 1500
+    mean, _, bias = summary("devices", errors)
+    assert mean < 0.1
+    assert np.quantile(np.linalg.norm(errors, axis=1), 0.99) < 0.3
+    assert np.abs(bias).max() < 0.02
 
 
 @pytest.mark.parametrize("name", ["none", "paper_a", "paper_b", "mild"])
