@@ -17,7 +17,7 @@ import numpy as np
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.augmentation import warp
 from landmark_diffusion.data.augmentation.intensity import LEVELS, apply_table
-from landmark_diffusion.data.augmentation.recipes import Range, WarpRecipe
+from landmark_diffusion.data.augmentation.recipes import PAPER_A, Range, WarpRecipe
 
 Generator = np.random.Generator
 REFERENCE_SIDE = 384.0
@@ -29,6 +29,7 @@ class DeviceRecipe(WarpRecipe):
     """A WarpRecipe, and after its values what devices do; each part's number is the probability that it is drawn.
 
     Args:
+        usual: share of the images that get paper A's recipe in place of all this, so that the own device stays known.
         stretch: range of the factor of width against height, drawn evenly in its logarithm.
         cut: the image is cut to a rectangle, which fills the frame; landmarks may be lost by it.
         cut_sides: range of the rectangle's sides as fractions of width and height.
@@ -46,6 +47,7 @@ class DeviceRecipe(WarpRecipe):
         negative: dark bones: 255 less each value.
     """
 
+    usual: float = 0.0
     stretch: Range = (1.0, 1.0)
     cut: float = 0.0
     cut_sides: Range = (0.6, 1.0)
@@ -65,7 +67,7 @@ class DeviceRecipe(WarpRecipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, value in ((field.name, getattr(self, field.name)) for field in fields(self)):
-            if name in (*PARTS, "cut") and not (_is_number(value) and 0 <= value <= 1):
+            if name in (*PARTS, "cut", "usual") and not (_is_number(value) and 0 <= value <= 1):
                 raise UserError(f"recipe option {name}: found {value!r}, expected a probability from 0 to 1")
         for name, low, high in (("border", 0.0, 0.45), ("smallest", 0.05, 1.0)):
             value = getattr(self, name)
@@ -74,6 +76,12 @@ class DeviceRecipe(WarpRecipe):
         for name in ("stretch", "cut_sides"):
             if getattr(self, name)[0] <= 0:
                 raise UserError(f"recipe option {name}: found {getattr(self, name)!r}, expected factors above 0")
+
+    def __call__(self, image: np.ndarray, points: np.ndarray, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Augment by paper A's recipe in ``usual`` of the images, else by this; see WarpRecipe."""
+        if rng.random() < self.usual:
+            return PAPER_A(image, points, rng)
+        return super().__call__(image, points, rng)
 
     def draw_affine(self, size: tuple[int, int], rng: Generator) -> warp.AffineMap:
         """Draw the affine map for an image of ``size`` (width, height): stretched about its centre, moved, cut."""
@@ -324,6 +332,7 @@ def _to_uint8(values: np.ndarray) -> np.ndarray:
 
 
 DEVICES = DeviceRecipe(
+    usual=0.3,
     rotation=15.0,
     scale=(0.7, 1.25),
     shear=8.0,

@@ -9,7 +9,15 @@ from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.augmentation import get_recipe
 from landmark_diffusion.data.augmentation.devices import PARTS
 
-OFF = {**dict.fromkeys(PARTS, 0.0), "cut": 0.0, "affine": False, "elastic": False, "intensity": False, "cutout": False}
+OFF = {
+    **dict.fromkeys(PARTS, 0.0),
+    "usual": 0.0,
+    "cut": 0.0,
+    "affine": False,
+    "elastic": False,
+    "intensity": False,
+    "cutout": False,
+}
 RNG = np.random.default_rng(0)
 IMAGE = np.clip(np.add.outer(np.linspace(20, 200, 120), np.linspace(-10, 30, 96)) + RNG.normal(0, 4, (120, 96)), 0, 255)
 IMAGE = IMAGE.astype(np.uint8)
@@ -42,6 +50,15 @@ def test_a_part_draws_from_numbers_of_its_own(part):
     alone = changed(3, **{part: 1.0})
     beside = changed(3, **{part: 1.0, **dict.fromkeys(before, 1e-12)})
     assert (alone == beside).all()
+
+
+def test_the_usual_share_gets_the_recipe_of_paper_a():
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        rng.random()
+        wanted, moved = get_recipe("paper_a")(IMAGE, POINTS, rng)
+        image, points = get_recipe("devices", usual=1.0)(IMAGE, POINTS, np.random.default_rng(seed))
+        assert (image == wanted).all() and np.array_equal(points, moved, equal_nan=True)
 
 
 def test_tables_keep_the_order_of_grey_levels():

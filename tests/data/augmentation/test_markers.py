@@ -86,7 +86,7 @@ def one_thread():
 
 def test_markers_through_the_geometry_of_devices():
     """Wide turns, stretches and cuts; spots become ovals, and those beside the frame are left out."""
-    parts = dict.fromkeys(PARTS, 0.0)
+    parts = dict.fromkeys((*PARTS, "usual"), 0.0)
     errors = marker_errors(get_recipe("devices", **GEOMETRY_ONLY, **parts, cut=0.5), images=12)
     assert len(errors) >= 1500
     mean, _, bias = summary("devices", errors)
