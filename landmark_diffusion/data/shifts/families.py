@@ -39,11 +39,11 @@ def _in_place(change: Callable[..., np.ndarray], **strength: Any) -> Change:
 
 
 FAMILIES: Mapping[str, ShiftFamily] = {
-    "film_curve": ShiftFamily("film with strong toe and shoulder", _in_place(values.film_curve, slope=10.0)),
+    "film_curve": ShiftFamily("film with strong toe and shoulder", _in_place(values.film_curve, slope=7.0)),
     "clahe_small": ShiftFamily("CLAHE, 16 x 16 tiles, clip 6", _in_place(values.clahe, tiles=16, clip=6.0)),
     "clahe_large": ShiftFamily("CLAHE, 3 x 3 tiles, clip 6", _in_place(values.clahe, tiles=3, clip=6.0)),
     "edges": ShiftFamily("unsharp mask, amount 4, overshoot", _in_place(values.edges, amount=4.0, radius=1 / 120)),
-    "shading": ShiftFamily("heel effect 75 %, vignette 50 %", _in_place(values.shading, heel=0.75, vignette=0.5)),
+    "shading": ShiftFamily("heel effect 65 %, vignette 45 %", _in_place(values.shading, heel=0.65, vignette=0.45)),
     "collimated_black": ShiftFamily("oval or polygon, black outside", partial(layout.collimated, room=0.1, fill=0)),
     "collimated_white": ShiftFamily("oval or polygon, white outside", partial(layout.collimated, room=0.1, fill=255)),
     "margin_black": ShiftFamily("20 % black at each side", partial(layout.margin, share=0.2, fill=0)),
@@ -54,11 +54,11 @@ FAMILIES: Mapping[str, ShiftFamily] = {
     "photograph": ShiftFamily("light box from aslant, uneven light", partial(layout.photograph, slant=0.12, light=0.6)),
     "marks": ShiftFamily("text, ruler, metal rings, rod", partial(marks.marked, texts=5, rings=3, metal=250)),
     "noise": ShiftFamily(
-        "Poisson noise, horizontal bands", _in_place(values.noise, quanta=25.0, banding=9.0, grain=1 / 400)
+        "Poisson noise, horizontal bands", _in_place(values.noise, quanta=60.0, banding=9.0, grain=1 / 400)
     ),
     "motion_blur": ShiftFamily("2.5 % of the width", _in_place(values.motion_blur, length=0.025)),
     "grid_lines": ShiftFamily(
-        "anti-scatter grid with moire", _in_place(values.grid_lines, period=(0.008, 0.016), depth=0.35)
+        "anti-scatter grid with moire", _in_place(values.grid_lines, period=(0.008, 0.016), depth=0.25)
     ),
     "jpeg": ShiftFamily("JPEG of quality 8 at 640 px", partial(layout.jpeg, quality=8, width=640)),
     "narrow": ShiftFamily("200 px wide", partial(layout.narrow, width=200)),
@@ -67,7 +67,7 @@ FAMILIES: Mapping[str, ShiftFamily] = {
         "black for white in 25 to 45 % of it", _in_place(values.part_inverted, share=(0.25, 0.45))
     ),
     "negative": ShiftFamily("black for white", _in_place(values.negative)),
-    "dark": ShiftFamily("gamma 3", _in_place(values.gamma, exponent=3.0)),
+    "dark": ShiftFamily("gamma 2.2", _in_place(values.gamma, exponent=2.2)),
     "bright": ShiftFamily("gamma 0.35", _in_place(values.gamma, exponent=0.35)),
     "low_contrast": ShiftFamily("a quarter of the range", _in_place(values.flat, contrast=0.25, black=(40, 150))),
 }

@@ -37,7 +37,7 @@ class _Sheet:
         size = np.array(grey.shape[::-1])
         known = points[np.isfinite(points).all(-1)]
         self.places = np.clip(np.rint(known), 0, size - 1).astype(int)
-        self.near = max(2, round(size[0] / 60))
+        self.near = max(2, round(size[0] / 40))
 
     def put(self, draw: object, level: int) -> None:
         """Draw what ``draw`` puts (255) onto an empty layer, at a place that leaves the points free."""
