@@ -4,7 +4,7 @@ Written apart from ``data.augmentation``, by other formulas and with other stren
 training has not seen.
 """
 
-from landmark_diffusion.data.shifts.families import FAMILIES, ShiftFamily, check_family, shift_image
+from landmark_diffusion.data.shifts.families import FAMILIES, SUITE_VERSION, ShiftFamily, check_family, shift_image
 from landmark_diffusion.data.shifts.shifted import ShiftedImage
 
-__all__ = ["FAMILIES", "ShiftFamily", "ShiftedImage", "check_family", "shift_image"]
+__all__ = ["FAMILIES", "SUITE_VERSION", "ShiftFamily", "ShiftedImage", "check_family", "shift_image"]

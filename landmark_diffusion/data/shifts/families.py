@@ -15,6 +15,9 @@ from landmark_diffusion.core.suggestions import did_you_mean
 from landmark_diffusion.data.shifts import layout, marks, values
 from landmark_diffusion.data.shifts.shifted import IDENTITY, ShiftedImage
 
+SUITE_VERSION = 1
+"""Goes up whenever a change alters any picture, so that what was measured under an older suite is not gone on with."""
+
 Change = Callable[[np.ndarray, np.ndarray, np.random.Generator], ShiftedImage]
 
 

@@ -32,14 +32,6 @@ class ShiftedImage:
         """Map pixels (..., 2) of ``grey`` to original pixels; NaN stays NaN."""
         return project(np.linalg.inv(self.matrix), points)
 
-    def local_maps(self, points: np.ndarray) -> np.ndarray:
-        """Derivative (..., 2, 2) of ``to_original`` at pixels (..., 2) of ``grey``: J C J^T is a covariance there."""
-        inverse = np.linalg.inv(self.matrix)
-        third = points @ inverse[2, :2] + inverse[2, 2]
-        mapped = project(inverse, points)
-        found: np.ndarray = (inverse[:2, :2] - mapped[..., :, None] * inverse[2, :2]) / third[..., None, None]
-        return found
-
     def visible(self, points: np.ndarray) -> np.ndarray:
         """Tell which original points (..., 2) lie within ``grey`` and under nothing opaque, (...) bool; NaN: no."""
         size = np.array(self.grey.shape[::-1])
