@@ -11,6 +11,9 @@ import numpy as np
 
 from landmark_diffusion.data.shifts.shifted import IDENTITY, ShiftedImage, about, narrowed, resampled, shift_by
 
+LEAST = 0.3
+"""Share of the sides that a cut leaves to see of an image with few landmarks."""
+
 
 def margin(grey: np.ndarray, points: np.ndarray, rng: np.random.Generator, share: float, fill: int) -> ShiftedImage:
     """Add ``share`` of each side's length at both of its ends on average, of one grey: the head is smaller."""
@@ -73,7 +76,7 @@ def collimated(grey: np.ndarray, points: np.ndarray, rng: np.random.Generator, r
     """Cover what lies outside an oval or a polygon, which holds all points and ``room`` (share of its size) more."""
     size = np.array(grey.shape[::-1])
     low, high = _box(points, size)
-    middle, reach = (low + high) / 2, np.maximum((high - low) / 2, 1)
+    middle, reach = (low + high) / 2, (high - low) / 2
     angles = np.linspace(0, 2 * np.pi, 180, endpoint=False)
     if rng.random() < 0.5:
         angles = np.sort(np.arange(8) + rng.uniform(-0.25, 0.25, 8)) * np.pi / 4
@@ -114,17 +117,22 @@ def _two_parts(length: float, rng: np.random.Generator) -> tuple[int, int]:
 
 
 def _box(points: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest (x, y) of the points that are there, within the image; without any, of the image."""
+    """Lowest and highest (x, y) of the points that are there, within the image, and ``LEAST`` of its sides at least.
+
+    Without any point they are those of the image.
+    """
     known = points[np.isfinite(points).all(-1)]
     if len(known) == 0:
         return np.zeros(2), size - 1.0
-    return np.clip(known.min(0), 0, size - 1), np.clip(known.max(0), 0, size - 1)
+    low, high = (np.clip(each, 0, size - 1) for each in (known.min(0), known.max(0)))
+    spare = np.maximum(LEAST * size - (high - low), 0) / 2
+    return np.clip(low - spare, 0, size - 1), np.clip(high + spare, 0, size - 1)
 
 
 def _smallest_factor(shape: np.ndarray, points: np.ndarray) -> float:
-    """By how much a convex outline (K, 2) about 0 has to grow to hold all points (M, 2)."""
+    """By how much a convex outline (K, 2) about 0 has to grow to hold all points (M, 2): 1 or more."""
     along = np.roll(shape, -1, 0) - shape
     normals = np.stack([along[:, 1], -along[:, 0]], -1)
     distances = (normals * shape).sum(-1)
     factors = points @ (normals / distances[:, None]).T
-    return float(factors.max(initial=0.1))
+    return float(factors.max(initial=1.0))

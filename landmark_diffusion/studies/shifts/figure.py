@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NAMES, LEFT, RIGHT, ROW, TOP, BOTTOM, GAP = 150, 440, 320, 24, 84, 52, 40  # output pixels
-TILE, CAPTION, ACROSS = 190, 24, 7
+TILE, CAPTION, ACROSS = 150, 24, 7
 
 
 def shifts_figure(path: Path, rows: Sequence[ShiftRow], unit: str, level: float, title: str) -> Path:

@@ -87,12 +87,13 @@ class ShiftFolder:
             reader = csv.reader(file)
             if tuple(next(reader, ())) != COLUMNS:
                 raise DataError(f"expected the columns {', '.join(COLUMNS)}; {CURE}", path, 1)
-            for line, (family, image, landmark, *numbers) in enumerate(reader, 2):
-                rows = values.setdefault(unescape(family), [])
+            for line, cells in enumerate(reader, 2):
+                family, place, numbers = _read_line(cells, path, line)
+                rows = values.setdefault(family, [])
                 expected = places[len(rows)] if len(rows) < len(places) else None
-                if (unescape(image), unescape(landmark)) != expected:
-                    raise DataError(f"found {image}, {landmark}, expected {expected}; {CURE}", path, line)
-                rows.append(tuple(float(number) if number else math.nan for number in numbers))
+                if place != expected:
+                    raise DataError(f"found {', '.join(place)}, expected {expected}; {CURE}", path, line)
+                rows.append(numbers)
         return {family: self._stacked(family, rows) for family, rows in values.items()}
 
     def _stacked(self, family: str, rows: list[tuple[float, ...]]) -> FamilyErrors:
@@ -101,6 +102,15 @@ class ShiftFolder:
             raise DataError(f"{family} is cut short; {CURE}", self.path / ERRORS)
         errors, covered, unlike = np.moveaxis(np.reshape(rows, shape), -1, 0)
         return FamilyErrors(errors, covered, unlike[:, 0])
+
+
+def _read_line(cells: Sequence[str], path: Path, line: int) -> tuple[str, tuple[str, str], tuple[float, ...]]:
+    """Read the family, image and landmark, and three numbers of a line; NaN for an empty one."""
+    try:
+        family, image, landmark, error, covered, unlike = map(unescape, cells)
+        return family, (image, landmark), tuple(float(each) if each else math.nan for each in (error, covered, unlike))
+    except ValueError as fault:
+        raise DataError(f"is damaged ({fault}); {CURE}", path, line) from fault
 
 
 def _exact(value: float) -> str:
