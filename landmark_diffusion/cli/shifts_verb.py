@@ -14,6 +14,7 @@ from landmark_diffusion.cli.progress import progress
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.texts import counted, words
 from landmark_diffusion.data.shifts import FAMILIES, SUITE_VERSION, check_family
+from landmark_diffusion.hardware.memory import detection_memory_message, explain_out_of_memory
 
 if TYPE_CHECKING:
     from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset
@@ -82,7 +83,11 @@ def measure(
     missing = [family for family in (PLAIN, *families) if family not in found]
     if len(found) and missing:
         print(f"shifts: {counted(len(found), 'row')} in {folder.path} are kept", flush=True)
-    with progress(len(missing) * len(images), "shifts") as advance:
+
+    def message(error: BaseException) -> str:
+        return detection_memory_message(error, options.batch_size, str(detector.device))
+
+    with explain_out_of_memory(message), progress(len(missing) * len(images), "shifts") as advance:
         for family in missing:
 
             def count(family: str = family) -> None:
@@ -102,23 +107,18 @@ def _write(
     """Write all that is finished, in the suite's order, and give the table."""
     from landmark_diffusion.studies.shifts.figure import shifts_figure
     from landmark_diffusion.studies.shifts.files import PICTURE
-    from landmark_diffusion.studies.shifts.judge import PLAIN
+    from landmark_diffusion.studies.shifts.judge import PLAIN, study_unit
     from landmark_diffusion.studies.shifts.rows import make_rows
     from landmark_diffusion.studies.shifts.table import shifts_grid
 
     ordered = {family: found[family] for family in (PLAIN, *FAMILIES) if family in found}
-    radius, unit = images.source.radii[0], _unit(images)
+    radius, unit = images.source.radii[0], study_unit(images)
     rows = make_rows(ordered, radius, unit)
     folder.write(ordered, rows, {"unit": unit, "radius": radius, "level": detector.level, "notes": list(notes)})
     settings = ", ".join(f"{name} {value}" for name, value in detector.settings.items() if name != "variant")
     title = f"{detector.model} as other devices would have made the images"
     shifts_figure(folder.path / PICTURE, rows, unit, detector.level, title)
     return shifts_grid(rows, radius, unit, detector.level, (f"{detector.model} ({settings})", where), notes)
-
-
-def _unit(images: LandmarkTorchDataset) -> str:
-    known = all(images.samples[place].spacing is not None for place in range(len(images)))
-    return images.source.unit if known else "px"
 
 
 def _folder(

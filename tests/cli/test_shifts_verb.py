@@ -122,10 +122,10 @@ def test_what_is_finished_is_not_measured_again(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["--seed", "1"], "results of another seed"),
-        (["--part", "val"], "results of another images"),
-        (["--fast"], "results of another settings"),
-        ([], "results of another model file"),
+        (["--seed", "1"], "results that differ from these in seed"),
+        (["--part", "val"], "results that differ from these in images"),
+        (["--fast"], "results that differ from these in settings"),
+        ([], "results that differ from these in model file"),
     ],
 )
 def test_another_study_is_not_mixed_in(

@@ -57,8 +57,8 @@ class ShiftFolder:
             return {}
         if differing := [name for name in self.made_of if before.get(name) != self.made_of[name]]:
             raise UserError(
-                f"{self.path}: found results of another {', '.join(differing)}; name another --output, or give "
-                "--overwrite to discard them"
+                f"{self.path}: found results that differ from these in {', '.join(differing)}; name another --output, "
+                "or give --overwrite to discard them"
             )
         return self._read() if (self.path / ERRORS).exists() else {}
 

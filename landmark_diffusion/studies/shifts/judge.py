@@ -16,7 +16,7 @@ from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset
 from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.detection.detector import Detector
 from landmark_diffusion.metrics.evaluation import evaluate
-from landmark_diffusion.metrics.records import Prediction
+from landmark_diffusion.metrics.records import LengthUnit, Prediction, Unit
 from landmark_diffusion.spread.statistics import covered
 
 PLAIN = "as they are"
@@ -67,6 +67,16 @@ def judge_family(
     return FamilyErrors(measured.errors[family], np.stack(inside), np.array(unlike))
 
 
+def study_unit(images: LandmarkTorchDataset) -> Unit:
+    """Give the unit of all errors: "px" (of the original image) unless the length of every image's pixels is known."""
+    known = all(images.samples[place].spacing is not None for place in range(len(images)))
+    return _length_unit(images.source) if known else "px"
+
+
+def _length_unit(source: LandmarkDataset) -> LengthUnit:
+    return "px256" if source.unit == "px256" else "mm"
+
+
 def _changed(source: LandmarkDataset, sample: LandmarkSample, family: str, seed: int) -> ShiftedImage:
     grey = source.load_image(sample)
     if family == PLAIN:
@@ -85,7 +95,7 @@ def _record(
         changed.to_original(detection.points),
         np.where(shown[:, None], sample.annotations, np.nan),
         sample.spacing,
-        length_unit="px256" if source.unit == "px256" else "mm",
+        length_unit=_length_unit(source),
         image_size=sample.size,
     )
 

@@ -92,7 +92,7 @@ def test_a_folder_gives_back_what_was_finished(tmp_path: Path) -> None:
     summary = json.loads((ours.path / SUMMARY).read_text())
     assert summary["unit"] == "mm" and summary["rows"][1]["mre"] == pytest.approx(20 / 6)
     assert (ours.path / TABLE).read_text().splitlines()[1].startswith("as they are,4,7,1.000000,")
-    with pytest.raises(UserError, match="results of another seed; name another --output"):
+    with pytest.raises(UserError, match="results that differ from these in seed; name another --output"):
         folder(tmp_path / "x", seed=1).begin(overwrite=False)
     assert folder(tmp_path / "x", seed=1).begin(overwrite=True) == {} and not list(ours.path.iterdir())
 
