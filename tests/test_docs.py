@@ -6,6 +6,7 @@ import argparse
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import fields
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -22,11 +23,13 @@ from landmark_diffusion.detection.writers.points_json import points_schema
 from landmark_diffusion.evaluation.spread_view import COLUMNS as SPREAD_COLUMNS
 from landmark_diffusion.studies.cephalometry.classes import SCHEMES
 from landmark_diffusion.studies.cephalometry.tables import AGREEMENT_COLUMNS, MEASURE_COLUMNS
+from landmark_diffusion.studies.shifts.files import COLUMNS
+from landmark_diffusion.studies.shifts.rows import ShiftRow
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-PARSED = ("detect", "calibrate", "analyse", "export", "crossval", "compare")
+PARSED = ("detect", "calibrate", "shifts", "analyse", "export", "crossval", "compare")
 """Verbs whose options are all argparse's; those of fit, test, validate and predict are the classes' own."""
 
 EVERYWHERE = {"-h", "--help", "--debug"}
@@ -161,6 +164,7 @@ def test_the_reference_lists_every_option(verb: str) -> None:
 @pytest.mark.parametrize(
     ("heading", "columns"),
     [
+        ("ldx shifts", [*COLUMNS, *(each.name for each in fields(ShiftRow))]),
         ("points.csv", POINTS_COLUMNS), ("Measures", MEASURE_COLUMNS), ("spread.csv", SPREAD_COLUMNS),
         ("Measures", [name for name in AGREEMENT_COLUMNS if not name.endswith(("_low", "_high"))]),
     ],

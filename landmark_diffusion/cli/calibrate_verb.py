@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landmark_diffusion.cli.arguments import VerbParser, option_values
-from landmark_diffusion.cli.data_verbs import config_section
+from landmark_diffusion.cli.model_data import model_data_section, where_from
 from landmark_diffusion.cli.progress import progress
 from landmark_diffusion.configuration.config_files import find_config
 from landmark_diffusion.configuration.options import arguments, config_options
@@ -65,7 +65,7 @@ def run_calibrate(arguments: list[str]) -> int:
     elif content.facts.calibration is not None and not options.overwrite:
         raise UserError(f"{path} is calibrated already and was left as it is; give --overwrite, or --output FILE.ldx")
     settings = _settings(options.settings)
-    section = _data_section(options, content.facts)
+    section = model_data_section(content.facts, options.config, root=options.root)
     if options.folds is None:
         source, fitted = _held_out(path, content.facts, section, options.part, settings)
     else:
@@ -120,17 +120,6 @@ def _settings(text: str) -> list[Setting]:
     return found
 
 
-def _data_section(options: argparse.Namespace, facts: ModelFacts) -> dict[str, Any]:
-    """Options of the data: the config's over those in the model file, and the root over both."""
-    section = {**facts.data, **config_section(options.config)}
-    if options.root is not None:
-        section["root"] = options.root
-    names = ("dataset", "root", "split", "dataset_options", "landmark_names")
-    return {name: section[name] for name in names if section.get(name) is not None} | {
-        "size": facts.data["size"], "resize": facts.data.get("resize") or "stretch"
-    }  # fmt: skip
-
-
 def _held_out(
     path: Path, facts: ModelFacts, section: dict[str, Any], part: str | None, settings: Sequence[Setting]
 ) -> tuple[str, list[SettingCalibration]]:
@@ -146,14 +135,14 @@ def _held_out(
     needed = least_images()
     if len(images) < needed:
         raise UserError(
-            f"calibration: found {counted(len(images), 'image')} in the {part} part of {_where(section)}, expected at "
-            f"least {needed} for regions of {100 * max(LEVELS):g} %; name a larger --part, or take all training images "
-            "by --folds 5 with --config of the training"
+            f"calibration: found {counted(len(images), 'image')} in the {part} part of {where_from(section)}, expected "
+            f"at least {needed} for regions of {100 * max(LEVELS):g} %; name a larger --part, or take all training "
+            "images by --folds 5 with --config of the training"
         )
     detectors = make_detectors(lambda **chosen: Detector.load(path, **chosen), settings)
     with progress(len(images), "calibrate") as advance:
         collected = collect(detectors, images, advance)
-    source = f"{counted(len(images), 'image')} of the {part} part of {_where(section)}, held out from training"
+    source = f"{counted(len(images), 'image')} of the {part} part of {where_from(section)}, held out from training"
     return source, [fit_setting(each.settings, found) for each, found in zip(detectors, collected, strict=True)]
 
 
@@ -161,18 +150,12 @@ def _refuse_seen(
     path: Path, facts: ModelFacts, section: dict[str, Any], images: LandmarkTorchDataset, part: str
 ) -> None:
     """Refuse images that trained the weights: their errors are smaller than those of new images."""
-    from landmark_diffusion.studies.calibrate.material import labelled_images
+    from landmark_diffusion.studies.calibrate.material import seen_in_training
 
-    where = _where(section)
+    where = where_from(section)
     if not len(images):
         raise UserError(f"the {part} part of {where} is empty; name another --part or --config, or --folds K")
-    trained = facts.training
-    seen = part == "train"
-    if not seen and trained.get("dataset") == section["dataset"]:
-        split = {key: value for key, value in {**section, "split": trained.get("split")}.items() if value is not None}
-        known = {sample.image_id for sample in labelled_images(split, "train").samples}
-        seen = any(sample.image_id in known for sample in images.samples)
-    if seen:
+    if part == "train" or seen_in_training(facts, section, images):
         raise UserError(
             f"{path} was trained on images of the {part} part of {where}, so its errors there say nothing about new "
             "ones; name a part that it never saw, or --folds K"
@@ -203,7 +186,9 @@ def _out_of_fold(
         fold.train(given)
     with progress(len(ids), "calibrate") as advance:
         chosen, collected = judge_out_of_fold(folds, facts, section, settings, advance)
-    source = f"{len(ids)} training images of {_where(section)}, each judged by one of {len(folds)} models that had not "
+    source = (
+        f"{len(ids)} training images of {where_from(section)}, each judged by one of {len(folds)} models that had not "
+    )
     return source + "seen it", [fit_setting(each, found) for each, found in zip(chosen, collected, strict=True)]
 
 
@@ -224,10 +209,6 @@ def _check_length(configs: Sequence[str], further: Sequence[str], facts: ModelFa
             f"{facts.updates}: its errors would be other ones, and nothing was trained. Name the config and options "
             "that the model was trained with"
         )
-
-
-def _where(section: dict[str, Any]) -> str:
-    return " ".join(str(section[key]) for key in ("dataset", "split") if key in section)
 
 
 def _report(calibration: Calibration, target: Path) -> None:

@@ -16,7 +16,8 @@ from landmark_diffusion.core.texts import counted
 if TYPE_CHECKING:
     from landmark_diffusion.data.source import LandmarkDataset
 
-_OF_ONE_DATASET = ("split", "dataset_options", "landmark_names")
+OF_ONE_DATASET = ("split", "dataset_options", "landmark_names")
+"""Options of the data module that mean nothing for another data set."""
 _SHOWN = 5
 CHECK_EXAMPLES = """examples:
   ldx data check --dataset isbi2015 --root ~/isbi2015
@@ -100,7 +101,7 @@ def _build(arguments: argparse.Namespace) -> LandmarkDataset:
 
     section = config_section(arguments.config)
     if arguments.dataset not in (None, section.get("dataset")):  # the config's split is another dataset's
-        section = {key: value for key, value in section.items() if key not in _OF_ONE_DATASET}
+        section = {key: value for key, value in section.items() if key not in OF_ONE_DATASET}
     options = dict(section.get("dataset_options") or {})
     name = arguments.dataset or section.get("dataset") or ("folder" if arguments.csv else None)
     if name is None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from landmark_diffusion.core.say import is_first_process
 
-SLOW_VERBS = ("fit", "validate", "test", "predict", "fewshot", "calibrate", "export")
+SLOW_VERBS = ("fit", "validate", "test", "predict", "fewshot", "calibrate", "shifts", "export")
 QUIET = ("-h", "--help", "--print_config")
 """Options whose answer is all that is wanted; --print_config=FLAGS and --data.help as well."""
 

@@ -76,6 +76,7 @@ OTHER_VERBS = {
     "calibrate": Verb(
         "make a model file's regions hold what they state: `ldx calibrate --config C --checkpoint FILE.ldx`"
     ),
+    "shifts": Verb("what is left of a model on images as other devices would have made them: `ldx shifts FILE.ldx`"),
     "fewshot": Verb("fine-tune and test on few labelled images: a grid of starts, images and draws, with its table"),
     "export": Verb(
         "write a checkpoint as one file to hand over, without pickle: `ldx export CHECKPOINT FILE.ldx`, or .onnx"

@@ -6,9 +6,17 @@ gives the same integer on every machine, process and version, and neighbouring k
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 
-_SAMPLE, _NOISE, _ORDER, _EVALUATION = 1, 2, 3, 4  # the kind of draw comes first, so two kinds never share a stream
+_SAMPLE, _NOISE, _ORDER, _EVALUATION, _SHIFT = (
+    1,
+    2,
+    3,
+    4,
+    5,
+)  # the kind of draw comes first, so two kinds never share a stream
 
 
 def derive_seed(*key: int) -> int:
@@ -39,3 +47,8 @@ def order_seed(seed: int, epoch: int) -> int:
 def evaluation_seed(seed: int, index: int, sample: int = 0) -> int:
     """Seed of the noise that measures or draws one image: the same in whatever batch and on whatever process."""
     return derive_seed(_EVALUATION, seed, index, sample)
+
+
+def shift_seed(seed: int, family: str, image_id: str) -> int:
+    """Seed of how one image is changed by one family of ``data.shifts``, in whatever order and folder."""
+    return derive_seed(_SHIFT, seed, zlib.crc32(family.encode()), zlib.crc32(image_id.encode()))

@@ -54,6 +54,16 @@ def labelled_images(
     return data.stage_dataset("test" if part == "test" else "val")
 
 
+def seen_in_training(facts: ModelFacts, section: dict[str, Any], images: LandmarkTorchDataset) -> bool:
+    """Tell whether any of the images trained the weights, as far as their data set and split tell."""
+    if facts.training.get("dataset") != section["dataset"]:
+        return False
+    split = {**section, "split": facts.training.get("split")}
+    known = labelled_images({key: value for key, value in split.items() if value is not None}, "train").samples
+    ids = {sample.image_id for sample in known}
+    return any(sample.image_id in ids for sample in images.samples)
+
+
 def judge_out_of_fold(
     folds: Sequence[Fold],
     facts: ModelFacts,
