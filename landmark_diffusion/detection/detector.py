@@ -194,6 +194,8 @@ class Detector:
             _array(covariance),
             None if first is None else _array(first.points),
             None if first is None else _array(first.within),
+            _array(main.outside),
+            _array(main.missed),
         )
 
     def _detection(

@@ -16,12 +16,16 @@ class Answers:
         points: (I, N, 2) in use.
         covariance: (I, N, 2, 2) as the method believes it.
         first_points, first_covariance: those of the first guess, where ``points`` came of a chain; else None.
+        outside, missed: (I, N) probabilities that a landmark lies outside the image, or within and the image tells
+            nothing of it; None where the method cannot tell.
     """
 
     points: np.ndarray
     covariance: np.ndarray
     first_points: np.ndarray | None = None
     first_covariance: np.ndarray | None = None
+    outside: np.ndarray | None = None
+    missed: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.points)
