@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-_SAMPLE, _NOISE, _ORDER, _EVALUATION = 1, 2, 3, 4  # the kind of draw comes first, so two kinds never share a stream
+_SAMPLE, _NOISE, _ORDER, _EVALUATION, _FORM = (
+    1,
+    2,
+    3,
+    4,
+    5,
+)  # the kind of draw comes first, so two kinds never share a stream
 
 
 def derive_seed(*key: int) -> int:
@@ -39,3 +45,8 @@ def order_seed(seed: int, epoch: int) -> int:
 def evaluation_seed(seed: int, index: int, sample: int = 0) -> int:
     """Seed of the noise that measures or draws one image: the same in whatever batch and on whatever process."""
     return derive_seed(_EVALUATION, seed, index, sample)
+
+
+def form_seed(seed: int) -> int:
+    """Seed of learning to tell mirrored, turned and negative images: the landmarks' training draws none of it."""
+    return derive_seed(_FORM, seed)

@@ -66,6 +66,11 @@ class LandmarkTorchDataset(Dataset[dict[str, Any]]):
             self._memory[index] = self.cache.get(self.source, self.samples[index], self.frames[index])
         return self._memory[index]
 
+    def content(self, index: int) -> np.ndarray:
+        """Pixels of one sample at network size without what it was padded with, (H, W) uint8."""
+        width, height = self.frames[index].content_size
+        return self.image(index)[:height, :width]
+
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
         epoch, place = key if isinstance(key, tuple) else (0, int(key))
         rng = np.random.default_rng(sample_seed(self.seed, epoch, place))
