@@ -42,7 +42,7 @@ def learned() -> FormNetwork:
     return learn_forms(skulls(0, 12), STEPS)
 
 
-# ---- the network ------------------------------------------------------------------------------------------------------
+# ---- the network --------------------------------------------------------------------------------------------------
 
 
 @forms
@@ -102,7 +102,7 @@ def test_a_form_that_is_not_certain_is_not_undone() -> None:
     assert RecognisedForm(FORMS[5], 0.89).used == UPRIGHT and RecognisedForm(FORMS[5], 0.9).used == FORMS[5]
 
 
-# ---- learning ---------------------------------------------------------------------------------------------------------
+# ---- learning -----------------------------------------------------------------------------------------------------
 
 
 def test_it_learns_to_tell_all_forms_of_new_images(learned: FormNetwork) -> None:
@@ -134,7 +134,7 @@ def test_a_reduced_image_turns_with_the_image() -> None:
         assert differ.max() <= 1  # a half may be rounded to either side
 
 
-# ---- in a method ------------------------------------------------------------------------------------------------------
+# ---- in a method --------------------------------------------------------------------------------------------------
 
 LEARN = {"orientation.learn": True, "orientation.steps": 2}
 
@@ -214,5 +214,5 @@ def test_padding_is_no_part_of_the_image() -> None:
 
 
 def test_less_than_one_step_is_refused() -> None:
-    with pytest.raises(UserError, match="model.orientation.steps: found 0"):
+    with pytest.raises(UserError, match=r"model\.orientation\.steps: found 0"):
         module({"orientation.steps": 0})
