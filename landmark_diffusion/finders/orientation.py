@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.groups import at_least_one
 from landmark_diffusion.core.seeds import form_seed
 from landmark_diffusion.data.augmentation.other_devices import other_device
@@ -86,10 +87,12 @@ def learn_forms(
 
     Every one is seen as other devices might give it. The network answers alike for all forms of an image, so that
     showing it upright alone teaches all sixteen. ``advance`` hears the steps done and the loss. Nothing outside is
-    drawn from or changed; the same images, steps and seed give the same weights.
+    drawn from or changed; the same images, steps and seed give the same weights. Raises UserError without an image.
     """
     network, rng = new_form_network(seed), np.random.default_rng(form_seed(seed))
     small = [reduced(image, KEPT_SIDE) for image in images]
+    if not small:
+        raise UserError("orientation: found no image to learn from, expected upright radiographs")
     order = _in_turn(len(small), rng)
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=max(steps, 2), pct_start=0.1)
