@@ -37,9 +37,9 @@ class LandmarkModule(TrainedModule, Finder):
 
     def keep_options(self, frame: FrameType | None, **complete: Any) -> None:
         """Save the options, those of decoding and orientation too."""
-        if self.orientation.learn:  # else files are as those of versions without it, which can read them
-            complete = {"orientation": self.orientation, **complete}
-        super().keep_options(frame, decoding=self.decoding, **complete)
+        super().keep_options(frame, decoding=self.decoding, orientation=self.orientation, **complete)
+        if not self.orientation.learn:  # the files are then as those of versions without it, which can read them
+            self.hparams.pop("orientation")
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note whether the loaded weights can tell orientations already."""
