@@ -31,12 +31,15 @@ FREE = ("decoding.", "sampling.", "network.init_args.gradient_checkpointing",
 
 LOSS = (
     *("target.", "noise.draws", "network.init_args.dropout"),
-    *("pretrained", "weights", "keep_head", "window_weight"),
+    *("pretrained", "weights", "keep_head", "window_weight", "orientation.steps"),
 )
 """Options that shaped the weights but act in training alone: told when measuring, followed when resuming."""
 
 OPTIMISER = ("optimisation.", "encoder_rate")
 """Options whose state lies in the checkpoint: a resumed run would silently keep the old value, so it is refused."""
+
+WITHOUT_SAYING: dict[str, Any] = {"orientation.learn": False}
+"""What holds where a checkpoint does not say it."""
 
 DECIDES = ("target.loss",)
 """Options of these groups that also decide what the network's output means."""
@@ -149,7 +152,8 @@ def _among(option: str, kinds: Sequence[str]) -> bool:
 def _differences(content: CheckpointContent, model: LightningModule) -> dict[str, tuple[Any, Any]]:
     """Options whose values differ, as option -> (checkpoint's, config's); an option that one of them lacks is left."""
     before, now = (
-        {key: name_in_files(value) if key.endswith(".class_path") else value for key, value in dotted(each).items()}
+        WITHOUT_SAYING
+        | {key: name_in_files(value) if key.endswith(".class_path") else value for key, value in dotted(each).items()}
         for each in (content.hparams, {key: value for key, value in model.hparams.items() if key not in INTERNAL})
     )
     differences = {key: (before[key], now[key]) for key in before if key in now and before[key] != now[key]}

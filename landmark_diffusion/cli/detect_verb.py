@@ -117,6 +117,11 @@ def add_detector_options(parser: argparse.ArgumentParser, required: bool = True)
     parser.add_argument("--level", type=float, default=LEVEL, help="stated coverage of the regions (default 0.9)")
     parser.add_argument("--seed", type=int, help="of sampled chains; by default the model's")
     parser.add_argument("--device", help="cpu, cuda or cuda:1; by default a GPU where there is one")
+    parser.add_argument(
+        "--orientation", choices=("auto", "as-is"), default="auto",
+        help="auto (default): a model that has learned to recognises mirrored, turned and negative images; as-is: none "
+        "is changed",
+    )  # fmt: skip
     parser.add_argument("--batch-size", type=int, default=4, metavar="B", help="images at once (default 4)")
 
 
@@ -126,7 +131,7 @@ def load_detector(options: argparse.Namespace) -> Detector:
 
     if options.batch_size < 1:
         raise UserError(f"--batch-size: found {options.batch_size}, expected at least 1")
-    names = ("fast", "steps", "samples", "decoder", "spread", "level", "seed", "device")
+    names = ("fast", "steps", "samples", "decoder", "spread", "level", "seed", "device", "orientation")
     detector = Detector.load(options.model, **{name: getattr(options, name) for name in names})
     if options.fast and options.steps is not None:
         warn_user("--fast gives way to --steps")

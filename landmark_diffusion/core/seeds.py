@@ -10,12 +10,8 @@ import zlib
 
 import numpy as np
 
-_SAMPLE, _NOISE, _ORDER, _EVALUATION, _SHIFT = (
-    1,
-    2,
-    3,
-    4,
-    5,
+_SAMPLE, _NOISE, _ORDER, _EVALUATION, _SHIFT, _FORM = range(
+    1, 7
 )  # the kind of draw comes first, so two kinds never share a stream
 
 
@@ -52,3 +48,8 @@ def evaluation_seed(seed: int, index: int, sample: int = 0) -> int:
 def shift_seed(seed: int, family: str, image_id: str) -> int:
     """Seed of how one image is changed by one family of ``data.shifts``, in whatever order and folder."""
     return derive_seed(_SHIFT, seed, zlib.crc32(family.encode()), zlib.crc32(image_id.encode()))
+
+
+def form_seed(seed: int) -> int:
+    """Seed of learning to tell mirrored, turned and negative images: the landmarks' training draws none of it."""
+    return derive_seed(_FORM, seed)

@@ -71,6 +71,11 @@ class LandmarkTorchDataset(Dataset[dict[str, Any]]):
         pairs = zip(self.samples, self.frames, strict=True)
         return np.stack([frame.to_network(sample.mean_points) for sample, frame in pairs])
 
+    def content(self, index: int) -> np.ndarray:
+        """Pixels of one sample at network size without what it was padded with, (H, W) uint8."""
+        width, height = self.frames[index].content_size
+        return self.image(index)[:height, :width]
+
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
         epoch, place = key if isinstance(key, tuple) else (0, int(key))
         rng = np.random.default_rng(sample_seed(self.seed, epoch, place))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.data.forms import BY_NAME, UPRIGHT, Form
 from landmark_diffusion.data.geometry import covariance_factors
 from landmark_diffusion.data.readers.dicom_spacing import UNKNOWN_SPACING
 from landmark_diffusion.detection.forms import save_detection
@@ -41,6 +42,11 @@ class Detection:
             with one of so few images that it cannot tell.
         unlike_reason: why it is, one of ``detection.reasons.REASONS`` such as "mirrored" or "unknown"; empty for an
             image that is not called unlike, and where nobody looked.
+        orientation: how the image lies in its file beside those of training, one of ``data.forms.BY_NAME`` such as
+            "upright", "mirrored" or "turned left, negative": it was put right for the network, and all of this is in
+            the pixels of the file as it is. "unknown" where that was not certain, and the image was taken as it is;
+            empty where nobody looked.
+        orientation_probability: of the most probable one; None where nobody looked.
         notes: what the reader has to know, one sentence each, such as a spacing that is not calibrated.
         model: name of the model file.
         settings: options that the points came from (steps, samples, decoder, spread, seed).
@@ -61,6 +67,8 @@ class Detection:
     image_score: float | None = None
     unlike: bool | None = None
     unlike_reason: str = ""
+    orientation: str = ""
+    orientation_probability: float | None = None
     notes: tuple[str, ...] = ()
     model: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -75,6 +83,11 @@ class Detection:
             value = getattr(self, name)
             if value is not None and value.shape != shape:
                 raise UserError(f"{self.name}: found {name} of shape {value.shape}, expected {shape}")
+
+    @property
+    def form(self) -> Form:
+        """The form that the image was put right from; upright where it was taken as it is."""
+        return BY_NAME.get(self.orientation, UPRIGHT)
 
     @property
     def unlike_words(self) -> str:

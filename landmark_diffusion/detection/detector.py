@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -21,9 +21,11 @@ from landmark_diffusion.data.readers.radiograph import Radiograph, read_radiogra
 from landmark_diffusion.data.resize import resize_image
 from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.detection.model import load_module
+from landmark_diffusion.detection.orientation import in_file
 from landmark_diffusion.detection.reasons import exposure, find_reasons, reason_note
 from landmark_diffusion.detection.spacing import OPTION_SPACING, Spacing, check_spacing
 from landmark_diffusion.finders.finder import SPREADS, Finder, LandmarkEstimate, SpreadKind
+from landmark_diffusion.finders.orientation import RecognisedForm, recognise
 from landmark_diffusion.heatmaps.decoders import DECODERS, DecoderKind
 from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.spread.answers import Answers
@@ -31,6 +33,8 @@ from landmark_diffusion.spread.calibration import LEVEL
 from landmark_diffusion.spread.image_score import UNLIKE
 from landmark_diffusion.spread.model_calibration import Calibration, SettingCalibration
 
+OrientationChoice = Literal["auto", "as-is"]
+ORIENTATIONS: tuple[str, ...] = get_args(OrientationChoice)
 UNLIKE_NOTE = (
     "The image is unlike those that the model was calibrated on: no point of it should be relied on, and neither "
     "regions nor expected errors can be stated."
@@ -55,6 +59,8 @@ class Detector:
         level: stated coverage of the regions, among those that the model was calibrated for.
         seed: of sampled chains; None takes the model's. The same image, options and seed give the same points.
         device: "cpu", "cuda", "cuda:1"; None takes a GPU where there is one.
+        orientation: "auto" recognises mirrored, turned and negative images, where the model has learned to, and puts
+            them right for the network; "as-is" takes every image as it is. Points are in the file's pixels either way.
 
     Raises UserError for options that this model has not.
     """
@@ -73,7 +79,10 @@ class Detector:
         level: float = LEVEL,
         seed: int | None = None,
         device: str | None = None,
+        orientation: OrientationChoice = "auto",
     ) -> None:
+        if orientation not in ORIENTATIONS:
+            raise UserError(f"orientation: found {orientation!r}, expected one of {', '.join(ORIENTATIONS)}")
         if decoder is not None:
             if decoder not in DECODERS:
                 raise UserError(f"decoder: found {decoder!r}, expected one of {', '.join(DECODERS)}")
@@ -97,6 +106,8 @@ class Detector:
         self.size: tuple[int, int] = (int(facts.data["size"][0]), int(facts.data["size"][1]))
         self.resize: ResizeMode = facts.data.get("resize") or "stretch"
         self.calibration = self._find_calibration()
+        self.form_network = self.module.form_network if orientation == "auto" else None
+        """What recognises the orientation; None where the model cannot, or is not to."""
 
     @classmethod
     def load(cls, path: str | Path, **options: Any) -> Detector:
@@ -143,12 +154,22 @@ class Detector:
         unless ``explain`` is False.
         """
         given = None if spacing is None else check_spacing(spacing)
-        frames, answers = self._look([each.grey for each in radiographs])
+        forms = self.recognise([each.grey for each in radiographs])
+        greys = [
+            each.grey if form is None else form.used.undo(each.grey)
+            for each, form in zip(radiographs, forms, strict=True)
+        ]
+        frames, answers = self._look(greys)
         found = [
             self._detection(radiograph, frames[place], answers, place, paths[place], names[place], given)
             for place, radiograph in enumerate(radiographs)
         ]
-        return self._explained(found) if explain else found
+        explained = self._explained(found, greys, forms) if explain else found
+        return [each if form is None else in_file(each, form) for each, form in zip(explained, forms, strict=True)]
+
+    def recognise(self, greys: Sequence[np.ndarray]) -> list[RecognisedForm | None]:
+        """Say in which form each image (H, W) uint8 is; None where the model cannot tell, or is not to."""
+        return [None] * len(greys) if self.form_network is None else [*recognise(self.form_network, greys)]
 
     def _look(self, greys: Sequence[np.ndarray]) -> tuple[list[Frame], Answers]:
         """What the model says of images (H, W) uint8, in network pixels, and how these lie in the images."""
@@ -156,12 +177,15 @@ class Detector:
         inputs = [network_input(each, frame) for each, frame in zip(greys, frames, strict=True)]
         return frames, self.answers(self.find(inputs))
 
-    def _explained(self, detections: list[Detection]) -> list[Detection]:
-        """Say of those that are unlike why they are."""
+    def _explained(
+        self, detections: list[Detection], greys: Sequence[np.ndarray], forms: Sequence[RecognisedForm | None]
+    ) -> list[Detection]:
+        """Say of those that are unlike why they are; ``greys`` are the images as the network saw them."""
         unlike = [place for place, each in enumerate(detections) if each.unlike]
-        greys = [each.pixels for each in detections if each.unlike and each.pixels is not None]
-        for place, grey, reason in zip(unlike, greys, find_reasons(greys, self._scores), strict=True):
-            notes = (*detections[place].notes, reason_note(reason, exposure(grey)))
+        known = [form is not None and form.certain for form in forms]
+        reasons = find_reasons([greys[place] for place in unlike], self._scores, [known[place] for place in unlike])
+        for place, reason in zip(unlike, reasons, strict=True):
+            notes = (*detections[place].notes, reason_note(reason, exposure(greys[place]), known[place]))
             detections[place] = replace(detections[place], unlike_reason=reason, notes=notes)
         return detections
 
@@ -202,7 +226,7 @@ class Detector:
         self, radiograph: Radiograph, frame: Frame, answers: Answers, place: int, path: str, name: str,
         spacing: Spacing | None,
     ) -> Detection:  # fmt: skip
-        """Bring one image's answer to its original pixels."""
+        """Bring one image's answer to the pixels of the image that the network saw; the rest is the file's."""
         trust = self._trust(answers.take(slice(place, place + 1)), frame)
         size, mm = (radiograph.grey.shape[1], radiograph.grey.shape[0]), spacing or radiograph.spacing
         doubt = None if mm is None else size_doubt(size, mm)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from landmark_diffusion.data.forms import BY_NAME
 from landmark_diffusion.spread.image_score import UNLIKE
 
 UNKNOWN = "unknown"
@@ -18,17 +19,17 @@ _HALF = 128
 """Grey values: an image that uses less than half of the range, above, below or around its middle, is badly exposed."""
 _STEEPEST = 4.0
 
-TURNS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
-    "mirrored": (np.fliplr, "mirror it left to right"),
-    "negative": (lambda grey: 255 - grey, "invert its grey values"),
-    "upside down": (lambda grey: np.rot90(grey, 2), "turn it by 180 degrees"),
-    "turned left": (lambda grey: np.rot90(grey, -1), "turn it by 90 degrees to the right"),
-    "turned right": (np.rot90, "turn it by 90 degrees to the left"),
-    "flipped": (np.flipud, "mirror it top to bottom"),
-    "turned left and mirrored": (lambda grey: np.fliplr(np.rot90(grey, -1)), "turn it to the right and mirror it"),
-    "turned right and mirrored": (lambda grey: np.fliplr(np.rot90(grey)), "turn it to the left and mirror it"),
+TURNS = {
+    "mirrored": "mirror it left to right",
+    "negative": "invert its grey values",
+    "upside down": "turn it by 180 degrees",
+    "turned left": "turn it by 90 degrees to the right",
+    "turned right": "turn it by 90 degrees to the left",
+    "flipped": "mirror it top to bottom",
+    "turned left and mirrored": "turn it to the right and mirror it",
+    "turned right and mirrored": "turn it to the left and mirror it",
 }
-"""Reason to what undoes it, for the machine and in words; in the order in which they are tried."""
+"""The forms that are tried (``data.forms``), and what undoes them in words; in the order in which they are tried."""
 
 REASONS = (DARK, BRIGHT, LOW_CONTRAST, *TURNS, UNKNOWN)
 """All that ``Detection.unlike_reason`` may say."""
@@ -37,30 +38,39 @@ MOST_LOOKS = len(TURNS) + 1
 """How often an image that is unlike is looked at again, at most."""
 
 
-def find_reasons(greys: Sequence[np.ndarray], scores: Callable[[list[np.ndarray]], np.ndarray]) -> list[str]:
+def find_reasons(
+    greys: Sequence[np.ndarray], scores: Callable[[list[np.ndarray]], np.ndarray], known: Sequence[bool] | None = None
+) -> list[str]:
     """Say why each image (H, W) uint8 is unlike, one of ``REASONS``; ``scores`` gives the p-values of changed images.
 
-    Each is looked at again once for every change that is tried, until one makes it like the calibration's.
+    Each is looked at again once for every change that is tried, until one makes it like the calibration's. Those whose
+    form is ``known``, and undone, are neither turned nor mirrored nor inverted.
     """
     reasons = [UNKNOWN] * len(greys)
     exposures = [exposure(grey) for grey in greys]
     _try(reasons, {place: (word, balanced(greys[place])) for place, word in enumerate(exposures) if word}, scores)
-    for reason, (undo, _) in TURNS.items():
-        left = [place for place, found in enumerate(reasons) if found == UNKNOWN]
-        _try(reasons, {place: (reason, np.ascontiguousarray(undo(greys[place]))) for place in left}, scores)
+    for reason in TURNS:
+        left = [place for place, found in enumerate(reasons) if found == UNKNOWN and not (known and known[place])]
+        _try(reasons, {place: (reason, BY_NAME[reason].undo(greys[place])) for place in left}, scores)
     return reasons
 
 
-def reason_note(reason: str, seen: str = "") -> str:
-    """Say in a sentence what a reason rests on and what to do; ``seen`` is the image's ``exposure``."""
+def reason_note(reason: str, seen: str = "", known: bool = False) -> str:
+    """Say in a sentence what a reason rests on and what to do; ``seen`` is the image's ``exposure``.
+
+    ``known`` is for an image whose form was recognised and undone.
+    """
     if reason == UNKNOWN:
         also = f" It is also {seen}, which evening out does not mend." if seen else ""
+        tried = (
+            "neither in the orientation that was recognised nor" if known else "neither mirrored, turned, inverted nor"
+        )
         return (
-            "Why is not known: neither mirrored, turned, inverted nor at another brightness is it like them. It may "
-            f"show another view or another part of the body.{also}"
+            f"Why is not known: {tried} at another brightness is it like them. It may show another view or another "
+            f"part of the body.{also}"
         )
     if reason in TURNS:
-        return f"It is {reason}: undone, it is like them. To use it, {TURNS[reason][1]} and detect again."
+        return f"It is {reason}: undone, it is like them. To use it, {TURNS[reason]} and detect again."
     return f"It is {reason}: brightened evenly, it is like them. To use it, export it with another window."
 
 

@@ -48,6 +48,8 @@ def gather_facts(
     if "dataset" not in data or "size" not in data:
         raise UserError(f"{checkpoint}: neither it nor a config.yaml of its run says data.dataset and data.size")
     model = laid_over(hparams, _init_args(checkpoint, class_path, source))
+    if "orientation" not in hparams:  # a config lists it also where it is not learned, which versions without it read
+        model.pop("orientation", None)
     trainer = source.get("trainer") if isinstance(source.get("trainer"), dict) else None
     training = _training(facts.get("data") or data, config)
     return ModelFacts(

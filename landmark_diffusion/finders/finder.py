@@ -11,6 +11,7 @@ import torch
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.groups import as_group, at_least_one
 from landmark_diffusion.finders.method import Batch, Method
+from landmark_diffusion.finders.orientation import Orientation, new_form_network
 from landmark_diffusion.heatmaps.decoders import DECODERS, DecoderKind, decode
 from landmark_diffusion.heatmaps.moments import map_covariance
 
@@ -70,6 +71,7 @@ class Finder(Method):
     Args:
         num_landmarks: N; linked from the data module.
         decoding: how maps become points.
+        orientation: whether images in any orientation are recognised.
         kwargs: optimisation.
     """
 
@@ -84,6 +86,7 @@ class Finder(Method):
         self,
         num_landmarks: int,
         decoding: Decoding = Decoding(),
+        orientation: Orientation = Orientation(),  # noqa: B008 (frozen)
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -94,6 +97,8 @@ class Finder(Method):
             )
         self.num_landmarks = num_landmarks
         self.decoding = as_group(Decoding, decoding, "model.decoding")
+        self.orientation = as_group(Orientation, orientation, "model.orientation")
+        self.form_network = new_form_network().requires_grad_(False) if self.orientation.learn else None
 
     @classmethod
     def class_name(cls) -> str:

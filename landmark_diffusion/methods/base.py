@@ -9,9 +9,13 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
 from landmark_diffusion.core.annotations import mean_of_annotators
+from landmark_diffusion.core.say import say
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.data.geometry import covariance_factors, frames_to_original
+from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset
 from landmark_diffusion.finders.finder import Finder, LandmarkEstimate
 from landmark_diffusion.finders.method import Batch
+from landmark_diffusion.finders.orientation import enough_images, learn_forms
 from landmark_diffusion.methods.training import TrainedModule
 from landmark_diffusion.metrics import MeanRadialError, SuccessDetectionRate
 from landmark_diffusion.metrics.records import LengthUnit, Prediction
@@ -22,6 +26,7 @@ class LandmarkModule(TrainedModule, Finder):
     """Base of the methods that find landmarks in training: evaluation and its records; the options are Finder's."""
 
     monitor = "val/mre"
+    _knows_forms = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -31,8 +36,30 @@ class LandmarkModule(TrainedModule, Finder):
         self._metrics: dict[str, tuple[MeanRadialError, SuccessDetectionRate]] = {}
 
     def keep_options(self, frame: FrameType | None, **complete: Any) -> None:
-        """Save the options, those of decoding too."""
-        super().keep_options(frame, decoding=self.decoding, **complete)
+        """Save the options, those of decoding and orientation too."""
+        super().keep_options(frame, decoding=self.decoding, orientation=self.orientation, **complete)
+        if not self.orientation.learn:  # the files are then as those of versions without it, which can read them
+            self.hparams.pop("orientation")
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note whether the loaded weights can tell orientations already."""
+        super().on_load_checkpoint(checkpoint)
+        self._knows_forms = any(name.startswith("form_network.") for name in checkpoint["state_dict"])
+
+    def on_fit_start(self) -> None:
+        """Learn to tell orientations before the landmarks, where that is asked for and not done."""
+        super().on_fit_start()
+        if self.form_network is not None and not self._knows_forms:
+            self._learn_forms(self.trainer.datamodule.stage_dataset("train"))  # type: ignore[attr-defined]
+
+    def _learn_forms(self, dataset: LandmarkTorchDataset) -> None:
+        """Learn to tell the forms of a data set's images, seen without the run's augmentation."""
+        assert self.form_network is not None
+        steps, places = self.orientation.steps, enough_images(len(dataset))
+        say(f"learning to tell mirrored, turned and negative images: {steps} steps, {counted(len(places), 'image')}")
+        learned = learn_forms((dataset.content(place) for place in places), steps, self.seed)
+        self.form_network.load_state_dict(learned.state_dict())
+        self._knows_forms = True
 
     def on_validation_epoch_start(self) -> None:
         """Start empty metrics."""

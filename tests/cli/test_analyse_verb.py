@@ -15,6 +15,7 @@ from PIL import Image
 
 from landmark_diffusion.cli.analyse_verb import run_analyse
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.data.forms import BY_NAME, FORMS, Form
 from landmark_diffusion.data.sources.isbi2015 import LANDMARK_NAMES
 from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.detection.writers.points_json import PointsJsonWriter
@@ -335,3 +336,31 @@ def test_what_cannot_be_done_is_said_in_one_line(
     with pytest.raises(UserError, match=message):
         run_analyse([*arguments, "--output", "out"])
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+def test_measures_do_not_depend_on_how_the_image_lies(form: Form, tmp_path: Path) -> None:
+    """Points of a file that was recognised as turned or mirrored have the values of the upright face."""
+    upright = detection(spacing=(0.1, 0.1))
+    size = form.upright_size(SIZE)
+    file = replace(
+        upright, size=size, orientation=form.name, orientation_probability=1.0,
+        points=form.apply_points(upright.points, size), covariance=form.apply_matrices(COVARIANCE),
+    )  # fmt: skip
+    values = []
+    for name, each in (("upright", upright), ("file", file)):
+        out = tmp_path / name / "out"
+        assert run_analyse([points_json(tmp_path / name, each), "--output", str(out), "--no-tracings"]) == 0
+        values.append([(row["value"], row["class"]) for row in table(out / "measures.csv")])
+    assert values[1] == values[0]
+    (image,) = json.loads((out / "measures.json").read_text())["images"]
+    assert (image["facing"], image["orientation"]) == ("left" if form.mirrored else "right", form.name)
+
+
+def test_an_orientation_that_nobody_recognised_is_still_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upside_down = BY_NAME["upside down"].apply_points(detection().points, SIZE)
+    points = points_json(tmp_path, detection(points=upside_down))
+    assert run_analyse([points, "--output", str(tmp_path / "out"), "--no-tracings"]) == 1
+    assert "the face stands on its head" in capsys.readouterr().err

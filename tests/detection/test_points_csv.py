@@ -53,7 +53,8 @@ def test_a_case_worked_by_hand(tmp_path: Path) -> None:
         "y_mm": "4.100000", "spacing_source": "option", "region_level": "0.900000", "region_semi_major": "5.000000",
         "region_semi_minor": "4.000000", "region_angle": "90.000000", "region_area_mm2": f"{0.4 * np.pi:.6f}",
         "expected_error_mm": f"{3 * np.sqrt(0.02):.6f}", "expected_error_px": "3.000000", "image_score": "0.400000",
-        "unlike": "false", "unlike_reason": "", "name": "a",
+        "unlike": "false", "unlike_reason": "", "name": "a", "orientation": "",
+        "orientation_probability": "",
     }  # fmt: skip
 
 

@@ -67,6 +67,12 @@ class HtmlWriter(Writer):
         writer.close()
 
 
+def _orientation_words(detection: Detection) -> str:
+    """How the image lies in its file, with its probability; empty where nobody looked."""
+    share = detection.orientation_probability
+    return "" if share is None else f"{detection.orientation} (p = {share:.3g})"
+
+
 def image_record(detection: Detection) -> dict[str, Any]:
     """Turn a detection into what page.js reads: numbers in original pixels (and mm), null where not known."""
     columns = detection.numbers()
@@ -82,6 +88,7 @@ def image_record(detection: Detection) -> dict[str, Any]:
         "unlike": bool(detection.unlike),
         "unlike_words": detection.unlike_words if detection.unlike else "",
         "unlike_reason": detection.unlike_reason,
+        "orientation": _orientation_words(detection),
         "notes": list(detection.notes),
         "landmarks": [
             {"name": name, **{key: number(columns[key][index]) for key in PAGE_COLUMNS}}

@@ -15,7 +15,7 @@ FILE_NAME = "points.csv"
 COLUMNS = (
     "image", "landmark", "x", "y", "x_mm", "y_mm", "spacing_source", "region_level", "region_semi_major",
     "region_semi_minor", "region_angle", "region_area_mm2", "expected_error_mm", "expected_error_px", "image_score",
-    "unlike", "unlike_reason", "name",
+    "unlike", "unlike_reason", "name", "orientation", "orientation_probability",
 )  # fmt: skip
 
 
@@ -54,7 +54,8 @@ def _rows(detection: Detection) -> Iterator[list[str | float | None]]:
         x, y, x_mm, y_mm, *spread = (float(values[index]) for values in numbers.values())
         yield [
             file, _valid(name), x, y, x_mm, y_mm, detection.spacing_source, level, *spread, detection.image_score,
-            unlike, detection.unlike_reason, _valid(detection.name),
+            unlike, detection.unlike_reason, _valid(detection.name), detection.orientation,
+            detection.orientation_probability,
         ]  # fmt: skip
 
 

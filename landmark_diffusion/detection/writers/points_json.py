@@ -24,8 +24,8 @@ __all__ = ["FILE_NAME", "PointsJsonWriter", "points_schema", "read_points_json"]
 
 FILE_NAME = "points.json"
 IMAGE_FIELDS = (
-    "name", "path", "size", "spacing", "spacing_source", "level", "image_score", "unlike", "unlike_reason", "notes",
-    "settings",
+    "name", "path", "size", "spacing", "spacing_source", "level", "image_score", "unlike", "unlike_reason",
+    "orientation", "orientation_probability", "notes", "settings",
 )  # fmt: skip
 
 
@@ -72,7 +72,8 @@ class PointsJsonWriter(OneFile):
 def _image_text(detection: Detection) -> str:
     """One image as JSON, a line for each landmark: short for programs, and still legible for people."""
     image = {name: getattr(detection, name) for name in IMAGE_FIELDS}
-    image["unlike_reason"] = detection.unlike_reason or None
+    for name in ("unlike_reason", "orientation"):
+        image[name] = image[name] or None
     fields = [f"  {_dump(key)}: {_dump(value)}" for key, value in image.items()]
     lines = ",".join("\n   " + _dump(landmark) for landmark in _landmarks(detection))
     fields.append('  "landmarks": [' + lines + ("\n  ]" if lines else "]"))

@@ -11,13 +11,18 @@ import numpy as np
 
 from landmark_diffusion.core.errors import DataError
 from landmark_diffusion.core.untrusted import has_control_characters, repeated
+from landmark_diffusion.data.forms import BY_NAME
 from landmark_diffusion.detection.detection import Detection
+from landmark_diffusion.detection.reasons import UNKNOWN
 
 SCHEMA = "urn:landmark_diffusion:points"
 FORMAT_VERSION = 1
 """Raised when an older reader would misread a file; fields that it may pass over are added without that."""
 
 Check = Callable[[Any], bool]
+
+ORIENTATION_NAMES = (*BY_NAME, UNKNOWN)
+"""All that ``Detection.orientation`` may say where somebody looked."""
 
 _LINE = "a text without control characters"
 _TEXT = "a text without control characters other than tabs and line ends"
@@ -86,8 +91,11 @@ def _detection(image: Any, model: str, path: Path, where: str) -> Detection:
     if (twice := repeated(landmark["name"] for landmark in landmarks)) is not None:
         raise DataError(f"{where}.landmarks: found two landmarks of the name {twice!r:.60}", path)
     points = _column(landmarks, "point_px", (2,))
-    has_reason = "unlike_reason" in image  # files of earlier versions have none
-    reason = take("unlike_reason", f"null or {_LINE}", _or_null(_is_line)) if has_reason else None
+
+    def take_newer(key: str, expected: str, check: Check) -> Any:
+        """Files of earlier versions have none of these."""
+        return take(key, f"null or {expected}", _or_null(check)) if key in image else None
+
     spacing = take("spacing", "null or two numbers above 0", _or_null(_is_spacing))
     return Detection(
         name=take("name", _LINE, _is_line),
@@ -103,7 +111,9 @@ def _detection(image: Any, model: str, path: Path, where: str) -> Detection:
         spacing_source=take("spacing_source", _LINE, _is_line),
         image_score=take("image_score", "null or a number in [0, 1]", _or_null(_is_share)),
         unlike=take("unlike", "null, true or false", _or_null(lambda v: isinstance(v, bool))),
-        unlike_reason=reason or "",
+        unlike_reason=take_newer("unlike_reason", _LINE, _is_line) or "",
+        orientation=take_newer("orientation", f"one of {', '.join(ORIENTATION_NAMES)}", _is_orientation) or "",
+        orientation_probability=take_newer("orientation_probability", "a number in [0, 1]", _is_share),
         notes=tuple(take("notes", f"a list, each {_TEXT}", lambda v: _is_list(v) and all(map(_is_text, v)))),
         model=model,
         settings=take("settings", "an object with fields", lambda v: isinstance(v, dict)),
@@ -186,6 +196,10 @@ def _is_count(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) <= 1e300  # 1e400 reads as infinite; no float holds 10**400
+
+
+def _is_orientation(value: Any) -> bool:
+    return value in ORIENTATION_NAMES
 
 
 def _is_share(value: Any) -> bool:

@@ -112,6 +112,7 @@ function fillAbout(image) {
   if (image.score !== null) {
     facts.push(["Image score", `p = ${image.score.toPrecision(2)}; small is unlike the training images`]);
   }
+  if (image.orientation) facts.push(["Orientation of the file", image.orientation]);
   if (image.level !== null) facts.push(["Region", `holds the true point in ${percent(image.level)} of cases`]);
   if (data.expected) facts.push(["Expected error", data.expected]);
   facts.push(["Coordinates", "pixels of the file, the first pixel's centre at (0, 0)"]);

@@ -10,6 +10,7 @@ from typing import Any
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.files import writing
 from landmark_diffusion.detection.detection import Detection
+from landmark_diffusion.detection.orientation import turned_upright
 from landmark_diffusion.detection.writer import Writer
 from landmark_diffusion.studies.cephalometry.analysis import Analysis, analyse, no_findings, unused
 from landmark_diffusion.studies.cephalometry.facing import ADVICE
@@ -95,6 +96,7 @@ class MeasuresWriter(Writer):
         return self.folder / "tracings" / f"{name}.png"
 
     def _analyse(self, detection: Detection) -> Analysis:
+        detection = turned_upright(detection)
         calibrated = detection.covariance if detection.level is not None else None
         try:
             analysis = analyse(detection.points, detection.landmark_names, detection.spacing, calibrated, self.facing)
@@ -154,5 +156,6 @@ def _facts(detection: Detection) -> dict[str, Any]:
         "spacing_source": detection.spacing_source,
         "unlike": detection.unlike,
         "unlike_reason": detection.unlike_reason or None,
+        "orientation": detection.orientation or None,
         "notes": list(detection.notes),
     }

@@ -1,0 +1,40 @@
+"""A model file that tells mirrored, turned and negative images, made from one that does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from landmark_diffusion.finders.orientation import Orientation, learn_forms
+from landmark_diffusion.modelfile.model_file import check_target, read_model_file, write_model_file
+
+PREFIX = "form_network."
+"""Of the weights, as a finder names them."""
+
+
+def with_orientation(
+    model: str | Path,
+    images: Iterable[np.ndarray],
+    output: str | Path,
+    steps: int = Orientation.steps,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Path:
+    """Write ``model`` again as ``output``, with what tells the orientation of images like these; returns the path.
+
+    ``images`` (H, W) uint8 count as upright, and should be those that the model was trained on or others like them.
+    Landmarks, calibration and figures stay as they are; what the file could tell of orientations before is replaced.
+    Raises UserError without an image, and as ``read_model_file`` and ``write_model_file``.
+    """
+    output = Path(output)
+    check_target(output, overwrite)
+    content = read_model_file(model)
+    options = Orientation(learn=True, steps=steps)
+    network = learn_forms(images, steps, seed)
+    weights = {name: value for name, value in content.weights.items() if not name.startswith(PREFIX)}
+    weights |= {PREFIX + name: value for name, value in network.state_dict().items()}
+    facts = replace(content.facts, model={**content.facts.model, "orientation": asdict(options)})
+    return write_model_file(output, facts, weights, overwrite)
