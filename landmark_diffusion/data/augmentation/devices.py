@@ -332,7 +332,7 @@ def _to_uint8(values: np.ndarray) -> np.ndarray:
 
 
 DEVICES = DeviceRecipe(
-    usual=0.3,
+    usual=0.4,
     rotation=15.0,
     scale=(0.7, 1.25),
     shear=8.0,
