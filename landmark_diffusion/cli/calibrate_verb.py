@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset
     from landmark_diffusion.modelfile.facts import ModelFacts
     from landmark_diffusion.spread.model_calibration import Calibration, SettingCalibration
-    from landmark_diffusion.studies.calibrate.material import Setting
+    from landmark_diffusion.studies.calibrate.material import Changes, Setting
 
 DESCRIPTION = (
     "Fit regions of stated coverage, expected errors and a score for whole images on labelled images that the weights "
@@ -35,6 +35,8 @@ EXAMPLES = """examples:
 With --folds all further options go to `ldx fit`; a stopped calibration goes on where it was. The file is replaced
 whole; a calibration that is there already needs --overwrite, and --output FILE.ldx leaves the old file as it is.
 """
+DRAWS = 4
+"""How often each image is changed."""
 STEPS, EPOCHS = "trainer.max_steps", "trainer.max_epochs"
 PARTS = ("val", "test", "train")
 LISTING = tuple(
@@ -64,12 +66,12 @@ def run_calibrate(arguments: list[str]) -> int:
         check_target(target, options.overwrite)
     elif content.facts.calibration is not None and not options.overwrite:
         raise UserError(f"{path} is calibrated already and was left as it is; give --overwrite, or --output FILE.ldx")
-    settings = _settings(options.settings)
+    settings, changes = _settings(options.settings), _changes(options.changed, options.draws)
     section = model_data_section(content.facts, options.config, root=options.root)
     if options.folds is None:
-        source, fitted = _held_out(path, content.facts, section, options.part, settings)
+        source, fitted = _held_out(path, content.facts, section, options.part, settings, changes)
     else:
-        source, fitted = _out_of_fold(options, further, content.facts, section, settings)
+        source, fitted = _out_of_fold(options, further, content.facts, section, settings, changes)
     calibration = Calibration(source, int(fitted[0].figures["images"]), tuple(fitted))
     facts = replace(content.facts, calibration=calibration.to_dict())
     write_model_and_card(target, target.with_suffix(".md"), facts, content.weights, overwrite=True)
@@ -89,6 +91,12 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         "--settings", default="", metavar="STEPSxSAMPLES,...",
         help="network evaluations and samples to calibrate for (1x1,8x1,8x8); default: the model's own, and --fast",
     )  # fmt: skip
+    parser.add_argument(
+        "--changed", metavar="RECIPE",
+        help="judge the images as other devices would have them too, by a recipe of data.recipe such as devices: "
+        "points that may be far off are marked then, and regions widen for them",
+    )  # fmt: skip
+    parser.add_argument("--draws", type=int, default=DRAWS, metavar="K", help=f"of each image by it (default {DRAWS})")
     parser.add_argument("--seed_everything", type=int, help="of the folds (default 0) and trainings (the config's)")
     parser.add_argument("--output", metavar="FILE.ldx", help="write this file instead of replacing the model file")
     parser.add_argument("--overwrite", action="store_true", help="replace a calibration, or the file of --output")
@@ -120,14 +128,30 @@ def _settings(text: str) -> list[Setting]:
     return found
 
 
+def _changes(recipe: str | None, draws: int) -> Changes | None:
+    from landmark_diffusion.data.augmentation import get_recipe
+    from landmark_diffusion.studies.calibrate.material import Changes
+
+    if draws < 1:
+        raise UserError(f"--draws: found {draws}, expected at least 1")
+    if recipe is None:
+        return None
+    options = {"usual": 0.0} if recipe == "devices" else {}
+    return Changes(get_recipe(recipe, **options), draws)
+
+
 def _held_out(
-    path: Path, facts: ModelFacts, section: dict[str, Any], part: str | None, settings: Sequence[Setting]
+    path: Path,
+    facts: ModelFacts,
+    section: dict[str, Any],
+    part: str | None,
+    settings: Sequence[Setting],
+    changes: Changes | None,
 ) -> tuple[str, list[SettingCalibration]]:
     from landmark_diffusion.detection.detector import Detector
     from landmark_diffusion.spread.calibration import LEVELS, least_images
-    from landmark_diffusion.studies.calibrate.collect import collect
     from landmark_diffusion.studies.calibrate.fitting import fit_setting
-    from landmark_diffusion.studies.calibrate.material import labelled_images, make_detectors
+    from landmark_diffusion.studies.calibrate.material import judge, labelled_images, make_detectors
 
     part = part or "val"
     images = labelled_images(section, part, landmarks=facts.landmark_names)
@@ -140,10 +164,11 @@ def _held_out(
             "images by --folds 5 with --config of the training"
         )
     detectors = make_detectors(lambda **chosen: Detector.load(path, **chosen), settings)
-    with progress(len(images), "calibrate") as advance:
-        collected = collect(detectors, images, advance)
+    with progress(len(images) * (1 + (changes.draws if changes else 0)), "calibrate") as advance:
+        judged = judge(detectors, images, changes, advance)
     source = f"{counted(len(images), 'image')} of the {part} part of {where_from(section)}, held out from training"
-    return source, [fit_setting(each.settings, found) for each, found in zip(detectors, collected, strict=True)]
+    chosen = [each.settings for each in detectors]
+    return source, [fit_setting(each, *found, images.size) for each, found in zip(chosen, judged, strict=True)]
 
 
 def _refuse_seen(
@@ -164,7 +189,7 @@ def _refuse_seen(
 
 def _out_of_fold(
     options: argparse.Namespace, further: list[str], facts: ModelFacts, section: dict[str, Any],
-    settings: Sequence[Setting],
+    settings: Sequence[Setting], changes: Changes | None,
 ) -> tuple[str, list[SettingCalibration]]:  # fmt: skip
     from landmark_diffusion.cli.checkpoint_choice import default_run_folder
     from landmark_diffusion.studies.calibrate.fitting import fit_setting
@@ -184,12 +209,13 @@ def _out_of_fold(
         state = "trained already" if fold.finished else asked
         print(f"fold {fold.name}: {state}", flush=True)
         fold.train(given)
-    with progress(len(ids), "calibrate") as advance:
-        chosen, collected = judge_out_of_fold(folds, facts, section, settings, advance)
+    with progress(len(ids) * (1 + (changes.draws if changes else 0)), "calibrate") as advance:
+        chosen, judged = judge_out_of_fold(folds, facts, section, settings, changes, advance)
     source = (
         f"{len(ids)} training images of {where_from(section)}, each judged by one of {len(folds)} models that had not "
     )
-    return source + "seen it", [fit_setting(each, found) for each, found in zip(chosen, collected, strict=True)]
+    fitted = [fit_setting(each, *found, images.size) for each, found in zip(chosen, judged, strict=True)]
+    return source + "seen it", fitted
 
 
 def _check_length(configs: Sequence[str], further: Sequence[str], facts: ModelFacts, validates: bool) -> None:
@@ -215,7 +241,7 @@ def _report(calibration: Calibration, target: Path) -> None:
     from landmark_diffusion.spread.image_score import UNLIKE
     from landmark_diffusion.spread.table import calibration_grid
 
-    if not calibration.settings[0].image.can_tell:
+    if not calibration.settings[0].can_tell:
         needed = round(1 / UNLIKE) - 1
         print(f"{calibration.images} images are too few to call one unlike them: that needs {needed}")
     calibration_grid(calibration).show()

@@ -34,6 +34,10 @@ class Detection:
         regions: (N, 2, 2) squared original pixels: the region of a landmark is the ellipse of all points p with
             (p - point)^T regions^-1 (p - point) <= 1. None without a calibration, and for an image that is ``unlike``.
         expected_error: (N,) expected radial error in original pixels; None where there are no regions.
+        outside: (N,) probability that the landmark lies outside the image; None where the method cannot tell.
+        far: (N,) probability that the point is far off, by more than 5 % of the image's width; None where the
+            calibration does not tell.
+        doubtful: (N,) bool: whether it may be, so that somebody should look; likewise.
         spacing: mm per pixel (x, y), None where it is not known.
         spacing_source: where the spacing was found, such as "option", "ImagerPixelSpacing"; "unknown" without one.
         image_score: how unlike the training images this one is, as a p-value in (0, 1]: small is unlike; None without
@@ -62,6 +66,9 @@ class Detection:
     level: float | None = None
     regions: np.ndarray | None = None
     expected_error: np.ndarray | None = None
+    outside: np.ndarray | None = None
+    far: np.ndarray | None = None
+    doubtful: np.ndarray | None = None
     spacing: tuple[float, float] | None = None
     spacing_source: str = UNKNOWN_SPACING
     image_score: float | None = None
@@ -77,7 +84,8 @@ class Detection:
     def __post_init__(self) -> None:
         count = len(self.landmark_names)
         shapes = {
-            "points": (count, 2), "covariance": (count, 2, 2), "regions": (count, 2, 2), "expected_error": (count,)
+            "points": (count, 2), "covariance": (count, 2, 2), "regions": (count, 2, 2), "expected_error": (count,),
+            "outside": (count,), "far": (count,), "doubtful": (count,),
         }  # fmt: skip
         for name, shape in shapes.items():
             value = getattr(self, name)
@@ -88,6 +96,12 @@ class Detection:
     def form(self) -> Form:
         """The form that the image was put right from; upright where it was taken as it is."""
         return BY_NAME.get(self.orientation, UPRIGHT)
+
+    @property
+    def absent(self) -> np.ndarray:
+        """Which landmarks (N,) lie outside the image more likely than not: their points are where the others say."""
+        count = len(self.landmark_names)
+        return np.zeros(count, dtype=bool) if self.outside is None else np.asarray(self.outside > 0.5)
 
     @property
     def unlike_words(self) -> str:

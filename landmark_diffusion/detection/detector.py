@@ -192,7 +192,7 @@ class Detector:
     def _scores(self, greys: Sequence[np.ndarray]) -> np.ndarray:
         """P-values of images (H, W) uint8 as a whole."""
         assert self.calibration is not None
-        return self.calibration.image.p_values(self._look(greys)[1])
+        return self.calibration.image_p_values(self._look(greys)[1])
 
     def find(self, images: Sequence[torch.Tensor]) -> dict[str, LandmarkEstimate]:
         """Run the method on images (1, H, W) in [0, 1] of the network's size: its variants.
@@ -250,16 +250,20 @@ class Detector:
         if answer.covariance is None:
             return {}
         factors = covariance_factors(np.asarray(frame.scale))
-        if self.calibration is None:
-            return {"covariance": answer.covariance[0] / factors}
-        image = self.calibration.image
-        spreads = self.calibration.spread.spreads(answer.covariance[0], factors, self.level)
-        score = float(image.p_values(answer)[0])
-        found: dict[str, Any] = {
+        calibration, doubt = self.calibration, None if self.calibration is None else self.calibration.doubt
+        outside = answer.outside if doubt is None else doubt.outside_probability(answer)
+        found: dict[str, Any] = {} if outside is None else {"outside": outside[0]}
+        if calibration is None:
+            return {**found, "covariance": answer.covariance[0] / factors}
+        spreads = calibration.spread.spreads(calibration.covariance(answer)[0], factors, self.level)
+        score = float(calibration.image_p_values(answer)[0])
+        found |= {
             "covariance": spreads.covariance,
             "image_score": score,
-            "unlike": score <= UNLIKE if image.can_tell else None,
+            "unlike": score <= UNLIKE if calibration.can_tell else None,
         }
+        if doubt is not None:
+            found |= {"far": doubt.probability(answer)[0], "doubtful": doubt.doubtful(answer)[0]}
         if found["unlike"]:  # what regions state was learned on other images and would not hold
             return found
         return {**found, "level": spreads.level, "regions": spreads.regions, "expected_error": spreads.expected_error}

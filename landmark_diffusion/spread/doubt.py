@@ -1,15 +1,17 @@
-"""Doubt: which points of an image may be far off, and by how much wider their regions have to be.
+"""Doubt: which points of an image may be far off, how much wider their regions have to be, which images are unlike.
 
 What a method's covariance says of a point is calibrated on images like those of its training. On another device the
 method errs more than it says, and what tells of it lies beside the point: the first guess is spread, the chain moved
 it, the other landmarks say that it lies elsewhere, and so it is in the whole image. The logarithm of the error is
 regressed on these evidences, on the calibration images and on the same ones changed as other devices would have them.
+The mean over an image says whether its points are those of this anatomy at all: among changed images whose points are
+right few have one as high, and its p-value is the share of those (conformal, Bates et al. 2023).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,10 +26,15 @@ FOUND = 0.975
 """Share of the far points among the calibration's that the limit lets no more than the rest of pass unmarked."""
 LEAST_FAR = 20
 """Far points that a limit can be chosen from; with fewer it is a quarter of FAR."""
+RIGHT = 0.01
+"""An image whose mean error is at most this share of the network's width has right points: 2 mm on a cephalogram."""
 _SOFTENING = 0.5
 """Network pixels that are added to an error before its logarithm is taken."""
 _RIDGE = 1e-3
 _QUANTILES = np.linspace(0, 1, 201)
+_LEAST_OUTSIDE = 20
+"""Landmarks outside the image that their probability can be corrected by."""
+_NEWTON_STEPS = 30
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,8 @@ class Doubt:
         rest: (Q,) quantiles of what the regression leaves, actual less predicted logarithm.
         far: network pixels above which a point is far off.
         limit: predicted error in network pixels above which a point is marked as doubtful.
+        images: (I,) scores of the calibration images with right points, sorted.
+        outside: (2,) shift and factor that correct the log-odds of a landmark outside the image.
     """
 
     mean: np.ndarray
@@ -49,10 +58,19 @@ class Doubt:
     rest: np.ndarray
     far: float
     limit: float
+    images: np.ndarray
+    outside: np.ndarray
 
     @classmethod
-    def fit(cls, answers: Answers, errors: np.ndarray, width: int) -> Doubt:
-        """Fit on errors (I, N) in network pixels, NaN where a point does not count; ``width`` of the network."""
+    def fit(cls, answers: Answers, truth: np.ndarray, size: tuple[int, int]) -> Doubt:
+        """Fit on truth (I, N, 2) in network pixels, NaN where nobody marked; ``size`` (width, height) of the network.
+
+        Landmarks outside the image count for their probability alone.
+        """
+        width = size[0]
+        beyond = np.any((truth < -0.5) | (truth >= np.array(size) - 0.5), axis=-1)
+        assert isinstance(beyond, np.ndarray)
+        errors = np.where(beyond, np.nan, np.linalg.norm(answers.points - truth, axis=-1))
         evidence = evidences(answers)
         known = np.isfinite(errors) & np.isfinite(evidence).all(-1)
         rows, found = evidence[known], np.log(errors[known] + _SOFTENING)
@@ -65,7 +83,15 @@ class Doubt:
         among = np.exp(predicted[errors[known] > far])
         limit = float(np.quantile(among, 1 - FOUND)) if len(among) >= LEAST_FAR else far / 4
         rest = np.quantile(found - predicted, _QUANTILES)
-        return cls(mean, deviation, weights, float(found.mean()), rest, far, min(max(limit, far / 8), far / 2))
+        marked = np.isfinite(truth).all(-1)
+        fitted = cls(
+            mean, deviation, weights, float(found.mean()), rest, far, min(max(limit, far / 8), far / 2),
+            np.zeros(0), _correction(answers.outside, beyond, marked),
+        )  # fmt: skip
+        counted = np.isfinite(errors)
+        means = np.where(counted, errors, 0).sum(1) / np.maximum(counted.sum(1), 1)
+        right = counted.any(1) & (means <= RIGHT * width)
+        return replace(fitted, images=np.sort(fitted.image_scores(answers)[right]))
 
     def predicted(self, answers: Answers) -> np.ndarray:
         """The error (I, N) in network pixels that the evidences speak for: about its median."""
@@ -76,8 +102,8 @@ class Doubt:
     def probability(self, answers: Answers) -> np.ndarray:
         """How likely each point (I, N) is far off, by what the regression has left on the calibration images."""
         needed = math.log(self.far + _SOFTENING) - np.log(self.predicted(answers))
-        share: np.ndarray = np.searchsorted(self.rest, needed, side="right") / len(self.rest)
-        return 1 - share
+        likely: np.ndarray = 1 - np.searchsorted(self.rest, needed, side="right") / len(self.rest)
+        return likely
 
     def doubtful(self, answers: Answers) -> np.ndarray:
         """Which points (I, N) may be far off."""
@@ -93,16 +119,39 @@ class Doubt:
         widened: np.ndarray = answers.covariance * (factor**2)[..., None, None]
         return widened
 
+    def image_scores(self, answers: Answers) -> np.ndarray:
+        """Mean logarithm (I,) of the error that the evidences speak for, over the landmarks within the image."""
+        weight = _inside(answers)
+        scores: np.ndarray = (np.log(self.predicted(answers)) * weight).sum(1) / weight.sum(1)
+        return scores
+
+    def p_values(self, answers: Answers) -> np.ndarray:
+        """P-values (I,) in (0, 1]: how usual an image is among those whose points are right."""
+        odder = len(self.images) - np.searchsorted(self.images, self.image_scores(answers), side="left")
+        values: np.ndarray = (1 + odder) / (1 + len(self.images))
+        return values
+
+    def outside_probability(self, answers: Answers) -> np.ndarray | None:
+        """How likely each landmark (I, N) lies outside the image, corrected; None where the method cannot tell."""
+        if answers.outside is None:
+            return None
+        corrected: np.ndarray = _sigmoid(self.outside[0] + self.outside[1] * _log_odds(answers.outside))
+        return corrected
+
     def to_dict(self) -> dict[str, Any]:
         """Give plain values for JSON."""
-        arrays = {name: np.round(getattr(self, name), 6).tolist() for name in ("mean", "deviation", "weights", "rest")}
+        names = ("mean", "deviation", "weights", "rest", "images", "outside")
+        arrays = {name: np.round(getattr(self, name), 6).tolist() for name in names}
         return {**arrays, "constant": self.constant, "far": self.far, "limit": self.limit}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Doubt:
         """Read ``to_dict``'s values; raises ValueError, KeyError or TypeError on others."""
         count = len(content["mean"])
-        shapes = {"mean": (count,), "deviation": (count,), "weights": (count,), "rest": (len(content["rest"]),)}
+        shapes = {
+            "mean": (count,), "deviation": (count,), "weights": (count,), "rest": (len(content["rest"]),),
+            "images": (len(content["images"]),), "outside": (2,),
+        }  # fmt: skip
         constant, far, limit = (float(content[name]) for name in ("constant", "far", "limit"))
         if not all(map(math.isfinite, (constant, far, limit))) or min(far, limit) <= 0:
             raise ValueError(f"doubt: constant {constant}, far {far}, limit {limit}, expected the last two above 0")
@@ -117,7 +166,41 @@ def evidences(answers: Answers) -> np.ndarray:
     if answers.first_points is not None:
         found.append(np.log(np.linalg.norm(answers.points - answers.first_points, axis=-1) + _SOFTENING))
     if answers.missed is not None and answers.outside is not None:
-        lost = np.clip(answers.missed + answers.outside, 1e-4, 1 - 1e-4)
-        found.append(np.log(lost / (1 - lost)))
+        found.append(_log_odds(answers.missed + answers.outside))
     own = np.stack(found, -1)
-    return np.concatenate([own, np.broadcast_to(own.mean(1, keepdims=True), own.shape)], -1)
+    weight = _inside(answers)[..., None]
+    mean = (own * weight).sum(1, keepdims=True) / weight.sum(1, keepdims=True)
+    return np.concatenate([own, np.broadcast_to(mean, own.shape)], -1)
+
+
+def _inside(answers: Answers) -> np.ndarray:
+    """Weights (I, N) of an image's points: what lies outside the image says nothing of the others."""
+    if answers.outside is None:
+        return np.ones(answers.points.shape[:2])
+    inside: np.ndarray = np.clip(1 - answers.outside, 1e-3, 1.0)
+    return inside
+
+
+def _correction(outside: np.ndarray | None, beyond: np.ndarray, marked: np.ndarray) -> np.ndarray:
+    """Shift and factor of the log-odds by logistic regression on what was outside; (0, 1) where that is too little."""
+    if outside is None or beyond[marked].sum() < _LEAST_OUTSIDE:
+        return np.array([0.0, 1.0])
+    rows = np.stack((np.ones(int(marked.sum())), _log_odds(outside[marked])), -1)
+    found, prior = np.array([0.0, 1.0]), np.diag([1e-2, 1e-2])
+    for _ in range(_NEWTON_STEPS):
+        chance = _sigmoid(rows @ found)
+        slope = rows.T @ (beyond[marked] - chance) - prior @ (found - [0.0, 1.0])
+        curve = (rows * (chance * (1 - chance))[:, None]).T @ rows + prior
+        found = found + np.clip(np.linalg.solve(curve, slope), -1, 1)
+    return found
+
+
+def _log_odds(probability: np.ndarray) -> np.ndarray:
+    clipped = np.clip(probability, 1e-4, 1 - 1e-4)
+    odds: np.ndarray = np.log(clipped / (1 - clipped))
+    return odds
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    share: np.ndarray = 1 / (1 + np.exp(-x))
+    return share

@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.spread.answers import Answers
 from landmark_diffusion.spread.calibration import SpreadCalibration
-from landmark_diffusion.spread.image_score import ImageScore
+from landmark_diffusion.spread.doubt import Doubt
+from landmark_diffusion.spread.image_score import UNLIKE, ImageScore
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,9 @@ class SettingCalibration:
     Attributes:
         settings: as ``Detector.settings`` gives them.
         spread: covariances to regions.
-        image: score of whole images.
+        image: score of whole images by what is usual among the calibration's.
+        doubt: which points and images may be far off, also on other devices; None where changed images were no part of
+            the calibration. Its score of images goes before ``image``, and regions are of widened covariances.
         figures: what was measured on the calibration images, for the reader.
     """
 
@@ -27,6 +33,20 @@ class SettingCalibration:
     spread: SpreadCalibration
     image: ImageScore
     figures: dict[str, Any] = field(default_factory=dict)
+    doubt: Doubt | None = None
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether there are enough calibration images for a p-value as small as ``UNLIKE``."""
+        return self.image.can_tell if self.doubt is None else 1 / (len(self.doubt.images) + 1) <= UNLIKE
+
+    def image_p_values(self, answers: Answers) -> np.ndarray:
+        """P-values (I,) in (0, 1] of images: small for one that is unlike."""
+        return (self.image if self.doubt is None else self.doubt).p_values(answers)
+
+    def covariance(self, answers: Answers) -> np.ndarray:
+        """Covariances (I, N, 2, 2) that ``spread`` is fitted to, in squared network pixels."""
+        return answers.covariance if self.doubt is None else self.doubt.widened(answers)
 
 
 @dataclass(frozen=True)
@@ -58,6 +78,7 @@ class Calibration:
                     "spread": each.spread.to_dict(),
                     "image": each.image.to_dict(),
                     "figures": each.figures,
+                    **({} if each.doubt is None else {"doubt": each.doubt.to_dict()}),
                 }
                 for each in self.settings
             ],
@@ -73,6 +94,7 @@ class Calibration:
                     SpreadCalibration.from_dict(each["spread"], count),
                     ImageScore.from_dict(each["image"], count),
                     dict(each["figures"]),
+                    Doubt.from_dict(each["doubt"]) if "doubt" in each else None,
                 )
                 for each in content["settings"]
             )

@@ -59,22 +59,25 @@ class Collected:
 
 
 def collect(
-    detectors: Sequence[Detector], data: LandmarkTorchDataset, advance: Callable[[], object]
+    detectors: Sequence[Detector], data: LandmarkTorchDataset, advance: Callable[[], object], draws: int = 0
 ) -> list[Collected]:
     """Ask each detector about all images of ``data``, in network pixels; ``advance`` is called after each image.
 
-    Detectors that differ in what the spread is read from alone share one run of the method.
+    ``draws`` asks about each so many times, as the data's recipe changes it each time. Detectors that differ in what
+    the spread is read from alone share one run of the method.
     """
     answers: list[list[Answers]] = [[] for _ in detectors]
     truth: list[np.ndarray] = []
-    for start in range(0, len(data), BATCH):
-        items = [data[place] for place in range(start, min(start + BATCH, len(data)))]
+    keys = [(draw + 1, place) for draw in range(draws) for place in range(len(data))] or [*range(len(data))]
+    for start in range(0, len(keys), BATCH):
+        items = [data[key] for key in keys[start : start + BATCH]]
         truth += [item["points"].numpy().astype(np.float64) for item in items]
         for detector, found in zip(detectors, _find_all(detectors, [item["image"] for item in items]), strict=True):
             answers[detectors.index(detector)].append(detector.answers(found))
         for _ in items:
             advance()
     to_unit, unit = _units(data)
+    to_unit = np.tile(to_unit, (max(draws, 1), 1))
     return [Collected(Answers.join(parts), np.stack(truth), to_unit, unit) for parts in answers]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from landmark_diffusion.data.geometry import covariance_factors
 from landmark_diffusion.spread.calibration import LEVEL, LEVELS, SpreadCalibration
 from landmark_diffusion.spread.coverage import Evaluate, resplit_coverage
+from landmark_diffusion.spread.doubt import Doubt
 from landmark_diffusion.spread.image_score import ImageScore
 from landmark_diffusion.spread.model_calibration import SettingCalibration
 from landmark_diffusion.spread.statistics import covered, rank_correlation, region_area
@@ -18,13 +20,24 @@ from landmark_diffusion.studies.calibrate.collect import Collected
 SPLITS = 20
 
 
-def fit_setting(settings: Mapping[str, Any], collected: Collected) -> SettingCalibration:
+def fit_setting(
+    settings: Mapping[str, Any], collected: Collected, changed: Collected | None = None, size: tuple[int, int] = (1, 1)
+) -> SettingCalibration:
     """Fit spread and image score on all collected images; the figures are of random halves of them.
 
-    Raises UserError where there are too few images.
+    ``changed`` are the same images as other devices would have them, for a network of ``size`` (width, height): with
+    them the doubt of points and images is fitted too, and spread to what the doubt widens. Raises UserError where there
+    are too few images.
     """
+    doubt = None
+    if changed is not None:
+        both = Collected.join([collected, changed])
+        doubt = Doubt.fit(both.answers, both.truth, size)
+        widened = replace(collected.answers, covariance=doubt.widened(collected.answers))
+        collected = replace(collected, answers=widened)
     spread = SpreadCalibration.fit(collected.residuals, collected.answers.covariance)
-    return SettingCalibration(dict(settings), spread, ImageScore.fit(collected.answers), resplit_figures(collected))
+    image, figures = ImageScore.fit(collected.answers), resplit_figures(collected)
+    return SettingCalibration(dict(settings), spread, image, figures, doubt)
 
 
 def evaluation(collected: Collected, level: float, test: Collected | None = None) -> Evaluate:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.say import say
+from landmark_diffusion.data.augmentation import Recipe
 from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset
 from landmark_diffusion.detection.detector import Detector
 from landmark_diffusion.detection.model import build_module
@@ -64,21 +66,61 @@ def seen_in_training(facts: ModelFacts, section: dict[str, Any], images: Landmar
     return any(sample.image_id in ids for sample in images.samples)
 
 
+@dataclass(frozen=True)
+class Changes:
+    """How images are changed to be as other devices would have them: a recipe of augmentation, drawn several times."""
+
+    recipe: Recipe
+    draws: int
+
+
+def changed(images: LandmarkTorchDataset, changes: Changes) -> LandmarkTorchDataset:
+    """The same images with the recipe in front."""
+    other = copy(images)
+    other.recipe = changes.recipe
+    return other
+
+
+Judged = tuple[Collected, Collected | None]
+"""What was collected on images as they are, and on the same ones changed."""
+
+
+def judge(
+    detectors: Sequence[Detector],
+    images: LandmarkTorchDataset,
+    changes: Changes | None,
+    advance: Callable[[], object],
+) -> list[Judged]:
+    """Ask each detector about the images, and about the same ones changed."""
+    plain = collect(detectors, images, advance)
+    if changes is None:
+        return [(each, None) for each in plain]
+    other = collect(detectors, changed(images, changes), advance, changes.draws)
+    return list(zip(plain, other, strict=True))
+
+
 def judge_out_of_fold(
     folds: Sequence[Fold],
     facts: ModelFacts,
     section: dict[str, Any],
     settings: Sequence[Setting],
+    changes: Changes | None,
     advance: Callable[[], object],
-) -> tuple[list[dict[str, Any]], list[Collected]]:
+) -> tuple[list[dict[str, Any]], list[Judged]]:
     """Let each fold's model judge the images that it has not seen; returns settings and what was collected for each."""
-    parts: list[list[Collected]] = []
+    parts: list[list[Judged]] = []
     for fold in folds:
         detectors = make_detectors(fold_detector(fold, facts), settings)
         images = labelled_images(section, "train", fold.held_out, facts.landmark_names)
-        parts.append(collect(detectors, images, advance))
-    joined = [Collected.join([part[place] for part in parts]) for place in range(len(parts[0]))]
+        parts.append(judge(detectors, images, changes, advance))
+    joined = [_join([part[place] for part in parts]) for place in range(len(parts[0]))]
     return [detector.settings for detector in detectors], joined
+
+
+def _join(parts: Sequence[Judged]) -> Judged:
+    plain, other = zip(*parts, strict=True)
+    known = [each for each in other if each is not None]
+    return Collected.join(plain), Collected.join(known) if known else None
 
 
 def fold_detector(fold: Fold, facts: ModelFacts) -> Callable[..., Detector]:
