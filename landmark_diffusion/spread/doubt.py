@@ -74,7 +74,8 @@ class Doubt:
         evidence = evidences(answers)
         known = np.isfinite(errors) & np.isfinite(evidence).all(-1)
         rows, found = evidence[known], np.log(errors[known] + _SOFTENING)
-        mean, deviation = rows.mean(0), rows.std(0) + 1e-9
+        mean, deviation = rows.mean(0), rows.std(0)
+        deviation = np.where(deviation > 1e-6, deviation, 1.0)  # an evidence that never changes says nothing
         scores = (rows - mean) / deviation
         ridge = _RIDGE * len(rows) * np.eye(rows.shape[1])
         weights = np.linalg.solve(scores.T @ scores + ridge, scores.T @ (found - found.mean()))
@@ -140,9 +141,9 @@ class Doubt:
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values for JSON."""
-        names = ("mean", "deviation", "weights", "rest", "images", "outside")
-        arrays = {name: np.round(getattr(self, name), 6).tolist() for name in names}
-        return {**arrays, "constant": self.constant, "far": self.far, "limit": self.limit}
+        arrays = {name: getattr(self, name).tolist() for name in ("mean", "deviation", "weights", "outside")}
+        many = {name: np.round(getattr(self, name), 6).tolist() for name in ("rest", "images")}
+        return {**arrays, **many, "constant": self.constant, "far": self.far, "limit": self.limit}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Doubt:
