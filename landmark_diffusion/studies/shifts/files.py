@@ -18,7 +18,7 @@ from landmark_diffusion.studies.shifts.judge import FamilyErrors
 from landmark_diffusion.studies.shifts.rows import ShiftRow
 
 ERRORS, TABLE, SUMMARY, PICTURE = "errors.csv", "shifts.csv", "shifts.json", "shifts.png"
-COLUMNS = ("family", "image", "landmark", "error", "covered", "unlike")
+COLUMNS = ("family", "image", "landmark", "error", "covered", "unlike", "doubtful")
 """Of errors.csv, a line a family, image and landmark."""
 CURE = "remove it, or give --overwrite, to measure anew"
 
@@ -75,7 +75,8 @@ class ShiftFolder:
         for family, each in found.items():
             for row, image in enumerate(self.image_ids):
                 for column, landmark in enumerate(self.landmark_names):
-                    numbers = each.errors[row, column], each.covered[row, column], each.unlike[row]
+                    place = row, column
+                    numbers = each.errors[place], each.covered[place], each.unlike[row], each.doubtful[place]
                     yield family, image, landmark, *map(float, numbers)
 
     def _read(self) -> dict[str, FamilyErrors]:
@@ -97,18 +98,20 @@ class ShiftFolder:
         return {family: self._stacked(family, rows) for family, rows in values.items()}
 
     def _stacked(self, family: str, rows: list[tuple[float, ...]]) -> FamilyErrors:
-        shape = (len(self.image_ids), len(self.landmark_names), 3)
+        shape = (len(self.image_ids), len(self.landmark_names), 4)
         if len(rows) != shape[0] * shape[1]:
             raise DataError(f"{family} is cut short; {CURE}", self.path / ERRORS)
-        errors, covered, unlike = np.moveaxis(np.reshape(rows, shape), -1, 0)
-        return FamilyErrors(errors, covered, unlike[:, 0])
+        errors, covered, unlike, doubtful = np.moveaxis(np.reshape(rows, shape), -1, 0)
+        return FamilyErrors(errors, covered, unlike[:, 0], doubtful)
 
 
 def _read_line(cells: Sequence[str], path: Path, line: int) -> tuple[str, tuple[str, str], tuple[float, ...]]:
-    """Read the family, image and landmark, and three numbers of a line; NaN for an empty one."""
+    """Read the family, image and landmark, and four numbers of a line; NaN for an empty one."""
     try:
-        family, image, landmark, error, covered, unlike = map(unescape, cells)
-        return family, (image, landmark), tuple(float(each) if each else math.nan for each in (error, covered, unlike))
+        family, image, landmark, *numbers = map(unescape, cells)
+        if len(numbers) != len(COLUMNS) - 3:
+            raise ValueError(f"{len(cells)} cells, expected {len(COLUMNS)}")
+        return family, (image, landmark), tuple(float(each) if each else math.nan for each in numbers)
     except ValueError as fault:
         raise DataError(f"is damaged ({fault}); {CURE}", path, line) from fault
 

@@ -31,11 +31,13 @@ class FamilyErrors:
         errors: (I, N) radial errors in the data set's unit; NaN for what nobody marked or the changed image hides.
         covered: (I, N) whether the stated region holds the truth, 1 or 0; NaN where there is none of both.
         unlike: (I,) whether the image was called unlike, 1 or 0; NaN where the model cannot tell.
+        doubtful: (I, N) whether the point was marked as doubtful, 1 or 0; NaN where the model cannot tell.
     """
 
     errors: np.ndarray
     covered: np.ndarray
     unlike: np.ndarray
+    doubtful: np.ndarray
 
 
 def judge_family(
@@ -51,6 +53,7 @@ def judge_family(
     records: list[Prediction] = []
     inside: list[np.ndarray] = []
     unlike: list[float] = []
+    doubtful: list[np.ndarray] = []
     for start in range(0, len(samples), batch_size):
         batch = samples[start : start + batch_size]
         changed = [_changed(images.source, sample, family, seed) for sample in batch]
@@ -61,10 +64,12 @@ def judge_family(
         for sample, each, detection in zip(batch, changed, found, strict=True):
             records.append(_record(images.source, sample, len(records), each, detection))
             inside.append(_inside(sample, each, detection))
+            unknown = np.full(len(detection.points), np.nan)
+            doubtful.append(unknown if detection.doubtful is None else detection.doubtful.astype(np.float64))
             unlike.append(np.nan if detection.unlike is None else float(detection.unlike))
             advance()
     measured = evaluate({family: records}, images.source.landmark_names, radii=images.source.radii)
-    return FamilyErrors(measured.errors[family], np.stack(inside), np.array(unlike))
+    return FamilyErrors(measured.errors[family], np.stack(inside), np.array(unlike), np.stack(doubtful))
 
 
 def study_unit(images: LandmarkTorchDataset) -> Unit:

@@ -30,6 +30,9 @@ class ShiftRow:
         unlike: of the images, those called unlike.
         good, unlike_good: images whose own mean error is at most the first radius, and the share called unlike.
         bad, unlike_bad: images with a point beyond 10 mm, and the share called unlike.
+        marked: of the points, those marked as doubtful.
+        marked_bad: of the images with a point beyond 10 mm, those of which all such points are marked, or that are
+            called unlike as a whole.
     """
 
     family: str
@@ -48,6 +51,8 @@ class ShiftRow:
     unlike_good: float
     bad: int
     unlike_bad: float
+    marked: float
+    marked_bad: float
 
 
 def make_rows(found: Mapping[str, FamilyErrors], radius: float, unit: str) -> list[ShiftRow]:
@@ -66,7 +71,7 @@ def make_rows(found: Mapping[str, FamilyErrors], radius: float, unit: str) -> li
 def _row(family: str, found: FamilyErrors, reference: float, radius: float, unit: str) -> ShiftRow:
     known = np.isfinite(found.errors)
     seen = known.any(1)
-    errors, unlike = found.errors[seen], found.unlike[seen]
+    errors, unlike, doubtful = found.errors[seen], found.unlike[seen], found.doubtful[seen]
     summary = ErrorSummary.of(errors, (radius,), unit)
     interval = bootstrap_interval(errors) if len(errors) > 1 else None
     good = np.nanmean(errors, 1) <= radius if len(errors) else np.zeros(0, bool)
@@ -89,7 +94,16 @@ def _row(family: str, found: FamilyErrors, reference: float, radius: float, unit
         unlike_good=_percent(unlike[good]),
         bad=int(bad.sum()),
         unlike_bad=_percent(unlike[bad]),
+        marked=_percent(found.doubtful[known]),
+        marked_bad=_percent(_all_marked(errors, unlike, doubtful)[bad]),
     )
+
+
+def _all_marked(errors: np.ndarray, unlike: np.ndarray, doubtful: np.ndarray) -> np.ndarray:
+    """Whether each image (I,) is called unlike, or all its points beyond 10 mm are marked; NaN where no one tells."""
+    missing = ((errors > FAR_MM) & (doubtful == 0)).any(1)
+    told = np.isfinite(doubtful).all(1)
+    return np.where(unlike == 1, 1.0, np.where(told, 1.0 - missing, np.nan))
 
 
 def _mean(rows: list[ShiftRow]) -> ShiftRow:

@@ -22,18 +22,19 @@ IDS, NAMES = ("a", "=b", "c", "d"), ("sella", "nasion")
 
 def plain() -> FamilyErrors:
     errors = np.array([[1.0, 1.0], [1.0, 2.0], [0.5, 0.5], [1.0, NAN]])
-    return FamilyErrors(errors, np.array([[1.0, 1], [1, 0], [1, 1], [1, NAN]]), np.zeros(4))
+    return FamilyErrors(errors, np.array([[1.0, 1], [1, 0], [1, 1], [1, NAN]]), np.zeros(4), np.zeros((4, 2)))
 
 
 def turned() -> FamilyErrors:
     """Image a is good, b good and called unlike, c has a point beyond 10 mm, of d nothing is seen."""
     errors = np.array([[1.0, 2.0], [1.0, 1.0], [12.0, 3.0], [NAN, NAN]])
     covered = np.array([[1.0, 0.0], [NAN, NAN], [0.0, 1.0], [NAN, NAN]])
-    return FamilyErrors(errors, covered, np.array([0.0, 1.0, 0.0, 1.0]))
+    doubtful = np.array([[0.0, 1.0], [0, 0], [1, 0], [1, 1]])
+    return FamilyErrors(errors, covered, np.array([0.0, 1.0, 0.0, 1.0]), doubtful)
 
 
 def dark() -> FamilyErrors:
-    return FamilyErrors(np.full((4, 2), 3.0), np.full((4, 2), NAN), np.full(4, NAN))
+    return FamilyErrors(np.full((4, 2), 3.0), np.full((4, 2), NAN), np.full(4, NAN), np.full((4, 2), NAN))
 
 
 def test_figures_by_hand() -> None:
@@ -49,10 +50,22 @@ def test_figures_by_hand() -> None:
     assert row.near == pytest.approx(50.0) and row.far == pytest.approx(100 / 6)
     assert row.coverage == 50.0 and row.stated == pytest.approx(400 / 6) and row.unlike == pytest.approx(100 / 3)
     assert (row.good, row.unlike_good, row.bad, row.unlike_bad) == (2, 50.0, 1, 0.0)
-    assert np.isnan([other.coverage, other.unlike, other.unlike_good, other.unlike_bad]).all()
+    assert row.marked == pytest.approx(200 / 6) and row.marked_bad == 100.0
+    assert np.isnan(first.marked_bad) and first.marked == 0
+    assert np.isnan(
+        [other.marked, other.marked_bad, other.coverage, other.unlike, other.unlike_good, other.unlike_bad]
+    ).all()
     assert (other.good, other.bad, other.stated) == (0, 0, 0.0)
     assert mean.mre == pytest.approx((20 / 6 + 3) / 2) and mean.coverage == 50.0 and mean.near == 25.0
     assert (mean.images, mean.good, mean.bad) == (7, 2, 1) and np.isnan(mean.mre_low)
+
+
+def test_an_image_is_marked_where_each_far_point_is_or_the_whole_image() -> None:
+    errors = np.array([[12.0, 13.0], [12.0, 13.0], [12.0, 1.0], [1.0, 1.0]])
+    doubtful = np.array([[1.0, 0.0], [0, 0], [1, 0], [0, 0]])
+    found = FamilyErrors(errors, np.full((4, 2), NAN), np.array([0.0, 1.0, 0.0, 0.0]), doubtful)
+    (row,) = make_rows({"turn": found}, 2.0, "mm")
+    assert row.bad == 3 and row.marked_bad == pytest.approx(200 / 3)  # not the first
 
 
 def test_units_without_mm_have_nothing_beyond_ten_mm() -> None:
@@ -64,7 +77,7 @@ def test_tables_and_pictures_show_every_row(tmp_path: Path) -> None:
     rows = make_rows({PLAIN: plain(), "turn": turned(), "dark": dark()}, 2.0, "mm")
     grid = shifts_grid(rows, 2.0, "mm", 0.9, ("above",), ("note",))
     assert [row[0] for section in grid.sections for row in section] == [PLAIN, "turn", "dark", MEAN]
-    cells = ("turn", "3.33", "1.00-7.50", "3.33", "50.0", "16.7", "50.0", "33.3", "50", "0")
+    cells = ("turn", "3.33", "1.00-7.50", "3.33", "50.0", "16.7", "50.0", "33.3", "50", "0", "100")
     assert grid.sections[1][0] == cells
     assert "| turn | 3.33 | 1.00-7.50 |" in grid.to_markdown()
     assert families_grid().sections[0][0] == ("film_curve", "film with strong toe and shoulder")
@@ -87,7 +100,7 @@ def test_a_folder_gives_back_what_was_finished(tmp_path: Path) -> None:
     again = folder(tmp_path / "x").begin(overwrite=False)
     assert list(again) == [PLAIN, "turn"]
     for family, each in found.items():
-        for name in ("errors", "covered", "unlike"):
+        for name in ("errors", "covered", "unlike", "doubtful"):
             np.testing.assert_array_equal(getattr(again[family], name), getattr(each, name))
     summary = json.loads((ours.path / SUMMARY).read_text())
     assert summary["unit"] == "mm" and summary["rows"][1]["mre"] == pytest.approx(20 / 6)
