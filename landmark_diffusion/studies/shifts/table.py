@@ -27,7 +27,9 @@ def shifts_grid(
     return Grid(
         title="Other devices",
         above=tuple(above),
-        headings=("family", "MRE", "95 %", "ratio", f"<{radius:g}", f">{FAR_MM:g}", "in", "unlike", "good", "bad", "marked"),
+        headings=(
+            "family", "MRE", "95 %", "ratio", f"<{radius:g}", f">{FAR_MM:g}", "in", "unlike", "good", "bad", "marked",
+        ),
         long_headings=(
             "family", f"MRE, {length}", "95 % interval", "ratio to the plain images", near, far, inside,
             "called unlike, %", f"of images with MRE <= {radius:g}", f"of images with a point > {FAR_MM:g} mm",
