@@ -15,6 +15,7 @@ from landmark_diffusion.heatmaps.decoders import DECODERS, DecoderKind, decode
 from landmark_diffusion.heatmaps.moments import map_covariance
 
 SpreadKind = Literal["heatmap", "samples", "both"]
+Weights = Literal["ema", "raw"]
 SPREADS: tuple[str, ...] = get_args(SpreadKind)
 
 
@@ -66,6 +67,9 @@ class Finder(Method):
     Args:
         num_landmarks: N; linked from the data module.
         decoding: how maps become points.
+        pretrained: model file or checkpoint whose networks are the start; None: from scratch.
+        weights: which of its weights: "ema" (the moving average) or "raw".
+        landmark_map: {a landmark of the data: the start's name for it}, for those that are called otherwise there.
         kwargs: optimisation.
     """
 
@@ -80,6 +84,9 @@ class Finder(Method):
         self,
         num_landmarks: int,
         decoding: Decoding = Decoding(),
+        pretrained: str | None = None,
+        weights: Weights = "ema",
+        landmark_map: dict[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -90,6 +97,7 @@ class Finder(Method):
             )
         self.num_landmarks = num_landmarks
         self.decoding = as_group(Decoding, decoding, "model.decoding")
+        self.pretrained, self.weights, self.landmark_map = pretrained, weights, dict(landmark_map or {})
 
     @classmethod
     def class_name(cls) -> str:
@@ -103,6 +111,13 @@ class Finder(Method):
     @abstractmethod
     def predict_maps(self, batch: Batch, in_fit: bool = False) -> dict[str, torch.Tensor]:
         """Give non-negative maps (B, N, H, W) for each variant; ``in_fit`` asks for what fit needs of it."""
+
+    def landmark_axes(self) -> dict[str, tuple[int, int]]:
+        """Say which weights have a place for each landmark: name -> (axis, place of the first landmark along it).
+
+        A start with other landmarks is taken apart by it (``pretrained``); empty where a method cannot say.
+        """
+        return {}
 
     def decode(self, maps: torch.Tensor) -> torch.Tensor:
         """Decode maps (B, N, H, W) to network pixels (B, N, 2) with the module's decoder."""

@@ -164,7 +164,7 @@ class PositionDiffusion(Finder):
         window_network: that of the windows; it takes steps t and which landmark is looked for.
         windows, noise, sampling: what the windows see, how positions are moved in training, and the chain.
         window_weight: weight of the windows' likelihood beside the coarse network's in the loss.
-        kwargs: decoding (of the coarse maps) and optimisation.
+        kwargs: decoding (of the coarse maps), the start and optimisation.
 
     Raises UserError for options that make no sense.
     """
@@ -226,6 +226,12 @@ class PositionDiffusion(Finder):
                 f"model.sampling.start_sigma {self.sampling.start_sigma:g} and end_sigma {self.sampling.end_sigma:g}: "
                 f"expected noise.sigma_min ({low:g}) <= end_sigma <= start_sigma <= noise.sigma_max ({high:g})"
             )
+
+    def landmark_axes(self) -> dict[str, tuple[int, int]]:
+        """Say where the landmarks are: rows of the coarse network's head, columns of the windows' condition."""
+        head, condition = getattr(self.network, "head", None), getattr(self.window_network, "condition_layer", None)
+        rows = {f"network.{head}.{part}": (0, 0) for part in ("weight", "bias") if head}
+        return rows | ({f"window_network.{condition}.weight": (1, 0)} if condition else {})
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Run the coarse network on image (B,1,H,W): logits (B,N,H/coarse_factor,W/coarse_factor), float32."""

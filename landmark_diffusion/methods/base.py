@@ -9,9 +9,11 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
 from landmark_diffusion.core.annotations import mean_of_annotators
+from landmark_diffusion.core.say import say
 from landmark_diffusion.data.geometry import covariance_factors, frames_to_original
 from landmark_diffusion.finders.finder import Finder, LandmarkEstimate
 from landmark_diffusion.finders.method import Batch
+from landmark_diffusion.methods.start import Start, load_start
 from landmark_diffusion.methods.training import TrainedModule
 from landmark_diffusion.metrics import MeanRadialError, SuccessDetectionRate
 from landmark_diffusion.metrics.records import LengthUnit, Prediction
@@ -22,6 +24,9 @@ class LandmarkModule(TrainedModule, Finder):
     """Base of the methods that find landmarks in training: evaluation and its records; the options are Finder's."""
 
     monitor = "val/mre"
+    start: Start | None = None
+    """What was taken from ``pretrained``; None before training and without it."""
+    _has_weights = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -33,6 +38,28 @@ class LandmarkModule(TrainedModule, Finder):
     def keep_options(self, frame: FrameType | None, **complete: Any) -> None:
         """Save the options, those of decoding too."""
         super().keep_options(frame, decoding=self.decoding, **complete)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A resumed or tested checkpoint has its own weights: the start is not needed any more."""
+        super().on_load_checkpoint(checkpoint)
+        self._has_weights = True
+
+    def on_fit_start(self) -> None:
+        """Take the start's weights when training begins."""
+        super().on_fit_start()
+        if not self._has_weights:
+            self.take_start(self.trainer.datamodule)  # type: ignore[attr-defined]
+
+    def take_start(self, data: Any) -> None:
+        """Put the weights of ``pretrained`` into the module, once, and tell what became of the landmarks of ``data``.
+
+        Raises UserError for a start that does not fit.
+        """
+        if self.pretrained is None or self.start is not None:
+            return
+        options, names = dict(self.hparams), data.landmark_names
+        self.start = load_start(self, self.pretrained, names, options, self.weights, self.landmark_map)
+        say(self.start.describe())
 
     def on_validation_epoch_start(self) -> None:
         """Start empty metrics."""
