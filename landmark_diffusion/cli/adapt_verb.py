@@ -69,9 +69,7 @@ def run_adapt(argv: Sequence[str]) -> int:
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = VerbParser("adapt", DESCRIPTION, EXAMPLES)
     parser.add_argument("model", metavar="MODEL.ldx", help="model file to begin with, such as weights/ceph_small.ldx")
-    parser.add_argument(
-        "--data.root", dest="root", metavar="PATH", required=True, help="folder of the images and labels"
-    )
+    parser.add_argument("--data.root", dest="root", metavar="PATH", help="folder of the images and their labels")
     parser.add_argument("--output", metavar="FILE.ldx", required=True, help="the model file to write")
     parser.add_argument(
         "--landmarks", default="", metavar="MINE=THEIRS,...", help="landmarks that the model calls otherwise"
@@ -93,6 +91,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def _plan(options: argparse.Namespace, command: str) -> Plan:
     from landmark_diffusion.data.checks.labels import refuse_mixed_spacing, tell_labels
+    from landmark_diffusion.data.sources import takes_root
     from landmark_diffusion.hardware.precision import choose_precision, device_kind
     from landmark_diffusion.modelfile.model_file import read_facts
     from landmark_diffusion.studies.adapt.plan import Plan, check_images
@@ -101,6 +100,8 @@ def _plan(options: argparse.Namespace, command: str) -> Plan:
 
     start = Path(options.model)
     facts = read_facts(start)
+    if options.root is None and takes_root(options.dataset):
+        raise UserError("ldx adapt needs --data.root PATH: the folder of your images and their labels")
     section = _section(options, facts.data)
     images = labelled_images(section, "train", _listed(options.train_images))
     names = images.source.landmark_names

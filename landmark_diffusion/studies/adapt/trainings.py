@@ -49,8 +49,8 @@ def train(plan: Plan, fold: Fold, updates: int, advance: Callable[[int], object]
     loggers = make_loggers(run, plan.wandb, f"{plan.folder.name}-{fold.name}")  # type: ignore[arg-type]
     with unsaid("lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
         found = fit_short(
-            module, data, run, updates, ema_decay=rule.ema_decay, precision=cast(Any, plan.precision), command=plan.command,
-            loggers=loggers, advance=advance,
+            module, data, run, updates, ema_decay=rule.ema_decay, precision=cast(Any, plan.precision),
+            command=plan.command, loggers=loggers, advance=advance,
         )  # fmt: skip
     for logger in loggers:
         logger.finalize("success")
