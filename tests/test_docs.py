@@ -26,7 +26,7 @@ from landmark_diffusion.studies.cephalometry.tables import AGREEMENT_COLUMNS, ME
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-PARSED = ("detect", "calibrate", "analyse", "export", "crossval", "compare")
+PARSED = ("detect", "calibrate", "adapt", "analyse", "export", "crossval", "compare")
 """Verbs whose options are all argparse's; those of fit, test, validate and predict are the classes' own."""
 
 EVERYWHERE = {"-h", "--help", "--debug"}
