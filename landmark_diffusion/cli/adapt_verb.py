@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,8 @@ from landmark_diffusion.core.say import say
 from landmark_diffusion.core.texts import counted
 
 if TYPE_CHECKING:
-    from landmark_diffusion.studies.adapt.adaptation import Adapted, Progress
-    from landmark_diffusion.studies.adapt.plan import Plan
+    from landmark_diffusion.studies.adapt.adaptation import Adapted, Steps
+    from landmark_diffusion.studies.adapt.plan import AdaptPlan
 
 DESCRIPTION = (
     "Fit a model to 5, 10, 25, 50 labelled images of one's own: a short training on all of them, and one for each of "
@@ -54,7 +55,8 @@ def run_adapt(argv: Sequence[str]) -> int:
     from landmark_diffusion.studies.adapt.adaptation import adapt
     from landmark_diffusion.studies.adapt.plan import MANIFEST_FILE
 
-    MANIFEST_FILE.agree(plan.folder, plan.manifest())
+    agreed = MANIFEST_FILE.agree(plan.folder, plan.manifest())
+    plan = replace(plan, precision=agreed["precision"])
     images, rule = len(plan.ids), plan.rule
     trainings = f"{rule.folds} folds of {rule.fold_updates} updates and {rule.updates} on all"
     say(f"adapt: {counted(images, 'image')}, {trainings}, {plan.precision}")
@@ -89,17 +91,17 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse(argv)
 
 
-def _plan(options: argparse.Namespace, command: str) -> Plan:
+def _plan(options: argparse.Namespace, command: str) -> AdaptPlan:
     from landmark_diffusion.data.checks.labels import refuse_mixed_spacing, tell_labels
     from landmark_diffusion.data.sources import takes_root
+    from landmark_diffusion.detection.model import load_module
     from landmark_diffusion.hardware.precision import choose_precision, device_kind
-    from landmark_diffusion.modelfile.model_file import read_facts
-    from landmark_diffusion.studies.adapt.plan import Plan, check_images
+    from landmark_diffusion.studies.adapt.plan import AdaptPlan, check_images
     from landmark_diffusion.studies.adapt.rule import rule_for
     from landmark_diffusion.studies.calibrate.material import labelled_images
 
     start = Path(options.model)
-    facts = read_facts(start)
+    _, facts = load_module(start)
     if options.root is None and takes_root(options.dataset):
         raise UserError("ldx adapt needs --data.root PATH: the folder of your images and their labels")
     section = _section(options, facts.data)
@@ -114,7 +116,7 @@ def _plan(options: argparse.Namespace, command: str) -> Plan:
     ids = [sample.image_id for sample in images.samples]
     patients = images.source.patients()
     rule = rule_for(len(ids), len({patients.get(each, (each,)) for each in ids}))
-    return Plan(
+    return AdaptPlan(
         start=start,
         facts=facts,
         section=section,
@@ -175,7 +177,7 @@ def _seed(text: str) -> int:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[tuple[Callable[[str], None], Progress]]:
+def _progress(total: int) -> Iterator[tuple[Callable[[str], None], Steps]]:
     """A bar on a terminal; lines for a file or pipe."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -195,7 +197,7 @@ def _progress(total: int) -> Iterator[tuple[Callable[[str], None], Progress]]:
         yield tell, lambda text, done=0: bar.update(task, advance=done, description=text)
 
 
-def _report(adapted: Adapted, plan: Plan, target: Path, seconds: float) -> None:
+def _report(adapted: Adapted, plan: AdaptPlan, target: Path, seconds: float) -> None:
     from landmark_diffusion.spread.calibration import LEVELS
     from landmark_diffusion.spread.few_labels import stated_levels
 

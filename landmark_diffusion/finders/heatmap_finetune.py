@@ -104,6 +104,11 @@ class HeatmapFinetune(Finder):
         for parameter in frozen:
             parameter.requires_grad_(False)
 
+    def landmark_axes(self) -> dict[str, tuple[int, int]]:
+        """Say where the landmarks are: rows of the head."""
+        head = getattr(self.network, "head", None)
+        return {f"network.{head}.{part}": (0, 0) for part in ("weight", "bias") if head}
+
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Run the network on image (B,1,H,W) in [0,1]: logits (B,N,H,W) float32."""
         scaled = scale_image(image, self.image_range)

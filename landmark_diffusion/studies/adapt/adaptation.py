@@ -18,14 +18,14 @@ from landmark_diffusion.spread.few_labels import Prior, fit_few, stated_levels
 from landmark_diffusion.spread.image_score import ImageScore
 from landmark_diffusion.spread.model_calibration import Calibration, SettingCalibration
 from landmark_diffusion.spread.statistics import covered
-from landmark_diffusion.studies.adapt.outcome import Outcome, compare
-from landmark_diffusion.studies.adapt.plan import Plan
+from landmark_diffusion.studies.adapt.outcome import BeforeAfter, compare
+from landmark_diffusion.studies.adapt.plan import AdaptPlan
 from landmark_diffusion.studies.adapt.trainings import begin, judge, train
 from landmark_diffusion.studies.calibrate.collect import Collected
 
 
-class Progress(Protocol):
-    """Counts what is done, of ``Plan.rule.total`` updates and the images twice; the text says what is being done."""
+class Steps(Protocol):
+    """Counts what is done, of the rule's ``total`` updates and the images twice; the text says what is being done."""
 
     def __call__(self, text: str, done: int = 0) -> None:
         """Count."""
@@ -37,10 +37,10 @@ class Adapted:
 
     facts: ModelFacts
     weights: Mapping[str, torch.Tensor]
-    outcome: Outcome
+    outcome: BeforeAfter
 
 
-def adapt(plan: Plan, tell: Callable[[str], None], progress: Progress) -> Adapted:
+def adapt(plan: AdaptPlan, tell: Callable[[str], None], progress: Steps) -> Adapted:
     """Run all trainings that are not finished yet and give the adapted model, calibrated by its folds."""
     module, start = begin(plan)
     tell(start.describe())
@@ -75,7 +75,7 @@ def taken(collected: Collected, places: list[int]) -> Collected:
     return Collected(collected.answers.take(chosen), collected.truth[chosen], collected.to_unit[chosen], collected.unit)
 
 
-def adapted_facts(plan: Plan, start_updates: int) -> ModelFacts:
+def adapted_facts(plan: AdaptPlan, start_updates: int) -> ModelFacts:
     """What the adapted model says of itself, but for its errors and calibration."""
     rule, dataset = plan.rule, str(plan.section["dataset"])
     was = plan.facts.training
@@ -107,7 +107,7 @@ def adapted_facts(plan: Plan, start_updates: int) -> ModelFacts:
 
 
 def calibrate(
-    plan: Plan, places: tuple[int | None, ...], settings: list[dict[str, Any]], found: list[Collected]
+    plan: AdaptPlan, places: tuple[int | None, ...], settings: list[dict[str, Any]], found: list[Collected]
 ) -> Calibration:
     """Fit each setting to the fold models' answers on images that they had not seen."""
     before = None

@@ -34,7 +34,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BeforeAfter:
     """The table "as it was / adapted".
 
     Attributes:
@@ -99,7 +99,7 @@ class Outcome:
         return {"unit": self.unit, "images": self.images, "folds": self.folds, "rows": rows, "verdict": self.verdict}
 
 
-def compare(before: Collected, after: Collected, places: Sequence[int | None], folds: int) -> Outcome:
+def compare(before: Collected, after: Collected, places: Sequence[int | None], folds: int) -> BeforeAfter:
     """Compare errors on the same images in the same order; ``places`` are the landmarks' in the start."""
     known = np.array([place is not None for place in places])
     groups = [(known, "known to the start"), (~known, "new")]
@@ -115,7 +115,7 @@ def compare(before: Collected, after: Collected, places: Sequence[int | None], f
         for i, (group, label) in enumerate(groups)
         if group.any()
     ]
-    return Outcome(tuple(rows), after.unit, len(after.truth), folds)
+    return BeforeAfter(tuple(rows), after.unit, len(after.truth), folds)
 
 
 def _row(label: str, before: Collected, after: Collected, group: np.ndarray, was_known: bool) -> Row:

@@ -12,7 +12,7 @@ from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.version import version
 from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset
 from landmark_diffusion.modelfile.facts import ModelFacts
-from landmark_diffusion.studies.adapt.rule import Rule
+from landmark_diffusion.studies.adapt.rule import AdaptRule
 from landmark_diffusion.studies.calibrate.folds import Fold, make_folds
 from landmark_diffusion.studies.trainings.manifest import Manifest, ManifestFile, differences, refuse
 
@@ -21,7 +21,7 @@ ALL = "all"
 
 
 @dataclass(frozen=True)
-class Plan:
+class AdaptPlan:
     """An adaptation.
 
     Attributes:
@@ -42,7 +42,7 @@ class Plan:
     facts: ModelFacts
     section: dict[str, Any]
     images: LandmarkTorchDataset
-    rule: Rule
+    rule: AdaptRule
     folder: Path
     command: str
     seed: int = 0

@@ -13,7 +13,7 @@ LEAST = 5
 
 
 @dataclass(frozen=True)
-class Rule:
+class AdaptRule:
     """How a model is adapted.
 
     Attributes:
@@ -43,7 +43,7 @@ class Rule:
         return self.updates + self.folds * self.fold_updates
 
 
-def rule_for(images: int, groups: int | None = None) -> Rule:
+def rule_for(images: int, groups: int | None = None) -> AdaptRule:
     """Give the rule for so many images, of so many patients (``groups``; by default each image has its own).
 
     Raises UserError for too few images.
@@ -60,4 +60,4 @@ def rule_for(images: int, groups: int | None = None) -> Rule:
             "of other patients than those that train"
         )
     updates = 150 if images <= 10 else 250 if images <= 25 else 400
-    return Rule(updates=updates, fold_updates=round(updates * 2 / 3), folds=min(5, groups))
+    return AdaptRule(updates=updates, fold_updates=round(updates * 2 / 3), folds=min(5, groups))

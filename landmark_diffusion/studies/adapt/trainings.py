@@ -15,19 +15,19 @@ from landmark_diffusion.detection.model import build_module, find_method
 from landmark_diffusion.methods import METHODS
 from landmark_diffusion.methods.start import Start, load_start
 from landmark_diffusion.modelfile.facts import ModelFacts
-from landmark_diffusion.studies.adapt.plan import Plan
+from landmark_diffusion.studies.adapt.plan import AdaptPlan
 from landmark_diffusion.studies.calibrate.collect import Collected, collect
 from landmark_diffusion.studies.calibrate.folds import Fold
 from landmark_diffusion.studies.calibrate.material import labelled_images, make_detectors
 from landmark_diffusion.training import RunFolder
 from landmark_diffusion.training.datamodule import LandmarkDataModule
-from landmark_diffusion.training.loggers import make_loggers
+from landmark_diffusion.training.loggers import finish, make_loggers
 from landmark_diffusion.training.short_run import fit_short
 
 Weights = Mapping[str, torch.Tensor]
 
 
-def begin(plan: Plan) -> tuple[Any, Start]:
+def begin(plan: AdaptPlan) -> tuple[Any, Start]:
     """Build the LightningModule with the start's weights; a new landmark's begin the same way in each training."""
     find_method(plan.facts.class_path, plan.start)
     module = METHODS.load(plan.facts.class_path)(**plan.options)
@@ -37,7 +37,7 @@ def begin(plan: Plan) -> tuple[Any, Start]:
     return module, found
 
 
-def train(plan: Plan, fold: Fold, updates: int, advance: Callable[[int], object]) -> Weights:
+def train(plan: AdaptPlan, fold: Fold, updates: int, advance: Callable[[int], object]) -> Weights:
     """Train on a fold's images, or go on with what was stopped; returns the averaged weights."""
     module, _ = begin(plan)
     rule, run = plan.rule, RunFolder(fold.folder)
@@ -53,13 +53,13 @@ def train(plan: Plan, fold: Fold, updates: int, advance: Callable[[int], object]
             command=plan.command, loggers=loggers, advance=advance,
         )  # fmt: skip
     for logger in loggers:
-        logger.finalize("success")
+        finish(logger)
     weights: Weights = found["state_dict"]
     return weights
 
 
 def judge(
-    plan: Plan, facts: ModelFacts, weights: Weights, images: tuple[str, ...]
+    plan: AdaptPlan, facts: ModelFacts, weights: Weights, images: tuple[str, ...]
 ) -> list[tuple[dict[str, Any], Collected]]:
     """Let weights find the points of images: for the model's own settings and for ``--fast``, what was collected."""
 
