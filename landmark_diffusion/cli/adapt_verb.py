@@ -58,8 +58,7 @@ def run_adapt(argv: Sequence[str]) -> int:
     agreed = MANIFEST_FILE.agree(plan.folder, plan.manifest())
     plan = replace(plan, precision=agreed["precision"])
     images, rule = len(plan.ids), plan.rule
-    trainings = f"{rule.folds} folds of {rule.fold_updates} updates and {rule.updates} on all"
-    say(f"adapt: {counted(images, 'image')}, {trainings}, {plan.precision}")
+    say(f"adapt: {counted(images, 'image')}, {rule.folds} folds and all, {rule.updates} updates each, {plan.precision}")
     with quieter(), threads(options.threads), _progress(rule.total + 2 * images) as (tell, progress):
         adapted = adapt(plan, tell, progress)
     write_model_and_card(target, target.with_suffix(".md"), adapted.facts, adapted.weights, options.overwrite)
@@ -96,6 +95,7 @@ def _plan(options: argparse.Namespace, command: str) -> AdaptPlan:
     from landmark_diffusion.data.sources import takes_root
     from landmark_diffusion.detection.model import load_module
     from landmark_diffusion.hardware.precision import choose_precision, device_kind
+    from landmark_diffusion.methods.start import match_start
     from landmark_diffusion.studies.adapt.plan import AdaptPlan, check_images
     from landmark_diffusion.studies.adapt.rule import rule_for
     from landmark_diffusion.studies.calibrate.material import labelled_images
@@ -115,7 +115,10 @@ def _plan(options: argparse.Namespace, command: str) -> AdaptPlan:
     tell_labels(labelled, images.source)
     ids = [sample.image_id for sample in images.samples]
     patients = images.source.patients()
-    rule = rule_for(len(ids), len({patients.get(each, (each,)) for each in ids}))
+    landmark_map = _landmark_map(options.landmarks)
+    places, _ = match_start(names, facts.landmark_names, landmark_map, start)
+    known = sum(place is not None for place in places) / len(names)
+    rule = rule_for(len(ids), len({patients.get(each, (each,)) for each in ids}), known)
     return AdaptPlan(
         start=start,
         facts=facts,
@@ -125,7 +128,7 @@ def _plan(options: argparse.Namespace, command: str) -> AdaptPlan:
         folder=Path(options.folder or Path("runs", "adapt", Path(options.output).stem)),
         command=command,
         seed=_seed(options.seed_everything),
-        landmark_map=_landmark_map(options.landmarks),
+        landmark_map=landmark_map,
         precision=choose_precision(device_kind("auto"))[0],
         wandb=options.wandb,
     )

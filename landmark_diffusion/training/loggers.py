@@ -60,7 +60,7 @@ def remove_empty_curves(loggers: Iterable[Logger], run: RunFolder) -> None:
 def finish(logger: Logger) -> None:
     """End a logger's run, so that the next one of this process is another: Weights & Biases has one at a time."""
     logger.finalize("success")
-    if callable(end := getattr(logger.experiment, "finish", None)):
+    if callable(end := getattr(getattr(logger, "experiment", None), "finish", None)):
         end()
 
 

@@ -52,15 +52,15 @@ def adapt(plan: AdaptPlan, tell: Callable[[str], None], progress: Steps) -> Adap
     parts: list[list[Collected]] = []
     for fold in plan.folds():
         name, of = fold.name.replace("_of_", " of "), counted(len(fold.kept), "image")
-        tell(f"fold {name}: {plan.rule.fold_updates} updates on {of}")
-        weights = train(plan, fold, plan.rule.fold_updates, partial(progress, f"fold {name}"))
+        tell(f"fold {name}: {plan.rule.updates} updates on {of}")
+        weights = train(plan, fold, partial(progress, f"fold {name}"))
         found = judge(plan, facts, weights, fold.held_out)
         parts.append([each for _, each in found])
         settings = [each for each, _ in found]
         order += fold.held_out
         progress(f"fold {name}", len(fold.held_out))
     tell(f"all: {plan.rule.updates} updates on {counted(len(plan.ids), 'image')}")
-    weights = train(plan, plan.whole(), plan.rule.updates, partial(progress, "all images"))
+    weights = train(plan, plan.whole(), partial(progress, "all images"))
     back = [order.index(each) for each in plan.ids]
     joined = [taken(Collected.join([part[place] for part in parts]), back) for place in range(len(settings))]
     outcome = compare(before, joined[0], start.places, plan.rule.folds)

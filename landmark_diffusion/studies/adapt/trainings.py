@@ -37,19 +37,20 @@ def begin(plan: AdaptPlan) -> tuple[Any, Start]:
     return module, found
 
 
-def train(plan: AdaptPlan, fold: Fold, updates: int, advance: Callable[[int], object]) -> Weights:
+def train(plan: AdaptPlan, fold: Fold, advance: Callable[[int], object]) -> Weights:
     """Train on a fold's images, or go on with what was stopped; returns the averaged weights."""
     module, _ = begin(plan)
     rule, run = plan.rule, RunFolder(fold.folder)
     data = LandmarkDataModule(
         **{name: value for name, value in plan.section.items() if name != "eval_batch_size"},
         recipe=rule.recipe, recipe_options=rule.recipe_options, batch_size=rule.batch_size,
-        samples_per_epoch=rule.batch_size * updates, train_images=list(fold.kept), seed=plan.seed, check_labels=False,
+        samples_per_epoch=rule.batch_size * rule.updates, train_images=list(fold.kept), seed=plan.seed,
+        check_labels=False,
     )  # fmt: skip
     loggers = make_loggers(run, plan.wandb, f"{plan.folder.name}-{fold.name}")  # type: ignore[arg-type]
     with unsaid("lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
         found = fit_short(
-            module, data, run, updates, ema_decay=rule.ema_decay, precision=cast(Any, plan.precision),
+            module, data, run, rule.updates, ema_decay=rule.ema_decay, precision=cast(Any, plan.precision),
             command=plan.command, loggers=loggers, advance=advance,
         )  # fmt: skip
     for logger in loggers:
