@@ -29,7 +29,7 @@ from landmark_diffusion.studies.shifts.rows import ShiftRow
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-PARSED = ("detect", "calibrate", "shifts", "analyse", "export", "crossval", "compare")
+PARSED = ("detect", "calibrate", "shifts", "adapt", "analyse", "export", "crossval", "compare")
 """Verbs whose options are all argparse's; those of fit, test, validate and predict are the classes' own."""
 
 EVERYWHERE = {"-h", "--help", "--debug"}

@@ -31,7 +31,7 @@ FREE = ("decoding.", "sampling.", "network.init_args.gradient_checkpointing",
 
 LOSS = (
     *("target.", "noise.draws", "network.init_args.dropout"),
-    *("pretrained", "weights", "keep_head", "window_weight", "orientation.steps"),
+    *("pretrained", "weights", "keep_head", "landmark_map", "window_weight", "orientation.steps"),
 )
 """Options that shaped the weights but act in training alone: told when measuring, followed when resuming."""
 

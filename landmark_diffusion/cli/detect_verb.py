@@ -37,7 +37,6 @@ and the exit status is 1 then. Images that are unlike those of the model's calib
 and marked in the results; they do not change the exit status, since one ordinary image in a hundred is called so.
 """
 OUTPUT = "detections"
-LEVEL = 0.9
 
 
 def run_detect(arguments: list[str]) -> int:
@@ -114,7 +113,7 @@ def add_detector_options(parser: argparse.ArgumentParser, required: bool = True)
     parser.add_argument("--samples", type=int, metavar="K", help="sampled chains an image; by default the model's")
     parser.add_argument("--decoder", help="how maps become points; by default the model's")
     parser.add_argument("--spread", default="both", help="the spread is read from: heatmap, samples or both (default)")
-    parser.add_argument("--level", type=float, default=LEVEL, help="stated coverage of the regions (default 0.9)")
+    parser.add_argument("--level", type=float, help="stated coverage of the regions (default 0.9)")
     parser.add_argument("--seed", type=int, help="of sampled chains; by default the model's")
     parser.add_argument("--device", help="cpu, cuda or cuda:1; by default a GPU where there is one")
     parser.add_argument(
@@ -135,7 +134,7 @@ def load_detector(options: argparse.Namespace) -> Detector:
     detector = Detector.load(options.model, **{name: getattr(options, name) for name in names})
     if options.fast and options.steps is not None:
         warn_user("--fast gives way to --steps")
-    if options.level != LEVEL and detector.calibration is None:
+    if options.level is not None and detector.calibration is None:
         warn_user("--level is not used: without a calibration there are no regions (`ldx calibrate` makes one)")
     return detector
 

@@ -36,6 +36,7 @@ examples:
   ldx export runs/ceph_diffusion/checkpoints/best.ckpt ceph.ldx      one file with weights, config and figures
   ldx test ceph.ldx --data.root ~/isbi2015                   measures it; its config is in the file
   ldx detect images/ --model ceph.ldx --to csv,html          landmarks of any radiographs: tables, pictures, a page
+  ldx adapt ceph.ldx --data.root my_xrays --output mine.ldx     from ten labelled images of your own, in minutes
   ldx crossval --config folder_diffusion_small.yaml --data.root my_xrays      five folds of your own images, one table
   ldx compare runs/baseline runs/diffusion                   paired intervals over the images of both tests
   ldx fewshot --config ceph_fewshot.yaml                     a whole grid; `ldx fewshot --help` shows its config

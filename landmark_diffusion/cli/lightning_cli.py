@@ -55,8 +55,8 @@ from landmark_diffusion.finders.optimisation import Optimisation
 from landmark_diffusion.hardware.memory import explain_out_of_memory, memory_message
 from landmark_diffusion.hardware.threads import threads
 from landmark_diffusion.methods import METHODS, import_methods
+from landmark_diffusion.methods.base import LandmarkModule
 from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule
-from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
 from landmark_diffusion.methods.training import TrainedModule
 from landmark_diffusion.models.network import NETWORKS
 from landmark_diffusion.training import RunFolder, default_callbacks
@@ -222,7 +222,7 @@ class LdxCLI(LightningCLI):
             check_monitors(callbacks, self.model, self._validates)
         if self.content is not None:
             check_compatible(self.content, self.model, self.datamodule, resume=self.subcommand == "fit")
-        elif self.subcommand == "fit" and isinstance(self.model, HeatmapFinetuneModule):
+        elif self.subcommand == "fit" and isinstance(self.model, LandmarkModule):
             self.model.take_start(self.datamodule)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

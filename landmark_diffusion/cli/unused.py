@@ -43,10 +43,11 @@ _COMMON = (
     Rule(lambda o: o.get("network.init_args.attention_head_channels") is not None,
          "network.attention_head_channels is given", ("network.init_args.attention_heads",)),
 )  # fmt: skip
-_DECODED = (
+_FOUND = (
     Rule(lambda o: o["decoding.decoder"] != "local_centroid", "decoding.decoder is not local_centroid",
          ("decoding.radius",)),
     Rule(lambda o: o["decoding.decoder"] != "top_k", "decoding.decoder is not top_k", ("decoding.top_k",)),
+    Rule(lambda o: o["pretrained"] is None, "pretrained is not given", ("weights",)),
 )  # fmt: skip
 _COSINE = Rule(lambda o: o["noise.schedule"] == "cosine", "noise.schedule is cosine",
                ("noise.beta_start", "noise.beta_end"))  # fmt: skip
@@ -65,17 +66,17 @@ MODELS = {
         Rule(lambda o: o["target.nll"] in _WITHOUT_SIGMA, "target.nll is one point", ("target.nll_sigma",)),
         Rule(lambda o: not o["sampling.blur_sigma_max"], "sampling.blur_sigma_max is 0",
              ("sampling.blur_sigma_min", "sampling.blur_kernel", "sampling.renormalise")),
-        _COSINE, *_DECODED, *_COMMON,
+        _COSINE, *_FOUND, *_COMMON,
     ),
     "PositionDiffusionModule": (
         Rule(lambda o: not o["sampling.start_noise"] and not o["sampling.eta"],
              "sampling.start_noise and eta are 0, so that all chains are alike", ("sampling.samples",)),
-        *_DECODED, *_COMMON,
+        *_FOUND, *_COMMON,
     ),
     "HeatmapFinetuneModule": (
-        Rule(lambda o: o["pretrained"] is None, "pretrained is not given", ("weights", "keep_head")),
+        Rule(lambda o: o["pretrained"] is None, "pretrained is not given", ("keep_head",)),
         Rule(lambda o: o["target.kind"] in _WITHOUT_SIGMA, "target.kind is one point", ("target.sigma",)),
-        *_DECODED, *_COMMON,
+        *_FOUND, *_COMMON,
     ),
     "DDPMPretrainModule": (
         Rule(lambda o: o["sampling.every"] <= 0, "sampling.every is 0",

@@ -77,6 +77,9 @@ OTHER_VERBS = {
         "make a model file's regions hold what they state: `ldx calibrate --config C --checkpoint FILE.ldx`"
     ),
     "shifts": Verb("what is left of a model on images as other devices would have made them: `ldx shifts FILE.ldx`"),
+    "adapt": Verb(
+        "fit a model file to a few labelled images of your own: `ldx adapt FILE.ldx --data.root X --output Y.ldx`"
+    ),
     "fewshot": Verb("fine-tune and test on few labelled images: a grid of starts, images and draws, with its table"),
     "export": Verb(
         "write a checkpoint as one file to hand over, without pickle: `ldx export CHECKPOINT FILE.ldx`, or .onnx"

@@ -53,6 +53,22 @@ class _Console(logging.Handler):
         print(record.getMessage(), flush=True)
 
 
+@contextmanager
+def unsaid(*others: str) -> Iterator[None]:
+    """Say and warn nothing while the block runs, nor let loggers of these names inform: it was all told before."""
+    loggers = [LOGGER, *map(logging.getLogger, others)]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
 def warn(text: str) -> None:
     """Warn on the first process, as of the caller of whoever calls this."""
     if is_first_process():

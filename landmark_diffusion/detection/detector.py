@@ -56,7 +56,8 @@ class Detector:
         steps, samples: network evaluations and sampled chains an image; None leaves the model's own.
         decoder: how maps become points; None leaves the model's own.
         spread: the covariance comes from the "heatmap", from the "samples", or from "both".
-        level: stated coverage of the regions, among those that the model was calibrated for.
+        level: stated coverage of the regions, among those that the model was calibrated for; None takes 90 %, or
+            the highest below where so few images calibrated it that 90 % is not stated.
         seed: of sampled chains; None takes the model's. The same image, options and seed give the same points.
         device: "cpu", "cuda", "cuda:1"; None takes a GPU where there is one.
         orientation: "auto" recognises mirrored, turned and negative images, where the model has learned to, and puts
@@ -76,7 +77,7 @@ class Detector:
         samples: int | None = None,
         decoder: DecoderKind | None = None,
         spread: SpreadKind = "both",
-        level: float = LEVEL,
+        level: float | None = None,
         seed: int | None = None,
         device: str | None = None,
         orientation: OrientationChoice = "auto",
@@ -97,9 +98,8 @@ class Detector:
         self.device = _device(device)
         self.module, self.facts, self.model = module.to(self.device), facts, model
         self.spread: SpreadKind = spread
-        if not 0 < level < 1:
+        if level is not None and not 0 < level < 1:
             raise UserError(f"level: found {level:g}, expected a number between 0 and 1")
-        self.level = level
         self.seed = seed if seed is not None else facts.seed or 0
         if self.seed < 0:
             raise UserError(f"seed: found {self.seed}, expected a whole number from 0")
@@ -108,6 +108,7 @@ class Detector:
         self.calibration = self._find_calibration()
         self.form_network = self.module.form_network if orientation == "auto" else None
         """What recognises the orientation; None where the model cannot, or is not to."""
+        self.level = self._choose_level(level)
 
     @classmethod
     def load(cls, path: str | Path, **options: Any) -> Detector:
@@ -123,10 +124,15 @@ class Detector:
     def _find_calibration(self) -> SettingCalibration | None:
         if self.facts.calibration is None:
             return None
-        found = Calibration.from_dict(self.facts.calibration, self.module.num_landmarks, self.model).find(self.settings)
-        if found is not None:
-            found.spread.check_level(self.level)
-        return found
+        return Calibration.from_dict(self.facts.calibration, self.module.num_landmarks, self.model).find(self.settings)
+
+    def _choose_level(self, asked: float | None) -> float:
+        if self.calibration is None:
+            return LEVEL if asked is None else asked
+        if asked is None:
+            return self.calibration.spread.usual_level
+        self.calibration.spread.check_level(asked)
+        return asked
 
     def __call__(
         self, image: str | Path | np.ndarray | Radiograph, spacing: float | Spacing | None = None, name: str = ""

@@ -10,7 +10,7 @@ from string import Template
 from typing import Any
 
 from landmark_diffusion.core.files import atomic_path, atomic_write_bytes
-from landmark_diffusion.core.grid import escape
+from landmark_diffusion.core.grid import ABSENT, escape
 from landmark_diffusion.core.groups import dotted
 from landmark_diffusion.core.texts import LIMITS, counted
 from landmark_diffusion.data.landmark_names import have_names
@@ -68,6 +68,10 @@ def _data(facts: ModelFacts) -> list[str]:
     trained = facts.training
     dataset, split = trained.get("dataset", "unknown"), trained.get("split")
     lines = [f"Trained on {dataset}" + (f", split {split}" if split else "") + _images(dataset, split, trained)]
+    if isinstance(adapted := trained.get("adapted"), dict):
+        where = " ".join(str(adapted[key]) for key in ("start_dataset", "start_split") if adapted.get(key))
+        before = counted(adapted["start_updates"], "update") + (f" on {where}" if where else "")
+        lines.append(f"Adapted from {adapted['start']} ({before}) by {counted(adapted['updates'], 'update')}")
     lines.append(counted(facts.updates, "update") + (f", seed {trained['seed']}" if "seed" in trained else ""))
     words = {"recipe": "augmentation", "target_points": "target points", "batch_size": "batch"}
     told = [f"{word} {trained[key]}" for key, word in words.items() if key in trained]
@@ -84,6 +88,8 @@ def _images(dataset: str, split: str | None, trained: Mapping[str, Any]) -> str:
 
 def _figures(facts: ModelFacts) -> str:
     found = facts.measured
+    if found is None and isinstance(adapted := facts.training.get("adapted"), dict):
+        return _adapted_figures(adapted)
     if found is None:
         return "None came with the export: measure it before use."
     part = {"test": "the test images", "validate": "the validation images"}.get(str(found.get("verb")), "images")
@@ -105,6 +111,24 @@ def _figures(facts: ModelFacts) -> str:
     if most < FEW_TESTED:
         lines.insert(0, f"Measured on {counted(most, 'image')} alone: such figures say little of other images")
     return "\n".join(filter(None, [table.to_markdown(), _bullets(map(escape, lines))]))
+
+
+def _adapted_figures(found: Mapping[str, Any]) -> str:
+    """Errors of an adapted model on its own images, out of fold, beside those of the model that it began as."""
+    unit = unit_words(str(found["unit"]))
+    lines = [f"| landmarks | as it was: mean error, {unit} | adapted | change |", "| --- | ---: | ---: | ---: |"]
+    for row in found["rows"]:
+        cells = (escape(str(row["label"])), *(_interval(row[key]) for key in ("before", "after", "difference")))
+        lines.append(f"| {' | '.join(cells)} |")
+    told = (
+        f"On {counted(found['images'], 'image')} with 95 % intervals over images; adapted: each judged by one of "
+        f"{found['folds']} models that had not seen it", str(found["verdict"]),
+    )  # fmt: skip
+    return "\n".join([*lines, "", _bullets(map(escape, told))])
+
+
+def _interval(ends: Any) -> str:
+    return ABSENT if ends is None else "{:.2f} [{:.2f}, {:.2f}]".format(*ends)
 
 
 def _spread_lines(found: Mapping[str, Any] | None) -> list[str]:

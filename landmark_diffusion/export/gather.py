@@ -25,8 +25,8 @@ _FIGURES = (
 )  # fmt: skip
 _NEEDED = {"protocol": str, "variants": dict, "table": list, "extra": dict}
 _TRAINING = ("dataset", "split", "recipe", "recipe_options", "target_points", "batch_size")
-_LOCAL = ("pretrained",)
-"""Options of a model that name a file of the training machine and act in training alone."""
+_LOCAL = ("pretrained", "landmark_map")
+"""Options of a model that name a file of the training machine, or go with it, and act in training alone."""
 
 _ABSOLUTE = re.compile(r"/|~|\\|[A-Za-z]:[\\/]|.*(^|[\\/])\.\.([\\/]|$)")
 

@@ -124,7 +124,7 @@ class DiffusionHeatmap(Finder):
         noise: the schedule (eq. 1-3).
         parameterisation: what the network predicts: "x0" (eq. 8-9), "epsilon" (eq. 6-7) or "v".
         target, sampling: what is learned, and the reverse process.
-        kwargs: decoding and optimisation.
+        kwargs: decoding, the start and optimisation.
     """
 
     trained_by = "DiffusionHeatmapModule"
@@ -157,6 +157,12 @@ class DiffusionHeatmap(Finder):
         self.network = build_network(
             network, 1 + num_landmarks if diffusion else 1, num_landmarks, time_embedding=diffusion
         )
+
+    def landmark_axes(self) -> dict[str, tuple[int, int]]:
+        """Say where the landmarks are: rows of the head, and with diffusion the stem's channels behind the image's."""
+        head, stem = (getattr(self.network, name, None) for name in ("head", "stem"))
+        rows = {f"network.{head}.{part}": (0, 0) for part in ("weight", "bias") if head}
+        return rows | ({f"network.{stem}.weight": (1, 1)} if stem and self.diffusion else {})
 
     def forward(
         self, image: torch.Tensor, x_t: torch.Tensor | None = None, t: torch.Tensor | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
@@ -16,6 +17,7 @@ from landmark_diffusion.heatmaps.decoders import DECODERS, DecoderKind, decode
 from landmark_diffusion.heatmaps.moments import map_covariance
 
 SpreadKind = Literal["heatmap", "samples", "both"]
+Weights = Literal["ema", "raw"]
 SPREADS: tuple[str, ...] = get_args(SpreadKind)
 
 
@@ -72,6 +74,9 @@ class Finder(Method):
         num_landmarks: N; linked from the data module.
         decoding: how maps become points.
         orientation: whether images in any orientation are recognised.
+        pretrained: model file or checkpoint whose networks are the start; None: from scratch.
+        weights: which of its weights: "ema" (the moving average) or "raw".
+        landmark_map: {a landmark of the data: the start's name for it}, for those that are called otherwise there.
         kwargs: optimisation.
     """
 
@@ -87,6 +92,9 @@ class Finder(Method):
         num_landmarks: int,
         decoding: Decoding = Decoding(),
         orientation: Orientation = Orientation(),  # noqa: B008 (frozen)
+        pretrained: str | None = None,
+        weights: Weights = "ema",
+        landmark_map: dict[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -99,6 +107,7 @@ class Finder(Method):
         self.decoding = as_group(Decoding, decoding, "model.decoding")
         self.orientation = as_group(Orientation, orientation, "model.orientation")
         self.form_network = new_form_network().requires_grad_(False) if self.orientation.learn else None
+        self.pretrained, self.weights, self.landmark_map = pretrained, weights, dict(landmark_map or {})
 
     @classmethod
     def class_name(cls) -> str:
@@ -112,6 +121,18 @@ class Finder(Method):
     @abstractmethod
     def predict_maps(self, batch: Batch, in_fit: bool = False) -> dict[str, torch.Tensor]:
         """Give non-negative maps (B, N, H, W) for each variant; ``in_fit`` asks for what fit needs of it."""
+
+    def landmark_axes(self) -> dict[str, tuple[int, int]]:
+        """Say which weights have a place for each landmark: name -> (axis, place of the first landmark along it).
+
+        A start with other landmarks is taken apart by it (``pretrained``); empty where a method cannot say.
+        """
+        return {}
+
+    def take_shape(
+        self, mean: torch.Tensor | None, covariance: torch.Tensor | None, places: Sequence[int | None]
+    ) -> None:
+        """Take over how a start's landmarks lie to each other; ``places`` are those of ours there. Most cannot."""
 
     def decode(self, maps: torch.Tensor) -> torch.Tensor:
         """Decode maps (B, N, H, W) to network pixels (B, N, 2) with the module's decoder."""

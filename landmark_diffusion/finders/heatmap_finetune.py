@@ -28,7 +28,6 @@ from landmark_diffusion.heatmaps.targets import TargetKind
 from landmark_diffusion.models.network import NetworkFactory, build_network, described
 from landmark_diffusion.models.presets import PAPER_B
 
-Weights = Literal["ema", "raw"]
 LossKind = Literal["spatial_ce", "bce", "landmark_ce"]
 NullTime = Literal["zero", "first_step", "removed"]
 LOSSES = {"spatial_ce": spatial_nll, "bce": pixel_bce, "landmark_ce": landmark_cross_entropy}
@@ -66,8 +65,6 @@ class HeatmapFinetune(Finder):
 
     Args:
         num_landmarks: N; linked from the data module.
-        pretrained: checkpoint whose network is the start, of DDPMPretrainModule or another method; None: from scratch.
-        weights: which of its weights: "ema" (the moving average) or "raw".
         keep_head: keep its last convolution too, where it gives as many maps (a start from a landmark method).
         null_time: what the time embedding becomes (section 3: "set to be null"): "zero", that of t = 0 ("first_step"),
             or no such branch ("removed").
@@ -75,7 +72,7 @@ class HeatmapFinetune(Finder):
         image_range: the grey levels 0 and 1 of a batch become these; as in pre-training.
         network: of the shape of the pre-trained one; it takes steps t unless null_time is "removed".
         target: what is learned.
-        kwargs: decoding and optimisation.
+        kwargs: decoding, optimisation and the start (``pretrained``), of DDPMPretrainModule or another method.
     """
 
     trained_by = "HeatmapFinetuneModule"
@@ -84,8 +81,6 @@ class HeatmapFinetune(Finder):
     def __init__(
         self,
         num_landmarks: int,
-        pretrained: str | None = None,
-        weights: Weights = "ema",
         keep_head: bool = False,
         null_time: NullTime = "zero",
         encoder_rate: float = 1.0,
@@ -101,14 +96,18 @@ class HeatmapFinetune(Finder):
         self.target = as_group(HeatmapTarget, target, "model.target")
         self.keep_options(currentframe(), network=network, target=self.target)
         self.network = build_network(network, 1, num_landmarks, time_embedding=null_time != "removed")
-        self.pretrained, self.weights, self.keep_head = pretrained, weights, keep_head
-        self.null_time, self.encoder_rate = null_time, encoder_rate
+        self.keep_head, self.null_time, self.encoder_rate = keep_head, null_time, encoder_rate
         self.image_range = check_range(image_range)
         frozen = encoder_parameters(self.network) if encoder_rate == 0 else []
         if null_time == "zero" and isinstance(time := getattr(self.network, "time", None), torch.nn.Module):
             frozen += time.parameters()  # unused, which DDP would wait for
         for parameter in frozen:
             parameter.requires_grad_(False)
+
+    def landmark_axes(self) -> dict[str, tuple[int, int]]:
+        """Say where the landmarks are: rows of the head."""
+        head = getattr(self.network, "head", None)
+        return {f"network.{head}.{part}": (0, 0) for part in ("weight", "bias") if head}
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Run the network on image (B,1,H,W) in [0,1]: logits (B,N,H,W) float32."""

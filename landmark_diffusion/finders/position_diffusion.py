@@ -9,7 +9,7 @@ the noise; and the chain starts from a first guess, the informed prior that the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import currentframe
@@ -174,7 +174,7 @@ class PositionDiffusion(Finder):
         joint: how the landmarks' mutual places enter the first guess; learned from the training points before training.
         outside: teach the first network to say that a landmark lies outside the image; for recipes that cut.
         window_weight: weight of the windows' likelihood beside the coarse network's in the loss.
-        kwargs: decoding (of the coarse maps) and optimisation.
+        kwargs: decoding (of the coarse maps), the start and optimisation.
 
     Raises UserError for options that make no sense.
     """
@@ -240,6 +240,19 @@ class PositionDiffusion(Finder):
                 f"model.sampling.start_sigma {self.sampling.start_sigma:g} and end_sigma {self.sampling.end_sigma:g}: "
                 f"expected noise.sigma_min ({low:g}) <= end_sigma <= start_sigma <= noise.sigma_max ({high:g})"
             )
+
+    def landmark_axes(self) -> dict[str, tuple[int, int]]:
+        """Say where the landmarks are: rows of the coarse network's head, columns of the windows' condition."""
+        head, condition = getattr(self.network, "head", None), getattr(self.window_network, "condition_layer", None)
+        rows = {f"network.{head}.{part}": (0, 0) for part in ("weight", "bias") if head}
+        return rows | ({f"window_network.{condition}.weight": (1, 0)} if condition else {})
+
+    def take_shape(
+        self, mean: torch.Tensor | None, covariance: torch.Tensor | None, places: Sequence[int | None]
+    ) -> None:
+        """Take over how a start's landmarks lie to each other."""
+        if mean is not None and covariance is not None:
+            self.shape_prior.take(mean, covariance, places)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Run the coarse network on image (B,1,H,W): logits (B,N,H/coarse_factor,W/coarse_factor), float32."""

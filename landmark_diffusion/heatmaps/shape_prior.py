@@ -12,6 +12,7 @@ of the likelihood of each training configuration under the prior of the others.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -64,6 +65,23 @@ class ShapePrior(nn.Module):
         covariance = spread + maps + choose_tau(flat, maps) ** 2 * torch.eye(len(mean), dtype=torch.float64)
         self.mean.copy_(mean)
         self.covariance.copy_(covariance)
+
+    def take(self, mean: torch.Tensor, covariance: torch.Tensor, places: Sequence[int | None]) -> None:
+        """Take another prior's values for landmarks that lie at ``places`` there; one without may lie anywhere.
+
+        Two landmarks from one place get a little of their own, so that the covariance stays positive definite.
+        """
+        if not bool(covariance.any()):
+            return
+        known = torch.tensor([place is not None for place in places]).repeat_interleave(2)
+        index = torch.tensor([0 if place is None else place for place in places])
+        index = torch.stack((2 * index, 2 * index + 1), -1).flatten()
+        middle = mean.view(-1, 2).mean(0).repeat(len(places))
+        both = known[:, None] & known
+        self.mean.copy_(torch.where(known, mean[index], middle))
+        self.covariance.copy_(torch.where(both, covariance[index][:, index], torch.zeros(())))
+        twice = torch.tensor([places.count(place) > 1 for place in places]).repeat_interleave(2)
+        self.covariance += torch.diag(torch.where(known, twice * DEFAULT_TAU**2, _UNKNOWN**2))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         for name, value in (("mean", self.mean), ("covariance", self.covariance)):

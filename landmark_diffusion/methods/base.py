@@ -16,6 +16,7 @@ from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset
 from landmark_diffusion.finders.finder import Finder, LandmarkEstimate
 from landmark_diffusion.finders.method import Batch
 from landmark_diffusion.finders.orientation import enough_images, learn_forms
+from landmark_diffusion.methods.start import Start, load_start
 from landmark_diffusion.methods.training import TrainedModule
 from landmark_diffusion.metrics import MeanRadialError, SuccessDetectionRate
 from landmark_diffusion.metrics.records import LengthUnit, Prediction
@@ -27,6 +28,9 @@ class LandmarkModule(TrainedModule, Finder):
 
     monitor = "val/mre"
     _knows_forms = False
+    start: Start | None = None
+    """What was taken from ``pretrained``; None before training and without it."""
+    _has_weights = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -42,15 +46,19 @@ class LandmarkModule(TrainedModule, Finder):
             self.hparams.pop("orientation")
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Note whether the loaded weights can tell orientations already."""
+        """Note what the loaded weights know: a start is not needed any more, nor orientations that they can tell."""
         super().on_load_checkpoint(checkpoint)
+        self._has_weights = True
         self._knows_forms = any(name.startswith("form_network.") for name in checkpoint["state_dict"])
 
     def on_fit_start(self) -> None:
-        """Learn to tell orientations before the landmarks, where that is asked for and not done."""
+        """Take the start's weights, and learn to tell orientations where that is asked for and not done."""
         super().on_fit_start()
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if not self._has_weights:
+            self.take_start(data)
         if self.form_network is not None and not self._knows_forms:
-            self._learn_forms(self.trainer.datamodule.stage_dataset("train"))  # type: ignore[attr-defined]
+            self._learn_forms(data.stage_dataset("train"))
 
     def _learn_forms(self, dataset: LandmarkTorchDataset) -> None:
         """Learn to tell the forms of a data set's images, seen without the run's augmentation."""
@@ -60,6 +68,18 @@ class LandmarkModule(TrainedModule, Finder):
         learned = learn_forms((dataset.content(place) for place in places), steps, self.seed)
         self.form_network.load_state_dict(learned.state_dict())
         self._knows_forms = True
+
+    def take_start(self, data: Any) -> None:
+        """Put the weights of ``pretrained`` into the module, once, and tell what became of the landmarks of ``data``.
+
+        Raises UserError for a start that does not fit.
+        """
+        if self.pretrained is None or self.start is not None:
+            return
+        options, names = dict(self.hparams), data.landmark_names
+        self.start = load_start(self, self.pretrained, names, options, self.weights, self.landmark_map)
+        self._knows_forms = self.start.knows_forms
+        say(self.start.describe())
 
     def on_validation_epoch_start(self) -> None:
         """Start empty metrics."""

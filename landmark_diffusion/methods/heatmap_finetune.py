@@ -22,18 +22,6 @@ class HeatmapFinetuneModule(LandmarkModule, HeatmapFinetune):
 
     transfer: Transfer | None = None
     """What was taken from ``pretrained``; None before training and without it."""
-    _has_weights = False
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A resumed or tested checkpoint has its own weights: the start is not needed any more."""
-        super().on_load_checkpoint(checkpoint)
-        self._has_weights = True
-
-    def on_fit_start(self) -> None:
-        """Take the pre-trained weights when training begins."""
-        super().on_fit_start()
-        if not self._has_weights:
-            self.take_start(self.trainer.datamodule)  # type: ignore[attr-defined]
 
     def take_start(self, data: Any = None) -> None:
         """Put the pre-trained weights into the network, once, and tell what became of each.

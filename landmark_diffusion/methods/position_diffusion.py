@@ -18,8 +18,11 @@ class PositionDiffusionModule(LandmarkModule, PositionDiffusion):
     """
 
     def on_fit_start(self) -> None:
-        """Learn how the landmarks lie to each other from the training points."""
+        """Learn how the landmarks lie to each other from the training points, unless a start knows from many more."""
         super().on_fit_start()
+        known = self._has_weights or (self.start is not None and self.start.same_anatomy)
+        if known and self.shape_prior.is_set:
+            return
         points = self.trainer.datamodule.stage_dataset("train").network_points()  # type: ignore[attr-defined]
         self.joint.fit(self.shape_prior, torch.from_numpy(points), self.trainer.datamodule.size[0])  # type: ignore[attr-defined]
 

@@ -13,7 +13,7 @@ from torch import nn
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.groups import plain_options
 from landmark_diffusion.core.texts import counted
-from landmark_diffusion.finders.heatmap_finetune import Weights
+from landmark_diffusion.finders.finder import Weights
 from landmark_diffusion.methods import name_in_files
 from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 from landmark_diffusion.modelfile.model_file import FACTS_KEY, is_model_file
@@ -121,6 +121,17 @@ def load_pretrained(
 
 def _network_weights(content: Mapping[str, Any], path: Path, weights: Weights) -> dict[str, torch.Tensor]:
     """The network's weights by their names in it: ``state_dict`` is the average where there is one."""
+    check_kind(content, path, weights)
+    averaged = "averaging_state" in content
+    state = content["current_model_state" if weights == "raw" and averaged else "state_dict"]
+    found = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
+    if not found:
+        raise UserError(f"model.pretrained: {path} holds no network (no weights named {PREFIX}...)")
+    return found
+
+
+def check_kind(content: Mapping[str, Any], path: Path, weights: Weights) -> None:
+    """Refuse (UserError) a file without the kind of weights asked for."""
     averaged, exported = "averaging_state" in content, is_model_file(path)
     if weights == "raw" and exported:
         raise UserError(
@@ -132,11 +143,6 @@ def _network_weights(content: Mapping[str, Any], path: Path, weights: Weights) -
             f"model.weights: {path} has no moving average of the weights (it was trained with ema_decay: 0); "
             "set model.weights: raw"
         )
-    state = content["current_model_state" if weights == "raw" and averaged else "state_dict"]
-    found = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
-    if not found:
-        raise UserError(f"model.pretrained: {path} holds no network (no weights named {PREFIX}...)")
-    return found
 
 
 def _check_options(trained: Mapping[str, Any], options: Mapping[str, Any], path: Path) -> None:

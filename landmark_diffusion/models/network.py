@@ -7,8 +7,9 @@ The interface (docs/architecture.md, "A network"):
 - ``forward(x)``, ``forward(x, t)`` or ``forward(x, t, condition)``: x (B, in_channels, H, W) of any height and width,
   t (B,) and condition (B, condition_channels) where it was built with them, to (B, out_channels, H, W). t may be None
   for "no step" (fine-tuning, ``null_time: zero``).
-- ``head`` and ``stem``, if weights are to be handed on: the names of the layers whose shapes ``out_channels`` and
-  ``in_channels`` decide. ``encoder_parameters()``, if the encoder is to have a learning rate of its own.
+- ``head``, ``stem`` and ``condition_layer``, if weights are to be handed on: the names of the layers whose shapes
+  ``out_channels``, ``in_channels`` and ``condition_channels`` decide. ``encoder_parameters()``, if the encoder is to
+  have a learning rate of its own.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ class UNet(nn.Module):
     Raises UserError on options that do not go together.
     """
 
-    head, stem = "conv_out", "conv_in"
+    head, stem, condition_layer = "conv_out", "conv_in", "condition"
 
     def __init__(
         self,

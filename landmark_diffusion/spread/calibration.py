@@ -88,6 +88,11 @@ class SpreadCalibration:
         known_levels = ", ".join(f"{known:g}" for known in self.levels)
         raise UserError(f"level: found {level:g}, but the model was calibrated for {known_levels}")
 
+    @property
+    def usual_level(self) -> float:
+        """The level that is used unless another is asked for: 90 %, or the highest below where that is not stated."""
+        return max((level for level in self.levels if level <= LEVEL), default=min(self.levels))
+
     def calibrated(self, covariance: np.ndarray) -> np.ndarray:
         """S (..., N, 2, 2) for covariance (..., N, 2, 2), in squared network pixels."""
         calibrated: np.ndarray = self.scale[:, None, None] * covariance + self.floor[:, None, None] * np.eye(2)
@@ -104,11 +109,13 @@ class SpreadCalibration:
         expected: np.ndarray = expected_radial_error(calibrated) * self.error_factor
         return expected
 
-    def spreads(self, covariance: np.ndarray, factors: np.ndarray, level: float = LEVEL) -> Spreads:
+    def spreads(self, covariance: np.ndarray, factors: np.ndarray, level: float | None = None) -> Spreads:
         """Calibrate covariances (..., N, 2, 2) in squared network pixels, and bring them to original pixels.
 
-        ``factors`` (..., 1, 2, 2) are ``geometry.covariance_factors`` of the frames' scales.
+        ``factors`` (..., 1, 2, 2) are ``geometry.covariance_factors`` of the frames' scales; ``level`` None is
+        ``usual_level``.
         """
+        level = self.usual_level if level is None else level
         network = self.calibrated(covariance)
         original = network / factors
         return Spreads(original, self.expected_error(original), self.regions(network, level) / factors, level)
@@ -167,7 +174,7 @@ def _fit_landmark(
     known = np.isfinite(residuals).all(-1) & np.isfinite(covariance).all((-2, -1))
     residuals, covariance = residuals[known], covariance[known]
     conformal_quantile(np.zeros(len(residuals)), max(levels))  # too few images are told by the level that asks for most
-    scale, floor = _likeliest_mix(residuals, covariance)
+    scale, floor = likeliest_mix(residuals, covariance)
     calibrated = scale * covariance + floor * np.eye(2)
     lengths = mahalanobis(residuals, calibrated)
     expected = expected_radial_error(calibrated).mean()
@@ -175,7 +182,7 @@ def _fit_landmark(
     return scale, floor, float(factor), [conformal_quantile(lengths, level) for level in levels]
 
 
-def _likeliest_mix(residuals: np.ndarray, covariance: np.ndarray) -> tuple[float, float]:
+def likeliest_mix(residuals: np.ndarray, covariance: np.ndarray) -> tuple[float, float]:
     """a and b of S = a C + b I by Gaussian likelihood.
 
     S = s (w C / c + (1 - w) I) with c the mean variance of C: for each w of a grid the likeliest s has a closed form,

@@ -132,6 +132,11 @@ class Doubt:
         values: np.ndarray = (1 + odder) / (1 + len(self.images))
         return values
 
+    def with_images(self, answers: Answers) -> Doubt:
+        """Count further images as usual ones, together as many as those that are there: those of another clinic."""
+        own = np.repeat(self.image_scores(answers), max(1, len(self.images) // max(1, len(answers))))
+        return replace(self, images=np.sort(np.concatenate([self.images, own])))
+
     def outside_probability(self, answers: Answers) -> np.ndarray | None:
         """How likely each landmark (I, N) lies outside the image, corrected; None where the method cannot tell."""
         if answers.outside is None:

@@ -57,6 +57,13 @@ def remove_empty_curves(loggers: Iterable[Logger], run: RunFolder) -> None:
             folder.rmdir()
 
 
+def finish(logger: Logger) -> None:
+    """End a logger's run, so that the next one of this process is another: Weights & Biases has one at a time."""
+    logger.finalize("success")
+    if callable(end := getattr(getattr(logger, "experiment", None), "finish", None)):
+        end()
+
+
 def _wandb_logger(folder: RunFolder, mode: WandbMode, name: str) -> Logger:
     from lightning.pytorch.loggers import WandbLogger
 

@@ -49,8 +49,9 @@ class FolderDataset(LandmarkDataset):
         root: the folder with the images and the CSV.
         csv: the table, relative to ``root`` or a path; None takes the one CSV that ``root`` holds.
         split: "column" (by ``split_column``), "seeded" (by ``fractions`` and ``seed``), "auto": by the column where
-            the table has it, or the one other column that holds train, val and test, else seeded; or "folds:5/2": all
-            images in 5 folds by ``seed``, the 2nd is the test part and ``val_fraction`` of the rest validates.
+            the table has it, or the one other column that holds train, val and test, else seeded; "all": every image
+            trains; or "folds:5/2": all images in 5 folds by ``seed``, the 2nd is the test part and ``val_fraction`` of
+            the rest validates.
         split_column: name of the column with train, val (valid, validation) or test.
         fractions: share of train, val and test in a seeded split.
         seed: of a seeded split, of folds and of the validation share.
@@ -83,9 +84,9 @@ class FolderDataset(LandmarkDataset):
         patient_column: str | None = None,
     ) -> None:
         self.folds = parse_folds(split)
-        if self.folds is None and split not in ("auto", "column", "seeded"):
+        if self.folds is None and split not in ("auto", "column", "seeded", "all"):
             raise UserError(
-                f"split: found {split!r}, expected auto, column, seeded or folds:5/1 for the dataset folder"
+                f"split: found {split!r}, expected auto, column, seeded, all or folds:5/1 for the dataset folder"
             )
         if not 0 <= val_fraction < 1:
             raise UserError(f"val_fraction: found {val_fraction}, expected at least 0 and below 1")
@@ -102,7 +103,8 @@ class FolderDataset(LandmarkDataset):
         self.landmark_names = self.table.landmark_names if labels else ()
         self.annotator_names = self.table.annotator_names if labels else ()
         self.by_column = self.bare is None and _by_column(self.table, split, split_column)
-        self.fractions, self.seed, self.val_fraction = fractions, seed, val_fraction
+        self.fractions = (1.0, 0.0, 0.0) if split == "all" else fractions
+        self.seed, self.val_fraction = seed, val_fraction
         if self.folds and self.table.rows:
             self._parts()  # tells too many folds at once
         known = [row.spacing is not None for row in self.table.rows.values()]
@@ -273,7 +275,9 @@ class FolderDataset(LandmarkDataset):
 
     def _few_note(self) -> list[str]:
         """Parts that are empty or say little; nothing for images without labels, and for a fold of several."""
-        if self.folds is not None or not self.labels or self._column_faults() or not self.table.rows:
+        if self.folds is not None or self.split == "all" or not self.labels:
+            return []
+        if self._column_faults() or not self.table.rows:
             return []
         parts = {part: len(images) for part, images in self._parts().items()}
         lines = [f"no {words} images: {what}" for part, (words, what) in _EMPTY.items() if not parts[part]]
@@ -290,6 +294,8 @@ class FolderDataset(LandmarkDataset):
         together = f", {len(patients)} patients kept together (column {column!r})" if patients else ""
         if self.bare is not None and self.split != "seeded":
             how, together = "no table is read, all images train", ""
+        elif self.split == "all":
+            how, together = "all images train", ""
         elif not self.by_column:
             shares = "/".join(f"{share:g}" for share in self.fractions)
             why = f"and not by the column {self.table.split_column!r}" if self.table.split_column else "no split column"

@@ -1,0 +1,214 @@
+"""``ldx adapt MODEL.ldx --data.root MY_XRAYS --output MINE.ldx``: a model fitted to a few labelled images."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landmark_diffusion.cli.arguments import VerbParser, yaml_value
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.say import say
+from landmark_diffusion.core.texts import counted
+
+if TYPE_CHECKING:
+    from landmark_diffusion.studies.adapt.adaptation import Adapted, Steps
+    from landmark_diffusion.studies.adapt.plan import AdaptPlan
+
+DESCRIPTION = (
+    "Fit a model to 5, 10, 25, 50 labelled images of one's own: a short training on all of them, and one for each of "
+    "a few folds that says how far the result is off on images that it has not seen, beside the model as it was. The "
+    "new file finds the images' landmarks, with regions calibrated by the folds. Landmarks are matched by name; those "
+    "that the model does not know are learned. How long and how fast it learns follows from the number of images."
+)
+EXAMPLES = """examples:
+  ldx adapt weights/ceph_small.ldx --data.root my_xrays --output mine.ldx
+  ldx adapt weights/ceph_small.ldx --data.root my_xrays --output mine.ldx --landmarks "A=subspinale,B=supramentale"
+
+my_xrays holds the images and one CSV of their landmarks (docs/csv.md). Ctrl-C or a kill lose nothing: the same command
+goes on. Two hundred images and more are worth a training of their own: `ldx fit`, with --model.pretrained MODEL.ldx.
+"""
+
+
+def run_adapt(argv: Sequence[str]) -> int:
+    """Adapt a model and return 0; ``argv`` are the arguments behind ``ldx adapt``.
+
+    Raises UserError for what cannot be used, and SystemExit 130 or 143 after a signal, with all trainings kept.
+    """
+    options = _parse(argv)
+    target = Path(options.output)
+    from landmark_diffusion.modelfile.model_file import check_target
+
+    check_target(target, options.overwrite)
+    began = time.monotonic()
+    plan = _plan(options, shlex.join(["ldx", "adapt", *argv]))
+    from landmark_diffusion.cli.lightning_cli import quieter
+    from landmark_diffusion.export.card import write_model_and_card
+    from landmark_diffusion.hardware.threads import threads
+    from landmark_diffusion.studies.adapt.adaptation import adapt
+    from landmark_diffusion.studies.adapt.plan import MANIFEST_FILE
+
+    agreed = MANIFEST_FILE.agree(plan.folder, plan.manifest())
+    plan = replace(plan, precision=agreed["precision"])
+    images, rule = len(plan.ids), plan.rule
+    say(f"adapt: {counted(images, 'image')}, {rule.folds} folds and all, {rule.updates} updates each, {plan.precision}")
+    with quieter(), threads(options.threads), _progress(rule.total + 2 * images) as (tell, progress):
+        adapted = adapt(plan, tell, progress)
+    write_model_and_card(target, target.with_suffix(".md"), adapted.facts, adapted.weights, options.overwrite)
+    shutil.rmtree(plan.folder, ignore_errors=True)
+    _report(adapted, plan, target, time.monotonic() - began)
+    return 0
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = VerbParser("adapt", DESCRIPTION, EXAMPLES)
+    parser.add_argument("model", metavar="MODEL.ldx", help="model file to begin with, such as weights/ceph_small.ldx")
+    parser.add_argument("--data.root", dest="root", metavar="PATH", help="folder of the images and their labels")
+    parser.add_argument("--output", metavar="FILE.ldx", required=True, help="the model file to write")
+    parser.add_argument(
+        "--landmarks", default="", metavar="MINE=THEIRS,...", help="landmarks that the model calls otherwise"
+    )
+    parser.add_argument("--data.dataset", dest="dataset", default="folder", help="data set (folder)")
+    parser.add_argument("--data.split", dest="split", help="of which the train part is taken; a folder's: all images")
+    parser.add_argument("--data.dataset_options", dest="dataset_options", help="such as '{csv: points.csv}'")
+    parser.add_argument("--data.landmark_names", dest="landmark_names", help="names for a table without, or {old: new}")
+    parser.add_argument("--data.train_images", dest="train_images", help="ids of the images to take, '[a, b]' (all)")
+    parser.add_argument("--seed_everything", default="0", metavar="SEED", help="of folds, augmentation and noise (0)")
+    parser.add_argument("--folder", metavar="PATH", help="of the trainings meanwhile; default runs/adapt/NAME")
+    parser.add_argument("--threads", type=int, help="threads of torch; default its own")
+    parser.add_argument(
+        "--wandb", default="disabled", choices=("disabled", "offline", "online"), help="Weights & Biases"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE.ldx")
+    return parser.parse(argv)
+
+
+def _plan(options: argparse.Namespace, command: str) -> AdaptPlan:
+    from landmark_diffusion.data.checks.labels import refuse_mixed_spacing, tell_labels
+    from landmark_diffusion.data.sources import takes_root
+    from landmark_diffusion.detection.model import load_module
+    from landmark_diffusion.hardware.precision import choose_precision, device_kind
+    from landmark_diffusion.methods.start import match_start
+    from landmark_diffusion.studies.adapt.plan import AdaptPlan, check_images
+    from landmark_diffusion.studies.adapt.rule import rule_for
+    from landmark_diffusion.studies.calibrate.material import labelled_images
+
+    start = Path(options.model)
+    _, facts = load_module(start)
+    if options.root is None and takes_root(options.dataset):
+        raise UserError("ldx adapt needs --data.root PATH: the folder of your images and their labels")
+    section = _section(options, facts.data)
+    images = labelled_images(section, "train", _listed(options.train_images))
+    names = images.source.landmark_names
+    check_images(images, names)
+    for note in images.source.notes():
+        say(note)
+    labelled = list(images.samples)
+    refuse_mixed_spacing(labelled)
+    tell_labels(labelled, images.source)
+    ids = [sample.image_id for sample in images.samples]
+    patients = images.source.patients()
+    landmark_map = _landmark_map(options.landmarks)
+    places, _ = match_start(names, facts.landmark_names, landmark_map, start)
+    known = sum(place is not None for place in places) / len(names)
+    rule = rule_for(len(ids), len({patients.get(each, (each,)) for each in ids}), known)
+    return AdaptPlan(
+        start=start,
+        facts=facts,
+        section=section,
+        images=images,
+        rule=rule,
+        folder=Path(options.folder or Path("runs", "adapt", Path(options.output).stem)),
+        command=command,
+        seed=_seed(options.seed_everything),
+        landmark_map=landmark_map,
+        precision=choose_precision(device_kind("auto"))[0],
+        wandb=options.wandb,
+    )
+
+
+def _section(options: argparse.Namespace, data: dict[str, Any]) -> dict[str, Any]:
+    """Options of the data module: the images as the model sees them."""
+    found: dict[str, Any] = {"dataset": options.dataset, "root": options.root, "size": tuple(data["size"])}
+    if data.get("resize") is not None:
+        found["resize"] = data["resize"]
+    if split := options.split or ("all" if options.dataset == "folder" else None):
+        found["split"] = split
+    if options.dataset_options is not None:
+        given = yaml_value(options.dataset_options)
+        if not isinstance(given, dict):
+            raise UserError(f"--data.dataset_options: found {given!r}, expected options such as '{{csv: points.csv}}'")
+        found["dataset_options"] = given
+    if options.landmark_names is not None:
+        found["landmark_names"] = yaml_value(options.landmark_names)
+    return found
+
+
+def _listed(text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    found = yaml_value(text)
+    if not isinstance(found, list):
+        raise UserError(f"--data.train_images: found {text!r}, expected a list such as '[a, b]'")
+    return [str(each) for each in found]
+
+
+def _landmark_map(text: str) -> dict[str, str]:
+    """Read "mine=theirs, ..."; raises UserError for anything else."""
+    found: dict[str, str] = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        mine, equals, theirs = (part.strip() for part in pair.partition("="))
+        if not (equals and mine and theirs):
+            raise UserError(f"--landmarks: found {pair!r}, expected MINE=THEIRS, separated by commas")
+        if mine in found:
+            raise UserError(f"--landmarks: {mine!r} is there twice")
+        found[mine] = theirs
+    return found
+
+
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise UserError(f"ldx adapt: --seed_everything: found {text!r}, expected a whole number from 0 up")
+    return int(text)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[tuple[Callable[[str], None], Steps]]:
+    """A bar on a terminal; lines for a file or pipe."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("adapt", total=total)
+
+        def tell(line: str) -> None:
+            if bar.disable:
+                print(line, flush=True)
+            else:
+                bar.console.print(line, markup=False, highlight=False)
+
+        yield tell, lambda text, done=0: bar.update(task, advance=done, description=text)
+
+
+def _report(adapted: Adapted, plan: AdaptPlan, target: Path, seconds: float) -> None:
+    from landmark_diffusion.spread.calibration import LEVELS
+    from landmark_diffusion.spread.few_labels import stated_levels
+
+    adapted.outcome.grid().show()
+    stated = stated_levels(len(plan.ids))
+    told = ", ".join(f"{100 * level:g} %" for level in stated)
+    missing = [level for level in LEVELS if level not in stated]
+    more = "".join(f"; {100 * level:g} % needs {round(level / (1 - level))} images" for level in missing[:1])
+    print(f"regions are stated for {told}{more}")
+    print(f"wrote {target} and its card {target.with_suffix('.md')} in {seconds / 60:.1f} min")
+    print(f"use it: ldx detect IMAGES --model {target}", file=sys.stdout)

@@ -1,0 +1,143 @@
+"""What an adaptation did to the errors on its own images: of the model as it was, and of the folds' models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from landmark_diffusion.core.grid import ABSENT, Grid, rounded
+from landmark_diffusion.core.texts import counted
+from landmark_diffusion.metrics.bootstrap import Interval, bootstrap_interval, paired_difference
+from landmark_diffusion.metrics.records import unit_words
+from landmark_diffusion.studies.calibrate.collect import Collected
+
+
+@dataclass(frozen=True)
+class Row:
+    """Errors of some landmarks, averaged over each image's; intervals over images.
+
+    Attributes:
+        label: which landmarks.
+        before, after: mean radial error with its interval; None for landmarks that the start does not know.
+        medians: median error of single points, before and after.
+        difference: after - before, paired by image.
+    """
+
+    label: str
+    before: Interval | None
+    after: Interval
+    medians: tuple[float | None, float]
+    difference: Interval | None
+
+
+@dataclass(frozen=True)
+class BeforeAfter:
+    """The table "as it was / adapted".
+
+    Attributes:
+        rows: of the landmarks that the start knew, and of new ones.
+        unit: of the errors.
+        images, folds: how many.
+    """
+
+    rows: tuple[Row, ...]
+    unit: str
+    images: int
+    folds: int
+
+    @property
+    def verdict(self) -> str:
+        """Say in one line whether adapting helped."""
+        known = next((row for row in self.rows if row.difference is not None), None)
+        if known is None or known.difference is None:
+            return "the start knows none of these landmarks, so there is nothing to compare the errors with"
+        change, unit = known.difference, unit_words(self.unit)
+        if change.high < 0:
+            return (
+                f"adapting helped: the error fell by {-change.mean:.2f} {unit} [{-change.high:.2f}, {-change.low:.2f}]"
+            )
+        if change.low > 0:
+            return (
+                f"adapting did harm: the error rose by {change.mean:.2f} {unit} [{change.low:.2f}, {change.high:.2f}]; "
+                "use the model as it was"
+            )
+        return (
+            f"no clear difference on {counted(self.images, 'image')} ({change.mean:+.2f} {unit} [{change.low:+.2f}, "
+            f"{change.high:+.2f}]): use the model as it was, or label more images"
+        )
+
+    def grid(self) -> Grid:
+        """Lay it out."""
+        unit = unit_words(self.unit)
+        return Grid(
+            title="As it was / adapted",
+            above=(
+                f"radial error in {unit} on {counted(self.images, 'image')} with 95 % intervals over images; adapted: "
+                f"each image judged by one of {self.folds} models that had not seen it",
+            ),
+            headings=("landmarks", "as it was", "adapted", "change", "median was", "median"),
+            long_headings=(
+                "landmarks", f"as it was: mean error, {unit}", f"adapted: mean error, {unit}", f"change, {unit}",
+                "median error as it was", "median error adapted",
+            ),
+            sections=(tuple(_cells(row) for row in self.rows),),
+            notes=(self.verdict,),
+        )  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values for the model file."""
+        rows = [
+            {
+                "label": row.label, "before": _ends(row.before), "after": _ends(row.after),
+                "difference": _ends(row.difference), "medians": list(row.medians),
+            }
+            for row in self.rows
+        ]  # fmt: skip
+        return {"unit": self.unit, "images": self.images, "folds": self.folds, "rows": rows, "verdict": self.verdict}
+
+
+def compare(before: Collected, after: Collected, places: Sequence[int | None], folds: int) -> BeforeAfter:
+    """Compare errors on the same images in the same order; ``places`` are the landmarks' in the start."""
+    known = np.array([place is not None for place in places])
+    groups = [(known, "known to the start"), (~known, "new")]
+    count = len(places)
+    rows = [
+        _row(
+            f"{label}, {group.sum()} of {count}" if group.sum() < count else f"all {count}",
+            before,
+            after,
+            group,
+            i == 0,
+        )
+        for i, (group, label) in enumerate(groups)
+        if group.any()
+    ]
+    return BeforeAfter(tuple(rows), after.unit, len(after.truth), folds)
+
+
+def _row(label: str, before: Collected, after: Collected, group: np.ndarray, was_known: bool) -> Row:
+    now = after.errors[:, group]
+    seen = np.isfinite(now).any(1)
+    now, was = now[seen], before.errors[:, group][seen]
+    return Row(
+        label=label,
+        before=bootstrap_interval(was) if was_known else None,
+        after=bootstrap_interval(now),
+        medians=(float(np.nanmedian(was)) if was_known else None, float(np.nanmedian(now))),
+        difference=paired_difference(now, was) if was_known else None,
+    )
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (row.label, *map(_shown, (row.before, row.after, row.difference)), *map(rounded, row.medians))
+
+
+def _shown(interval: Interval | None) -> str:
+    return ABSENT if interval is None else f"{interval.mean:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+
+
+def _ends(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else [interval.mean, interval.low, interval.high]

@@ -1,0 +1,199 @@
+"""``ldx adapt``: a model file and a few labelled images give a calibrated model file, or one line and nothing lost."""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from landmark_diffusion.cli import main
+from landmark_diffusion.data.sources.phantom import PhantomDataset
+from landmark_diffusion.detection.detector import Detector
+from landmark_diffusion.modelfile.facts import ModelFacts
+from landmark_diffusion.modelfile.model_file import read_model_file, write_model_file
+from landmark_diffusion.studies.adapt import rule as rules
+from landmark_diffusion.studies.adapt import trainings
+from landmark_diffusion.studies.adapt.rule import rule_for
+from landmark_diffusion.training import checkpoint, short_run
+from tests.detection.tiny_model import tiny_options
+from tests.methods.tiny_positions import module
+
+COUNT = (6, 0, 1)
+OPTIONS = {"count": list(COUNT), "image_size": [97, 120]}
+NAMES = PhantomDataset(count=(1, 1, 1), image_size=(97, 120)).landmark_names
+THEIRS = (*NAMES[:8], "apex of the lung")
+START, MINE = Path("start.ldx"), Path("mine.ldx")
+ARGUMENTS = [
+    "adapt", str(START), "--data.dataset", "phantom", "--data.dataset_options", json.dumps(OPTIONS),
+    "--output", str(MINE),
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tiny model that knows 8 of the 12 landmarks, and a rule of a few updates."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LDX_CACHE", str(tmp_path / "cache"))
+    options = tiny_options({"num_landmarks": len(THEIRS)})
+    facts = ModelFacts(
+        "PositionDiffusionModule", options, THEIRS, {"dataset": "phantom", "size": [64, 80]}, 7, seed=3,
+        training={"dataset": "phantom", "split": None}, note="For research use.",
+    )  # fmt: skip
+    write_model_file(START, facts, module(n=len(THEIRS)).state_dict())
+    monkeypatch.setattr(short_run, "CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr(rules, "rule_for", lambda *given: replace(rule_for(*given), updates=4, folds=2))
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Optimiser steps that were really done."""
+    done: list[int] = []
+    original = short_run._Advance.on_train_batch_end
+
+    def count(self: Any, *rest: Any) -> None:
+        done.append(1)
+        original(self, *rest)
+
+    monkeypatch.setattr(short_run._Advance, "on_train_batch_end", count)
+    return done
+
+
+def test_a_calibrated_model_of_ones_own_landmarks_comes_with_a_table(
+    steps: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*ARGUMENTS, "--landmarks", f"{NAMES[10]}=apex of the lung"]) == 0
+    told = capsys.readouterr().out
+    assert "9 of 12 landmarks are known to it (by name)" in told and len(steps) == 3 * 4
+    assert "As it was / adapted" in told and "known to the start, 9 of 12" in told and "new, 3 of 12" in told
+    assert "regions are stated for 50 %, 80 %; 90 % needs 9 images" in told
+    found = read_model_file(MINE)
+    facts, before = found.facts, read_model_file(START)
+    assert facts.landmark_names == NAMES and facts.updates == 7 + 4 and facts.note.startswith("For research use.")
+    assert facts.model["num_landmarks"] == 12 and "pretrained" not in facts.model
+    adapted = facts.training["adapted"]
+    assert adapted["start"] == "start.ldx" and adapted["images"] == 6 and len(adapted["rows"]) == 2
+    assert adapted["rows"][0]["before"] is not None and adapted["rows"][1]["before"] is None
+    same = "network.conv_in.weight"
+    assert not torch.equal(found.weights[same], before.weights[same])
+    assert "Adapted from start.ldx (7 updates on phantom)" in MINE.with_suffix(".md").read_text()
+    image = PhantomDataset(**OPTIONS).load_image(PhantomDataset(**OPTIONS).samples("test")[0])
+    detection = Detector.load(MINE)(image)
+    assert detection.level == 0.8 and detection.regions is not None and np.isfinite(detection.points).all()
+    assert detection.unlike is None
+    assert not Path("runs/adapt/mine").exists()
+
+
+def test_a_stopped_one_goes_on_and_ends_as_the_unbroken_one(
+    steps: list[int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(ARGUMENTS) == 0
+    unbroken = read_model_file(MINE)
+    MINE.unlink()
+    MINE.with_suffix(".md").unlink()
+    steps.clear()
+
+    def stop(self: Any, *rest: Any) -> None:
+        if len(steps) == 7:  # within the second fold, behind its checkpoint of 2 updates
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        counted = short_run._Advance.on_train_batch_end
+        patch.setattr(short_run._Advance, "on_train_batch_end", lambda self, *rest: (counted(self, *rest), stop(self)))
+        status = None
+        try:
+            status = main(ARGUMENTS)
+        except SystemExit as ended:
+            status = ended.code
+    assert status not in (0, None) and not MINE.exists()
+    steps.clear()
+    assert main(ARGUMENTS) == 0
+    assert len(steps) == 2 + 4  # of the second fold the rest, and all images
+    again = read_model_file(MINE)
+    assert all(torch.equal(again.weights[name], value) for name, value in unbroken.weights.items())
+    assert again.facts.calibration == unbroken.facts.calibration
+    assert again.facts.training == unbroken.facts.training
+
+
+def test_another_seed_in_the_folder_of_a_stopped_one_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*rest: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.torch, "save", full)
+        assert main(ARGUMENTS) == 1
+    assert "the checkpoint could not be written (No space left on device)" in capsys.readouterr().err
+    assert not MINE.exists()
+    assert main([*ARGUMENTS, "--seed_everything", "4"]) == 1
+    told = capsys.readouterr().err
+    assert "seed: 0 there, 4 now" in told and "another --folder" in told
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (["--data.dataset_options", '{"count": [3, 0, 1]}'], "found 3 labelled images, expected at least 5"),
+        (["--landmarks", "gonoin=sella"], "the data has no landmark 'gonoin'.*gonion"),
+        (["--landmarks", f"{NAMES[0]}=apx"], "start.ldx has no landmark 'apx'"),
+        (["--landmarks", "sella"], "found 'sella', expected MINE=THEIRS"),
+        (["--output", "mine.ckpt"], "expected a file name that ends in .ldx"),
+        (["--data.dataset", "folder"], "needs --data.root PATH"),
+        (["--seed_everything", "-1"], "expected a whole number"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_one_line(
+    changes: list[str], told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "rule_for", rule_for)
+    monkeypatch.setattr(trainings, "train", None)
+    assert main([*ARGUMENTS, *changes]) == 1
+    error = capsys.readouterr().err
+    assert error.count("error:") == 1 and "Traceback" not in error
+    assert re.search(told, error), error
+    assert not MINE.exists()
+
+
+def test_a_file_that_is_there_is_not_touched(capsys: pytest.CaptureFixture[str]) -> None:
+    MINE.write_bytes(b"precious")
+    assert main(ARGUMENTS) == 1
+    assert MINE.read_bytes() == b"precious" and "--overwrite" in capsys.readouterr().err
+
+
+def test_a_model_that_is_no_landmark_method_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    content = read_model_file(START)
+    write_model_file(START, replace(content.facts, class_path="DDPMPretrainModule"), content.weights, overwrite=True)
+    assert main(ARGUMENTS) == 1
+    assert "found the class DDPMPretrainModule, expected one of" in capsys.readouterr().err
+
+
+def test_fit_begins_from_a_model_file_by_the_names_of_its_landmarks(capsys: pytest.CaptureFixture[str]) -> None:
+    options = {
+        "data": {"dataset": "phantom", "size": [64, 80], "batch_size": 2, "dataset_options": OPTIONS},
+        "model": {
+            "class_path": "PositionDiffusionModule",
+            "init_args": {
+                **{name: value for name, value in tiny_options().items() if name != "num_landmarks"},
+                "pretrained": str(START), "landmark_map": {NAMES[10]: "apex of the lung"},
+            },
+        },
+        "trainer": {"max_steps": 1, "limit_val_batches": 0},
+    }  # fmt: skip
+    Path("mine.yaml").write_text(yaml.safe_dump(options))
+    assert main(["fit", "--config", "mine.yaml"]) == 0
+    told = capsys.readouterr().out
+    assert "9 of 12 landmarks are known to it (by name)" in told
+    assert main(["export", "runs/mine/checkpoints/last.ckpt", "fitted.ldx"]) == 0
+    assert "pretrained" not in {name for name, value in read_model_file("fitted.ldx").facts.model.items() if value}
+    assert (
+        main(["fit", "--config", "mine.yaml", "--run_folder", "runs/b", "--model.landmark_map", "{nosuch: sella}"]) == 1
+    )
+    assert "the data has no landmark 'nosuch'" in capsys.readouterr().err
