@@ -135,19 +135,20 @@ class Detector:
         paths: Sequence[str],
         names: Sequence[str],
         spacing: float | Spacing | None = None,
+        explain: bool = True,
     ) -> list[Detection]:
         """Find the landmarks of one batch of radiographs.
 
-        Those that are unlike the calibration's are looked at again, up to ``reasons.MOST_LOOKS`` times, to say why.
+        Those that are unlike the calibration's are looked at again, up to ``reasons.MOST_LOOKS`` times, to say why,
+        unless ``explain`` is False.
         """
         given = None if spacing is None else check_spacing(spacing)
         frames, answers = self._look([each.grey for each in radiographs])
-        return self._explained(
-            [
-                self._detection(radiograph, frames[place], answers, place, paths[place], names[place], given)
-                for place, radiograph in enumerate(radiographs)
-            ]
-        )
+        found = [
+            self._detection(radiograph, frames[place], answers, place, paths[place], names[place], given)
+            for place, radiograph in enumerate(radiographs)
+        ]
+        return self._explained(found) if explain else found
 
     def _look(self, greys: Sequence[np.ndarray]) -> tuple[list[Frame], Answers]:
         """What the model says of images (H, W) uint8, in network pixels, and how these lie in the images."""

@@ -1,0 +1,150 @@
+"""A whole image's labels that do not belong to it: what explains them, each weighed against "nothing is wrong".
+
+Explanations of the labels L of image i, with P_i the model's points: the image lies turned (L fits what the model finds in
+the image brought back), the labels are turned (L brought back fits P_i), they are those of image j (L fits P_j), all
+are moved by one vector, or nothing known (L fits no more than the labels of any image would).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from landmark_diffusion.studies.label_faults.material import LabelMaterial, TurnedLooks
+from landmark_diffusion.studies.label_faults.orientations import ORIENTATIONS, is_quarter, undo_points
+from landmark_diffusion.studies.label_faults.slips import Witness, log_free_place
+from landmark_diffusion.studies.label_faults.usual import UsualResidual
+
+RowKind = Literal["image turned", "labels turned", "both turned", "other image", "moved", "unlike any"]
+MIN_POINTS = 3
+"""Labels of an image below which nothing is said of all of them together."""
+_FITS = 4.0
+"""An explanation is only named where the labels' median squared length under it is at most so many usual ones."""
+_SOUGHT = -2.0
+"""Images whose labels fit each point worse than this log density below the usual one are looked at in all orientations."""
+
+
+@dataclass(frozen=True)
+class RowExplanation:
+    """What is wrong with all labels of an image, and the log ratio of likelihoods against nothing being wrong.
+
+    Attributes:
+        orientation: how image or labels lie. other: place of the image whose labels they are. moved: (2,) in the unit.
+        alternatives: how many explanations of the kind were tried.
+    """
+
+    kind: RowKind
+    ratio: float
+    alternatives: int
+    orientation: str = ""
+    other: int | None = None
+    moved: tuple[float, float] | None = None
+
+
+class RowJudge:
+    """Weigh explanations of the labels of one annotator.
+
+    Args:
+        material: labels and the model's points.
+        annotator: whose labels.
+        model: the model's witness of them.
+        look_turned: what the model finds in the seven orientations of the image at a place.
+    """
+
+    def __init__(
+        self, material: LabelMaterial, annotator: int, model: Witness, look_turned: Callable[[int], TurnedLooks]
+    ) -> None:
+        self.material, self.annotator, self.model = material, annotator, model
+        self.look_turned = look_turned
+        self.labels = material.labels[:, annotator]
+        self.usual: UsualResidual = model.usual
+        self.here = self.usual.log_density(model.residuals, model.covariance)
+        self.population = self._population()
+
+    def misfits(self) -> np.ndarray:
+        """(I,) bool: images whose labels as a whole fit so badly that explanations are sought."""
+        known = np.isfinite(self.here)
+        exact = np.broadcast_to(self.usual.offset, self.model.residuals.shape)
+        best = self.usual.log_density(exact, self.model.covariance)
+        lack = np.where(known, self.here - best, 0.0).sum(1) / np.maximum(known.sum(1), 1)
+        return (known.sum(1) >= MIN_POINTS) & (lack < _SOUGHT)
+
+    def explanations(self, image: int) -> list[RowExplanation]:
+        """All explanations of an image's labels that fit, the likeliest first; "unlike any" is always among them."""
+        found = [*self._turned(image), *self._others(image), *self._moved(image)]
+        known = np.isfinite(self.here[image])
+        unlike = float((self.population[image] - self.here[image])[known].sum())
+        found.append(RowExplanation("unlike any", unlike, 1))
+        return sorted(found, key=lambda each: -each.ratio)
+
+    def _turned(self, image: int) -> Iterator[RowExplanation]:
+        looks, labels = self.look_turned(image), self.labels[image]
+        size, spacing = self.material.sizes[image], self.material.spacing[image]
+        for place, orientation in enumerate(ORIENTATIONS):
+            quarter = is_quarter(orientation)
+            covariance = None if looks.covariance is None else looks.covariance[place]
+            there = looks.points[place], covariance, spacing[::-1] if quarter else spacing
+            here = self.material.points[image], self._covariance(image), spacing
+            own = undo_points(orientation, labels, size[::-1] if quarter else size)
+            both = undo_points(orientation, labels, size)
+            yield from self._explains("image turned", self._fit(labels, *there), image, orientation)
+            yield from self._explains("labels turned", self._fit(own, *here), image, orientation)
+            yield from self._explains("both turned", self._fit(both, *there), image, orientation)
+
+    def _others(self, image: int) -> Iterator[RowExplanation]:
+        ratios: list[tuple[float, int]] = []
+        for other in range(len(self.material)):
+            if other == image or self.material.unlike[other]:
+                continue
+            theirs = self.material.points[other], self._covariance(other), self.material.spacing[other]
+            fit = self._fit(self.labels[image], *theirs)
+            ratios += [(each.ratio, other) for each in self._explains("other image", fit, image)]
+        if ratios:
+            ratio, other = max(ratios)
+            yield RowExplanation("other image", ratio, len(self.material) - 1, other=other)
+
+    def _moved(self, image: int) -> Iterator[RowExplanation]:
+        known = np.isfinite(self.here[image])
+        moved = np.median(self.model.centred[image, known], axis=0)
+        far = float(np.linalg.norm(moved))
+        least = float(np.median(self.usual.distance))
+        if known.sum() < MIN_POINTS or far < 3 * least:
+            return
+        points = self.material.points[image] + moved / self.material.spacing[image]
+        fit = self._fit(self.labels[image], points, self._covariance(image), self.material.spacing[image])
+        width = np.log(2 * np.pi * float(np.median(self.usual.scale)) / known.sum())
+        cost = float(log_free_place(np.array(far))) - width
+        for each in self._explains("moved", fit, image):
+            yield RowExplanation("moved", each.ratio - cost, 1, moved=(float(moved[0]), float(moved[1])))
+
+    def _fit(
+        self, labels: np.ndarray, points: np.ndarray, covariance: np.ndarray | None, spacing: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Log densities (N,) and squared lengths (N,) of labels against other points, all in pixels."""
+        residuals = (labels - points) * spacing
+        scaled = None if covariance is None else covariance * np.outer(spacing, spacing)
+        return self.usual.log_density(residuals, scaled), self.usual.lengths(residuals, scaled)
+
+    def _explains(
+        self, kind: RowKind, fit: tuple[np.ndarray, np.ndarray], image: int, orientation: str = ""
+    ) -> Iterator[RowExplanation]:
+        density, lengths = fit
+        known = np.isfinite(self.here[image])
+        usual = self.usual.tail * (2 ** (2 / self.usual.tail) - 1)
+        if known.sum() >= MIN_POINTS and np.median(lengths[known]) <= _FITS * usual:
+            ratio = float((density - self.here[image])[known].sum())
+            yield RowExplanation(kind, ratio, len(ORIENTATIONS), orientation=orientation)
+
+    def _covariance(self, image: int) -> np.ndarray | None:
+        return None if self.material.covariance is None else self.material.covariance[image]
+
+    def _population(self) -> np.ndarray:
+        """(I, N) log density of labels as those of any image of the set would lie, in shares of the image's size."""
+        shares = self.labels / self.material.sizes[:, None]
+        usual = UsualResidual.fit(shares, None)
+        area = np.log(np.prod(self.material.sizes * self.material.spacing, axis=-1))
+        density: np.ndarray = usual.log_density(shares, None) - area[:, None]
+        return density
