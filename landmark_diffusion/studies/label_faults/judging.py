@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import combinations
 from typing import Literal
 
 import numpy as np
 
 from landmark_diffusion.data.checks.outliers import left_out_residuals
+from landmark_diffusion.studies.label_faults.exchanges import best_pairs, exchange_gains
 from landmark_diffusion.studies.label_faults.material import LabelMaterial, TurnedLooks, with_own_doubts
 from landmark_diffusion.studies.label_faults.rows import RowExplanation, RowJudge
 from landmark_diffusion.studies.label_faults.slips import (
@@ -84,8 +84,7 @@ def judge_labels(material: LabelMaterial, look_turned: Callable[[int], TurnedLoo
     """Find labels that do not belong; ``look_turned`` gives what the model finds in an image's other orientations."""
     looks = cache(look_turned)
     material = with_own_doubts(material, odd_looks(material))
-    count, annotators, landmarks = material.labels.shape[:3]
-    results = [_judge_annotator(material, annotator, looks) for annotator in range(annotators)]
+    results = [_judge_annotator(material, annotator, looks) for annotator in range(material.labels.shape[1])]
     found = _merged([each for faults, _ in results for each in faults])
     order = sorted(found, key=lambda each: (-each.score, each.image))
     return Judgement(
@@ -166,7 +165,8 @@ def _point_faults(
 ) -> tuple[list[LabelFault], list[Witness]]:
     """Slips one by one in each image, the worst first: a wrong point also misleads the witness of its neighbours."""
     trusted = trusted.copy()
-    judged = ~material.unlike & ~np.isin(np.arange(len(material)), sorted(wrong))
+    rest = ~np.isin(np.arange(len(material)), sorted(wrong))
+    judged = ~material.unlike & rest
     scores: dict[tuple[int, int], tuple[float, float]] = {}
     witnesses: list[Witness] = []
     for _ in range(_MOST_SLIPS):
@@ -184,7 +184,20 @@ def _point_faults(
         LabelFault("slipped", image, (annotator,), (landmark,), score, distance)
         for (image, landmark), (score, distance) in scores.items()
     ]
-    return _with_exchanges(material, annotator, model, faults, judged), witnesses
+    faults = _with_exchanges(material, annotator, model, faults, judged)
+    return faults + _not_judged(annotator, model, material.unlike & rest), witnesses
+
+
+def _not_judged(annotator: int, model: Witness, unlike: np.ndarray) -> list[LabelFault]:
+    """Images that the model calls unlike, where a label would be doubted by its point."""
+    ratio, slip = slip_evidence([model])
+    score = np.where(np.isfinite(ratio), ratio + np.log(PRIOR), -np.inf)
+    found = []
+    for image in map(int, np.flatnonzero(unlike & (score.max(1) > LIMITS["slipped"]))):
+        landmarks = tuple(map(int, np.flatnonzero(score[image] > LIMITS["slipped"])))
+        distance = float(np.median(np.linalg.norm(slip[image, list(landmarks)], axis=-1)))
+        found.append(LabelFault("not judged", image, (annotator,), landmarks, float("nan"), distance))
+    return found
 
 
 def _with_exchanges(
@@ -192,33 +205,20 @@ def _with_exchanges(
 ) -> list[LabelFault]:
     """Put an exchange in place of two slips that it explains, and find exchanges that no slip told."""
     found = list(slips)
-    labels, spacing = material.labels[:, annotator], material.spacing[:, None]
-    here = model.usual.log_density(model.residuals, model.covariance)
-    pairs = list(combinations(range(labels.shape[1]), 2))
     alone = {(each.image, each.landmarks[0]): each for each in slips}
-    gains = np.full((len(labels), len(pairs)), -np.inf)
-    for place, pair in enumerate(pairs):
-        swapped = labels.copy()
-        swapped[:, pair] = labels[:, pair[::-1]]
-        residuals = (swapped - material.points) * spacing
-        density = model.usual.log_density(residuals, model.covariance)
-        gains[:, place] = (density[:, pair] - here[:, pair]).sum(1)
-    gains = np.where(np.isfinite(gains) & judged[:, None], gains, -np.inf)
-    for image in range(len(labels)):
-        while True:
-            place = int(gains[image].argmax()) if len(pairs) else 0
-            if not len(pairs) or not np.isfinite(gains[image, place]):
-                break
-            pair = pairs[place]
+    gains = exchange_gains(material, annotator, model)
+    pairs = gains.shape[1] * (gains.shape[1] - 1) / 2
+    for image in map(int, np.flatnonzero(judged)):
+        for pair, gain in best_pairs(gains[image]):
             told = [alone[image, landmark] for landmark in pair if (image, landmark) in alone]
-            score = float(gains[image, place]) + np.log(PRIOR / len(pairs))
-            if score <= LIMITS["exchanged"] and not (len(told) == 2 and gains[image, place] > np.log(len(pairs))):
+            score = gain + np.log(PRIOR / pairs)
+            both = len(told) == 2 and gain > np.log(pairs)
+            if score <= LIMITS["exchanged"] and not both:
                 break
-            score = max(score, sum(each.score for each in told) if len(told) == 2 else score)
+            score = max(score, sum(each.score for each in told)) if both else score
             distance = float(np.linalg.norm(model.centred[image, list(pair)], axis=-1).mean())
             found = [each for each in found if each not in told]
-            found.append(LabelFault("exchanged", image, (annotator,), pair, score, distance))
-            gains[image, [bool(set(each) & set(pair)) for each in pairs]] = -np.inf
+            found.append(LabelFault("exchanged", image, (annotator,), pair, float(score), distance))
     return found
 
 
