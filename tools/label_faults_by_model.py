@@ -24,7 +24,6 @@ from landmark_diffusion.studies.label_faults.material import (
     Landmarks,
     TurnedLooks,
     detections,
-    gather,
     shared_landmarks,
 )
 from landmark_diffusion.studies.label_faults.orientations import ORIENTATIONS, undo_pixels, undo_points

@@ -1,8 +1,8 @@
 """Which labels are doubted: rows that do not belong to their image, landmarks exchanged, points that slipped.
 
-What is usual is fitted, faults are found, and both are done again without what was found. A finding's score is the natural
-logarithm of the odds that something is wrong: of the ratio of likelihoods, times the odds beforehand (PRIOR), over the
-number of explanations that were tried.
+What is usual is fitted, faults are found, and both are done again without what was found. A finding's score is the
+natural logarithm of the odds that something is wrong: of the ratio of likelihoods, times the odds beforehand (PRIOR),
+over the number of explanations that were tried.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from landmark_diffusion.studies.label_faults.slips import (
     Witness,
     further_witnesses,
     model_witness,
+    seen_from,
     slip_evidence,
 )
 
@@ -72,12 +73,15 @@ class Judgement:
     Attributes:
         turned: images that lie turned together with their labels, which is no fault of a label.
         witnesses: by annotator, those of the last round.
+        seen_from: how far a point has to slip to be found, in the unit: the median of the landmarks, for a direction
+            that all witnesses tell alike.
     """
 
     faults: tuple[LabelFault, ...]
     not_judged: tuple[LabelFault, ...]
     turned: tuple[LabelFault, ...]
     witnesses: tuple[tuple[Witness, ...], ...]
+    seen_from: float
 
 
 def judge_labels(material: LabelMaterial, look_turned: Callable[[int], TurnedLooks]) -> Judgement:
@@ -92,6 +96,7 @@ def judge_labels(material: LabelMaterial, look_turned: Callable[[int], TurnedLoo
         tuple(sorted((each for each in found if each.kind == "not judged"), key=lambda each: each.image)),
         tuple(each for each in order if each.kind == "both turned"),
         tuple(tuple(witnesses) for _, witnesses in results),
+        float(np.median([seen_from(witnesses, LIMITS["slipped"] - np.log(PRIOR)) for _, witnesses in results])),
     )
 
 

@@ -34,3 +34,11 @@ def undo_points(orientation: str, points: np.ndarray, size: tuple[float, float])
 def is_quarter(orientation: str) -> bool:
     """Tell whether width and height change places."""
     return orientation.startswith("turned")
+
+
+def redo_points(orientation: str, points: np.ndarray, size: tuple[float, float]) -> np.ndarray:
+    """Bring points (..., 2) of the brought-back image to where they are in the image of ``size`` that lies so."""
+    width, height = map(int, size)
+    corner, right, down = undo_points(orientation, np.array([[0, 0], [1, 0], [0, 1]]), (width, height))
+    found: np.ndarray = (points - corner) @ np.stack([right - corner, down - corner]).T
+    return found

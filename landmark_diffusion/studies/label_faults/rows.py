@@ -1,8 +1,8 @@
 """A whole image's labels that do not belong to it: what explains them, each weighed against "nothing is wrong".
 
-Explanations of the labels L of image i, with P_i the model's points: the image lies turned (L fits what the model finds in
-the image brought back), the labels are turned (L brought back fits P_i), they are those of image j (L fits P_j), all
-are moved by one vector, or nothing known (L fits no more than the labels of any image would).
+Explanations of the labels L of image i, with P_i the model's points: the image lies turned (L fits what the model finds
+in the image brought back), the labels are turned (L brought back fits P_i), they are those of image j (L fits P_j),
+all are moved by one vector, or nothing known (L fits no more than the labels of any image would).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MIN_POINTS = 3
 _FITS = 4.0
 """An explanation is only named where the labels' median squared length under it is at most so many usual ones."""
 _SOUGHT = -2.0
-"""Images whose labels fit each point worse than this log density below the usual one are looked at in all orientations."""
+"""Images whose labels fit by this log density a point worse than they could are looked at in all orientations."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ class RowJudge:
         exact = np.broadcast_to(self.usual.offset, self.model.residuals.shape)
         best = self.usual.log_density(exact, self.model.covariance)
         lack = np.where(known, self.here - best, 0.0).sum(1) / np.maximum(known.sum(1), 1)
-        return (known.sum(1) >= MIN_POINTS) & (lack < _SOUGHT)
+        found: np.ndarray = (known.sum(1) >= MIN_POINTS) & (lack < _SOUGHT)
+        return found
 
     def explanations(self, image: int) -> list[RowExplanation]:
         """All explanations of an image's labels that fit, the likeliest first; "unlike any" is always among them."""

@@ -12,7 +12,7 @@ t_k(e_k) are high without a slip, and the ratio is small.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -127,6 +127,26 @@ def slip_evidence(witnesses: list[Witness]) -> tuple[np.ndarray, np.ndarray]:
     ratio = best + width - density(np.zeros(2))
     labelled = speaks[0]
     return np.where(labelled, ratio, np.nan), np.where(labelled[..., None], slip, np.nan)
+
+
+def seen_from(witnesses: list[Witness], limit: float) -> float:
+    """Tell how far a point slips in the median landmark, in the unit, until the evidence exceeds ``limit``.
+
+    All witnesses say the same of it, with the middle of their scatters; infinite where no distance suffices.
+    """
+    least = float(np.median(witnesses[0].usual.distance))
+    distances = least * np.geomspace(1, FARTHEST, 60)
+    asked = []
+    for each in witnesses:
+        scatter = np.median(each.scatter(), axis=0)
+        steps = np.zeros((len(distances), len(scatter), 2))
+        steps[..., 0] = distances[:, None]
+        usual = replace(each.usual, common=scatter, mix=np.ones(len(scatter)), scale=np.ones(len(scatter)))
+        usual = replace(usual, variance=np.ones(len(scatter)))
+        asked.append(replace(each, residuals=steps + usual.offset, covariance=None, usual=usual))
+    seen = slip_evidence(asked)[0] > limit  # (D, N)
+    first = np.where(seen.any(0), distances[seen.argmax(0)], np.inf)
+    return float(np.median(first))
 
 
 def log_free_place(distance: np.ndarray) -> np.ndarray:
