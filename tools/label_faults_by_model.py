@@ -1,10 +1,10 @@
 """How many faults among the labels of real images `ldx data check --model` finds, and what it doubts wrongly.
 
-python tools/label_faults_by_model.py isbi2015 ../shared/data/isbi2015 --model weights/ceph_small.ldx --part test --draws 10
+python tools/label_faults_by_model.py isbi2015 ../shared/data/isbi2015 --model weights/ceph_small.ldx --part test
 
-In each draw eight of the images (5 % of 150) get faults: two lie mirrored or turned, two have two landmarks exchanged, two the
-labels of another image, two all labels mirrored or turned. Then one point of eight images slips, for each distance. What the
-model finds in an image and its orientations is looked up once and kept in --looks.
+In each draw eight of the images (5 % of 150) get faults: two lie mirrored or turned, two have two landmarks exchanged,
+two the labels of another image, two all labels mirrored or turned. Then one point of eight images slips, for each
+distance. What the model finds in an image and its orientations is looked up once and kept in --looks.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ CHECK_EXAMPLES = """examples:
   ldx data check --config ceph_diffusion.yaml
   ldx data check --dataset folder --root my_images --model ceph.ldx --output label_check
 
-With --model also labels that do not belong to their image: turned, exchanged, of another image, slipped. They are doubts
-for a person to look at, and do not change the exit status.
+With --model also labels that do not belong to their image: turned, exchanged, of another image, slipped. They are
+doubts for a person to look at, and do not change the exit status.
 """
 
 

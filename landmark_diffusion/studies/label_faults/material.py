@@ -131,8 +131,7 @@ def gather(
         found += detections(detector, greys)
     if not kept:
         raise UserError(f"data check --model: {dataset.name}: none of {counted(len(samples), 'image')} can be read")
-    chosen = list(shared.model)
-    covariance = [each.covariance for each in found]
+    points, covariance = _of_shared(found, shared)
     spacing = np.array([sample.spacing or (np.nan, np.nan) for sample in kept])
     known = bool(np.isfinite(spacing).all())
     material = LabelMaterial(
@@ -141,8 +140,8 @@ def gather(
         landmarks=shared.names,
         annotators=tuple(dataset.annotator_names),
         labels=_whole(np.stack([sample.annotations[:, list(shared.data)] for sample in kept])),
-        points=np.stack([each.points[chosen] for each in found]),
-        covariance=None if any(each is None for each in covariance) else np.stack([c[chosen] for c in covariance]),  # type: ignore[index]
+        points=points,
+        covariance=covariance,
         sizes=np.array([sample.size for sample in kept], dtype=np.float64),
         spacing=spacing if known else np.ones((len(kept), 2)),
         unlike=np.array([bool(each.unlike) for each in found]),
@@ -154,12 +153,7 @@ def gather(
 def look_turned(detector: Detector, image: np.ndarray, shared: Landmarks) -> TurnedLooks:
     """Look at an image (H, W) brought back from each of the ORIENTATIONS."""
     found = detections(detector, [undo_pixels(orientation, image) for orientation in ORIENTATIONS])
-    chosen = list(shared.model)
-    covariance = [each.covariance for each in found]
-    return TurnedLooks(
-        np.stack([each.points[chosen] for each in found]),
-        None if any(each is None for each in covariance) else np.stack([c[chosen] for c in covariance]),  # type: ignore[index]
-    )
+    return TurnedLooks(*_of_shared(found, shared))
 
 
 def with_own_doubts(material: LabelMaterial, doubtful: np.ndarray) -> LabelMaterial:
@@ -174,6 +168,14 @@ def detections(detector: Detector, greys: Sequence[np.ndarray]) -> list[Detectio
     names = [""] * len(greys)
     radiographs = [Radiograph(grey, None, UNKNOWN_SPACING, (), 8) for grey in greys]
     return detector.detect(radiographs, names, names, explain=False)
+
+
+def _of_shared(found: Sequence[Detection], shared: Landmarks) -> tuple[np.ndarray, np.ndarray | None]:
+    """Points and covariances of the shared landmarks."""
+    chosen = list(shared.model)
+    covariance = [each.covariance[chosen] for each in found if each.covariance is not None]
+    points = np.stack([each.points[chosen] for each in found])
+    return points, np.stack(covariance) if len(covariance) == len(found) else None
 
 
 def _whole(labels: np.ndarray) -> np.ndarray:

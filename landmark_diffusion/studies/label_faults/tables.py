@@ -75,7 +75,7 @@ def offsets_grid(offsets: Sequence[ConstantOffset], material: LabelMaterial) -> 
     rows = [
         (
             material.landmarks[each.landmark], material.annotators[each.annotator], each.against,
-            *(f"{_signed(o)} [{_signed(a)}, {_signed(b)}]" for o, a, b in zip(each.offset, each.low, each.high, strict=True)),
+            *(f"{o:+.2f} [{a:+.2f}, {b:+.2f}]" for o, a, b in zip(each.offset, each.low, each.high, strict=True)),
             rounded(each.usual),
         )
         for each in told[:_SHOWN]
@@ -153,10 +153,6 @@ def _who(fault: LabelFault, material: LabelMaterial) -> str:
 
 def _percent(probability: float) -> str:
     return f"{min(100 * probability, 99.9):.1f}"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.2f}"
 
 
 def _finite(values: np.ndarray) -> list[float | None]:

@@ -59,7 +59,10 @@ class UsualResidual:
 
     def scatter(self, covariance: np.ndarray | None) -> np.ndarray:
         """S (..., N, 2, 2) for covariances (..., N, 2, 2); (N, 2, 2) for None, where it was fitted so."""
-        shape = _shape(self.common if covariance is None else covariance, self.variance, self.mix)
+        given = self.common if covariance is None else covariance
+        if given is None:
+            raise ValueError("covariance: found None, expected the model's, to which the spread was fitted")
+        shape = _shape(given, self.variance, self.mix)
         scatter: np.ndarray = shape * self.scale[:, None, None]
         return scatter
 
@@ -107,7 +110,7 @@ def _common_covariance(centred: np.ndarray) -> np.ndarray:
             :, None, None
         ]
         weight = np.where(known, (_COMMON_TAIL + 2) / (_COMMON_TAIL + _lengths(values, found)), 0.0)
-    return found
+    return np.asarray(found)
 
 
 def _shape(covariance: np.ndarray, variance: np.ndarray, mix: np.ndarray) -> np.ndarray:
