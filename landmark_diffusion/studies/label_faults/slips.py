@@ -1,8 +1,8 @@
 """One point that slipped: told by witnesses that have to agree, so that a model's own error accuses no label.
 
 The witnesses of a label are the model's point, the place where the image's other labels put it, and the same landmark's
-label by the other annotators. Each has its usual residual (`usual.UsualResidual`). The evidence for a slip by a vector d
-is the ratio of likelihoods, with d as likely at any order of distance,
+label by the other annotators. Each has its usual residual (`usual.UsualResidual`). The evidence for a slip by a vector
+d is the ratio of likelihoods, with d as likely at any order of distance,
 
     p(d) prod_k t_k(e_k - d) / prod_k t_k(e_k),
 

@@ -53,7 +53,8 @@ class UsualResidual:
             common = _common_covariance(centred)
             covariance = np.broadcast_to(common, (*centred.shape, 2))
         variance = _usual_variance(covariance, np.isfinite(residuals).all(-1))
-        fits = [_fit_scatter(centred, covariance, variance, tail) for tail in _TAILS]
+        mixes = _MIXES if common is None else np.ones(1)
+        fits = [_fit_scatter(centred, covariance, variance, tail, mixes) for tail in _TAILS]
         tail, (scale, mix, _) = max(zip(_TAILS, fits, strict=True), key=lambda each: each[1][2])
         return cls(offset, scale, variance, mix, tail, common)
 
@@ -122,12 +123,12 @@ def _shape(covariance: np.ndarray, variance: np.ndarray, mix: np.ndarray) -> np.
 
 
 def _fit_scatter(
-    centred: np.ndarray, covariance: np.ndarray, variance: np.ndarray, tail: float
+    centred: np.ndarray, covariance: np.ndarray, variance: np.ndarray, tail: float, mixes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Scale (N,), mix (N,) and log-likelihood of all by maximum likelihood of t (EM for the scale, a grid for w)."""
     best_scale, best_mix = np.ones(len(variance)), np.zeros(len(variance))
     best = np.full(len(variance), -np.inf)
-    for mix in _MIXES:
+    for mix in mixes:
         shape = _shape(covariance, variance, np.full(len(variance), mix))
         lengths = _lengths(centred, shape)
         scale = _t_scale(lengths, tail)
