@@ -171,8 +171,11 @@ def test_few_images_are_judged_by_the_model_alone() -> None:
 
 def test_a_whole_annotator_who_differs_is_no_fault_of_an_image() -> None:
     made = material(seed=13, annotators=2)
+    before = judged(made)
     made.labels[:, 1, 2] += (25, 0)
-    assert found(judged(made)) == []
+    after = judged(made)
+    assert found(after) == found(before)
+    assert [each.score for each in after.faults] == pytest.approx([each.score for each in before.faults], abs=1e-3)
 
 
 def test_order_of_images_does_not_matter() -> None:
