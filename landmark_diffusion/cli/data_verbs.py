@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from landmark_diffusion.cli.arguments import VerbParser
-from landmark_diffusion.cli.label_faults import add_model_options, check_with_model, prepare
+from landmark_diffusion.cli.label_faults import add_model_options, check_with_model, prepare, refuse_other_landmarks
 from landmark_diffusion.configuration.config_checks import load_yaml
 from landmark_diffusion.configuration.config_files import find_config
 from landmark_diffusion.core.errors import DataError, UserError
@@ -60,6 +60,8 @@ def run_data_check(argv: list[str]) -> int:
     arguments = parser.parse(argv)
     detector = prepare(arguments)
     dataset = _build(arguments)
+    if detector is not None:
+        refuse_other_landmarks(detector, dataset)
     status = check_dataset(dataset, decode=not arguments.no_decode)
     if detector is not None:
         check_with_model(detector, dataset, arguments)

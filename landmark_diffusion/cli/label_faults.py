@@ -56,6 +56,13 @@ def prepare(options: argparse.Namespace) -> Detector | None:
     return detector
 
 
+def refuse_other_landmarks(detector: Detector, dataset: LandmarkDataset) -> None:
+    """Raise UserError, before the images are read, where model and data have no landmark in common."""
+    from landmark_diffusion.studies.label_faults.material import shared_landmarks
+
+    shared_landmarks(detector.facts.landmark_names, dataset.landmark_names)
+
+
 def check_with_model(detector: Detector, dataset: LandmarkDataset, options: argparse.Namespace) -> None:
     """Judge all labels, print the doubts and write the files. Raises UserError where nothing can be judged."""
     from landmark_diffusion.cli.progress import progress

@@ -33,7 +33,9 @@ FaultKind = Literal[
 ]  # fmt: skip
 PRIOR = 1e-3
 """Odds beforehand that a given point, pair or image is labelled wrongly."""
-LIMITS = {"slipped": 0.0, "exchanged": 0.0, "row": 0.0}
+LIMITS = {"slipped": 0.5, "exchanged": 0.5, "row": 0.5}
+"""Scores from which a doubt is told, chosen on images 001-150 of ISBI 2015 (docs/experiments/label_faults.md): one or two
+of 150 images without a fault are doubted."""
 _ROUNDS = 2
 _MOST_SLIPS = 6
 _OWN_LIMIT = 6.0
@@ -89,14 +91,14 @@ def judge_labels(material: LabelMaterial, look_turned: Callable[[int], TurnedLoo
     looks = cache(look_turned)
     material = with_own_doubts(material, odd_looks(material))
     results = [_judge_annotator(material, annotator, looks) for annotator in range(material.labels.shape[1])]
-    found = _merged([each for faults, _ in results for each in faults])
+    found = _merged([each for faults, _, _ in results for each in faults])
     order = sorted(found, key=lambda each: (-each.score, each.image))
     return Judgement(
         tuple(each for each in order if each.kind not in ("not judged", "both turned")),
         tuple(sorted((each for each in found if each.kind == "not judged"), key=lambda each: each.image)),
         tuple(each for each in order if each.kind == "both turned"),
-        tuple(tuple(witnesses) for _, witnesses in results),
-        float(np.median([seen_from(witnesses, LIMITS["slipped"] - np.log(PRIOR)) for _, witnesses in results])),
+        tuple(tuple(witnesses) for _, witnesses, _ in results),
+        float(np.median([seen for _, _, seen in results])),
     )
 
 
@@ -122,23 +124,24 @@ def odd_looks(material: LabelMaterial) -> np.ndarray:
 
 def _judge_annotator(
     material: LabelMaterial, annotator: int, looks: Callable[[int], TurnedLooks]
-) -> tuple[list[LabelFault], list[Witness]]:
-    """Faults in one annotator's labels, and the witnesses by which they were judged."""
+) -> tuple[list[LabelFault], list[Witness], float]:
+    """Faults in one annotator's labels, the witnesses by which they were judged, and from where on a slip is seen."""
     labelled = np.isfinite(material.labels[:, annotator]).all(-1)
     trusted = labelled & ~material.unlike[:, None]
     faults: list[LabelFault] = []
     witnesses: list[Witness] = []
+    seen = np.inf
     for _ in range(_ROUNDS):
         model = model_witness(material, annotator, trusted)
         rows = _row_faults(RowJudge(material, annotator, model, looks), material)
         wrong = {each.image for each in rows}
         trusted = labelled & ~material.unlike[:, None]
         trusted[sorted(wrong)] = False
-        slips, witnesses = _point_faults(material, annotator, model, trusted, wrong)
+        slips, witnesses, seen = _point_faults(material, annotator, model, trusted, wrong)
         for each in slips:
             trusted[each.image, list(each.landmarks)] = False
         faults = rows + slips
-    return faults, witnesses
+    return faults, witnesses, seen
 
 
 def _row_faults(judge: RowJudge, material: LabelMaterial) -> list[LabelFault]:
@@ -167,8 +170,11 @@ def _row_faults(judge: RowJudge, material: LabelMaterial) -> list[LabelFault]:
 
 def _point_faults(
     material: LabelMaterial, annotator: int, model: Witness, trusted: np.ndarray, wrong: set[int]
-) -> tuple[list[LabelFault], list[Witness]]:
-    """Slips one by one in each image, the worst first: a wrong point also misleads the witness of its neighbours."""
+) -> tuple[list[LabelFault], list[Witness], float]:
+    """Slips one by one in each image, the worst first: a wrong point also misleads the witness of its neighbours.
+
+    Returns the faults, the witnesses and from how far on a slip is seen.
+    """
     trusted = trusted.copy()
     rest = ~np.isin(np.arange(len(material)), sorted(wrong))
     judged = ~material.unlike & rest
@@ -190,7 +196,8 @@ def _point_faults(
         for (image, landmark), (score, distance) in scores.items()
     ]
     faults = _with_exchanges(material, annotator, model, faults, judged)
-    return faults + _not_judged(annotator, model, material.unlike & rest), witnesses
+    seen = seen_from(witnesses, LIMITS["slipped"] - np.log(PRIOR))
+    return faults + _not_judged(annotator, model, material.unlike & rest), witnesses, seen
 
 
 def _not_judged(annotator: int, model: Witness, unlike: np.ndarray) -> list[LabelFault]:

@@ -25,8 +25,8 @@ _KEPT, _SOUGHT = 0.75, 1.2
 """Images whose better three quarters of labels lie on average so far off are looked at in all orientations; usual ones
 have 0.54."""
 _FITS, _FITS_UNLIKE = 1.8, 0.9
-"""An explanation is only named where these labels are under it at most so far off; the second for images that the model
-calls unlike, of which another image is too easily the better one."""
+"""An explanation is only named where these labels are under it at most so far off; the second for another image in
+place of one that the model calls unlike: among many there is too easily a better one."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,8 @@ class RowJudge:
     ) -> Iterator[RowExplanation]:
         density, lengths = fit
         known = np.isfinite(self.here[image])
-        if self._badness(lengths) <= (_FITS_UNLIKE if self.material.unlike[image] else _FITS):
+        doubtful = kind == "other image" and self.material.unlike[image]
+        if self._badness(lengths) <= (_FITS_UNLIKE if doubtful else _FITS):
             ratio = float((density - self.here[image])[known].sum())
             yield RowExplanation(kind, ratio, len(ORIENTATIONS), orientation=orientation)
 

@@ -7,7 +7,8 @@ d is the ratio of likelihoods, with d as likely at any order of distance,
     p(d) prod_k t_k(e_k - d) / prod_k t_k(e_k),
 
 integrated over d (the density at its best place times the width of the peak). Where the model alone errs, the others'
-t_k(e_k) are high without a slip, and the ratio is small.
+t_k(e_k) are high without a slip, and the ratio is small. The other annotators only speak for a label, never against it:
+what two people differ by in marking a point is no slip.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from landmark_diffusion.studies.label_faults.usual import UsualResidual
 
 SHAPE_IMAGES = 20
 """Images below which the other labels of an image say too little of where a point should be."""
+OTHERS = "other annotators"
 FARTHEST = 100.0
 """A slip is at most so many usual distances far; only the logarithm matters."""
 
@@ -32,7 +34,7 @@ class Witness:
     """One witness of the labels of one annotator.
 
     Attributes:
-        name: "model", "other landmarks" or "other annotators".
+        name: "model", "other landmarks" or OTHERS.
         residuals: (I, N, 2) label less what the witness says, in the material's unit; NaN where it says nothing.
         covariance: (I, N, 2, 2) of each image, or None.
         usual: what residuals are usually.
@@ -93,7 +95,7 @@ def further_witnesses(material: LabelMaterial, annotator: int, fit_to: np.ndarra
     if material.labels.shape[1] > 1:
         others = mean_of_annotators(np.delete(material.labels, annotator, axis=1)) * spacing
         if np.isfinite(others).all(-1).any():
-            found.append(_witness("other annotators", labels - others, None, fit_to))
+            found.append(_witness(OTHERS, labels - others, None, fit_to))
     return found
 
 
@@ -102,6 +104,13 @@ def slip_evidence(witnesses: list[Witness]) -> tuple[np.ndarray, np.ndarray]:
 
     NaN where there is no label. The first witness is the model.
     """
+    ratio, slip = _evidence([each for each in witnesses if each.name != OTHERS])
+    if any(each.name == OTHERS for each in witnesses):
+        ratio = np.minimum(ratio, _evidence(witnesses)[0])
+    return ratio, slip
+
+
+def _evidence(witnesses: list[Witness]) -> tuple[np.ndarray, np.ndarray]:
     centred = np.stack([each.centred for each in witnesses])  # (K, I, N, 2)
     scatter = np.stack([each.scatter() for each in witnesses])
     speaks = np.isfinite(centred).all(-1)

@@ -61,7 +61,7 @@ def test_each_fault_is_named() -> None:
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_an_image_that_lies_turned(orientation: str) -> None:
-    """As image 322 in a copy of ISBI 2015: the pixels mirrored, the labels not. What the model finds there is rubbish."""
+    """As image 322 in a copy of ISBI 2015: the pixels mirrored, the labels not; what the model finds is rubbish."""
     made = material(seed=4)
     right, rng = made.points[7].copy(), np.random.default_rng(0)
     made.points[7] = rng.uniform(0, 600, (8, 2))
@@ -110,7 +110,7 @@ def test_a_row_of_no_image_here() -> None:
 
 
 def test_a_model_that_errs_accuses_nobody() -> None:
-    """A constant, three times the noise, and a jump of single points where the other labels say that the label is right."""
+    """A constant, three times the noise, and a jump of single points, where the other labels speak for the label."""
     made = material(seed=7, model_noise=12)
     made.points[:, 3] += 40
     made.points[12, 5] += 150
@@ -151,10 +151,16 @@ def test_a_slip_of_one_annotator_is_his() -> None:
     assert (fault.image, fault.annotators, fault.landmarks) == (17, (1,), (3,))
 
 
-def test_several_witnesses_see_smaller_slips() -> None:
-    """What is stated as seen is seen, and more annotators see more."""
-    alone, together = judged(material(seed=11)), judged(material(seed=11, annotators=2))
-    assert together.seen_from < alone.seen_from
+def test_where_the_other_annotator_says_the_same_nobody_slipped() -> None:
+    made = material(seed=10, annotators=2)
+    made.labels[17, :, 3] += (30, 25)
+    assert found(judged(made)) == []
+    one = replace(made, labels=made.labels[:, :1], annotators=("senior",))
+    assert found(judged(one)) == [("slipped", 17, (3,))]
+
+
+def test_slips_are_seen_from_where_it_is_stated() -> None:
+    alone = judged(material(seed=11))
     hits = 0
     for image in range(20):
         made = material(seed=11)
