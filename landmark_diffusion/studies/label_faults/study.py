@@ -11,6 +11,7 @@ import numpy as np
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.grid import Grid, rounded
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.data.source import LandmarkDataset
 from landmark_diffusion.detection.detector import Detector
 from landmark_diffusion.studies.label_faults.contact_sheet import contact_sheet
@@ -28,6 +29,7 @@ from landmark_diffusion.studies.label_faults.tables import (
 )
 
 FILES = (CSV_NAME, JSON_NAME, SHEET_NAME)
+_FEWEST = 5
 _NO_MODEL_OF_THESE = 0.5
 _ROUGH = 0.15
 """Usual distance of labels and model's points, as a share of the shape's radius, from which the model knows nothing of
@@ -97,6 +99,8 @@ def study_labels(
         )
     judgement = judge_labels(material, turned)
     notes = [note for note in (shared.note, _kind_to_known(detector, dataset)) if note]
+    if len(material) < _FEWEST:
+        notes.append(f"{counted(len(material), 'image')}: too few to know what is usual, so that little can be found")
     if rough > _ROUGH:
         notes.append("the model's points lie far from the labels throughout: it sees gross faults alone here")
     elif np.isfinite(judgement.seen_from):
