@@ -163,7 +163,6 @@ def main() -> None:
     parser.add_argument("--slip-draws", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--looks", type=Path, help="file in which what the model found is kept")
-    parser.add_argument("--show", action="store_true", help="print each false alarm, and each fault that was missed")
     arguments = parser.parse_args()
     run(arguments)
 
@@ -177,24 +176,31 @@ def run(arguments: argparse.Namespace) -> None:
     clean, looks = load(detector, dataset, samples, arguments)
     annotators = range(clean.labels.shape[1])
     alarms_of_clean = judge(Spoilt(clean, {}, {}), looks).faults
-    print(f"{len(clean)} images, labels {arguments.labels}; as they are: {tell(alarms_of_clean, clean)}")
+    print(f"{len(clean)} images, labels {arguments.labels}; as they are: {tell(alarms_of_clean, clean)}", flush=True)
     put, found, told, alarms, missed = {}, {}, {}, [], []
     for draw in range(arguments.draws):
         rng = np.random.default_rng([arguments.seed, draw])
         spoilt = spoil(clean, looks, GROSS, rng, annotators)
         count(spoilt, judge(spoilt, looks), put, found, told, alarms, missed)
+    looks.save()
     for kind in put:
         print(f"{kind}: found {found.get(kind, 0)} of {put[kind]}, the reason told in {told.get(kind, 0)}")
     mean = np.mean(alarms) if alarms else float("nan")
-    print(f"false alarms in {len(clean)} images: mean {mean:.2f}, most {max(alarms, default=0)}; missed: {missed}")
-    for distance in SLIPS:
+    print(
+        f"false alarms in {len(clean)} images: mean {mean:.2f}, most {max(alarms, default=0)}; missed: {missed}",
+        flush=True,
+    )
+    for distance in SLIPS if arguments.slip_draws else ():
         put, found, told, alarms, missed = {}, {}, {}, [], []
         for draw in range(arguments.slip_draws):
             rng = np.random.default_rng([arguments.seed, draw, distance])
             spoilt = spoil(clean, looks, [f"slipped {distance}"] * 8, rng, annotators)
             count(spoilt, judge(spoilt, looks), put, found, told, alarms, missed)
         share = sum(told.values()) / max(sum(put.values()), 1)
-        print(f"slip of {distance} mm: {share:.3f} of {sum(put.values())}; false alarms mean {np.mean(alarms):.2f}")
+        print(
+            f"slip of {distance} mm: {share:.3f} of {sum(put.values())}; false alarms mean {np.mean(alarms):.2f}",
+            flush=True,
+        )
     looks.save()
 
 
