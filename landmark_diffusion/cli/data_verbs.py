@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from landmark_diffusion.cli.arguments import VerbParser
+from landmark_diffusion.cli.label_faults import add_model_options, check_with_model, prepare, refuse_other_landmarks
 from landmark_diffusion.configuration.config_checks import load_yaml
 from landmark_diffusion.configuration.config_files import find_config
 from landmark_diffusion.core.errors import DataError, UserError
@@ -24,6 +25,10 @@ CHECK_EXAMPLES = """examples:
   ldx data check --dataset folder --root my_images --csv landmarks.csv --split-column part
   ldx data check --dataset folder --root my_images --landmark_names '[sella, nasion, orbitale]'
   ldx data check --config ceph_diffusion.yaml
+  ldx data check --dataset folder --root my_images --model ceph.ldx --output label_check
+
+With --model also labels that do not belong to their image: turned, exchanged, of another image, slipped. They are
+doubts for a person to look at, and do not change the exit status.
 """
 
 
@@ -52,8 +57,16 @@ def run_data_check(argv: list[str]) -> int:
         help="as data.landmark_names: '[sella, nasion]' for a table without names, '{N: nasion}' to rename some",
     )  # fmt: skip
     parser.add_argument("--no-decode", action="store_true", help="do not decode the images, only read their headers")
+    add_model_options(parser)
     arguments = parser.parse(argv)
-    return check_dataset(_build(arguments), decode=not arguments.no_decode)
+    detector = prepare(arguments)
+    dataset = _build(arguments)
+    if detector is not None:
+        refuse_other_landmarks(detector, dataset)
+    status = check_dataset(dataset, decode=not arguments.no_decode)
+    if detector is not None:
+        check_with_model(detector, dataset, arguments)
+    return status
 
 
 def check_dataset(dataset: LandmarkDataset, decode: bool = True) -> int:

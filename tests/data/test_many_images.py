@@ -83,7 +83,7 @@ def test_a_number_given_before_is_not_given_twice() -> None:
 def test_residuals_without_an_image_are_those_of_a_fit_without_it() -> None:
     """The closed form by leverage against fitting anew; the ridge and the means are kept as those of all images."""
     points = np.random.default_rng(0).normal(0, 5, (30, 4, 2))
-    found = outliers._left_out_residuals(points)
+    found = outliers.left_out_residuals(points)
     centred = points - points.mean(0)
     scale = np.median(np.linalg.norm(points, axis=-1))
     for landmark in range(4):

@@ -134,8 +134,8 @@ def _mispredicted(centred: np.ndarray, usable: np.ndarray) -> list[_Doubt]:
     doubts: list[_Doubt] = []
     for _ in range(_ROUNDS):
         for _ in range(_IMPUTATIONS if not usable.all() else 0):
-            centred[~usable] -= _left_out_residuals(centred)[~usable]
-        beyond = _beyond(_left_out_residuals(centred), usable, PREDICTION_LIMIT)
+            centred[~usable] -= left_out_residuals(centred)[~usable]
+        beyond = _beyond(left_out_residuals(centred), usable, PREDICTION_LIMIT)
         worst: dict[int, _Doubt] = {}
         for doubt in beyond:
             image, _, distance, usual = doubt
@@ -149,7 +149,7 @@ def _mispredicted(centred: np.ndarray, usable: np.ndarray) -> list[_Doubt]:
     return doubts
 
 
-def _left_out_residuals(centred: np.ndarray) -> np.ndarray:
+def left_out_residuals(centred: np.ndarray) -> np.ndarray:
     """Residual of each point against a ridge regression on the image's other points, fitted without that image.
 
     ``centred`` is (I, N, 2), as is the result. The residual without an image follows from its leverage in closed form.
