@@ -169,7 +169,7 @@ def main() -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Load, spoil, judge, count."""
-    detector = Detector.load(arguments.model)
+    detector = Detector.load(arguments.model, orientation="as-is")
     dataset = build_dataset(arguments.dataset, arguments.root, split=arguments.split)
     left_out = set(arguments.leave_out.split(","))
     samples = [each for each in dataset.samples(arguments.part) if each.image_id not in left_out]

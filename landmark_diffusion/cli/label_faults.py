@@ -51,7 +51,7 @@ def prepare(options: argparse.Namespace) -> Detector | None:
 
     for name in FILES:
         refuse_existing(_folder(options) / name, options.overwrite, "--output")
-    detector = Detector.load(options.model, fast=options.fast, device=options.device)
+    detector = Detector.load(options.model, fast=options.fast, device=options.device, orientation="as-is")
     make_folder(_folder(options))
     return detector
 
