@@ -26,7 +26,7 @@ from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 from landmark_diffusion.modelfile.model_file import FACTS_KEY
 
 NEW_NOISE = 0.1
-"""Deviation of the noise of a new landmark's weights, as a share of the known ones' deviation (docs/experiments)."""
+"""Deviation of the noise of a new landmark's weights, as a share of the known ones' deviation."""
 PRIOR, FORMS = "shape_prior.", "form_network."
 """Weights that go by rules of their own: how landmarks lie to each other, and what tells orientations."""
 _SHAPING = ("network.", "window_network.", "windows.", "coarse_factor", "image_range", "diffusion", "parameterisation")

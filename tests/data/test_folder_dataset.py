@@ -159,6 +159,16 @@ def test_split_column_without_val_gives_a_share_of_train(root: Path) -> None:
     assert FolderDataset(root, val_fraction=0).samples("val") == []
 
 
+def test_the_split_all_trains_every_image_and_says_nothing_of_empty_parts(root: Path) -> None:
+    (root / "points.csv").write_text(_with_parts({"a.png": "train", "b.png": "val", "c.jpg": "test", "d.png": "test"}))
+    dataset = FolderDataset(root, split="all")
+    assert [sample.image_id for sample in dataset.samples("train")] == ["a.png", "b.png", "c.jpg", "d.png"]
+    assert dataset.samples("val") == dataset.samples("test") == []
+    assert [note.partition("csv: ")[2] for note in dataset.notes()] == [
+        "split all images train: train 4, val 0, test 0"
+    ]
+
+
 def test_seeded_split_divides_and_repeats(tmp_path: Path) -> None:
     names = [f"{index}.png" for index in range(20)]
     _images(tmp_path / "own", names)
@@ -327,7 +337,7 @@ def test_empty_folder_and_missing_or_several_tables(tmp_path: Path, root: Path) 
     [
         ({"split": "folds:7/1"}, "found 7 folds, expected 2 to"),
         ({"split": "folds:5/6"}, "split: found 'folds:5/6', expected folds:K/N such as folds:5/2"),
-        ({"split": "official"}, "split: found 'official', expected auto, column, seeded or folds:5/1"),
+        ({"split": "official"}, "split: found 'official', expected auto, column, seeded, all or folds:5/1"),
         ({"fractions": (0.5, 0.5, 0.5)}, "fractions: found"),
         ({"fractions": (0, 0.5, 0.5)}, "the train part would be empty"),
         ({"val_fraction": 1.0}, "val_fraction: found 1.0"),
