@@ -90,3 +90,19 @@ def test_no_configuration_leaves_it_unset_and_earlier_checkpoints_load():
     assert torch.equal(other.covariance, prior.covariance)
     other.load_state_dict({})
     assert not other.is_set
+
+
+def test_another_priors_landmarks_are_taken_by_their_places():
+    prior, other = ShapePrior(4), ShapePrior(3)
+    prior.fit(configurations(30), scale=0.1)
+    other.take(prior.mean, prior.covariance, (2, None, 0))
+    index = [4, 5, 0, 1]
+    assert torch.equal(other.mean[[0, 1, 4, 5]], prior.mean[index])
+    assert torch.equal(other.covariance[[0, 1, 4, 5]][:, [0, 1, 4, 5]], prior.covariance[index][:, index])
+    assert other.covariance[2, 2] >= 640**2 and not other.covariance[2, [0, 1, 3, 4, 5]].any()
+    twice = ShapePrior(2)
+    twice.take(prior.mean, prior.covariance, (1, 1))
+    assert torch.linalg.eigvalsh(twice.covariance.double()).min() > 1
+    nothing = ShapePrior(2)
+    nothing.take(ShapePrior(4).mean, ShapePrior(4).covariance, (0, 1))
+    assert not nothing.is_set

@@ -130,3 +130,13 @@ def test_it_comes_back_from_json_and_damage_is_refused():
             Doubt.from_dict({**content, key: value})
     with pytest.raises(KeyError):
         Doubt.from_dict({key: value for key, value in content.items() if key != "mean"})
+
+
+def test_images_of_another_clinic_become_as_usual_as_the_own():
+    answers, truth = made(images=400, worse=0.3)
+    doubt = Doubt.fit(answers, truth, SIZE)
+    others, _ = made(5, 10, worse=1.2)
+    before, after = doubt.p_values(others), doubt.with_images(others).p_values(others)
+    assert np.median(before) < 0.02
+    assert np.median(after) == pytest.approx(0.25, abs=0.05)  # half of a half
+    assert (doubt.with_images(others).p_values(answers) >= doubt.p_values(answers)).mean() > 0.9
