@@ -83,7 +83,9 @@ class Tally(Writer):
     def _of_points(self) -> str:
         words = []
         if doubtful := self.doubtful and self.doubtful.total():
-            words.append(f"look at {counted(doubtful, 'doubtful point')} before you use {_it(doubtful)} (column doubtful)")
+            words.append(
+                f"look at {counted(doubtful, 'doubtful point')} before you use {_it(doubtful)} (column doubtful)"
+            )
         if absent := self.absent and self.absent.total():
             words.append(f"do not use the point of {counted(absent, ABSENT)} (outside_probability above 0.5)")
         return "; ".join(words)

@@ -16,7 +16,7 @@ from landmark_diffusion.core.grid import ABSENT
 from landmark_diffusion.pictures.figures import BAD, FAINT, INK, Canvas, outlined, place_labels, shorten, show_image
 
 SIDEBAR = 290  # output pixels beside the radiograph
-MARKS = 96  # output pixels of a column of words in the list there
+MARKS = 122  # output pixels of a column of words in the list there
 HEIGHT, WIDTH = 1000, 1400  # most output pixels of the radiograph where it is drawn as large as both allow
 GROUND = "#30343A"
 

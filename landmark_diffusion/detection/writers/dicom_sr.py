@@ -183,7 +183,9 @@ def _group(
 
 def _comments(detection: Detection, inside: np.ndarray) -> list[sr.TextContentItem]:
     absent = [name for name, is_inside in zip(detection.landmark_names, inside, strict=True) if not is_inside]
-    doubtful = [name for name, is_it in zip(detection.landmark_names, inside & detection.in_doubt, strict=True) if is_it]
+    doubtful = [
+        name for name, is_it in zip(detection.landmark_names, inside & detection.in_doubt, strict=True) if is_it
+    ]
     texts = [
         LIMITS[0],
         *detection.warnings,
