@@ -115,7 +115,7 @@ class Detection:
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """A word for each of the N landmarks: ``NOT_IN_IMAGE``, ``DOUBTFUL``, or empty where there is nothing to say."""
+        """A word for each of the N landmarks: ``NOT_IN_IMAGE``, ``DOUBTFUL``, or empty where nothing is to be said."""
         each = zip(self.absent, self.in_doubt, strict=True)
         return tuple(NOT_IN_IMAGE if absent else DOUBTFUL if doubtful else "" for absent, doubtful in each)
 

@@ -90,18 +90,15 @@ def wide_regions(detection: Detection) -> np.ndarray:
 def _draw_points(film: Film, detection: Detection, wide: np.ndarray) -> None:
     """Draw points and regions: the doubtful ones, and those with ``wide`` (N,) regions, so that one sees them."""
     doubtful, ellipses = detection.in_doubt, detection.ellipses()
-    kinds = [
-        (~wide & ~doubtful, USUAL, "x", {}),
-        (wide & ~doubtful, WIDE, "x", {}),
-        (doubtful, WIDE, DIAMOND, {"linestyle": DASHES}),
-    ]
     style: dict[str, Any] = {"fill": False, "linewidth": 1.2, "zorder": 3, "path_effects": outlined(2.4)}
-    for chosen, colour, marker, dashes in kinds:
-        points = detection.points[chosen]
-        regions = None if ellipses is None else ellipses[chosen]
-        film.regions(points, regions, [colour] * len(points), **style, **dashes)
-        face = {"markerfacecolor": "none"} if marker == DIAMOND else {}
-        film.markers(points, marker, 6.5, 4, markeredgecolor=colour, **face)
+    warm = wide | doubtful
+    for index in range(len(warm)):
+        one, colour = slice(index, index + 1), WIDE if warm[index] else USUAL
+        dashes, ellipse = DASHES if doubtful[index] else "solid", None if ellipses is None else ellipses[one]
+        film.regions(detection.points[one], ellipse, [colour], linestyle=dashes, **style)
+    for chosen, colour in ((~warm, USUAL), (wide & ~doubtful, WIDE)):
+        film.markers(detection.points[chosen], "x", 6.5, 4, markeredgecolor=colour)
+    film.markers(detection.points[doubtful], DIAMOND, 6.5, 4, markeredgecolor=WIDE, markerfacecolor="none")
 
 
 def _key(detection: Detection, wide: np.ndarray) -> list[Any]:
