@@ -125,7 +125,7 @@ class Detection:
             return self
         stated = ("points", "covariance", "regions", "expected_error")
         known = {name: getattr(self, name) for name in stated if getattr(self, name) is not None}
-        hidden = {
+        hidden: dict[str, Any] = {
             name: np.where(self.absent.reshape(-1, *[1] * (values.ndim - 1)), np.nan, values)
             for name, values in known.items()
         }
