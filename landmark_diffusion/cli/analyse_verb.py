@@ -193,6 +193,8 @@ def _tell(writer: MeasuresWriter, total: int, unread: int) -> int:
         lines.append(f"{failed} of {total} images have no measures")
     if doubtful:
         lines.append(f"{doubtful} of {total} images have measures or points that no head has")
+    if writer.look_at:
+        lines.append(_doubtful_words(writer.look_at, total))
     if writer.unlike:
         lines.append(_unlike_words(writer.unlike, total))
     if len(usable) < total:
@@ -204,6 +206,15 @@ def _tell(writer: MeasuresWriter, total: int, unread: int) -> int:
     for line in lines:
         print(legible(line), file=sys.stderr, flush=True)
     return 1 if failed or doubtful else 0
+
+
+def _doubtful_words(look_at: Mapping[str, Sequence[str]], total: int) -> str:
+    named = [f"{name} ({', '.join(landmarks)})" for name, landmarks in look_at.items()]
+    more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
+    return (
+        f"{len(look_at)} of {counted(total, 'image')} {'has' if len(look_at) == 1 else 'have'} measures that rest on "
+        f"doubtful points, look at these: {'; '.join(named[:NAMED])}{more}"
+    )
 
 
 def _unlike_words(unlike: Mapping[str, str], total: int) -> str:

@@ -34,7 +34,8 @@ EXAMPLES = """examples:
 
 Nothing is overwritten without --overwrite. A file that cannot be used is named and left out; the others are finished,
 and the exit status is 1 then. Images that are unlike those of the model's calibration are told and counted at the end,
-and marked in the results; they do not change the exit status, since one ordinary image in a hundred is called so.
+and marked in the results; they do not change the exit status, since one ordinary image in a hundred is called so. Nor
+do doubtful points and landmarks that are not in their image, which a model that can tell of these counts there too.
 """
 OUTPUT = "detections"
 
@@ -63,7 +64,7 @@ def run_detect(arguments: list[str]) -> int:
     print(f"detect: {tally.summary(len(failed))}", flush=True)
     if failed:
         print(f"detect: {len(failed)} of {len(paths)} files could not be used", file=sys.stderr, flush=True)
-    if warning := tally.warning():
+    for warning in tally.warnings():
         print(f"detect: {warning}", file=sys.stderr, flush=True)
     return 1 if failed else 0
 

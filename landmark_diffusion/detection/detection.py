@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,10 @@ from landmark_diffusion.data.forms import BY_NAME, UPRIGHT, Form
 from landmark_diffusion.data.geometry import covariance_factors
 from landmark_diffusion.data.readers.dicom_spacing import UNKNOWN_SPACING
 from landmark_diffusion.detection.forms import save_detection
+
+NOT_IN_IMAGE = "not in the image"
+DOUBTFUL = "doubtful"
+"""What lists call a landmark that is ``absent``, and one that somebody should look at."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,30 @@ class Detection:
         """Which landmarks (N,) lie outside the image more likely than not: their points are where the others say."""
         count = len(self.landmark_names)
         return np.zeros(count, dtype=bool) if self.outside is None else np.asarray(self.outside > 0.5)
+
+    @property
+    def in_doubt(self) -> np.ndarray:
+        """Which landmarks (N,) somebody should look at: the doubtful ones in the image; none where that is unknown."""
+        count = len(self.landmark_names)
+        return np.zeros(count, dtype=bool) if self.doubtful is None else np.asarray(self.doubtful & ~self.absent)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """A word for each of the N landmarks: ``NOT_IN_IMAGE``, ``DOUBTFUL``, or empty where nothing is to be said."""
+        each = zip(self.absent, self.in_doubt, strict=True)
+        return tuple(NOT_IN_IMAGE if absent else DOUBTFUL if doubtful else "" for absent, doubtful in each)
+
+    def without_absent(self) -> Detection:
+        """Give the detection with NaN for all that is stated of the place of a landmark outside the image."""
+        if not self.absent.any():
+            return self
+        stated = ("points", "covariance", "regions", "expected_error")
+        known = {name: getattr(self, name) for name in stated if getattr(self, name) is not None}
+        hidden: dict[str, Any] = {
+            name: np.where(self.absent.reshape(-1, *[1] * (values.ndim - 1)), np.nan, values)
+            for name, values in known.items()
+        }
+        return replace(self, **hidden)
 
     @property
     def unlike_words(self) -> str:

@@ -13,6 +13,8 @@ from landmark_diffusion.detection.writer import Writer
 if TYPE_CHECKING:
     from landmark_diffusion.detection.detection import Detection
 
+ABSENT = "absent landmark"
+
 
 class Tally(Writer):
     """Count detections; writes no file.
@@ -21,6 +23,8 @@ class Tally(Writer):
         read: images that points were found in.
         reasons: of those that are unlike, how many for each reason.
         judged: whether each image was called unlike or not; None before the first.
+        doubtful, absent: doubtful points, and landmarks outside the image, of the images that are not unlike, by name;
+            None where no model told.
     """
 
     name = "tally"
@@ -30,6 +34,8 @@ class Tally(Writer):
         self.read = 0
         self.reasons: Counter[str] = Counter()
         self.judged: bool | None = None
+        self.doubtful: Counter[str] | None = None
+        self.absent: Counter[str] | None = None
 
     def targets(self, names: Sequence[str]) -> list[Path]:
         """List nothing."""
@@ -41,6 +47,13 @@ class Tally(Writer):
         self.judged = detection.unlike is not None
         if detection.unlike:
             self.reasons[detection.unlike_reason or "unknown"] += 1
+            return
+        if detection.doubtful is not None:
+            self.doubtful = self.doubtful or Counter()
+            self.doubtful[detection.name] += int(detection.in_doubt.sum())
+        if detection.outside is not None:
+            self.absent = self.absent or Counter()
+            self.absent[detection.name] += int(detection.absent.sum())
 
     def close(self) -> list[Path]:
         """Return nothing: the words are asked for."""
@@ -57,11 +70,27 @@ class Tally(Writer):
         if self.judged is None:
             return text
         if not self.judged:
-            return f"{text}; whether an image is unlike the others is not known without a calibration that can tell"
-        return f"{text}; {self.unlike or 'none'} unlike those that the model was calibrated on"
+            text += "; whether an image is unlike the others is not known without a calibration that can tell"
+        else:
+            text += f"; {self.unlike or 'none'} unlike those that the model was calibrated on"
+        found = "; ".join(filter(None, (_told(self.doubtful, "doubtful point"), _told(self.absent, ABSENT))))
+        return f"{text}; {'of the others ' * bool(self.unlike)}{found}" if found else text
 
-    def warning(self) -> str:
-        """Say how many images are unlike, why, and what to do; empty where none is."""
+    def warnings(self) -> list[str]:
+        """Say what to look at and what not to use, a line each: single points, and images that are unlike, and why."""
+        return [*filter(None, (self._of_points(), self._of_images()))]
+
+    def _of_points(self) -> str:
+        words = []
+        if doubtful := self.doubtful and self.doubtful.total():
+            words.append(
+                f"look at {counted(doubtful, 'doubtful point')} before you use {_it(doubtful)} (column doubtful)"
+            )
+        if absent := self.absent and self.absent.total():
+            words.append(f"do not use the point of {counted(absent, ABSENT)} (outside_probability above 0.5)")
+        return "; ".join(words)
+
+    def _of_images(self) -> str:
         if not self.unlike:
             return ""
         reasons = ", ".join(f"{count} {_reason(reason)}" for reason, count in self.reasons.most_common())
@@ -71,6 +100,18 @@ class Tally(Writer):
             "columns unlike and unlike_reason name them; undo what the reason says and detect again, or take another "
             "model"
         )
+
+
+def _told(counts: Counter[str] | None, what: str) -> str:
+    """So many of these, in so many images; empty where nobody told."""
+    if counts is None:
+        return ""
+    total, images = counts.total(), sum(count > 0 for count in counts.values())
+    return f"{counted(total, what)} in {counted(images, 'image')}" if total else f"no {what}"
+
+
+def _it(count: int) -> str:
+    return "it" if count == 1 else "them"
 
 
 def _reason(reason: str) -> str:

@@ -16,6 +16,7 @@ from landmark_diffusion.core.grid import ABSENT
 from landmark_diffusion.pictures.figures import BAD, FAINT, INK, Canvas, outlined, place_labels, shorten, show_image
 
 SIDEBAR = 290  # output pixels beside the radiograph
+MARKS = 122  # output pixels of a column of words in the list there
 HEIGHT, WIDTH = 1000, 1400  # most output pixels of the radiograph where it is drawn as large as both allow
 GROUND = "#30343A"
 
@@ -120,10 +121,15 @@ def draw_list(
     heading: str,
     bad: np.ndarray,
     mean: bool = False,
+    marks: Sequence[str] = (),
 ) -> None:
-    """List number, name and error of every landmark beside the picture, top down; those ``bad`` (N,) are red."""
-    axes = canvas.picture(left, top, SIDEBAR - 26, height)
-    axes.set(xlim=(0, SIDEBAR - 26), ylim=(height, 0))
+    """List number, name and error of every landmark beside the picture, top down; those ``bad`` (N,) are red.
+
+    ``marks`` are N words, some of them empty, for a column of ``MARKS`` output pixels to the right of ``SIDEBAR``.
+    """
+    width = SIDEBAR - 26 + (MARKS if any(marks) else 0)
+    axes = canvas.picture(left, top, width, height)
+    axes.set(xlim=(0, width), ylim=(height, 0))
     row = min(23.0, height / (len(names) + 2.5))
     size, right = min(10.0, row * 0.48), SIDEBAR - 28
     if errors is not None:
@@ -136,6 +142,8 @@ def draw_list(
         if errors is not None:
             value = f"{errors[index]:.2f}" if np.isfinite(errors[index]) else ABSENT
             axes.text(right, y, value, ha="right", **style)
+    for index, word in enumerate(marks):
+        axes.text(right + 8, (index + 1.5) * row, word, fontsize=size, va="center", color=BAD, style="italic")
     if mean and errors is not None and np.isfinite(errors).any():
         style = {"fontsize": size, "va": "center", "color": INK, "weight": "bold"}
         axes.text(28, (len(names) + 1.7) * row, "mean", **style)
@@ -143,10 +151,10 @@ def draw_list(
 
 
 def mark_key(label: str, colour: str, marker: str, width: float = 1.6) -> Any:
-    """Make the entry of a key for a marker: a ring where it is "o", else the marker itself."""
+    """Make the entry of a key for a marker: hollow where it is a ring "o" or a diamond "D", else the marker itself."""
     from matplotlib.lines import Line2D
 
-    face = "none" if marker == "o" else colour
+    face = "none" if marker in ("o", "D") else colour
     return Line2D(
         [], [], linestyle="none", marker=marker, markeredgecolor=colour, markerfacecolor=face, label=label,
         markersize=8, markeredgewidth=width, path_effects=outlined(3.0),

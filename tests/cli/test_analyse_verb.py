@@ -144,6 +144,36 @@ def test_points_that_should_not_be_used_are_marked_in_every_row(tmp_path: Path) 
     assert rows[1]["value"] == "79.0000"  # what the points as they are give
 
 
+def chosen(*names: str) -> np.ndarray:
+    return np.isin(LANDMARK_NAMES, names)
+
+
+def test_measures_of_doubtful_points_are_marked_and_of_absent_landmarks_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    doubted = detection(
+        "a", doubtful=chosen("supramentale", "gonion"), outside=np.where(chosen("porion", "gonion"), 0.9, 0.1)
+    )
+    out = tmp_path / "out"
+    assert run_analyse([points_json(tmp_path, doubted, detection("b")), "--output", str(out)]) == 0
+    rows = {(row["image"], row["measure"]): row for row in table(out / "measures.csv")}
+    notes = {measure: row["note"] for (image, measure), row in rows.items() if image == "a"}
+    assert notes["ODI"] == "needs porion, gonion: not in the image"
+    assert notes["APDI"] == "needs porion: not in the image"
+    assert notes["FHI"] == notes["FHA"] == "needs gonion: not in the image"
+    assert notes["SNB"] == "rests on a doubtful point: supramentale" and "supramentale" in notes["ANB"]
+    assert notes["SNA"] == notes["MW"] == ""
+    for measure in ("ODI", "APDI", "FHI", "FHA"):
+        assert {rows["a", measure][key] for key in ("value", "class", "low", "probability")} == {""}
+    for measure in ("ANB", "SNB", "SNA", "MW"):
+        assert {**rows["a", measure], "note": ""} == {**rows["b", measure], "image": "a", "path": "a.png", "note": ""}
+    document = json.loads((out / "measures.json").read_text())["images"][0]["measures"]
+    assert [each["doubtful"] for each in document[:3]] == [["supramentale"], ["supramentale"], []]
+    said = capsys.readouterr()
+    assert "1 of 2 images has measures that rest on doubtful points, look at these: a (supramentale)" in said.err
+    assert said.out.count("(on doubtful points)") == 2
+
+
 def test_images_that_are_unlike_are_listed_apart_and_count_nowhere(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

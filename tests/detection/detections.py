@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from landmark_diffusion.detection.detection import UNKNOWN_SPACING, Detection
@@ -47,6 +49,19 @@ def make_detection(
         settings={"steps": 8, "samples": 1, "spread": "heatmap", "seed": 0},
         pixels=draw(points, size, rng) if pixels else None,
         **(calibrated if regions else {}),
+    )
+
+
+def make_doubted(name: str = "a", **options: object) -> Detection:
+    """As ``make_detection``, of five landmarks: the second is not in the image, the third and the fifth are doubtful.
+
+    The second is called doubtful too, as a calibration may do: that it is not in the image goes before.
+    """
+    return replace(
+        make_detection(name, **options),  # type: ignore[arg-type]
+        outside=np.array([0.01, 0.9, 0.02, 0.5, 0.03]),
+        far=np.array([0.02, 0.7, 0.4, 0.01, 0.25]),
+        doubtful=np.array([False, True, True, False, True]),
     )
 
 

@@ -15,7 +15,7 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.detection.forms import make_writers
-from tests.detection.detections import make_detection
+from tests.detection.detections import make_detection, make_doubted
 
 sr = pytest.importorskip("highdicom.sr")
 
@@ -115,6 +115,15 @@ def test_landmarks_that_are_not_in_the_image_are_named_and_left_out(tmp_path: Pa
     (group,) = found.content.get_planar_roi_measurement_groups()
     assert group.tracking_identifier == "landmark 2"
     assert "Not found in the image: landmark 1, landmark 3." in comments(found)
+
+
+def test_doubtful_points_are_named_and_landmarks_outside_are_left_out(tmp_path: Path) -> None:
+    detection, _ = from_dicom(tmp_path, make_doubted())
+    found = report(tmp_path, detection)
+    groups = found.content.get_planar_roi_measurement_groups()
+    assert [group.tracking_identifier for group in groups] == [f"landmark {number}" for number in (1, 3, 4, 5)]
+    assert "Not found in the image: landmark 2." in comments(found)
+    assert "Doubtful, to be looked at: landmark 3, landmark 5." in comments(found)
 
 
 def test_without_a_calibration_there_is_no_error_to_report(tmp_path: Path) -> None:

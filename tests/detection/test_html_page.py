@@ -20,7 +20,7 @@ from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.detection.writers.html_page import HtmlWriter, image_record
 from landmark_diffusion.pictures import page as kit
 from landmark_diffusion.pictures.page import Page, script_json
-from tests.detection.detections import make_detection
+from tests.detection.detections import make_detection, make_doubted
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>&amp;\u2028 $data <!-- pictures -->"
 
@@ -81,6 +81,14 @@ def test_what_is_not_known_is_null_and_not_a_number(tmp_path) -> None:
     assert landmarks[2]["x"] is None and landmarks[1]["x"] is not None
     assert {landmarks[1][key] for key in ("x_mm", "error_px", "error_mm", "area_mm2", "longer")} == {None}
     assert page["threshold"] is None
+
+
+def test_doubt_is_in_the_list_and_a_landmark_outside_has_no_place(tmp_path) -> None:
+    landmarks = json.loads(_write(tmp_path, make_doubted()).scripts["data"])["images"][0]["landmarks"]
+    assert [each["mark"] for each in landmarks] == ["", "not in the image", "doubtful", "", "doubtful"]
+    assert [each["doubtful"] for each in landmarks] == [False, False, True, False, True]
+    assert {landmarks[1][key] for key in ("x", "y", "x_mm", "error_mm", "longer", "area_mm2")} == {None}
+    assert (landmarks[1]["outside"], landmarks[2]["far"]) == (0.9, 0.4) and landmarks[0]["x"] is not None
 
 
 @pytest.mark.parametrize("place", ["name", "path", "landmark_names", "notes", "model", "settings", "spacing_source"])

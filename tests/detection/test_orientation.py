@@ -23,7 +23,7 @@ from landmark_diffusion.detection.writers.points_json import PointsJsonWriter, r
 from landmark_diffusion.finders.orientation import RecognisedForm, new_form_network
 from landmark_diffusion.modelfile.model_file import read_model_file, write_model_file
 from landmark_diffusion.spread.model_calibration import Calibration
-from tests.detection.detections import make_detection
+from tests.detection.detections import make_detection, make_doubted
 from tests.detection.tiny_model import IMAGES, as_radiograph, facts, make_calibration, picture, tiny_options
 from tests.methods.test_orientation import TopLeft
 from tests.methods.tiny_positions import module
@@ -220,6 +220,16 @@ def test_a_word_that_is_none_is_refused(tmp_path: Path, wrong: object) -> None:
     change(path, lambda image: image.update(orientation=wrong))
     with pytest.raises(DataError, match="orientation"):
         read_points_json(path)
+
+
+@forms
+def test_doubt_goes_with_the_landmarks_and_not_with_the_frame(form: Form) -> None:
+    detection = make_doubted(pixels=False)
+    file = in_file(replace(detection, size=form.upright_size(detection.size)), RecognisedForm(form, 1.0))
+    for found in (file, turned_upright(file)):
+        for name in ("outside", "far", "doubtful"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(detection, name))
+        assert found.marks == detection.marks
 
 
 # ---- upright again ------------------------------------------------------------------------------------------------

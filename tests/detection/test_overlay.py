@@ -20,8 +20,8 @@ from landmark_diffusion.detection.writers.overlay import (
     wide_regions,
 )
 from landmark_diffusion.pictures.figures import BAD, TITLE
-from landmark_diffusion.pictures.sheet import HEIGHT
-from tests.detection.detections import make_detection
+from landmark_diffusion.pictures.sheet import HEIGHT, MARKS, SIDEBAR
+from tests.detection.detections import make_detection, make_doubted
 
 
 def _single(size: tuple[int, int], point: np.ndarray, region: np.ndarray | None = None) -> Detection:
@@ -88,6 +88,37 @@ def test_unusually_large_region_has_a_warm_colour(tmp_path) -> None:
     overlay_picture(tmp_path / "wide.png", replace(even, regions=grown))
     assert not len(_coloured(_read(tmp_path / "even.png"), WIDE))
     assert len(_coloured(_radiograph(tmp_path / "wide.png", even.size)[0], WIDE)) > 50
+
+
+def test_doubtful_point_is_a_hollow_diamond_in_a_warm_colour(tmp_path) -> None:
+    size, point = (300, 400), np.array([100.0, 200.0])
+    sure = replace(_single(size, point), doubtful=np.array([False]), outside=np.array([0.1]))
+    picture, scale = _radiograph(overlay_picture(tmp_path / "a.png", sure), size)
+    assert not len(_coloured(picture, WIDE)) and len(_coloured(picture, USUAL))
+    picture, _ = _radiograph(overlay_picture(tmp_path / "b.png", replace(sure, doubtful=np.array([True]))), size)
+    centre = (point + 0.5) * scale - 0.5
+    found = _coloured(picture, WIDE)
+    assert np.abs(found.mean(0) - centre).max() < 1 and not len(_coloured(picture, USUAL))
+    assert np.linalg.norm(found - centre, axis=1).min() > 2, "the pixel itself is to be seen"
+
+
+def test_landmark_outside_the_image_is_named_and_not_drawn(tmp_path) -> None:
+    size, point = (300, 400), np.array([100.0, 200.0])
+    absent = replace(_single(size, point, np.eye(2) * 400), outside=np.array([0.8]), doubtful=np.array([True]))
+    path = overlay_picture(tmp_path / "a.png", absent)
+    picture, scale = _radiograph(path, size)
+    assert not len(_coloured(picture, USUAL)) and not len(_coloured(picture, WIDE))
+    listed = _read(path)[TITLE : TITLE + HEIGHT, round(size[0] * scale) + SIDEBAR - 6 :]
+    words = _coloured(listed, BAD)
+    assert listed.shape[1] == MARKS + 6 and len(words) > 50
+    assert words[:, 0].max() < listed.shape[1] - 2, "the words run over the edge"
+
+
+def test_a_list_without_words_is_as_wide_as_ever(tmp_path) -> None:
+    plain = _read(overlay_picture(tmp_path / "a.png", make_detection()))
+    none = replace(make_doubted(), outside=np.full(5, 0.1), doubtful=np.zeros(5, bool))
+    assert (_read(overlay_picture(tmp_path / "b.png", none)) == plain).all()
+    assert _read(overlay_picture(tmp_path / "c.png", make_doubted())).shape[1] == plain.shape[1] + MARKS
 
 
 def test_image_unlike_the_training_images_has_a_red_banner(tmp_path) -> None:

@@ -14,7 +14,7 @@ from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.detection.forms import WRITERS, make_writers
 from landmark_diffusion.detection.writers.points_csv import COLUMNS, write_points_csv
-from tests.detection.detections import make_detection
+from tests.detection.detections import make_detection, make_doubted
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -54,7 +54,7 @@ def test_a_case_worked_by_hand(tmp_path: Path) -> None:
         "region_semi_minor": "4.000000", "region_angle": "90.000000", "region_area_mm2": f"{0.4 * np.pi:.6f}",
         "expected_error_mm": f"{3 * np.sqrt(0.02):.6f}", "expected_error_px": "3.000000", "image_score": "0.400000",
         "unlike": "false", "unlike_reason": "", "name": "a", "orientation": "",
-        "orientation_probability": "",
+        "orientation_probability": "", "outside_probability": "", "far_probability": "", "doubtful": "",
     }  # fmt: skip
 
 
@@ -69,6 +69,17 @@ def test_what_is_not_known_is_empty_not_zero(tmp_path: Path) -> None:
         empty = set(COLUMNS) - {"image", "landmark", "x", "y", "spacing_source", "name"}
         assert {row[name] for name in empty} == {""}
         assert row["spacing_source"] == "unknown"
+
+
+def test_doubt_and_what_is_not_in_the_image_have_columns_of_their_own(tmp_path: Path) -> None:
+    detection = make_doubted()
+    found = write(tmp_path, detection)
+    assert [row["outside_probability"] for row in found] == [f"{each:.6f}" for each in (0.01, 0.9, 0.02, 0.5, 0.03)]
+    assert [row["far_probability"] for row in found] == [f"{each:.6f}" for each in (0.02, 0.7, 0.4, 0.01, 0.25)]
+    assert [row["doubtful"] for row in found] == ["false", "true", "true", "false", "true"]
+    assert [float(row["x"]) for row in found] == pytest.approx(detection.points[:, 0], abs=1e-6), "all points are kept"
+    for row in write(tmp_path, replace(detection, far=None, doubtful=None)):
+        assert row["far_probability"] == row["doubtful"] == "" != row["outside_probability"]
 
 
 def test_names_cannot_run_as_formulas_or_break_the_table(tmp_path: Path) -> None:

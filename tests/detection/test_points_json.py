@@ -16,7 +16,7 @@ from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.detection.forms import make_writers
 from landmark_diffusion.detection.writers.points_json import PointsJsonWriter, points_schema, read_points_json
-from tests.detection.detections import make_detection
+from tests.detection.detections import make_detection, make_doubted
 
 
 def write_points_json(path: Path, detection: Detection) -> Path:
@@ -44,6 +44,8 @@ CASES = {
     "minimal": Detection("m", "m", (1, 1), ("only",), np.array([[0.0, 0.0]])),
     "no landmarks": Detection("m", "m", (1, 1), (), np.zeros((0, 2))),
     "gaps": with_gaps(),
+    "doubted": make_doubted(),
+    "outside alone": replace(make_doubted(), far=None, doubtful=None),
 }
 
 
@@ -152,6 +154,9 @@ DAMAGE = {
     r"images\[0\]\.landmarks\[1\]\.point_px: found \[1000": set_landmark("point_px", [10**400, 2]),
     r"images\[0\]\.landmarks\[1\]\.covariance_px2: found \[1, 2\]": set_landmark("covariance_px2", [1, 2]),
     r"images\[0\]\.landmarks\[1\]\.expected_error_px: found -1": set_landmark("expected_error_px", -1),
+    r"images\[0\]\.landmarks\[1\]\.outside_probability: found 1\.5": set_landmark("outside_probability", 1.5),
+    r"images\[0\]\.landmarks\[1\]\.far_probability: found 'x'": set_landmark("far_probability", "x"),
+    r"images\[0\]\.landmarks\[1\]\.doubtful: found 1, expected null, true or false": set_landmark("doubtful", 1),
     r"images\[0\]\.landmarks\[1\]\.region_px2 is missing": lambda c: c["images"][0]["landmarks"][1].pop("region_px2"),
 }
 
@@ -210,6 +215,27 @@ def test_texts_that_would_steer_the_terminal_are_refused(
     with pytest.raises(DataError, match=rf"{key}: found 'a.*b', expected {expected}") as caught:
         read_points_json(path)
     assert str(caught.value).isprintable()
+
+
+NEWER = ("outside_probability", "far_probability", "doubtful")
+
+
+def test_doubt_is_written_for_each_landmark(tmp_path: Path) -> None:
+    path = write_points_json(tmp_path / "points.json", make_doubted())
+    landmarks = json.loads(path.read_text())["images"][0]["landmarks"]
+    assert [[each[key] for key in NEWER] for each in landmarks] == [
+        [0.01, 0.02, False], [0.9, 0.7, True], [0.02, 0.4, True], [0.5, 0.01, False], [0.03, 0.25, True]
+    ]  # fmt: skip
+
+
+def test_a_file_of_an_earlier_version_has_nothing_on_doubt(tmp_path: Path) -> None:
+    path = write_points_json(tmp_path / "points.json", make_doubted())
+    content = json.loads(path.read_text())
+    for landmark in content["images"][0]["landmarks"]:
+        for key in NEWER:
+            del landmark[key]
+    path.write_text(json.dumps(content))
+    assert_same(read_points_json(path)[0], make_detection())
 
 
 def test_fields_of_a_later_package_are_passed_over(tmp_path: Path) -> None:

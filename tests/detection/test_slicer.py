@@ -14,7 +14,7 @@ import SimpleITK
 from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.detection.forms import make_writers
 from landmark_diffusion.detection.writers.slicer import write_slicer
-from tests.detection.detections import BRIGHT, make_detection
+from tests.detection.detections import BRIGHT, make_detection, make_doubted
 
 STATUSES = ("undefined", "preview", "defined")
 """What Slicer's markups schema 1.0.3 allows as positionStatus."""
@@ -92,6 +92,15 @@ def test_a_landmark_that_was_not_found_has_no_position(tmp_path: Path) -> None:
     assert "position" not in absent
     assert absent["description"].startswith("not found")
     assert found["positionStatus"] == "defined"
+
+
+def test_doubtful_points_say_so_and_landmarks_outside_have_no_position(tmp_path: Path) -> None:
+    markup, _ = write(tmp_path, make_doubted())
+    controls = markup["controlPoints"]
+    assert [each["positionStatus"] for each in controls] == ["defined", "undefined", "defined", "defined", "defined"]
+    assert "position" not in controls[1] and controls[1]["description"] == "not in the image"
+    first = [each["description"].split("; ")[0] for each in controls]
+    assert first[2] == first[4] == "doubtful" and first[0].startswith("expected error")
 
 
 def test_without_pixels_the_points_are_written_alone(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from landmark_diffusion.evaluation.report_page import write_report_page
 from landmark_diffusion.evaluation.results import Results
 from landmark_diffusion.metrics.evaluation import evaluate
 from landmark_diffusion.metrics.records import Prediction
-from tests.detection.detections import make_detection
+from tests.detection.detections import make_detection, make_doubted
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="a browser's driver is needed: pip install landmark_diffusion[browser]"
@@ -297,6 +297,31 @@ def test_image_without_picture_or_regions_shows_its_points(open_page) -> None:
     found = np.array([[float(each) for each in _column(page, axis)] for axis in ("x_mm", "y_mm")]).T
     assert np.abs(found - bare.points_mm).max() < 0.01
     assert re.fullmatch(r"0\.1 mm per px, from option", page.locator("#about dd").nth(2).inner_text())
+
+
+@pytest.mark.slow
+def test_doubtful_points_are_seen_and_landmarks_outside_are_named(open_page, tmp_path) -> None:
+    writer = HtmlWriter(tmp_path)
+    for detection in (make_detection("a sure one", seed=6), make_doubted("b", seed=7)):
+        writer.add(detection)
+    page = open_page(address=writer.close()[0].as_uri())
+    assert page.locator("#view .mark").count() == 5 and page.locator("#view .doubtful, #table .badge").count() == 0
+    assert page.locator("#table th[data-key=far]").count() == 0
+    page.select_option("#order", "doubtful")
+    assert page.locator("#cards .name").all_text_contents() == ["b", "a sure one"]
+    _show(page, "b")
+    assert page.locator("#cards button[aria-current] .badge").all_text_contents()[:2] == [
+        "2 doubtful", "1 not in the image",
+    ]  # fmt: skip
+    assert page.locator("#view .mark").evaluate_all("all => all.map((each) => each.dataset.landmark)") == [*"0234"]
+    assert page.locator("#view .mark.doubtful").count() == 2
+    assert page.locator('.mark[data-landmark="2"] .cross').evaluate("each => getComputedStyle(each).fill") == "none"
+    assert _column(page, "name")[1].split() == ["landmark", "2", "not", "in", "the", "image"]
+    assert _column(page, "far") == ["2", "\u2013", "40", "1", "25"]
+    assert "doubtful" in page.locator("#key").inner_text()
+    page.locator('.mark[data-landmark="4"]').hover(force=True)
+    tip = page.locator("#tip").inner_text()
+    assert "look at this point" in tip and "25 %" in tip and "not in the image: 3 %" in tip
 
 
 FACE = np.array(

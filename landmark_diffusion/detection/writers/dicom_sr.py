@@ -123,6 +123,7 @@ def landmark_code(name: str) -> sr.CodedConcept:
 def _report(detection: Detection, image: pydicom.Dataset) -> sr.ComprehensiveSR:
     places = to_scoord(detection.points)
     inside = np.all((places >= 0) & (places <= detection.size), axis=-1)  # NaN is not; the standard allows no other
+    inside &= ~detection.absent
     if not inside.any():
         raise UserError(f"{detection.path}: no landmark lies in the image: there is nothing to report")
     groups = [_group(detection, image, int(index), places[index]) for index in np.flatnonzero(inside)]
@@ -182,10 +183,14 @@ def _group(
 
 def _comments(detection: Detection, inside: np.ndarray) -> list[sr.TextContentItem]:
     absent = [name for name, is_inside in zip(detection.landmark_names, inside, strict=True) if not is_inside]
+    doubtful = [
+        name for name, is_it in zip(detection.landmark_names, inside & detection.in_doubt, strict=True) if is_it
+    ]
     texts = [
         LIMITS[0],
         *detection.warnings,
         *(["Not found in the image: " + ", ".join(absent) + "."] if absent else []),
+        *(["Doubtful, to be looked at: " + ", ".join(doubtful) + "."] if doubtful else []),
         *detection.notes,
     ]
     return [sr.TextContentItem(codes.DCM.Comment, _text(text), sr.RelationshipTypeValues.CONTAINS) for text in texts]

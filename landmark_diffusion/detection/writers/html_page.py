@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from landmark_diffusion.detection.detection import Detection
+from landmark_diffusion.detection.detection import DOUBTFUL, Detection
 from landmark_diffusion.detection.writer import Writer
 from landmark_diffusion.pictures.page import Page, number
 
@@ -73,9 +73,21 @@ def _orientation_words(detection: Detection) -> str:
     return "" if share is None else f"{detection.orientation} (p = {share:.3g})"
 
 
+def _marks(detection: Detection, index: int) -> dict[str, Any]:
+    """What is known of a landmark beside its place: a word to show, and the probabilities that go with it."""
+    outside, far = detection.outside, detection.far
+    return {
+        "mark": detection.marks[index],
+        "doubtful": detection.marks[index] == DOUBTFUL,
+        "outside": None if outside is None else number(outside[index]),
+        "far": None if far is None else number(far[index]),
+    }
+
+
 def image_record(detection: Detection) -> dict[str, Any]:
     """Turn a detection into what page.js reads: numbers in original pixels (and mm), null where not known."""
-    columns = detection.numbers()
+    shown = detection.without_absent()
+    columns = shown.numbers()
     columns["area_px2"] = np.pi * columns["longer"] * columns["shorter"]
     return {
         "name": detection.name,
@@ -91,7 +103,7 @@ def image_record(detection: Detection) -> dict[str, Any]:
         "orientation": _orientation_words(detection),
         "notes": list(detection.notes),
         "landmarks": [
-            {"name": name, **{key: number(columns[key][index]) for key in PAGE_COLUMNS}}
+            {"name": name, **{key: number(columns[key][index]) for key in PAGE_COLUMNS}, **_marks(shown, index)}
             for index, name in enumerate(detection.landmark_names)
         ],
     }

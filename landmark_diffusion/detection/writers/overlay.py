@@ -14,9 +14,11 @@ from landmark_diffusion.core.texts import RESEARCH_ONLY
 from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.detection.writer import FileAnImage
 from landmark_diffusion.pictures.figures import ANNOTATORS, LEGEND, PREDICTION, TITLE, Canvas, outlined
-from landmark_diffusion.pictures.sheet import GROUND, SIDEBAR, Film, draw_list, draw_warning, fitted, mark_key
+from landmark_diffusion.pictures.sheet import GROUND, MARKS, SIDEBAR, Film, draw_list, draw_warning, fitted, mark_key
 
 USUAL, WIDE = ANNOTATORS[0], PREDICTION
+DIAMOND, DASHES = "D", (0, (3, 2))
+"""A doubtful point is a hollow diamond in place of a cross, and its region dashed."""
 WIDE_FACTOR = 2.0
 """A region is unusually large where its radius is more than this many times the median of its image."""
 
@@ -42,9 +44,10 @@ def overlay_picture(path: Path, detection: Detection) -> Path:
     the left edge under the title (and the warning); s is 1000 px divided by the image's height, less where the image is
     very wide. Raises UserError where the file cannot be written.
     """
+    detection = detection.without_absent()
     output = width, height = fitted(detection.size)
     body = max(height, SHORTEST)
-    across = max(width + SIDEBAR, 480)
+    across = max(width + SIDEBAR + (MARKS if any(detection.marks) else 0), 480)
     lines = _note_lines(detection, across)
     top = TITLE + (BANNER if detection.unlike else 0)
     canvas = Canvas(across, top + body + LEGEND + NOTE * len(lines))
@@ -55,16 +58,13 @@ def overlay_picture(path: Path, detection: Detection) -> Path:
     film = Film(canvas, 0, top, detection.size, output, GROUND)
     film.show(detection.pixels)
     wide = wide_regions(detection)
-    colours = [WIDE if each else USUAL for each in wide]
-    style: dict[str, Any] = {"fill": False, "linewidth": 1.2, "zorder": 3, "path_effects": outlined(2.4)}
-    film.regions(detection.points, detection.ellipses(), colours, **style)
-    for chosen, colour in ((~wide, USUAL), (wide, WIDE)):
-        film.markers(detection.points[chosen], "x", 6.5, 4, markeredgecolor=colour)
+    _draw_points(film, detection, wide)
     numbers = [str(number + 1) for number in range(len(detection.points))]
     film.labels(detection.points, numbers, detection.points)
     errors, unit = detection.shown_errors
     heading = f"expected error, {unit}"
-    draw_list(canvas, width + 16, top, body, detection.landmark_names, errors, heading, wide)
+    names, marks = detection.landmark_names, detection.marks
+    draw_list(canvas, width + 16, top, body, names, errors, heading, wide | detection.in_doubt, marks=marks)
     canvas.key(top + body, _key(detection, wide))
     for index, line in enumerate(lines):
         canvas.write(10, top + body + LEGEND + NOTE * (index + 0.3), line, 8.5)
@@ -87,11 +87,27 @@ def wide_regions(detection: Detection) -> np.ndarray:
     return wide
 
 
+def _draw_points(film: Film, detection: Detection, wide: np.ndarray) -> None:
+    """Draw points and regions: the doubtful ones, and those with ``wide`` (N,) regions, so that one sees them."""
+    doubtful, ellipses = detection.in_doubt, detection.ellipses()
+    style: dict[str, Any] = {"fill": False, "linewidth": 1.2, "zorder": 3, "path_effects": outlined(2.4)}
+    warm = wide | doubtful
+    for index in range(len(warm)):
+        one, colour = slice(index, index + 1), WIDE if warm[index] else USUAL
+        dashes, ellipse = DASHES if doubtful[index] else "solid", None if ellipses is None else ellipses[one]
+        film.regions(detection.points[one], ellipse, [colour], linestyle=dashes, **style)
+    for chosen, colour in ((~warm, USUAL), (wide & ~doubtful, WIDE)):
+        film.markers(detection.points[chosen], "x", 6.5, 4, markeredgecolor=colour)
+    film.markers(detection.points[doubtful], DIAMOND, 6.5, 4, markeredgecolor=WIDE, markerfacecolor="none")
+
+
 def _key(detection: Detection, wide: np.ndarray) -> list[Any]:
     entries = [mark_key("landmark", USUAL, "x")]
     if detection.regions is not None:
         entries.append(mark_key(detection.region_words, USUAL, "o"))
-    if wide.any():
+    if detection.in_doubt.any():
+        entries.append(mark_key("doubtful: look at it", WIDE, DIAMOND))
+    if (wide & ~detection.in_doubt).any():
         entries.append(mark_key(f"radius over {WIDE_FACTOR:g} times this image's median", WIDE, "o"))
     return entries
 

@@ -15,7 +15,8 @@ FILE_NAME = "points.csv"
 COLUMNS = (
     "image", "landmark", "x", "y", "x_mm", "y_mm", "spacing_source", "region_level", "region_semi_major",
     "region_semi_minor", "region_angle", "region_area_mm2", "expected_error_mm", "expected_error_px", "image_score",
-    "unlike", "unlike_reason", "name", "orientation", "orientation_probability",
+    "unlike", "unlike_reason", "name", "orientation", "orientation_probability", "outside_probability",
+    "far_probability", "doubtful",
 )  # fmt: skip
 
 
@@ -48,15 +49,21 @@ def write_points_csv(path: str | Path, detections: Sequence[Detection]) -> Path:
 
 def _rows(detection: Detection) -> Iterator[list[str | float | None]]:
     numbers = detection.numbers()
-    unlike = "" if detection.unlike is None else str(detection.unlike).lower()
+    unlike = _truth(detection.unlike)
+    outside, far, doubtful = detection.outside, detection.far, detection.doubtful
     file, level = _valid(detection.path), detection.level
     for index, name in enumerate(detection.landmark_names):
         x, y, x_mm, y_mm, *spread = (float(values[index]) for values in numbers.values())
         yield [
             file, _valid(name), x, y, x_mm, y_mm, detection.spacing_source, level, *spread, detection.image_score,
             unlike, detection.unlike_reason, _valid(detection.name), detection.orientation,
-            detection.orientation_probability,
+            detection.orientation_probability, None if outside is None else float(outside[index]),
+            None if far is None else float(far[index]), _truth(None if doubtful is None else bool(doubtful[index])),
         ]  # fmt: skip
+
+
+def _truth(value: bool | None) -> str:
+    return "" if value is None else str(value).lower()
 
 
 def _valid(text: str) -> str:

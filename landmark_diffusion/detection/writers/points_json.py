@@ -85,7 +85,8 @@ def _landmarks(found: Detection) -> list[dict[str, Any]]:
         "point_px": found.points, "point_mm": found.points_mm, "covariance_px2": found.covariance,
         "region_px2": found.regions, "ellipse_px": found.ellipses(), "ellipse_mm": found.ellipses_mm(),
         "region_area_mm2": found.areas_mm2(), "expected_error_px": found.expected_error,
-        "expected_error_mm": found.expected_error_mm,
+        "expected_error_mm": found.expected_error_mm, "outside_probability": found.outside,
+        "far_probability": found.far, "doubtful": found.doubtful,
     }  # fmt: skip
     landmarks = []
     for index, name in enumerate(found.landmark_names):

@@ -107,6 +107,9 @@ def _detection(image: Any, model: str, path: Path, where: str) -> Detection:
         level=take("level", "null or a number in (0, 1)", _or_null(lambda v: _is_share(v) and 0 < v < 1)),
         regions=_column(landmarks, "region_px2", (2, 2)),
         expected_error=_column(landmarks, "expected_error_px", ()),
+        outside=_column(landmarks, "outside_probability", ()),
+        far=_column(landmarks, "far_probability", ()),
+        doubtful=_flags(landmarks, "doubtful"),
         spacing=None if spacing is None else (float(spacing[0]), float(spacing[1])),
         spacing_source=take("spacing_source", _LINE, _is_line),
         image_score=take("image_score", "null or a number in [0, 1]", _or_null(_is_share)),
@@ -142,7 +145,14 @@ def _landmark(entry: Any, path: Path, where: str) -> dict[str, Any]:
         "region_px2": ("null or a 2x2 matrix", _or_null(_is_matrix)),
         "expected_error_px": ("null or a number from 0", _or_null(lambda v: _is_number(v) and v >= 0)),
     }
-    return {key: _take(entry, key, expected, check, path, where) for key, (expected, check) in wanted.items()}
+    newer: dict[str, tuple[str, Check]] = {  # files of earlier versions have none of these
+        "outside_probability": ("null or a number in [0, 1]", _or_null(_is_share)),
+        "far_probability": ("null or a number in [0, 1]", _or_null(_is_share)),
+        "doubtful": ("null, true or false", _or_null(lambda v: isinstance(v, bool))),
+    }
+    wanted |= {key: check for key, check in newer.items() if key in entry}
+    found = {key: _take(entry, key, expected, check, path, where) for key, (expected, check) in wanted.items()}
+    return dict.fromkeys(newer) | found
 
 
 def _column(landmarks: list[dict[str, Any]], key: str, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -152,6 +162,12 @@ def _column(landmarks: list[dict[str, Any]], key: str, shape: tuple[int, ...]) -
         return None
     unknown = np.full(shape, np.nan)
     return np.array([unknown if value is None else value for value in values], dtype=np.float64)
+
+
+def _flags(landmarks: list[dict[str, Any]], key: str) -> np.ndarray | None:
+    """(N,) bool of one field, False where it is null beside others that are not; None where it is null everywhere."""
+    values = [landmark[key] for landmark in landmarks]
+    return None if all(value is None for value in values) else np.array([value is True for value in values])
 
 
 def _take(content: Mapping[str, Any], key: str, expected: str, check: Check, path: Path, where: str) -> Any:

@@ -68,6 +68,7 @@ def write_slicer(path: Path, detection: Detection) -> Path:
 
 def markups(detection: Detection) -> dict[str, Any]:
     """Describe a detection as Slicer's Markups, schema 1.0.3: one point list, a control point for each landmark."""
+    detection = detection.without_absent()
     points = detection.points * (detection.spacing or (1.0, 1.0))
     words = _descriptions(detection)
     markup = {
@@ -113,8 +114,8 @@ def _descriptions(detection: Detection) -> list[str]:
     errors, unit = detection.shown_errors
     axes = detection.ellipses_mm() if unit == "mm" else detection.ellipses()
     words = []
-    for index, point in enumerate(detection.points):
-        parts = [] if np.isfinite(point).all() else [NOT_FOUND]
+    for index, (point, mark) in enumerate(zip(detection.points, detection.marks, strict=True)):
+        parts = [mark] if mark else [] if np.isfinite(point).all() else [NOT_FOUND]
         if errors is not None and np.isfinite(errors[index]):
             parts.append(f"expected error {errors[index]:.2f} {unit}")
         if axes is not None and np.isfinite(axes[index]).all():

@@ -65,6 +65,10 @@ function columnsOf(image) {
     { key: "name", label: "landmark", value: (landmark) => landmark.name },
     { key: "found", label: `error, ${data.unit}`, value: ({ found }) => found ?? null, digits: 2, worst: true },
     ...(people.length > 1 ? people : []),
+    {
+      key: "far", label: "far off, %", digits: 0, worst: true,
+      value: ({ far = null, x }) => (far === null || x === null ? null : 100 * far),
+    },
     { key: "error", label: `expected error, ${unit}`, value: (landmark) => landmark[`error_${unit}`], digits: 2 },
     { key: "area", label: `region, ${unit}\u00b2`, value: (landmark) => landmark[`area_${unit}2`], digits: 1 },
     { key: "x", label: "x, px", value: (landmark) => landmark.x, digits: 1 },
@@ -79,10 +83,16 @@ function columnsOf(image) {
     .filter((column) => always.includes(column.key) || known(column));
 }
 
+function badgesOf({ mark = "", doubtful, outside = null }) {
+  if (!mark) return [];
+  const title = doubtful ? "may be far off: look at this point" : `with ${percent(outside)}`;
+  return [" ", make("span", { class: doubtful ? "badge wide" : "badge absent", title }, mark)];
+}
+
 function fillLandmarks(image) {
   const focused = document.activeElement.closest?.("#table tr[data-landmark]")?.dataset.landmark;
   const rows = landmarkTable.fill(columnsOf(image), image.landmarks.map((landmark, index) => {
-    const button = make("button", { type: "button" }, landmark.name);
+    const button = make("button", { type: "button" }, landmark.name, ...badgesOf(landmark));
     button.addEventListener("click", () => {
       bringIntoView(landmark);
       choose(index);

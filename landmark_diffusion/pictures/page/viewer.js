@@ -71,7 +71,7 @@ function drawLandmarks(image) {
       const turn = `translate(${x} ${y}) rotate(${angle})`;
       regions.append(draw("ellipse", { "data-landmark": index, rx: longer, ry: shorter, transform: turn }));
     }
-    const cross = "M-5-5L5 5M-5 5L5-5";
+    const cross = landmark.doubtful ? "M0-7L7 0L0 7L-7 0Z" : "M-5-5L5 5M-5 5L5-5";
     const glyph = draw(
       "g", { class: "glyph" }, draw("circle", { class: "hit", r: 11 }), draw("path", { class: "edge", d: cross }),
       draw("path", { class: "cross", d: cross }), draw("path", { class: "leader" }), draw("text", {}, String(index + 1)),
@@ -101,7 +101,10 @@ function drawTruth({ x, y, mean = null, people = [] }, index) {
 function markWide() {
   images[state.current].landmarks.forEach((landmark, index) => {
     const wide = isWide(landmark);
-    for (const element of parts(index)) element.classList.toggle("wide", wide);
+    for (const element of parts(index)) {
+      element.classList.toggle("wide", wide);
+      element.classList.toggle("doubtful", Boolean(landmark.doubtful));
+    }
   });
 }
 
@@ -175,13 +178,18 @@ function bringIntoView({ x, y }) {
 
 function tipText(image, landmark) {
   const unit = unitOf(image);
-  const lines = [`x ${text(landmark.x, 1)}, y ${text(landmark.y, 1)} px`];
+  const lines = landmark.doubtful ? ["doubtful: look at this point"] : [];
+  lines.push(`x ${text(landmark.x, 1)}, y ${text(landmark.y, 1)} px`);
   if (unit === "mm") lines.push(`x ${text(landmark.x_mm, 2)}, y ${text(landmark.y_mm, 2)} mm`);
   if ((landmark.found ?? null) !== null) lines.push(`error ${text(landmark.found, 2)} ${data.unit}`);
   if (landmark.error_px !== null) lines.push(`expected error ${text(landmark[`error_${unit}`], 2)} ${unit}`);
   if (landmark.longer !== null) {
     const share = image.level === null ? "" : `${percent(image.level)} `;
     lines.push(`${share}region ${text(landmark[`area_${unit}2`], 1)} ${unit}\u00b2`);
+  }
+  const chances = [["far", "far off (over 5 % of the width)"], ["outside", "not in the image"]];
+  for (const [key, words] of chances) {
+    if ((landmark[key] ?? null) !== null) lines.push(`${words}: ${percent(landmark[key])}`);
   }
   return lines.join("\n");
 }

@@ -44,6 +44,7 @@ class MeasureFinding:
         class_number: the most probable class; without a covariance that of the value; None without a class.
         note: what the reader has to know; may be empty.
         impossible: whether no head has this value; it has no class then.
+        doubtful: names of its landmarks whose points are doubtful; ``note`` says so.
     """
 
     measure: Measure
@@ -56,6 +57,7 @@ class MeasureFinding:
     class_number: int | None = None
     note: str = ""
     impossible: bool = False
+    doubtful: tuple[str, ...] = ()
 
     @property
     def class_name(self) -> str:
@@ -91,6 +93,11 @@ class Analysis:
         """The measures that no head has."""
         return tuple(each for each in self.findings if each.impossible)
 
+    @property
+    def in_doubt(self) -> tuple[MeasureFinding, ...]:
+        """The measures that have a value and rest on doubtful points."""
+        return tuple(each for each in self.findings if each.doubtful)
+
 
 def analyse(
     points: np.ndarray,
@@ -100,6 +107,8 @@ def analyse(
     facing: Facing | None = None,
     draws: int = DRAWS,
     seed: int = 0,
+    absent: np.ndarray | None = None,
+    doubtful: np.ndarray | None = None,
 ) -> Analysis:
     """Measure one radiograph.
 
@@ -112,10 +121,15 @@ def analyse(
             drawn from normal distributions, each landmark by itself: errors that landmarks share are not in it.
         facing: the side that the face looks to; None finds it from the points.
         draws, seed: number of draws, and what fixes them; every image has the same ones.
+        absent: (N,) bool, which landmarks lie outside the image: measures that need one are not computed.
+        doubtful: (N,) bool, which points may be far off: measures that rest on one say so.
 
     Raises UserError where the facing is not clear or a covariance is none.
     """
     names = respelled(names, LANDMARKS)
+    outside = _chosen(names, absent)
+    if absent is not None:
+        points = np.where(absent[:, None], np.nan, points)
     side = find_facing(points, names, facing)
     values = measure_points(points, names, side or "right", spacing)
     drawn = None
@@ -128,11 +142,11 @@ def analyse(
     findings = []
     for each in MEASURES:
         clouds_of = None if drawn is None else drawn[each.name]
-        found = _possible(_finding(each, values[each.name], clouds_of, there, side, spacing))
+        found = _possible(_finding(each, values[each.name], clouds_of, there, outside, side, spacing))
         wrong = concerned & set(each.landmarks) or (size and found.unit == "mm")
         if wrong and not found.impossible:
             found = _unclassed(found, "no class: see the warning on the points")
-        findings.append(found)
+        findings.append(_marked(found, _chosen(names, doubtful)))
     source = "not known" if side is None else "option" if facing is not None else "points"
     notes = () if spacing else (SQUARE_PIXELS,)
     return Analysis(tuple(findings), side, source, notes, tuple(filter(None, (order, size))))
@@ -171,11 +185,12 @@ def _finding(
     value: np.ndarray,
     drawn: np.ndarray | None,
     there: Sequence[str],
+    outside: Sequence[str],
     facing: Facing | None,
     spacing: tuple[float, float] | None,
 ) -> MeasureFinding:
     unit = "px" if measure.unit == "mm" and spacing is None else measure.unit
-    if reason := _why_not(measure, value, there, facing):
+    if reason := _why_not(measure, value, there, outside, facing):
         return MeasureFinding(measure, np.nan, unit, note=reason)
     classed, note = unit != "px", "" if unit != "px" else "no class: it needs mm, and the spacing is not known"
     found = int(SCHEMES[measure.name].classify(value)) if classed else None
@@ -206,16 +221,35 @@ def _unclassed(finding: MeasureFinding, note: str) -> MeasureFinding:
     return MeasureFinding(finding.measure, finding.value, finding.unit, note=note)
 
 
+def _marked(finding: MeasureFinding, doubtful: Sequence[str]) -> MeasureFinding:
+    """A finding as it is, or with the doubtful points that its value rests on named."""
+    concerned = tuple(name for name in finding.measure.landmarks if name in doubtful)
+    if not concerned or np.isnan(finding.value):
+        return finding
+    words = f"rests on {'a doubtful point' if len(concerned) == 1 else 'doubtful points'}: {', '.join(concerned)}"
+    return replace(finding, doubtful=concerned, note="; ".join(filter(None, (finding.note, words))))
+
+
+def _chosen(names: Sequence[str], which: np.ndarray | None) -> list[str]:
+    return [] if which is None else [name for name, chosen in zip(names, which, strict=True) if chosen]
+
+
 def class_shares(measure: str, values: np.ndarray) -> dict[int, float]:
     """Share of the values (K,) in each class of a measure, by class number."""
     numbers = SCHEMES[measure].classify(values)
     return {number: float((numbers == number).mean()) for number in SCHEMES[measure].numbers}
 
 
-def _why_not(measure: Measure, value: np.ndarray, there: Sequence[str], facing: Facing | None) -> str:
+def _why_not(
+    measure: Measure, value: np.ndarray, there: Sequence[str], outside: Sequence[str], facing: Facing | None
+) -> str:
     """Say why a measure has no value; empty where it has one."""
     if lacking := missing(measure, there):
-        return f"needs {', '.join(lacking)}: not among the points"
+        kinds = {
+            "not among the points": [name for name in lacking if name not in outside],
+            "not in the image": [name for name in lacking if name in outside],
+        }
+        return "needs " + "; ".join(f"{', '.join(names)}: {why}" for why, names in kinds.items() if names)
     if measure.needs_facing and facing is None:
         return "which side the face looks to is not known from these points" + _SAY_FACING
     return "" if np.isfinite(value) else "two of its points are the same one"

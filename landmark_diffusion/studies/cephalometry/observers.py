@@ -135,9 +135,9 @@ def _belonging(sample: LandmarkSample, own: Sequence[Detection]) -> Detection:
 
 
 def _ordered(detection: Detection, names: Sequence[str]) -> np.ndarray:
-    """Points (N, 2) in the order of ``names``, NaN for those that were not detected."""
+    """Points (N, 2) in the order of ``names``, NaN for those that were not detected or lie outside the image."""
     found = respelled(detection.landmark_names, names)
-    known: Mapping[str, np.ndarray] = dict(zip(found, detection.points, strict=True))
+    known: Mapping[str, np.ndarray] = dict(zip(found, detection.without_absent().points, strict=True))
     return np.stack([known.get(name, np.full(2, np.nan)) for name in names])
 
 

@@ -92,6 +92,7 @@ def _measure_dict(finding: MeasureFinding) -> dict[str, Any]:
         "uncertain": finding.uncertain,
         "probabilities": {str(n): p for n, p in (finding.probabilities or {}).items()} or None,
         "impossible": finding.impossible,
+        "doubtful": list(finding.doubtful),
         "note": finding.note or None,
     }
 
@@ -139,13 +140,18 @@ def image_grid(name: str, analysis: Analysis) -> Grid:
     common = [note for note, count in counts.items() if count > 2]  # said once, above the table
     rows = tuple(
         (each.measure.name, value_words(each), interval_words(each), SCHEMES[each.measure.name].words(1),
-         "no class" if each.note in common and each.class_number is None else class_words(each))
+         "no class" if each.note in common and each.class_number is None else _class_cell(each))
         for each in analysis.findings
     )  # fmt: skip
     headings = ("", "value", "90 % interval", "normal", "class")
     facing = "" if analysis.facing is None else f"facing {analysis.facing} ({analysis.facing_source})"
     notes = tuple(each for each in (facing, *analysis.notes, *common) if each)
     return Grid(legible(name), (), headings, headings, (rows,), notes, words=(4,))
+
+
+def _class_cell(finding: MeasureFinding) -> str:
+    words = class_words(finding)
+    return words if finding.class_number is None or not finding.doubtful else f"{words} (on doubtful points)"
 
 
 def counts_grid(analyses: dict[str, Analysis]) -> Grid:

@@ -12,7 +12,7 @@ import numpy as np
 from landmark_diffusion.core.texts import RESEARCH_ONLY
 from landmark_diffusion.data.landmark_names import respelled
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.pictures.figures import BAD, FAINT, INK, TITLE, Canvas, outlined, shorten
+from landmark_diffusion.pictures.figures import BAD, FAINT, INK, PREDICTION, TITLE, Canvas, outlined, shorten
 from landmark_diffusion.pictures.sheet import GROUND, Film, draw_warning, fitted
 from landmark_diffusion.studies.cephalometry import measures as m
 from landmark_diffusion.studies.cephalometry.analysis import Analysis, MeasureFinding
@@ -53,6 +53,7 @@ def tracing_picture(path: Path, detection: Detection, analysis: Analysis) -> Pat
     The radiograph is ``detection.pixels``; without it the lines stand on a plain ground. Ellipses are the regions of
     their stated level; without a calibration, and for an image that is unlike, there are none.
     """
+    detection = detection.without_absent()
     output = width, height = fitted(detection.size)
     notes = _note_lines(detection, analysis)
     below = 18 * len(notes) + 12
@@ -71,6 +72,7 @@ def tracing_picture(path: Path, detection: Detection, analysis: Analysis) -> Pat
         if np.isfinite(point).all()
     }
     _draw_lines(film, found)
+    _draw_doubtful(film, detection.points[detection.in_doubt])
     _draw_key(film.axes, "lower right" if analysis.facing == "left" else "lower left")
     style: dict[str, Any] = {"facecolor": "#FFFFFF22", "linewidth": 0.8, "zorder": 4}
     film.regions(detection.points, detection.ellipses(), [MARK] * len(detection.points), **style)
@@ -121,6 +123,13 @@ def _draw_landmarks(film: Film, found: dict[str, np.ndarray]) -> None:
     film.labels(points, texts, _along_lines(found), pad=3, **style)
 
 
+def _draw_doubtful(film: Film, points: np.ndarray) -> None:
+    """Draw a hollow diamond around each doubtful point (K, 2), so that one sees which to look at."""
+    if np.isfinite(points).all(-1).any():
+        style: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": PREDICTION, "label": "doubtful point"}
+        film.markers(points, "D", 9, 5, **style)
+
+
 def _along_lines(found: dict[str, np.ndarray]) -> np.ndarray:
     """Places (M, 2) in image pixels that labels should leave free: the landmarks, and steps along the planes."""
     lines = [(found[a], found[b]) for _, a, b, _ in PLANES if a in found and b in found]
@@ -150,7 +159,8 @@ def _draw_measure(axes: Axes, top: float, finding: MeasureFinding) -> None:
     if interval:
         axes.text(right, top + 68, f"90 %: {interval}", fontsize=8.5, color=INK, ha="right", va="center")
     if finding.note and finding.class_number is not None:
-        axes.text(0, top + 83, finding.note, fontsize=8, color=FAINT, va="center")
+        colour = BAD if finding.doubtful else FAINT
+        axes.text(0, top + 83, shorten(finding.note, 82), fontsize=8, color=colour, va="center")
     axes.plot([0, right], [top + 93] * 2, color="#E4E4E4", linewidth=0.8)
 
 

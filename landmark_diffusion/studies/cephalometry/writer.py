@@ -43,6 +43,7 @@ class MeasuresWriter(Writer):
         failures: image's name to why it has no measures.
         unlike: names of the images that are unlike the training images, with the reason.
         doubtful: names of the other images with measures that no head has, or points in a wrong order.
+        look_at: names of these other images to the doubtful points that their measures rest on.
         warnings: what else the reader has to know, one line each.
     """
 
@@ -55,6 +56,7 @@ class MeasuresWriter(Writer):
         self.failures: dict[str, UserError] = {}
         self.unlike: dict[str, str] = {}
         self.doubtful: list[str] = []
+        self.look_at: dict[str, tuple[str, ...]] = {}
         self.warnings: list[str] = []
         self._facts: dict[str, dict[str, Any]] = {}
 
@@ -77,6 +79,9 @@ class MeasuresWriter(Writer):
         elif doubt := doubt_words(analysis):
             self.doubtful.append(detection.name)
             self.warnings.append(f"{detection.name}: {doubt}")
+        if analysis.in_doubt and not detection.unlike:
+            names = (name for each in analysis.in_doubt for name in each.doubtful)
+            self.look_at[detection.name] = tuple(dict.fromkeys(names))
         if self.tracings:
             from landmark_diffusion.studies.cephalometry.tracing import tracing_picture
 
@@ -99,7 +104,10 @@ class MeasuresWriter(Writer):
         detection = turned_upright(detection)
         calibrated = detection.covariance if detection.level is not None else None
         try:
-            analysis = analyse(detection.points, detection.landmark_names, detection.spacing, calibrated, self.facing)
+            analysis = analyse(
+                detection.points, detection.landmark_names, detection.spacing, calibrated, self.facing,
+                absent=detection.absent, doubtful=detection.in_doubt,
+            )  # fmt: skip
         except UserError as error:
             if not detection.unlike:
                 raise

@@ -11,6 +11,7 @@ import pytest
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.sources.isbi2015 import LANDMARK_NAMES
+from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.studies.cephalometry.observers import MODEL, Observers, with_model
 
 SIZE = (100, 120)
@@ -30,6 +31,9 @@ class Counted:
         Counted.looks += 1
         return self._name
 
+    def without_absent(self) -> Counted:
+        return self
+
 
 def doctors(count: int) -> tuple[list[Any], Observers]:
     samples = [SimpleNamespace(image_id=f"{number:03}", size=SIZE) for number in range(count)]
@@ -46,6 +50,15 @@ def test_images_are_found_by_name_and_else_by_the_stem_of_their_path() -> None:
     found = with_model(both, samples, detections([("x", "in/002.png"), ("000", "y.png"), ("z", "z.png")]))  # type: ignore[arg-type]
     assert found.image_ids == ("000", "002")
     assert found.points[MODEL][:, 0, 0].tolist() == [1.0, 0.0]
+
+
+def test_a_landmark_outside_the_image_is_none_of_the_model_s() -> None:
+    samples, both = doctors(1)
+    count = len(LANDMARK_NAMES)
+    outside = np.where(np.arange(count) == 3, 0.9, 0.1)
+    detection = Detection("000", "000.png", SIZE, LANDMARK_NAMES, np.ones((count, 2)), outside=outside)
+    found = with_model(both, samples, [detection]).points[MODEL][0]
+    assert np.isnan(found[3]).all() and (np.delete(found, 3, 0) == 1).all()
 
 
 def test_a_name_goes_before_a_path_and_twice_is_refused() -> None:

@@ -54,6 +54,26 @@ def test_a_detection_without_image_spacing_or_half_of_its_points_is_drawn(tmp_pa
     assert drawn(tmp_path, nothing).shape[0] >= HEIGHT
 
 
+def test_doubtful_points_have_a_diamond_and_absent_ones_no_planes(tmp_path: Path) -> None:
+    points = in_image(make_face())
+    black = np.zeros(SIZE[::-1], np.uint8)
+    scale = HEIGHT / SIZE[1]
+    doubtful = np.isin(LANDMARK_NAMES, ["articulare"])
+    plain = detected(points, pixels=black)
+    before, after = drawn(tmp_path, plain), drawn(tmp_path, replace(plain, doubtful=doubtful))
+    x, y = np.rint((points[doubtful][0] + 0.5) * scale - 0.5 + (0, TITLE)).astype(int)
+    area = np.s_[y - 12 : y + 13, x - 12 : x + 13]
+    wanted = np.array([0xFF, 0x6A, 0x1A])
+    assert [int((np.abs(each[area].astype(int) - wanted).sum(-1) < 60).sum() > 10) for each in (before, after)] == [
+        0,
+        1,
+    ]
+    outside = np.where(np.isin(LANDMARK_NAMES, ["nasion"]), 0.9, 0.0)
+    without = drawn(tmp_path, replace(plain, outside=outside))
+    x, y = np.rint((points[[0, 1]].mean(0) + 0.5) * scale - 0.5 + (0, TITLE)).astype(int)  # of the plane sella-nasion
+    assert before[y - 3 : y + 4, x].max() > 200 and without[y - 3 : y + 4, x].max() < 60
+
+
 def test_regions_are_drawn_around_their_points(tmp_path: Path) -> None:
     points = in_image(make_face())
     covariance = np.broadcast_to(np.eye(2) * 400.0, (len(points), 2, 2)).copy()
