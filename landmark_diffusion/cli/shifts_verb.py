@@ -67,15 +67,20 @@ def run_shifts(arguments: list[str]) -> int:
     notes = []
     if seen_in_training(detector.facts, section, images):
         notes.append("the weights were trained on some of these images: on new ones all errors are larger")
-    measure(folder, detector, images, families, options, f"{counted(len(images), 'image')} of {where}", notes)
+    grid = measure(folder, detector, images, families, options, f"{counted(len(images), 'image')} of {where}", notes)
+    if options.card:
+        from landmark_diffusion.export.card import with_other_devices
+
+        with_other_devices(path, grid)
+        print(f"the table is in {path} and its card {path.with_suffix('.md')}")
     return 0
 
 
 def measure(
     folder: ShiftFolder, detector: Detector, images: LandmarkTorchDataset, families: Sequence[str],
     options: argparse.Namespace, where: str, notes: Sequence[str],
-) -> None:  # fmt: skip
-    """Measure what the folder lacks, family by family, and show the table of all that it has."""
+) -> Any:  # fmt: skip
+    """Measure what the folder lacks, family by family, show the table of all that it has, and give it."""
     from landmark_diffusion.studies.shifts.files import ERRORS, PICTURE, SUMMARY, TABLE
     from landmark_diffusion.studies.shifts.judge import PLAIN, judge_family
 
@@ -98,6 +103,7 @@ def measure(
     grid = _write(folder, found, images, detector, where, notes)
     grid.show()
     print(f"in {folder.path}: {TABLE}, {SUMMARY}, {PICTURE}; {ERRORS} (every family, image and landmark)")
+    return grid
 
 
 def _write(
@@ -166,6 +172,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=4, metavar="B", help="images at once (default 4)")
     parser.add_argument("--output", default=OUTPUT, metavar="FOLDER", help=f"results' folder, by default {OUTPUT}/")
     parser.add_argument("--overwrite", action="store_true", help="discard results of another model or options")
+    parser.add_argument("--card", action="store_true", help="also put the table into the model file and its card")
     parser.add_argument("--list", action="store_true", help="list the families")
     options = parser.parse(arguments)
     if options.model is None and not options.list:

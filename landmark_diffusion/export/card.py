@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any
 
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.files import atomic_path, atomic_write_bytes
-from landmark_diffusion.core.grid import ABSENT, escape
+from landmark_diffusion.core.grid import ABSENT, Grid, escape
 from landmark_diffusion.core.groups import dotted
 from landmark_diffusion.core.texts import LIMITS, counted
 from landmark_diffusion.data.landmark_names import have_names
@@ -21,7 +23,7 @@ from landmark_diffusion.evaluation.spread_view import LEAST_SPREAD, too_few_for_
 from landmark_diffusion.evaluation.tables import ResultsRow, ResultsTable
 from landmark_diffusion.metrics.records import unit_words
 from landmark_diffusion.modelfile.facts import ModelFacts, facts_from_json
-from landmark_diffusion.modelfile.model_file import check_target, model_content
+from landmark_diffusion.modelfile.model_file import check_target, model_content, read_model_file
 
 
 def model_card(facts: ModelFacts, name: str) -> str:
@@ -110,7 +112,34 @@ def _figures(facts: ModelFacts) -> str:
     most = max((int(each["images"]) for each in found["variants"].values()), default=0)
     if most < FEW_TESTED:
         lines.insert(0, f"Measured on {counted(most, 'image')} alone: such figures say little of other images")
-    return "\n".join(filter(None, [table.to_markdown(), _bullets(map(escape, lines))]))
+    return "\n".join(filter(None, [table.to_markdown(), _bullets(map(escape, lines)), _other_devices(found)]))
+
+
+def _other_devices(measured: Mapping[str, Any]) -> str:
+    """The table of ``ldx shifts --card``; nothing where it was not asked for."""
+    found = measured.get("other_devices")
+    if found is None:
+        return ""
+    headings = [str(each) for each in found["headings"]]
+    rows = [headings, ["---", *["---:"] * (len(headings) - 1)], *found["rows"]]
+    cells = [[each if place == 1 else escape(str(each)) for each in row] for place, row in enumerate(rows)]
+    title = "The same as other devices would have made the images (`ldx shifts`):"
+    about = _bullets(escape(str(each)) for each in found["about"])
+    return "\n".join(["", title, "", *(f"| {' | '.join(row)} |" for row in cells), "", about])
+
+
+def with_other_devices(path: Path, grid: Grid) -> None:
+    """Put the table of ``ldx shifts`` into a model file's figures and its card beside it.
+
+    Raises UserError for a file without figures of its own.
+    """
+    content = read_model_file(path)
+    if content.facts.measured is None:
+        raise UserError(f"{path}: has no figures that a table could be put beside; run `ldx test`, and export again")
+    rows = [list(row) for section in grid.sections for row in section]
+    told = {"about": list(grid.above), "headings": list(grid.long_headings or grid.headings), "rows": rows}
+    facts = replace(content.facts, measured={**content.facts.measured, "other_devices": told})
+    write_model_and_card(path, path.with_suffix(".md"), facts, content.weights, overwrite=True)
 
 
 def _adapted_figures(found: Mapping[str, Any]) -> str:

@@ -120,3 +120,10 @@ def test_it_says_how_the_calibration_does_on_images_it_was_not_fitted_on() -> No
     assert mre == pytest.approx(2 * np.sqrt(np.pi / 2), rel=0.1) and expected == pytest.approx(mre, rel=0.05)
     assert shares == pytest.approx([50, 80, 90, 95], abs=5)
     assert area == pytest.approx(np.pi * 4 * 4.605, rel=0.25)  # a 90 % region: -2 ln 0.1 = 4.605
+
+
+def test_the_table_of_other_devices_stands_beside_the_figures() -> None:
+    told = {"about": ["x.ldx <b>"], "headings": ["family", "MRE, mm"], "rows": [["turn", "1.20"], ["a|b<script>", "9"]]}
+    card = model_card(replace(FACTS, measured={**measured(), "other_devices": told}), "x.ldx")
+    assert "| family | MRE, mm |\n| --- | ---: |\n| turn | 1.20 |\n" in card
+    assert "<script>" not in card and "<b>" not in card and "a|b" not in card
