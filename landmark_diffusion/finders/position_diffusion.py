@@ -39,8 +39,8 @@ Sigma = TypeVar("Sigma", float, torch.Tensor)
 
 LARGEST_WINDOW = 1024
 """Pixels of a window's side: far more than an image has."""
-LEAST_LOG = -100.0
-"""Logarithm of the least probability of a place in the first guess, for the windows."""
+LEAST_LOG = -60.0
+"""Logarithm of the least probability of a place in the first guess: arithmetic on still smaller ones is slow."""
 
 
 class FirstGuess(NamedTuple):

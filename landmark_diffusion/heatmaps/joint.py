@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 _DAMPING = 0.4
@@ -67,33 +68,56 @@ def propagate(
     variance: float = 1.0,
     steps: int = 14,
 ) -> Cavity:
-    """Let peaks (B, N, K, 2) of masses (B, N, K) and the prior (2N,), (2N, 2N) agree; all in map pixels, float64.
+    """Let peaks (B, N, K, 2) of masses (B, N, K) and the prior (2N,), (2N, 2N) agree; all in map pixels.
 
-    ``size`` is the maps' (H, W), ``variance`` that of a peak about its landmark in each direction. Raises torch's
-    LinAlgError where the prior's covariance is not positive definite.
+    ``size`` is the maps' (H, W), ``variance`` that of a peak about its landmark in each direction. The cavity is
+    float64 on the peaks' device; the arithmetic is numpy's, whose small steps cost a fraction of torch's. Raises
+    numpy's LinAlgError where the prior's covariance is singular.
     """
+    found = _propagate(
+        _array(places), _array(masses), _array(mean), _array(covariance), _array(told.outside()), size, told.missed,
+        variance, steps,
+    )  # fmt: skip
+    return Cavity(*(torch.from_numpy(np.ascontiguousarray(each)).to(places.device) for each in found))
+
+
+def _array(values: torch.Tensor) -> np.ndarray:
+    found: np.ndarray = values.detach().cpu().double().numpy()
+    return found
+
+
+class _Moments(NamedTuple):
+    """Mean (B, N, 2) and covariance (B, N, 2, 2) in numpy."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+
+def _propagate(
+    places: np.ndarray, masses: np.ndarray, mean: np.ndarray, covariance: np.ndarray, beyond: np.ndarray,
+    size: tuple[int, int], missed: float, variance: float, steps: int,
+) -> _Moments:  # fmt: skip
     batch, count = places.shape[:2]
-    eye = torch.eye(2, dtype=places.dtype, device=places.device)
-    each = torch.arange(count, device=places.device)
-    prior = torch.linalg.inv(covariance)
-    start = (prior @ mean).view(count, 2)
-    site, pull = places.new_zeros(batch, count, 2, 2), places.new_zeros(batch, count, 2)
-    area = size[0] * size[1]
-    log_mass = masses.log() + math.log1p(-told.missed)
+    each, area = np.arange(count), size[0] * size[1]
+    prior = np.linalg.inv(covariance)
+    start = (prior @ mean).reshape(count, 2)
+    site, pull = np.zeros((batch, count, 2, 2)), np.zeros((batch, count, 2))
+    log_mass = np.log(masses) + math.log1p(-missed)
     blurs = [_BLUR ** (1 - step / max(1, steps - _LAST_STEPS - 1)) for step in range(steps - _LAST_STEPS)]
+    cavity = _Moments(pull, site)
     for blur in [*blurs, *[1.0] * min(steps, _LAST_STEPS)]:
-        precision = prior.repeat(batch, 1, 1).view(batch, count, 2, count, 2)
-        precision[:, each, :, each] += site.transpose(0, 1)
-        spread = torch.linalg.inv(precision.view(batch, 2 * count, -1))
-        centre = (spread @ (start + pull).view(batch, -1, 1)).view(batch, count, 2)
-        own = _inverse(spread.view(batch, count, 2, count, 2)[:, each, :, each].transpose(0, 1))
+        precision = np.tile(prior.reshape(count, 2, count, 2), (batch, 1, 1, 1, 1))
+        precision[:, each, :, each] += site.swapaxes(0, 1)
+        spread = np.linalg.inv(precision.reshape(batch, 2 * count, 2 * count))
+        centre = (spread @ (start + pull).reshape(batch, -1, 1)).reshape(batch, count, 2)
+        own = _inverse(spread.reshape(batch, count, 2, count, 2)[:, each, :, each].swapaxes(0, 1))
         without = _positive(own - site)
         push = _times(own, centre) - pull
         covers = _inverse(without)
-        cavity = Cavity(_times(covers, push), covers)
+        cavity = _Moments(_times(covers, push), covers)
         inside = _inside(cavity, size)
-        nothing = ((1 - inside) * told.outside() + inside * told.missed).log() - math.log(area)
-        moments = _tilted(cavity, places, log_mass, nothing[..., None], blur * variance * eye)
+        nothing = np.log((1 - inside) * beyond + inside * missed) - math.log(area)
+        moments = _tilted(cavity, places, log_mass, nothing[..., None], blur * variance * np.eye(2))
         new = _positive(_inverse(moments.covariance) - without)
         site = _DAMPING * site + (1 - _DAMPING) * new
         pull = _DAMPING * pull + (1 - _DAMPING) * (_times(without + new, moments.mean) - push)
@@ -106,78 +130,87 @@ def joint_maps(maps: torch.Tensor, cavity: Cavity, told: Told, variance: float =
     A map sums to 1, or to less by what its network says for a landmark outside.
     """
     height, width = maps.shape[-2:]
-    around = cavity.covariance + variance * torch.eye(2, dtype=cavity.mean.dtype, device=maps.device)
-    inside = _inside(Cavity(cavity.mean, around), (height, width))
-    x = torch.arange(width, device=maps.device) - cavity.mean[..., 0, None]
-    y = torch.arange(height, device=maps.device) - cavity.mean[..., 1, None]
-    half = -_inverse(around)[..., None] / 2
-    constant = -_det(around).log() / 2 - math.log(2 * math.pi)
-    columns = (half[..., 0, 0, :] * x.square() + constant[..., None]).float()
-    rows, cross = (half[..., 1, 1, :] * y.square()).float(), (2 * half[..., 0, 1, :] * y).float()
-    product = torch.addcmul(rows[..., None] + columns[..., None, :], cross[..., None], x.float()[..., None, :])
+    mean, covers = (each.cpu().numpy() for each in cavity)
+    around = _Moments(mean, covers + variance * np.eye(2))
+    precise = _inverse(around.covariance)
+    constant = -np.log(_det(around.covariance)) / 2 - math.log(2 * math.pi)
+    x, y = (np.arange(side) - mean[..., axis, None] for axis, side in ((0, width), (1, height)))
+    by_column = -precise[..., 0, 0, None] / 2 * x**2 + constant[..., None]
+    by_row, cross = -precise[..., 1, 1, None] / 2 * y**2, -precise[..., 0, 1, None] * y
+    columns, rows, mixed, along = (
+        torch.from_numpy(each.astype(np.float32)).to(maps.device) for each in (by_column, by_row, cross, x)
+    )
+    product = torch.addcmul(rows[..., None] + columns[..., None, :], mixed[..., None], along[..., None, :])
     product += maps.float().mul((1 - told.missed) * height * width).add_(told.missed).log_()
     mass = product.flatten(-2).logsumexp(-1)
+    inside = torch.from_numpy(_inside(around, (height, width))).to(maps.device)
     beyond = (1 - inside) * told.outside()
     total = mass.exp() + beyond
     return JointMaps(product.sub_(mass[..., None, None]), beyond / total, told.missed * inside / total)
 
 
-def _inside(cavity: Cavity, size: tuple[int, int]) -> torch.Tensor:
+def _inside(cavity: _Moments, size: tuple[int, int]) -> np.ndarray:
     """The mass (B, N) within (H, W) as if x and y were independent: exact where one side is near."""
-    deviations = cavity.covariance.diagonal(dim1=-2, dim2=-1).sqrt()
-    shares = [
-        torch.special.ndtr((side - 0.5 - middle) / deviation) - torch.special.ndtr((-0.5 - middle) / deviation)
-        for side, middle, deviation in zip(size[::-1], cavity.mean.unbind(-1), deviations.unbind(-1), strict=True)
-    ]
-    both: torch.Tensor = shares[0] * shares[1]
+    deviations = np.sqrt(np.stack((cavity.covariance[..., 0, 0], cavity.covariance[..., 1, 1]), -1) * 2)
+    sides = np.array(size[::-1]) - 0.5
+    shares = _erf((sides - cavity.mean) / deviations) - _erf((-0.5 - cavity.mean) / deviations)
+    both: np.ndarray = shares[..., 0] * shares[..., 1] / 4
     return both
 
 
+def _erf(x: np.ndarray) -> np.ndarray:
+    values: np.ndarray = np.array([math.erf(each) for each in x.ravel().tolist()]).reshape(x.shape)
+    return values
+
+
 def _tilted(
-    cavity: Cavity, places: torch.Tensor, log_mass: torch.Tensor, nothing: torch.Tensor, noise: torch.Tensor
-) -> Cavity:
+    cavity: _Moments, places: np.ndarray, log_mass: np.ndarray, nothing: np.ndarray, noise: np.ndarray
+) -> _Moments:
     """Moments of the cavity times the mixture of peaks, each a Gaussian of covariance ``noise``, and of nothing."""
     away = places - cavity.mean[:, :, None]
     total = cavity.covariance + noise
     inverse = _inverse(total)
-    length = (away * _times(inverse[:, :, None], away)).sum(-1)
-    log_weight = log_mass - length / 2 - _det(total).log()[..., None] / 2 - math.log(2 * math.pi)
-    share = torch.cat((log_weight, nothing), -1).softmax(-1)
+    length = (away * (away @ inverse)).sum(-1)
+    log_weight = log_mass - length / 2 - np.log(_det(total))[..., None] / 2 - math.log(2 * math.pi)
+    log_weight = np.concatenate((log_weight, nothing), -1)
+    share = np.exp(log_weight - log_weight.max(-1, keepdims=True))
+    share /= share.sum(-1, keepdims=True)
     gain = cavity.covariance @ inverse
-    means = torch.cat((_times(gain[:, :, None], away), torch.zeros_like(away[:, :, :1])), 2)
+    means = np.concatenate((away @ gain.swapaxes(-1, -2), np.zeros_like(away[:, :, :1])), 2)
     mean = (share[..., None] * means).sum(2)
     centred = means - mean[:, :, None]
-    between = (share[..., None] * centred).mT @ centred
+    between = (share[..., None] * centred).swapaxes(-1, -2) @ centred
     within = cavity.covariance - (1 - share[..., -1:, None]) * (gain @ cavity.covariance)
-    return Cavity(cavity.mean + mean, within + between)
+    return _Moments(cavity.mean + mean, within + between)
 
 
-def _positive(matrices: torch.Tensor) -> torch.Tensor:
+def _positive(matrices: np.ndarray) -> np.ndarray:
     """The nearest symmetric (..., 2, 2) matrices whose eigenvalues are at least ``_LEAST_PRECISION``."""
     a, b, d = matrices[..., 0, 0], (matrices[..., 0, 1] + matrices[..., 1, 0]) / 2, matrices[..., 1, 1]
-    middle, half = (a + d) / 2, torch.hypot((a - d) / 2, b)
-    high, low = (middle + half).clamp_min(_LEAST_PRECISION), (middle - half).clamp_min(_LEAST_PRECISION)
+    middle, half = (a + d) / 2, np.hypot((a - d) / 2, b)
+    high, low = np.maximum(middle + half, _LEAST_PRECISION), np.maximum(middle - half, _LEAST_PRECISION)
     # with c and s the cosine and sine of twice the long axis's angle; a round matrix has any axis
-    c, s = (a - d) / (2 * half).clamp_min(1e-300), b / half.clamp_min(1e-300)
+    c, s = (a - d) / np.maximum(2 * half, 1e-300), b / np.maximum(half, 1e-300)
     mean, reach = (high + low) / 2, (high - low) / 2
     return _matrix(mean + reach * c, reach * s, reach * s, mean - reach * c)
 
 
-def _matrix(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
-    joined: torch.Tensor = torch.stack((a, b, c, d), -1).unflatten(-1, (2, 2))
+def _matrix(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:
+    joined: np.ndarray = np.stack((a, b, c, d), -1).reshape(*np.shape(a), 2, 2)
     return joined
 
 
-def _det(matrices: torch.Tensor) -> torch.Tensor:
-    a, b, c, d = matrices.flatten(-2).unbind(-1)
-    product: torch.Tensor = a * d - b * c
+def _det(matrices: np.ndarray) -> np.ndarray:
+    product: np.ndarray = matrices[..., 0, 0] * matrices[..., 1, 1] - matrices[..., 0, 1] * matrices[..., 1, 0]
     return product
 
 
-def _inverse(matrices: torch.Tensor) -> torch.Tensor:
-    a, b, c, d = matrices.flatten(-2).unbind(-1)
-    return _matrix(d, -b, -c, a) / (a * d - b * c)[..., None, None]
+def _inverse(matrices: np.ndarray) -> np.ndarray:
+    a, b, c, d = (matrices[..., row, column] for row in (0, 1) for column in (0, 1))
+    inverse: np.ndarray = _matrix(d, -b, -c, a) / _det(matrices)[..., None, None]
+    return inverse
 
 
-def _times(matrices: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-    return (matrices @ vectors[..., None])[..., 0]
+def _times(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    product: np.ndarray = (matrices @ vectors[..., None])[..., 0]
+    return product
