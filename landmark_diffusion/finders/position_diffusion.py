@@ -39,8 +39,6 @@ Sigma = TypeVar("Sigma", float, torch.Tensor)
 
 LARGEST_WINDOW = 1024
 """Pixels of a window's side: far more than an image has."""
-LEAST_LOG = -60.0
-"""Logarithm of the least probability of a place in the first guess: arithmetic on still smaller ones is slow."""
 
 
 class FirstGuess(NamedTuple):
@@ -400,12 +398,13 @@ class PositionDiffusion(Finder):
     def _look(self, image: torch.Tensor) -> FirstGuess:
         logits = self(image)
         maps, joint = spatial_softmax(logits), None
-        log_p = F.log_softmax(logits.float().flatten(-2), -1).view_as(logits)
         if self.joint.enabled and self.shape_prior.is_set:
             gone = (-logits.float().flatten(-2).logsumexp(-1)).sigmoid() if self.outside else None
             joint = guess_jointly(maps, self.shape_prior, self.joint, gone)
-            log_p = joint.maps.log_maps.clamp_min(LEAST_LOG)
+            log_p = joint.maps.log_maps
             maps = log_p.exp()
+        else:
+            log_p = F.log_softmax(logits.float().flatten(-2), -1).view_as(logits)
         points = self._from_coarse(self.decode(maps))
         # cut_windows fills with 0 beyond the image: that must be the least likely value there is
         log_prior = log_p - log_p.amin((-2, -1), keepdim=True)
