@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from landmark_diffusion.core.annotations import mean_of_annotators
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.grid import Grid, rounded
 from landmark_diffusion.core.texts import counted
@@ -111,11 +112,15 @@ def study_labels(
 
 def misfit(material: LabelMaterial) -> float:
     """Median distance of labels and model's points, as a share of the landmarks' spread (RMS) in an image."""
-    labels = material.labels.mean(1) * material.spacing[:, None]
+    labels = mean_of_annotators(material.labels) * material.spacing[:, None]
+    known = np.isfinite(labels).all(-1)
+    several = known.sum(1) > 1
+    if not several.any():
+        return 0.0
     distance = np.linalg.norm(labels - material.points * material.spacing[:, None], axis=-1)
-    middle = np.nanmean(labels, axis=1, keepdims=True)
-    radius = np.sqrt(np.nanmedian(np.nansum(np.square(labels - middle), axis=-1)))
-    return float(np.nanmedian(distance) / radius) if radius > 0 else 0.0
+    middle = np.nanmean(labels[several], axis=1, keepdims=True)
+    radius = np.sqrt(np.median(np.nanmean(np.square(labels[several] - middle).sum(-1), axis=1)))
+    return float(np.median(distance[known]) / radius) if radius > 0 else 0.0
 
 
 def _kind_to_known(detector: Detector, dataset: LandmarkDataset) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,8 @@ from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.data.source import Finding, LandmarkDataset, Stage
 from landmark_diffusion.data.sources import build_dataset
 from landmark_diffusion.detection.detection import Detection
-from landmark_diffusion.studies.label_faults.study import LabelStudy, study_labels
+from landmark_diffusion.studies.label_faults.material import LabelMaterial
+from landmark_diffusion.studies.label_faults.study import LabelStudy, misfit, study_labels
 
 COUNT, SIZE = 30, [97, 120]
 
@@ -160,3 +162,16 @@ def test_no_labels(clean: Spoilt) -> None:
         each.annotations[:] = np.nan
     with pytest.raises(UserError, match="found no labels among 30 images"):
         _study(data, PretendedDetector(clean))
+
+
+def test_misfit_is_a_share_of_the_shapes_radius() -> None:
+    """A square of side 2 has its corners sqrt(2) from the middle; all points lie 1 from the labels; one has none."""
+    square = np.array([[0.0, 0], [2, 0], [2, 2], [0, 2]])
+    labels = np.stack([square, square + 5, np.full((4, 2), np.nan)])[:, None]
+    made = LabelMaterial(
+        ("a", "b", "c"), ("",) * 3, tuple("abcd"), ("one",), labels, np.stack([square, square + 5, square]) + np.eye(2)[0],
+        None, np.full((3, 2), 9.0), np.full((3, 2), 0.5), np.zeros(3, bool), "mm",
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert misfit(made) == pytest.approx(1 / np.sqrt(2))
