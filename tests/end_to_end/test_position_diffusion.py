@@ -68,7 +68,7 @@ def _at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_both_networks_were_trained_and_validated(home: Path) -> None:
     content = torch.load("runs/a/checkpoints/last.ckpt", weights_only=True)
     assert content["global_step"] == 3
-    assert {name.split(".")[0] for name in content["state_dict"]} == {"network", "window_network"}
+    assert {name.split(".")[0] for name in content["state_dict"]} == {"network", "window_network", "shape_prior"}
     curves = read_rows(home / "runs/a/logs/version_0/metrics.csv")
     shown = {name for row in curves for name, value in row.items() if value}
     assert {"val/mre", "val/mre_single_step", "val/mre_multi_step"} <= shown

@@ -70,7 +70,7 @@ def test_each_method_trains_tests_and_exports_it(home: Path, method: str) -> Non
     done("test", "runs/a", "--pictures", "0")
     if method == "DDPMPretrainModule":
         return
-    done("export", "runs/a/checkpoints/last.ckpt", "a.ldx")
+    done("export", "runs/a/checkpoints/best.ckpt", "a.ldx")  # what `ldx test` of the run takes
     module, facts = load_module("a.ldx")
     assert type(module.network).__name__ == "MyNetwork" and module.network.first.out_channels == 5
     assert facts.model["network"] == {

@@ -27,20 +27,18 @@ def shifts_grid(
     return Grid(
         title="Other devices",
         above=tuple(above),
-        headings=(
-            "family", "MRE", "95 %", "ratio", f"<{radius:g}", f">{FAR_MM:g}", "in", "unlike", "good", "bad", "marked",
-        ),
+        headings=("family", "MRE", "95 %", "ratio", f"<{radius:g}", f">{FAR_MM:g}", "in", "unlike", "good", "bad"),
         long_headings=(
             "family", f"MRE, {length}", "95 % interval", "ratio to the plain images", near, far, inside,
-            "called unlike, %", f"of images with MRE <= {radius:g}", f"of images with a point > {FAR_MM:g} mm",
-            "images with such points, all of them marked or the image called unlike, %",
+            "called unlike, %", f"of images with MRE <= {radius:g}",
+            f"of images with a point > {FAR_MM:g} mm: all such marked, or unlike",
         ),
         sections=tuple(tuple(map(_cells, section)) for section in sections if section),
         notes=(
             f"MRE in {length} of the original image, its 95 % interval over images, its ratio to the plain images; "
             f"{near}; {far}; of the points with a region those {inside}; images called unlike, %; the same of images "
-            f"with an MRE of at most {radius:g} {length}, and of images with a point beyond {FAR_MM:g} mm; of the last "
-            "those of which each such point is marked as doubtful, or that are called unlike",
+            f"with an MRE of at most {radius:g} {length}; of images with a point beyond {FAR_MM:g} mm those of which "
+            "each such point is marked as doubtful, or that are called unlike",
             *notes,
         ),
     )  # fmt: skip
@@ -56,10 +54,15 @@ def families_grid() -> Grid:
 def _cells(row: ShiftRow) -> tuple[str, ...]:
     interval = "" if math.isnan(row.mre_low) else f"{_short(row.mre_low)}-{_short(row.mre_high)}"
     shares = [rounded(each, 1) for each in (row.near, row.far, row.coverage, row.unlike)]
-    calls = [rounded(each, 0) for each in (row.unlike_good, row.unlike_bad, row.marked_bad)]
+    calls = [rounded(each, 0) for each in (row.unlike_good, _marked(row))]
     return row.family, _short(row.mre), interval, _short(row.ratio), *shares, *calls
 
 
+def _marked(row: ShiftRow) -> float:
+    """Images with far points of which all are marked; where no point is, those called unlike."""
+    return row.unlike_bad if math.isnan(row.marked_bad) else row.marked_bad
+
+
 def _short(value: float) -> str:
-    """Two decimals, one from 10 on: a table of eleven columns has to fit into a terminal."""
+    """Two decimals, one from 10 on: a table of ten columns has to fit into a terminal."""
     return rounded(value, 2 if value < 10 else 1)

@@ -169,7 +169,8 @@ def test_misfit_is_a_share_of_the_shapes_radius() -> None:
     square = np.array([[0.0, 0], [2, 0], [2, 2], [0, 2]])
     labels = np.stack([square, square + 5, np.full((4, 2), np.nan)])[:, None]
     made = LabelMaterial(
-        ("a", "b", "c"), ("",) * 3, tuple("abcd"), ("one",), labels, np.stack([square, square + 5, square]) + np.eye(2)[0],
+        ("a", "b", "c"), ("",) * 3, tuple("abcd"), ("one",), labels,
+        np.stack([square, square + 5, square]) + np.eye(2)[0],
         None, np.full((3, 2), 9.0), np.full((3, 2), 0.5), np.zeros(3, bool), "mm",
     )  # fmt: skip
     with warnings.catch_warnings():

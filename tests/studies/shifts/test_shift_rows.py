@@ -77,7 +77,7 @@ def test_tables_and_pictures_show_every_row(tmp_path: Path) -> None:
     rows = make_rows({PLAIN: plain(), "turn": turned(), "dark": dark()}, 2.0, "mm")
     grid = shifts_grid(rows, 2.0, "mm", 0.9, ("above",), ("note",))
     assert [row[0] for section in grid.sections for row in section] == [PLAIN, "turn", "dark", MEAN]
-    cells = ("turn", "3.33", "1.00-7.50", "3.33", "50.0", "16.7", "50.0", "33.3", "50", "0", "100")
+    cells = ("turn", "3.33", "1.00-7.50", "3.33", "50.0", "16.7", "50.0", "33.3", "50", "100")
     assert grid.sections[1][0] == cells
     assert "| turn | 3.33 | 1.00-7.50 |" in grid.to_markdown()
     assert families_grid().sections[0][0] == ("film_curve", "film with strong toe and shoulder")
