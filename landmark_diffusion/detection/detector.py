@@ -14,6 +14,7 @@ from PIL import Image
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.checks.physical import size_doubt
+from landmark_diffusion.data.forms import UPRIGHT
 from landmark_diffusion.data.geometry import Frame, ResizeMode, covariance_factors
 from landmark_diffusion.data.readers.dicom_spacing import UNKNOWN_SPACING
 from landmark_diffusion.data.readers.image_io import one_grey
@@ -174,8 +175,23 @@ class Detector:
         return [each if form is None else in_file(each, form) for each, form in zip(explained, forms, strict=True)]
 
     def recognise(self, greys: Sequence[np.ndarray]) -> list[RecognisedForm | None]:
-        """Say in which form each image (H, W) uint8 is; None where the model cannot tell, or is not to."""
-        return [None] * len(greys) if self.form_network is None else [*recognise(self.form_network, greys)]
+        """Say in which form each image (H, W) uint8 is; None where the model cannot tell, or is not to.
+
+        One that is not upright is looked at both ways where the calibration tells which points are right: an odd
+        frame or cover may deceive what tells forms, but seldom the landmarks as well.
+        """
+        if self.form_network is None:
+            return [None] * len(greys)
+        forms = recognise(self.form_network, greys)
+        doubt = None if self.calibration is None else self.calibration.doubt
+        turned = [place for place, each in enumerate(forms) if each.form != UPRIGHT]
+        if doubt is None or not turned:
+            return [*forms]
+        as_is = doubt.image_scores(self._look([greys[place] for place in turned])[1])
+        right = doubt.image_scores(self._look([forms[place].form.undo(greys[place]) for place in turned])[1])
+        for place, better in zip(turned, right < as_is, strict=True):
+            forms[place] = forms[place]._replace(by_landmarks=bool(better))
+        return [*forms]
 
     def _look(self, greys: Sequence[np.ndarray]) -> tuple[list[Frame], Answers]:
         """What the model says of images (H, W) uint8, in network pixels, and how these lie in the images."""

@@ -48,15 +48,20 @@ class Orientation:
 
 
 class RecognisedForm(NamedTuple):
-    """The most probable form of an image, and its probability."""
+    """The most probable form of an image, and its probability.
+
+    ``by_landmarks`` says whether the landmarks are found better in the image put right than as it is; None where nobody
+    looked.
+    """
 
     form: Form
     probability: float
+    by_landmarks: bool | None = None
 
     @property
     def certain(self) -> bool:
-        """Whether the form is probable enough to be undone."""
-        return self.probability >= CERTAIN
+        """Whether the form is to be undone: by the landmarks where they were looked for, else by its probability."""
+        return self.probability >= CERTAIN if self.by_landmarks is None else self.by_landmarks
 
     @property
     def used(self) -> Form:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -247,3 +248,40 @@ def test_turned_upright_undoes_the_turn_alone(form: Form) -> None:
     np.testing.assert_allclose(found.covariance, mirror.apply_matrices(upright.covariance))
     assert found.size == upright.size and found.spacing == (0.1, 0.25)
     np.testing.assert_allclose(found.ellipses_mm()[:, :2], upright.ellipses_mm()[:, :2])
+
+
+# ---- the landmarks have the last word -------------------------------------------------------------------------------
+
+
+class Scores:
+    """A doubt that knows which pictures have right points: those whose brightest quarter is at the upper left."""
+
+    def __init__(self, detector: Detector, prefers: Form) -> None:
+        self.prefers, self.detector = prefers, detector
+
+    def image_scores(self, answers: list[np.ndarray]) -> np.ndarray:
+        wanted = [self.prefers.undo(grey) for grey in answers]
+        return np.array([float(upright_corner(grey)) for grey in wanted])
+
+
+def upright_corner(grey: np.ndarray) -> bool:
+    """Whether the upper left is not the brightest quarter: the score of a picture that lies otherwise."""
+    height, width = grey.shape[0] // 2, grey.shape[1] // 2
+    quarters = [grey[:height, :width], grey[:height, width:], grey[height:, :width], grey[height:, width:]]
+    return int(np.argmax([quarter.mean() for quarter in quarters])) != 0
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_the_landmarks_say_whether_a_picture_is_to_be_put_right(
+    model: Path, monkeypatch: pytest.MonkeyPatch, wrong: bool
+) -> None:
+    """A cover may look to the small network like a mirrored picture; the landmarks are found in it as it is."""
+    detector, grey = with_corner(model), BY_NAME["mirrored"].apply(upright_picture())
+    prefers = BY_NAME["mirrored"] if wrong else UPRIGHT  # where the landmarks are found: as it is, or put right
+    known = SimpleNamespace(doubt=Scores(detector, prefers))
+    monkeypatch.setattr(detector, "calibration", known)
+    monkeypatch.setattr(detector, "_look", lambda greys: (None, greys))
+    ((found,), (upright,)) = (detector.recognise([each]) for each in (grey, upright_picture()))
+    assert found is not None and found.form == BY_NAME["mirrored"] and found.probability > 0.99
+    assert found.by_landmarks is (not wrong) and found.used == (UPRIGHT if wrong else BY_NAME["mirrored"])
+    assert upright is not None and upright.by_landmarks is None and upright.used == UPRIGHT
