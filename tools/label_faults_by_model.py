@@ -18,7 +18,7 @@ import numpy as np
 
 from landmark_diffusion.data.sources import build_dataset
 from landmark_diffusion.detection.detector import Detector
-from landmark_diffusion.studies.label_faults.judging import Judgement, LabelFault, judge_labels
+from landmark_diffusion.studies.label_faults.judging import LIMITS, Judgement, LabelFault, judge_labels
 from landmark_diffusion.studies.label_faults.material import (
     LabelMaterial,
     Landmarks,
@@ -163,7 +163,10 @@ def main() -> None:
     parser.add_argument("--slip-draws", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--looks", type=Path, help="file in which what the model found is kept")
+    parser.add_argument("--limit", type=float, help="score from which a doubt is told, in place of the package's")
     arguments = parser.parse_args()
+    if arguments.limit is not None:
+        LIMITS.update(dict.fromkeys(LIMITS, arguments.limit))
     run(arguments)
 
 

@@ -34,8 +34,8 @@ FaultKind = Literal[
 PRIOR = 1e-3
 """Odds beforehand that a given point, pair or image is labelled wrongly."""
 LIMITS = {"slipped": 0.5, "exchanged": 0.5, "row": 0.5}
-"""Scores from which a doubt is told, chosen on images 001-150 of ISBI 2015 (docs/experiments/label_faults.md): one or
-two of 150 images without a fault are doubted."""
+"""Scores from which a doubt is told, chosen on images 001-150 of ISBI 2015 (docs/experiments/label_faults.md): about
+one of 150 untouched images was doubted there, six on Test 1, most of them marks that the doctors disagree on."""
 _ROUNDS = 2
 _MOST_SLIPS = 6
 _OWN_LIMIT = 6.0

@@ -168,9 +168,9 @@ def test_misfit_is_a_share_of_the_shapes_radius() -> None:
     """A square of side 2 has its corners sqrt(2) from the middle; all points lie 1 from the labels; one has none."""
     square = np.array([[0.0, 0], [2, 0], [2, 2], [0, 2]])
     labels = np.stack([square, square + 5, np.full((4, 2), np.nan)])[:, None]
+    points = np.stack([square, square + 5, square]) + np.eye(2)[0]
     made = LabelMaterial(
-        ("a", "b", "c"), ("",) * 3, tuple("abcd"), ("one",), labels,
-        np.stack([square, square + 5, square]) + np.eye(2)[0],
+        ("a", "b", "c"), ("",) * 3, tuple("abcd"), ("one",), labels, points,
         None, np.full((3, 2), 9.0), np.full((3, 2), 0.5), np.zeros(3, bool), "mm",
     )  # fmt: skip
     with warnings.catch_warnings():
