@@ -48,8 +48,10 @@ def run_adapt(argv: Sequence[str]) -> int:
 
     check_target(target, options.overwrite)
     began = time.monotonic()
-    plan = _plan(options, shlex.join(["ldx", "adapt", *argv]))
     from landmark_diffusion.cli.lightning_cli import quieter
+
+    with quieter():
+        plan = _plan(options, shlex.join(["ldx", "adapt", *argv]))
     from landmark_diffusion.export.card import write_model_and_card
     from landmark_diffusion.hardware.threads import threads
     from landmark_diffusion.studies.adapt.adaptation import adapt
@@ -69,7 +71,7 @@ def run_adapt(argv: Sequence[str]) -> int:
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = VerbParser("adapt", DESCRIPTION, EXAMPLES)
-    parser.add_argument("model", metavar="MODEL.ldx", help="model file to begin with, such as weights/ceph_small.ldx")
+    parser.add_argument("model", metavar="MODEL.ldx", help="model file to begin with, such as weights/ceph.ldx")
     parser.add_argument("--data.root", dest="root", metavar="PATH", help="folder of the images and their labels")
     parser.add_argument("--output", metavar="FILE.ldx", required=True, help="the model file to write")
     parser.add_argument(

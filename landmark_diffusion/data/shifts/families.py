@@ -92,4 +92,5 @@ def shift_image(grey: np.ndarray, points: np.ndarray, family: str, seed: int, im
 def check_family(name: str, option: str = "family") -> None:
     """Raise UserError unless there is a family of that name."""
     if name not in FAMILIES:
-        raise UserError(f"{option}: found {name!r}.{did_you_mean(name, list(FAMILIES))}")
+        hint = did_you_mean(name, list(FAMILIES)) or " `ldx shifts --list` names those that there are"
+        raise UserError(f"{option}: found {name!r}.{hint}")
