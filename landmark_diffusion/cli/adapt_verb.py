@@ -203,14 +203,14 @@ def _progress(total: int) -> Iterator[tuple[Callable[[str], None], Steps]]:
 
 
 def _report(adapted: Adapted, plan: AdaptPlan, target: Path, seconds: float) -> None:
-    from landmark_diffusion.spread.calibration import LEVELS
+    from landmark_diffusion.spread.calibration import LEVELS, least_images
     from landmark_diffusion.spread.few_labels import stated_levels
 
     adapted.outcome.grid().show()
     stated = stated_levels(len(plan.ids))
     told = ", ".join(f"{100 * level:g} %" for level in stated)
     missing = [level for level in LEVELS if level not in stated]
-    more = "".join(f"; {100 * level:g} % needs {round(level / (1 - level))} images" for level in missing[:1])
+    more = "".join(f"; {100 * level:g} % needs {least_images(level)} images" for level in missing[:1])
     print(f"regions are stated for {told}{more}")
     print(f"wrote {target} and its card {target.with_suffix('.md')} in {seconds / 60:.1f} min")
     print(f"use it: ldx detect IMAGES --model {target}", file=sys.stdout)

@@ -140,6 +140,11 @@ def _changes(recipe: str | None, draws: int) -> Changes | None:
     return Changes(get_recipe(recipe, **options), draws)
 
 
+def _looks(images: int, changes: Changes | None) -> int:
+    """How many images are judged: each as it is, and as often as it is changed."""
+    return images * (1 + (changes.draws if changes else 0))
+
+
 def _held_out(
     path: Path,
     facts: ModelFacts,
@@ -164,7 +169,7 @@ def _held_out(
             "images by --folds 5 with --config of the training"
         )
     detectors = make_detectors(lambda **chosen: Detector.load(path, **chosen), settings)
-    with progress(len(images) * (1 + (changes.draws if changes else 0)), "calibrate") as advance:
+    with progress(_looks(len(images), changes), "calibrate") as advance:
         judged = judge(detectors, images, changes, advance)
     source = f"{counted(len(images), 'image')} of the {part} part of {where_from(section)}, held out from training"
     chosen = [each.settings for each in detectors]
@@ -209,7 +214,7 @@ def _out_of_fold(
         state = "trained already" if fold.finished else asked
         print(f"fold {fold.name}: {state}", flush=True)
         fold.train(given)
-    with progress(len(ids) * (1 + (changes.draws if changes else 0)), "calibrate") as advance:
+    with progress(_looks(len(ids), changes), "calibrate") as advance:
         chosen, judged = judge_out_of_fold(folds, facts, section, settings, changes, advance)
     source = (
         f"{len(ids)} training images of {where_from(section)}, each judged by one of {len(folds)} models that had not "

@@ -25,8 +25,6 @@ INTERNAL = ("_instantiator", "_class_path")
 DATA_THAT_MATTERS = ("size", "resize")
 """Options of the data that a network was trained for; another value measures something else."""
 
-ADDED_LATER = "shape_prior."
-"""Weights that the checkpoints of earlier versions lack, and that stay unset then."""
 FREE = ("decoding.", "sampling.", "network.init_args.gradient_checkpointing",
         "network.init_args.channels_last")  # fmt: skip
 """Options of sampling, decoding and memory: the weights do not depend on them, so the config wins."""
@@ -174,10 +172,12 @@ def _data_differences(content: CheckpointContent, data: LightningDataModule | No
 
 
 def _check_shapes(content: CheckpointContent, model: LightningModule) -> None:
+    from landmark_diffusion.finders.joint_guess import PRIOR_WEIGHTS
+
     now = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     for name in sorted(content.shapes.keys() | now.keys()):
         trained, built = content.shapes.get(name, "absent"), now.get(name, "absent")
-        if trained != built and not (trained == "absent" and name.startswith(ADDED_LATER)):
+        if trained != built and not (trained == "absent" and name.startswith(PRIOR_WEIGHTS)):
             raise UserError(
                 f"{content.path} holds another network than the config's (their options agree, so perhaps another "
                 f"version of the package trained it): {name} is {trained} there and {built} here"

@@ -8,11 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from landmark_diffusion.finders.orientation import Orientation, learn_forms
+from landmark_diffusion.finders.orientation import FORM_WEIGHTS, Orientation, learn_forms
 from landmark_diffusion.modelfile.model_file import check_target, read_model_file, write_model_file
-
-PREFIX = "form_network."
-"""Of the weights, as a finder names them."""
 
 
 def with_orientation(
@@ -34,7 +31,7 @@ def with_orientation(
     content = read_model_file(model)
     options = Orientation(learn=True, steps=steps)
     network = learn_forms(images, steps, seed)
-    weights = {name: value for name, value in content.weights.items() if not name.startswith(PREFIX)}
-    weights |= {PREFIX + name: value for name, value in network.state_dict().items()}
+    weights = {name: value for name, value in content.weights.items() if not name.startswith(FORM_WEIGHTS)}
+    weights |= {FORM_WEIGHTS + name: value for name, value in network.state_dict().items()}
     facts = replace(content.facts, model={**content.facts.model, "orientation": asdict(options)})
     return write_model_file(output, facts, weights, overwrite)

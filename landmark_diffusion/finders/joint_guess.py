@@ -15,6 +15,8 @@ from landmark_diffusion.heatmaps.shape_prior import ShapePrior
 
 PRIOR_WIDTH = 640
 """Width of the network in whose pixels a ShapePrior is."""
+PRIOR_WEIGHTS = "shape_prior."
+"""What the names of a finder's prior begin with; checkpoints of earlier versions lack it, and it stays unset then."""
 USUALLY_OUTSIDE = 0.03
 """Share of landmarks outside the image that a network has seen which was taught about them."""
 

@@ -21,6 +21,8 @@ from landmark_diffusion.models.form_network import FormNetwork
 
 CERTAIN = 0.9
 """A form that is less probable than this is not undone: docs/experiments/orientation.md has what that costs."""
+FORM_WEIGHTS = "form_network."
+"""What the names of its weights begin with in a finder."""
 BATCH, LEARNING_RATE, WEIGHT_DECAY = 8, 2e-3, 1e-2
 KEPT_SIDE = 96
 """Pixels of a training image's side: it may be zoomed into."""

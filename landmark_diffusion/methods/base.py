@@ -15,7 +15,7 @@ from landmark_diffusion.data.geometry import covariance_factors, frames_to_origi
 from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset
 from landmark_diffusion.finders.finder import Finder, LandmarkEstimate
 from landmark_diffusion.finders.method import Batch
-from landmark_diffusion.finders.orientation import enough_images, learn_forms
+from landmark_diffusion.finders.orientation import FORM_WEIGHTS, enough_images, learn_forms
 from landmark_diffusion.methods.start import Start, load_start
 from landmark_diffusion.methods.training import TrainedModule
 from landmark_diffusion.metrics import MeanRadialError, SuccessDetectionRate
@@ -49,7 +49,7 @@ class LandmarkModule(TrainedModule, Finder):
         """Note what the loaded weights know: a start is not needed any more, nor orientations that they can tell."""
         super().on_load_checkpoint(checkpoint)
         self._has_weights = True
-        self._knows_forms = any(name.startswith("form_network.") for name in checkpoint["state_dict"])
+        self._knows_forms = any(name.startswith(FORM_WEIGHTS) for name in checkpoint["state_dict"])
 
     def on_fit_start(self) -> None:
         """Take the start's weights, and learn to tell orientations where that is asked for and not done."""

@@ -20,6 +20,8 @@ from landmark_diffusion.core.suggestions import did_you_mean
 from landmark_diffusion.core.texts import counted
 from landmark_diffusion.data.landmark_names import have_names, spelled
 from landmark_diffusion.finders.finder import Finder, Weights
+from landmark_diffusion.finders.joint_guess import PRIOR_WEIGHTS
+from landmark_diffusion.finders.orientation import FORM_WEIGHTS
 from landmark_diffusion.methods import name_in_files
 from landmark_diffusion.methods.pretrained import IN_TRAINING, check_kind
 from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
@@ -27,8 +29,6 @@ from landmark_diffusion.modelfile.model_file import FACTS_KEY
 
 NEW_NOISE = 0.1
 """Deviation of the noise of a new landmark's weights, as a share of the known ones' deviation."""
-PRIOR, FORMS = "shape_prior.", "form_network."
-"""Weights that go by rules of their own: how landmarks lie to each other, and what tells orientations."""
 _SHAPING = ("network.", "window_network.", "windows.", "coarse_factor", "image_range", "diffusion", "parameterisation")
 """Options that decide what the weights mean; all others may differ between a start and what begins from it."""
 
@@ -108,8 +108,8 @@ def load_start(
     places, by_position = match_start(names, theirs or [f"landmark {n + 1}" for n in range(count)], renamed or {}, path)
     values = _values(module, source, places, count, path)
     module.load_state_dict({**module.state_dict(), **values})
-    module.take_shape(source.get(f"{PRIOR}mean"), source.get(f"{PRIOR}covariance"), places)
-    knows_forms = module.form_network is not None and any(name.startswith(FORMS) for name in values)
+    module.take_shape(source.get(f"{PRIOR_WEIGHTS}mean"), source.get(f"{PRIOR_WEIGHTS}covariance"), places)
+    knows_forms = module.form_network is not None and any(name.startswith(FORM_WEIGHTS) for name in values)
     left = [name for place, name in enumerate(theirs) if place not in places]
     return Start(
         path, weights, int(content.get("global_step", 0)), places, tuple(names), tuple(left), by_position, knows_forms
@@ -170,7 +170,7 @@ def _values(
     """The start's values of all weights of networks; raises UserError for one that is missing or of another shape."""
     axes = module.landmark_axes()
     wanted = {name: value for name, value in module.state_dict().items() if "." in name}
-    own = [PRIOR, *([] if any(name.startswith(FORMS) for name in source) else [FORMS])]
+    own = [PRIOR_WEIGHTS, *([] if any(name.startswith(FORM_WEIGHTS) for name in source) else [FORM_WEIGHTS])]
     wanted = {name: value for name, value in wanted.items() if not name.startswith(tuple(own))}
     found: dict[str, torch.Tensor] = {}
     for name, fresh in wanted.items():

@@ -18,6 +18,7 @@ import numpy as np
 
 from landmark_diffusion.spread.answers import Answers
 from landmark_diffusion.spread.calibration import read_arrays
+from landmark_diffusion.spread.image_score import conformal_p_values
 from landmark_diffusion.spread.statistics import expected_radial_error
 
 FAR = 0.05
@@ -128,9 +129,7 @@ class Doubt:
 
     def p_values(self, answers: Answers) -> np.ndarray:
         """P-values (I,) in (0, 1]: how usual an image is among those whose points are right."""
-        odder = len(self.images) - np.searchsorted(self.images, self.image_scores(answers), side="left")
-        values: np.ndarray = (1 + odder) / (1 + len(self.images))
-        return values
+        return conformal_p_values(self.image_scores(answers), self.images)
 
     def with_images(self, answers: Answers) -> Doubt:
         """Count further images as usual ones, together as many as those that are there: those of another clinic."""

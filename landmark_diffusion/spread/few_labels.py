@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.spread.calibration import LEVELS, SpreadCalibration, likeliest_mix
+from landmark_diffusion.spread.calibration import LEVELS, SpreadCalibration, least_images, likeliest_mix
 from landmark_diffusion.spread.statistics import expected_radial_error, mahalanobis
 
 _RAYLEIGH = math.sqrt(math.pi / 2)
@@ -126,9 +126,9 @@ def pooled_quantile(lengths: np.ndarray, level: float) -> float:
     per_image = there.sum(1)
     images = int((per_image > 0).sum())
     if level > images / (images + 1) + 1e-9:
-        needed = math.ceil(level / (1 - level) - 1e-9)
         raise UserError(
-            f"calibration: found {images} images, expected at least {needed} for regions of {100 * level:g} %"
+            f"calibration: found {images} images, expected at least {least_images(level)} for regions of "
+            f"{100 * level:g} %"
         )
     weights = np.where(there, 1 / np.maximum(per_image, 1)[:, None], 0.0)[there] / (images + 1)
     values = lengths[there]

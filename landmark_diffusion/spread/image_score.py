@@ -44,7 +44,7 @@ class ImageScore:
     @property
     def can_tell(self) -> bool:
         """Whether there are enough calibration images for a p-value as small as ``UNLIKE``: 99."""
-        return 1 / (len(self.scores) + 1) <= UNLIKE
+        return can_reach(UNLIKE, len(self.scores))
 
     @classmethod
     def fit(cls, answers: Answers) -> ImageScore:
@@ -68,8 +68,7 @@ class ImageScore:
         distance = _distance(_shapes(answers.points), self.shape_mean, self.shape_whitener)
         figures = np.column_stack([*_figures(answers), distance])
         scores = _score(figures, self.mean, self.deviation)
-        odder = len(self.scores) - np.searchsorted(self.scores, scores, side="left")
-        return (1 + odder) / (1 + len(self.scores))
+        return conformal_p_values(scores, self.scores)
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values for JSON."""
@@ -85,6 +84,18 @@ class ImageScore:
             "deviation": (figures,), "scores": (images,),
         }  # fmt: skip
         return cls(**read_arrays(content, shapes))
+
+
+def conformal_p_values(scores: np.ndarray, usual: np.ndarray) -> np.ndarray:
+    """P-values in (0, 1] of scores of any shape: the share of the ``usual`` ones (I,), sorted, and itself as high."""
+    odder = len(usual) - np.searchsorted(usual, scores, side="left")
+    values: np.ndarray = (1 + odder) / (1 + len(usual))
+    return values
+
+
+def can_reach(p_value: float, images: int) -> bool:
+    """Tell whether so many usual images allow a p-value as small."""
+    return 1 / (images + 1) <= p_value
 
 
 def _figures(answers: Answers) -> list[np.ndarray]:

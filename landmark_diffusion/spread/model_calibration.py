@@ -13,7 +13,7 @@ from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.spread.answers import Answers
 from landmark_diffusion.spread.calibration import SpreadCalibration
 from landmark_diffusion.spread.doubt import Doubt
-from landmark_diffusion.spread.image_score import UNLIKE, ImageScore
+from landmark_diffusion.spread.image_score import UNLIKE, ImageScore, can_reach
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class SettingCalibration:
     @property
     def can_tell(self) -> bool:
         """Whether there are enough calibration images for a p-value as small as ``UNLIKE``."""
-        return self.image.can_tell if self.doubt is None else 1 / (len(self.doubt.images) + 1) <= UNLIKE
+        return self.image.can_tell if self.doubt is None else can_reach(UNLIKE, len(self.doubt.images))
 
     def image_p_values(self, answers: Answers) -> np.ndarray:
         """P-values (I,) in (0, 1] of images: small for one that is unlike."""

@@ -10,8 +10,8 @@ import torch
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.detection.detector import Detector
-from landmark_diffusion.export.orientation import PREFIX, with_orientation
-from landmark_diffusion.finders.orientation import learn_forms
+from landmark_diffusion.export.orientation import with_orientation
+from landmark_diffusion.finders.orientation import FORM_WEIGHTS, learn_forms
 from landmark_diffusion.modelfile.model_file import read_model_file
 from tests.detection.tiny_model import picture, write_positions
 
@@ -22,10 +22,10 @@ def test_the_rest_of_the_file_stays_as_it_is(tmp_path: Path) -> None:
     model = write_positions(tmp_path / "before.ldx")
     made = with_orientation(model, iter(IMAGES), tmp_path / "after.ldx", steps=2)
     before, after = read_model_file(model), read_model_file(made)
-    added = {name: value for name, value in after.weights.items() if name.startswith(PREFIX)}
+    added = {name: value for name, value in after.weights.items() if name.startswith(FORM_WEIGHTS)}
     wanted = learn_forms(IMAGES, 2).state_dict()
-    assert {name.removeprefix(PREFIX) for name in added} == wanted.keys()
-    assert all(torch.equal(value, wanted[name.removeprefix(PREFIX)]) for name, value in added.items())
+    assert {name.removeprefix(FORM_WEIGHTS) for name in added} == wanted.keys()
+    assert all(torch.equal(value, wanted[name.removeprefix(FORM_WEIGHTS)]) for name, value in added.items())
     assert after.weights.keys() - added.keys() == before.weights.keys()
     assert all(torch.equal(value, after.weights[name]) for name, value in before.weights.items())
     assert after.facts.model == {**before.facts.model, "orientation": {"learn": True, "steps": 2}}

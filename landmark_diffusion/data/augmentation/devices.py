@@ -16,8 +16,8 @@ import numpy as np
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.augmentation import warp
-from landmark_diffusion.data.augmentation.intensity import LEVELS, apply_table
-from landmark_diffusion.data.augmentation.recipes import PAPER_A, Range, WarpRecipe
+from landmark_diffusion.data.augmentation.intensity import LEVELS, apply_table, to_levels
+from landmark_diffusion.data.augmentation.recipes import PAPER_A, Range, WarpRecipe, is_number
 
 Generator = np.random.Generator
 REFERENCE_SIDE = 384.0
@@ -67,11 +67,11 @@ class DeviceRecipe(WarpRecipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, value in ((field.name, getattr(self, field.name)) for field in fields(self)):
-            if name in (*PARTS, "cut", "usual") and not (_is_number(value) and 0 <= value <= 1):
+            if name in (*PARTS, "cut", "usual") and not (is_number(value) and 0 <= value <= 1):
                 raise UserError(f"recipe option {name}: found {value!r}, expected a probability from 0 to 1")
         for name, low, high in (("border", 0.0, 0.45), ("smallest", 0.05, 1.0)):
             value = getattr(self, name)
-            if not (_is_number(value) and low <= value <= high):
+            if not (is_number(value) and low <= value <= high):
                 raise UserError(f"recipe option {name}: found {value!r}, expected a number from {low:g} to {high:g}")
         for name in ("stretch", "cut_sides"):
             if getattr(self, name)[0] <= 0:
@@ -109,10 +109,6 @@ class DeviceRecipe(WarpRecipe):
         return image
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def grey_table(image: np.ndarray, rng: Generator, recipe: DeviceRecipe) -> np.ndarray:
     """Pass the values through a rising curve through 4 to 7 random knots."""
     count = int(rng.integers(4, 8))
@@ -120,7 +116,7 @@ def grey_table(image: np.ndarray, rng: Generator, recipe: DeviceRecipe) -> np.nd
     low, high = rng.uniform(0, 0.25), rng.uniform(0.75, 1.0)
     curve = low + (high - low) * np.interp(LEVELS / 255, np.linspace(0, 1, count + 1), knots)
     smooth = cv2.GaussianBlur(curve[None], (0, 0), 12, borderType=cv2.BORDER_REPLICATE)[0]
-    return apply_table(image, _to_uint8(255 * smooth))
+    return apply_table(image, to_levels(255 * smooth))
 
 
 def equalised(image: np.ndarray, rng: Generator, recipe: DeviceRecipe) -> np.ndarray:
@@ -128,7 +124,7 @@ def equalised(image: np.ndarray, rng: Generator, recipe: DeviceRecipe) -> np.nda
     tiles = int(rng.integers(2, 13))
     found = cv2.createCLAHE(float(rng.uniform(1, 6)), (tiles, tiles)).apply(image)
     share = rng.uniform(0.4, 1.0)
-    return _to_uint8(share * found + (1 - share) * image)
+    return to_levels(share * found + (1 - share) * image)
 
 
 def exposed(image: np.ndarray, rng: Generator, recipe: DeviceRecipe) -> np.ndarray:
@@ -142,7 +138,7 @@ def exposed(image: np.ndarray, rng: Generator, recipe: DeviceRecipe) -> np.ndarr
         block = _soft_block(x / width, y / height, rng)
         gain = gain * (1 + block * rng.uniform(-0.5, 0.8))
         lift = lift + block * rng.uniform(-60, 60)
-    return _to_uint8(image * gain + lift)
+    return to_levels(image * gain + lift)
 
 
 def _soft_block(x: np.ndarray, y: np.ndarray, rng: Generator) -> np.ndarray:
@@ -169,7 +165,7 @@ def marked(image: np.ndarray, rng: Generator, recipe: DeviceRecipe) -> np.ndarra
         layer = np.where(mark > 0, (mark * share).astype(np.uint8), layer)
         value = np.where(mark > 0, np.uint8(rng.choice([0, 255]) if rng.random() < 0.8 else rng.integers(256)), value)
     cover = layer.astype(np.float32) / 255
-    return _to_uint8(image * (1 - cover) + value * cover)
+    return to_levels(image * (1 - cover) + value * cover)
 
 
 def _place(image: np.ndarray, rng: Generator) -> tuple[int, int]:
@@ -296,7 +292,7 @@ def grained(image: np.ndarray, rng: Generator, recipe: DeviceRecipe) -> np.ndarr
     strength = rng.uniform(2, 22)
     if rng.random() < 0.5:
         grain = grain * np.sqrt(image.astype(np.float32) / 128 + 0.05)
-    return _to_uint8(image + strength * grain)
+    return to_levels(image + strength * grain)
 
 
 def coded(image: np.ndarray, rng: Generator, recipe: DeviceRecipe) -> np.ndarray:
@@ -324,11 +320,6 @@ PARTS: dict[str, Callable[[np.ndarray, Generator, DeviceRecipe], np.ndarray]] = 
     "negative": inverted,
 }
 """Options of ``DeviceRecipe`` with the change that each draws, in the order in which they are applied."""
-
-
-def _to_uint8(values: np.ndarray) -> np.ndarray:
-    rounded: np.ndarray = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-    return rounded
 
 
 DEVICES = DeviceRecipe(

@@ -16,17 +16,17 @@ CUTOUT_FILL = 128  # imgaug's default: mid grey
 
 def multiply_table(factor: float) -> np.ndarray:
     """Return round(factor v), clipped to [0, 255]: a (256,) uint8 table."""
-    return _table(LEVELS * factor)
+    return to_levels(LEVELS * factor)
 
 
 def gamma_table(gamma: float) -> np.ndarray:
     """Return round(255 (v / 255)^gamma): a (256,) uint8 table."""
-    return _table(255.0 * (LEVELS / 255.0) ** gamma)
+    return to_levels(255.0 * (LEVELS / 255.0) ** gamma)
 
 
 def contrast_table(contrast: float, brightness: float) -> np.ndarray:
     """Return round(contrast (v - 127.5) + 127.5 + 255 brightness), clipped to [0, 255]: a (256,) uint8 table."""
-    return _table(contrast * (LEVELS - 127.5) + 127.5 + 255.0 * brightness)
+    return to_levels(contrast * (LEVELS - 127.5) + 127.5 + 255.0 * brightness)
 
 
 def apply_table(image: np.ndarray, table: np.ndarray) -> np.ndarray:
@@ -48,6 +48,7 @@ def cutout(image: np.ndarray, centre: tuple[float, float], size: tuple[float, fl
     return filled
 
 
-def _table(values: np.ndarray) -> np.ndarray:
-    table: np.ndarray = np.clip(np.rint(values), 0, 255)
-    return table.astype(np.uint8)
+def to_levels(values: np.ndarray) -> np.ndarray:
+    """Round values of any shape to the nearest grey level, uint8."""
+    levels: np.ndarray = np.clip(np.rint(values), 0, 255)
+    return levels.astype(np.uint8)

@@ -133,12 +133,12 @@ def check_settings(recipe: WarpRecipe) -> None:
     ranges = [field.name for field in fields(recipe) if isinstance(field.default, tuple)]
     for name in ranges:
         value = getattr(recipe, name)
-        if not isinstance(value, (tuple, list)) or len(value) != 2 or not all(map(_is_number, value)):
+        if not isinstance(value, (tuple, list)) or len(value) != 2 or not all(map(is_number, value)):
             raise UserError(f"recipe option {name}: found {value!r}, expected a range (low, high)")
         _demand(value[0] <= value[1], recipe, name, "a range (low, high) with low <= high")
         object.__setattr__(recipe, name, (float(value[0]), float(value[1])))
     for name in ("rotation", "shear", "shift", "shift_fraction", "alpha", "sigma", "reference_width"):
-        _demand(_is_number(getattr(recipe, name)) and getattr(recipe, name) >= 0, recipe, name, "a number, 0 or more")
+        _demand(is_number(getattr(recipe, name)) and getattr(recipe, name) >= 0, recipe, name, "a number, 0 or more")
     for name in ("affine", "elastic", "intensity", "cutout"):
         _demand(isinstance(getattr(recipe, name), bool), recipe, name, "True or False")
     _demand(recipe.scale[0] > 0, recipe, "scale", "factors above 0")
@@ -157,7 +157,8 @@ def _demand(holds: bool, recipe: WarpRecipe, name: str, expected: str) -> None:
         raise UserError(f"recipe option {name}: found {getattr(recipe, name)!r}, expected {expected}")
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Tell whether a setting is a number; True and False are none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

@@ -123,8 +123,7 @@ def calibrate(plan: AdaptPlan, start: Start, settings: list[dict[str, Any]], fou
         prior = Prior.of(None if was is None else was.spread, start.places)
         doubt = was.doubt.with_images(collected.answers) if was and was.doubt and start.same_anatomy else None
         if doubt is not None:
-            widened = replace(collected.answers, covariance=doubt.widened(collected.answers))
-            collected = replace(collected, answers=widened)
+            collected = collected.widened(doubt)
         spread = fit_few(collected.residuals, collected.answers.covariance, prior)
         figures = few_figures(collected, prior)
         fitted.append(SettingCalibration(each, spread, ImageScore.fit(collected.answers), figures, doubt))

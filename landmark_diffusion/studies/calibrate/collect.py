@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset
 from landmark_diffusion.detection.detector import Detector
 from landmark_diffusion.finders.finder import LandmarkEstimate
 from landmark_diffusion.spread.answers import Answers
+from landmark_diffusion.spread.doubt import Doubt
 
 BATCH = 4
 
@@ -49,6 +50,10 @@ class Collected:
         """Covariances (I, N, 2, 2) in squared network pixels as squared ``unit``."""
         scaled: np.ndarray = covariance * covariance_factors(self.to_unit)
         return scaled
+
+    def widened(self, doubt: Doubt) -> Collected:
+        """The same with the covariances that regions are of where ``doubt`` is known."""
+        return replace(self, answers=replace(self.answers, covariance=doubt.widened(self.answers)))
 
     @classmethod
     def join(cls, parts: Sequence[Collected]) -> Collected:

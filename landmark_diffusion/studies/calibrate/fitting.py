@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,8 +32,7 @@ def fit_setting(
     if changed is not None:
         both = Collected.join([collected, changed])
         doubt = Doubt.fit(both.answers, both.truth, size)
-        widened = replace(collected.answers, covariance=doubt.widened(collected.answers))
-        collected = replace(collected, answers=widened)
+        collected = collected.widened(doubt)
     spread = SpreadCalibration.fit(collected.residuals, collected.answers.covariance)
     image, figures = ImageScore.fit(collected.answers), resplit_figures(collected)
     return SettingCalibration(dict(settings), spread, image, figures, doubt)
