@@ -154,13 +154,20 @@ def _of_model(model: Mapping[str, Any]) -> list[str]:
 
 
 def _of_data(data: Mapping[str, Any]) -> list[str]:
-    from landmark_diffusion.data.sources import takes_root
+    from landmark_diffusion.data.sources import DATASETS, takes_root
 
-    lines = []
-    if data.get("root") is not None and not takes_root(name := str(data.get("dataset", "phantom"))):
+    lines, name = [], str(data.get("dataset", "phantom"))
+    if data.get("root") is not None and not takes_root(name):
         lines.append(f"data.root is not used: the {name} makes its images itself; for others give data.dataset")
     if data.get("split") is not None and "split" in (data.get("dataset_options") or {}):
         lines.append("data.dataset_options.split is not used: data.split goes before it")
+    mixing = dict(data.get("mixing") or {})
+    if (
+        name in DATASETS.built_in
+        and name != "pooled"
+        and any(value not in ("image", "mixed") for value in mixing.values())
+    ):
+        lines.append(f"data.mixing is not used: {name} is one data set; dataset: pooled has several")
     if data.get("labels") is False and data.get("target_points", "mean") != "mean":
         lines.append("data.target_points is not used: data.labels is false")
     return lines

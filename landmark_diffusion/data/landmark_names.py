@@ -137,6 +137,14 @@ class ArrangedDataset(LandmarkDataset):
         """Give the dataset's own patients."""
         return self.inner.patients()
 
+    def set_names(self) -> tuple[str, ...]:
+        """As the inner one."""
+        return self.inner.set_names()
+
+    def set_of(self, sample: LandmarkSample) -> int:
+        """As the inner one."""
+        return self.inner.set_of(sample)
+
     def cache_key(self, sample: LandmarkSample) -> str:
         """Take the dataset's key: the pixels are the same."""
         return self.inner.cache_key(sample)

@@ -69,6 +69,14 @@ class LandmarkDataset(ABC):
     def check(self, decode: bool = True) -> list[Finding]:
         """All faults and doubts at once, never raising for bad data; ``decode`` also decodes each image in full."""
 
+    def set_names(self) -> tuple[str, ...]:
+        """Names of the sets that a pooled data set is made of; any other one is one set."""
+        return (self.name,)
+
+    def set_of(self, sample: LandmarkSample) -> int:
+        """Place in ``set_names`` of the set that a sample is of."""
+        return 0
+
     @classmethod
     def trained_on(cls, split: str | None) -> str:
         """Say for a model's card which images a split trains on; empty where its name says nothing of that."""

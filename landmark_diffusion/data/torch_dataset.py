@@ -45,6 +45,7 @@ class LandmarkTorchDataset(Dataset[dict[str, Any]]):
         seed: int = 0,
     ) -> None:
         self.source, self.samples, self.cache = source, CompactSamples(samples), cache
+        self.sets = np.fromiter(map(source.set_of, samples), np.int16, len(samples))
         sizes = [sample.size for sample in samples]
         frames = {each: Frame.fit(each, size, resize) for each in set(sizes)}  # one object for all of a size
         self.frames = [frames[each] for each in sizes]
@@ -97,6 +98,7 @@ class LandmarkTorchDataset(Dataset[dict[str, Any]]):
             "image_size": torch.tensor(sample.size),
             "spacing": torch.tensor(sample.spacing or (float("nan"),) * 2, dtype=torch.float64),
             "index": index,
+            "set": int(self.sets[index]),
             "image_id": sample.image_id,
         }
 

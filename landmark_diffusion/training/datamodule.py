@@ -15,6 +15,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.groups import as_group
 from landmark_diffusion.core.say import say
 from landmark_diffusion.core.texts import counted
 from landmark_diffusion.data.augmentation import get_recipe
@@ -28,6 +29,7 @@ from landmark_diffusion.data.sources import build_dataset
 from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset, check_target_points
 from landmark_diffusion.finders.method import Batch
 from landmark_diffusion.training.lightning_internals import loading_checkpoint, move_to_other_processes, resume_position
+from landmark_diffusion.training.mixing import MixedOrder, Mixing
 from landmark_diffusion.training.samplers import EpochKeyedSampler, EvalSampler
 
 EAGER_LIMIT = 2000
@@ -46,8 +48,8 @@ class LandmarkDataModule(LightningDataModule):
     """Radiographs and landmarks as batches (docs/conventions.md, "Batches"), for every dataset, split and recipe.
 
     Args:
-        dataset: "isbi2015", "hand", "chest", "folder" or "phantom"; or one of another package, by its name or class
-            path (my_lab.data.MyData).
+        dataset: "isbi2015", "hand", "chest", "folder" or "phantom", or "pooled", several of them at once; or one of
+            another package, by its name or class path (my_lab.data.MyData).
         root: the dataset's folder; None for the phantom.
         size: network input (width, height) in pixels.
         resize: "stretch" (each axis by its own factor) or "pad" (keep the aspect, pad right and bottom).
@@ -70,6 +72,7 @@ class LandmarkDataModule(LightningDataModule):
         samples_per_epoch: training images that make an epoch, repeated (augmented anew) or cut; None takes each once.
         landmark_names: names for landmarks that have none in the table (x1,y1,...), in its order; or {the table's
             name: another}, to rename some.
+        mixing: how often the sets of a pooled data set come, and whether a batch has images of one set alone.
         check_labels: False goes on with labels that look as if they were no pixels of their image, without a word.
 
     Raises UserError (DataError with file and line) for options and data that cannot be used.
@@ -97,6 +100,7 @@ class LandmarkDataModule(LightningDataModule):
         samples_per_epoch: int | None = None,
         landmark_names: list[str] | dict[str, str] | None = None,
         check_labels: bool = True,
+        mixing: Mixing = Mixing(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__()
         options = dict(dataset_options or {})
@@ -120,6 +124,7 @@ class LandmarkDataModule(LightningDataModule):
         self.evaluate_on_train = evaluate_on_train
         self.train_images, self.samples_per_epoch = train_images, samples_per_epoch
         self.check_labels = check_labels
+        self.mixing = as_group(Mixing, mixing, "data.mixing")
         self._seed = seed
         self._datasets: dict[str, LandmarkTorchDataset] = {}
         self._begun = _Place()
@@ -214,7 +219,7 @@ class LandmarkDataModule(LightningDataModule):
         self._begun = _Place(epoch, done, drawn)
         sampler = EpochKeyedSampler(
             len(dataset), self.seed, self.batch_size, epoch=epoch, rank=self._rank, world_size=self._world,
-            length=self.samples_per_epoch, drawn=drawn,
+            length=self.samples_per_epoch, drawn=drawn, mixed=self._mixed,
         )  # fmt: skip
         return DataLoader(
             dataset,
@@ -228,8 +233,7 @@ class LandmarkDataModule(LightningDataModule):
 
     def batches_per_epoch(self, processes: int) -> int:
         """Return the training batches of one of ``processes`` in a whole epoch."""
-        images = self.samples_per_epoch or len(self.stage_dataset("train"))
-        return math.ceil(math.ceil(images / processes) / self.batch_size)
+        return math.ceil(math.ceil(self._epoch_length / processes) / self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Batch]:
         """Validation images in order, each counted once; an empty list where the split has none."""
@@ -273,7 +277,16 @@ class LandmarkDataModule(LightningDataModule):
 
     @property
     def _epoch_length(self) -> int:
-        return self.samples_per_epoch or len(self.stage_dataset("train"))
+        mixed = self._mixed
+        return mixed.length if mixed is not None else self.samples_per_epoch or len(self.stage_dataset("train"))
+
+    @property
+    def _mixed(self) -> MixedOrder | None:
+        """The order of several sets; None where the plain one serves."""
+        if self.mixing == Mixing():
+            return None
+        sets = self.stage_dataset("train").sets
+        return MixedOrder(sets, self.mixing, self.batch_size, self.samples_per_epoch)
 
     def _drawn(self, epoch: int, done: int) -> int:
         """Samples of an epoch behind all processes after ``done`` batches of each, counted on from where it began."""

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 from torch.utils.data import Sampler
 
 from landmark_diffusion.core.seeds import order_seed
-
-if TYPE_CHECKING:
-    pass
+from landmark_diffusion.training.mixing import MixedOrder
 
 
 class EpochKeyedSampler(Sampler[tuple[int, int]]):
     """Training order as (epoch, index) pairs, a pure function of (seed, epoch).
 
-    Each process takes every ``world_size``-th sample of one shuffled order; the order is padded with its own beginning,
+    Each process takes every ``world_size``-th sample of one shuffled order (of several sets with batches of one set:
+    every ``world_size``-th batch); the order is padded with its own beginning,
     so that all processes make equally many steps. Give the loader this sampler with ``batch_size`` and
     ``drop_last=False``.
 
@@ -32,19 +30,21 @@ class EpochKeyedSampler(Sampler[tuple[int, int]]):
         length: samples of an epoch; None is n.
         drawn: samples of that epoch which all processes together have behind them, in place of ``skip`` where another
             number of processes drew them.
+        mixed: the order of several sets, in place of that of n samples and ``length``.
 
     Raises ValueError for an empty set.
     """
 
     def __init__(
         self, n: int, seed: int, batch_size: int, epoch: int = 0, skip: int = 0, rank: int = 0, world_size: int = 1,
-        length: int | None = None, drawn: int | None = None,
+        length: int | None = None, drawn: int | None = None, mixed: MixedOrder | None = None,
     ) -> None:  # fmt: skip
         if n < 1:
             raise ValueError(f"n: found {n}, expected at least one training sample")
         self.n, self.seed, self.batch_size = n, seed, batch_size
         self.rank, self.world_size = rank, world_size
-        self.length = n if length is None else length
+        self.length = mixed.length if mixed is not None else n if length is None else length
+        self.mixed, self.unit = mixed, 1 if mixed is None else mixed.unit
         self.epoch, self.drawn = epoch, skip * batch_size * world_size if drawn is None else drawn
 
     def set_epoch(self, epoch: int) -> None:
@@ -57,18 +57,24 @@ class EpochKeyedSampler(Sampler[tuple[int, int]]):
             self.epoch, self.drawn = epoch, 0
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        rng = np.random.default_rng(order_seed(self.seed, self.epoch))
-        rounds = [repeat * self.n + rng.permutation(self.n) for repeat in range(math.ceil(self.length / self.n))]
-        order = np.concatenate(rounds)[: self.length]
+        order = self._order(np.random.default_rng(order_seed(self.seed, self.epoch)))
         start = min(self.drawn, self.length)
-        rest = math.ceil((self.length - start) / self.world_size) * self.world_size
-        mine = np.resize(order, start + rest)[start + self.rank :: self.world_size]
+        dealt = self.unit * self.world_size
+        rest = math.ceil((self.length - start) / dealt) * dealt
+        left = np.resize(order, start + rest)[start:].reshape(-1, self.unit)
         epoch = self.epoch
-        return ((epoch, int(index)) for index in mine)
+        return ((epoch, int(place)) for place in left[self.rank :: self.world_size].ravel())
+
+    def _order(self, rng: np.random.Generator) -> np.ndarray:
+        """The epoch's places, those of all processes."""
+        if self.mixed is not None:
+            return self.mixed.order(rng, self.epoch)
+        rounds = [repeat * self.n + rng.permutation(self.n) for repeat in range(math.ceil(self.length / self.n))]
+        return np.concatenate(rounds)[: self.length]
 
     def __len__(self) -> int:
         """Samples of a whole epoch on this process: Lightning counts an epoch's batches with the skipped ones."""
-        return math.ceil(self.length / self.world_size)
+        return math.ceil(self.length / (self.unit * self.world_size)) * self.unit
 
 
 class EvalSampler(Sampler[int]):

@@ -11,7 +11,7 @@ from landmark_diffusion.data.sources import DATASETS, build_dataset
 
 
 def test_known_names() -> None:
-    assert set(DATASETS.names()) == {"isbi2015", "hand", "chest", "folder", "phantom"}
+    assert set(DATASETS.names()) == {"isbi2015", "hand", "chest", "folder", "phantom", "pooled"}
 
 
 def test_builds_with_options(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Sources of labelled images by name: isbi2015, hand, chest, folder (one's own images and a table) and phantom."""
+"""Sources of labelled images by name: isbi2015, hand, chest, folder (one's own images and a table), phantom, pooled."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ DATASETS = Registry(
         "chest": "landmark_diffusion.data.sources.chest:ChestDataset",
         "folder": "landmark_diffusion.data.sources.folder.source:FolderDataset",
         "phantom": "landmark_diffusion.data.sources.phantom:PhantomDataset",
+        "pooled": "landmark_diffusion.data.sources.pooled:PooledDataset",
     },
 )
 """What ``data.dataset`` knows by a short name; a class path of one's own does as well."""
