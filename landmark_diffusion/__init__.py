@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from landmark_diffusion.finders.finder import Decoding, Finder, LandmarkEstimate
     from landmark_diffusion.finders.heatmap_finetune import HeatmapTarget
     from landmark_diffusion.finders.optimisation import Optimisation
-    from landmark_diffusion.finders.position_diffusion import PositionNoise, PositionSampling, Windows
+    from landmark_diffusion.finders.position_diffusion import PositionNoise, PositionSampling
+    from landmark_diffusion.finders.windows import Windows
     from landmark_diffusion.methods.base import LandmarkModule
-    from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule, GeneratedImages
+    from landmark_diffusion.methods.ddpm_options import GeneratedImages
+    from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule
     from landmark_diffusion.methods.diffusion_heatmap import DiffusionHeatmapModule
     from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
     from landmark_diffusion.methods.position_diffusion import PositionDiffusionModule
@@ -83,7 +85,7 @@ _HOMES = {
     "Finder": "landmark_diffusion.finders.finder",
     "Finding": "landmark_diffusion.data.source",
     "LandmarkEstimate": "landmark_diffusion.finders.finder",
-    "GeneratedImages": "landmark_diffusion.methods.ddpm_pretrain",
+    "GeneratedImages": "landmark_diffusion.methods.ddpm_options",
     "HeatmapFinetuneModule": "landmark_diffusion.methods.heatmap_finetune",
     "HeatmapTarget": "landmark_diffusion.finders.heatmap_finetune",
     "LandmarkDataModule": "landmark_diffusion.training.datamodule",
@@ -100,7 +102,7 @@ _HOMES = {
     "PositionSampling": "landmark_diffusion.finders.position_diffusion",
     "UNet": "landmark_diffusion.models.unet",
     "UserError": "landmark_diffusion.core.errors",
-    "Windows": "landmark_diffusion.finders.position_diffusion",
+    "Windows": "landmark_diffusion.finders.windows",
     "Writer": "landmark_diffusion.detection.writer",
     "check_samples": "landmark_diffusion.data.checks.samples",
     "make_writers": "landmark_diffusion.detection.forms",

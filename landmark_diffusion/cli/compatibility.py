@@ -32,6 +32,7 @@ FREE = ("decoding.", "sampling.", "network.init_args.gradient_checkpointing",
 LOSS = (
     *("target.", "noise.draws", "network.init_args.dropout"),
     *("pretrained", "weights", "keep_head", "landmark_map", "window_weight", "orientation.steps"),
+    *("window_pretrained", "ddpm_start.", "alignment.", "condition.dropped"),
 )
 """Options that shaped the weights but act in training alone: told when measuring, followed when resuming."""
 

@@ -47,7 +47,8 @@ _FOUND = (
     Rule(lambda o: o["decoding.decoder"] != "local_centroid", "decoding.decoder is not local_centroid",
          ("decoding.radius",)),
     Rule(lambda o: o["decoding.decoder"] != "top_k", "decoding.decoder is not top_k", ("decoding.top_k",)),
-    Rule(lambda o: o["pretrained"] is None, "pretrained is not given", ("weights",)),
+    Rule(lambda o: o["pretrained"] is None and o.get("window_pretrained") is None, "pretrained is not given",
+         ("weights", "ddpm_start.")),
 )  # fmt: skip
 _COSINE = Rule(lambda o: o["noise.schedule"] == "cosine", "noise.schedule is cosine",
                ("noise.beta_start", "noise.beta_end"))  # fmt: skip
@@ -81,6 +82,9 @@ MODELS = {
     "DDPMPretrainModule": (
         Rule(lambda o: o["sampling.every"] <= 0, "sampling.every is 0",
              ("sampling.count", "sampling.statistics_count")),
+        Rule(lambda o: not o["condition.sets"], "condition.sets names none", ("condition.dropped",)),
+        Rule(lambda o: not o["alignment.weight"], "alignment.weight is 0", ("alignment.",)),
+        Rule(lambda o: not o["windows.count"], "windows.count is 0", ("windows.",)),
         _COSINE, *_COMMON,
     ),
 }  # fmt: skip

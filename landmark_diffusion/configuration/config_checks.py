@@ -17,7 +17,10 @@ from landmark_diffusion.models.presets import is_network
 
 GRID = "fewshot"
 """The section of a config of `ldx fewshot`."""
-GROUPS = ("windows", "noise", "sampling", "target", "decoding", "orientation", "optimisation")
+GROUPS = (
+    *("windows", "noise", "sampling", "target", "decoding", "orientation", "optimisation"),
+    *("condition", "alignment", "ddpm_start"),
+)
 """Options of a method that are groups of options."""
 OF_A_RUN = "# lightning.pytorch=="
 """What the config.yaml of a run folder begins with, which an earlier version may have written."""

@@ -8,12 +8,11 @@ the noise; and the chain starts from a first guess, the informed prior that the 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import currentframe
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch.nn import functional as F
@@ -25,20 +24,18 @@ from landmark_diffusion.diffusion.positions import Aggregate, PositionLevel, Pos
 from landmark_diffusion.diffusion.samplers import keyed_noise
 from landmark_diffusion.finders.diffusion_heatmap import REFERENCE_WIDTH, ReverseStep
 from landmark_diffusion.finders.finder import Finder, LandmarkEstimate
+from landmark_diffusion.finders.heatmap_finetune import NullTime
+from landmark_diffusion.finders.image_range import check_range, scale_image
 from landmark_diffusion.finders.joint_guess import Joint, JointGuess, guess_jointly
 from landmark_diffusion.finders.method import Batch
+from landmark_diffusion.finders.windows import Sigma, Windows
 from landmark_diffusion.heatmaps.losses import spatial_softmax
 from landmark_diffusion.heatmaps.moments import map_covariance, samples_covariance
 from landmark_diffusion.heatmaps.shape_prior import ShapePrior
 from landmark_diffusion.heatmaps.window_map import WindowMap
 from landmark_diffusion.models.network import NetworkFactory, build_network, described
 from landmark_diffusion.models.presets import PAPER_A, WINDOWS
-from landmark_diffusion.models.windows import cut_windows, draw_windows, image_pyramid
-
-Sigma = TypeVar("Sigma", float, torch.Tensor)
-
-LARGEST_WINDOW = 1024
-"""Pixels of a window's side: far more than an image has."""
+from landmark_diffusion.models.windows import cut_windows, draw_windows
 
 
 class FirstGuess(NamedTuple):
@@ -52,37 +49,6 @@ class FirstGuess(NamedTuple):
     log_prior: torch.Tensor
     points: torch.Tensor
     joint: JointGuess | None = None
-
-
-@dataclass(frozen=True)
-class Windows:
-    """The windows that the evaluations after the first see.
-
-    Args:
-        size: P, pixels of a window's side.
-        patch: its pixels are gathered in patches of this side, one position of the window's network each.
-        reach: half a window's side, in sigma_t.
-        wide: each window comes with one of this many times its side around it; 0 for none.
-
-    Raises UserError for values that make no sense.
-    """
-
-    size: int = 32
-    patch: int = 4
-    reach: float = 3.0
-    wide: float = 3.0
-
-    def __post_init__(self) -> None:
-        at_least_one("model.windows", self, "size", "patch")
-        if self.size > LARGEST_WINDOW:
-            raise UserError(f"model.windows.size: found {self.size}, expected at most {LARGEST_WINDOW}")
-        if self.size % self.patch:
-            raise UserError(f"model.windows.patch: found {self.patch}, expected a divisor of size ({self.size})")
-        if self.reach <= 0 or self.wide < 0:
-            raise UserError(
-                f"model.windows.reach {self.reach:g}, wide {self.wide:g}: expected a reach above 0 and a wide window "
-                "of 0 (none) or more"
-            )
 
 
 @dataclass(frozen=True)
@@ -150,6 +116,33 @@ class PositionSampling:
             raise UserError(f"model.sampling.aggregate: found {self.aggregate!r}, expected last or mean")
 
 
+@dataclass(frozen=True)
+class DDPMStart:
+    """What a network that begins as a DDPM takes of the DDPM's steps and of its condition, as constants.
+
+    Args:
+        time: "zero" (no embedding of a step is added), "first_step" (that of t = 0, an image nearly without noise), or
+            "removed" (nothing is left of that branch, nor of the condition).
+        set: which of the sets that a pooled DDPM was conditioned on; None: it was not told.
+
+    Raises UserError for values that are not known.
+    """
+
+    time: NullTime = "zero"
+    set: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.time not in get_args(NullTime):
+            raise UserError(
+                f"model.ddpm_start.time: found {self.time!r:.60}, expected one of {', '.join(get_args(NullTime))}"
+            )
+        if self.set is not None and self.time == "removed":
+            raise UserError(
+                f"model.ddpm_start.set: found {self.set!r:.60} with time removed, which leaves nothing of it; take "
+                "time zero or first_step"
+            )
+
+
 class PositionDiffusion(Finder):
     """Find landmarks by diffusion of positions: a first guess from the whole image, refined in windows that shrink.
 
@@ -172,7 +165,11 @@ class PositionDiffusion(Finder):
         joint: how the landmarks' mutual places enter the first guess; learned from the training points before training.
         outside: teach the first network to say that a landmark lies outside the image; for recipes that cut.
         window_weight: weight of the windows' likelihood beside the coarse network's in the loss.
-        kwargs: decoding (of the coarse maps), the start and optimisation.
+        image_range: the grey levels 0 and 1 of a batch become these for both networks; as in pre-training.
+        window_pretrained: checkpoint of a DDPMPretrainModule of windows, which the window network begins as.
+        ddpm_start: what becomes of the parts that a DDPM has and these networks lack.
+        kwargs: decoding (of the coarse maps), optimisation and the start (``pretrained``): a model of this method, or a
+            checkpoint of a DDPMPretrainModule of whole images, which the first network begins as.
 
     Raises UserError for options that make no sense.
     """
@@ -194,6 +191,9 @@ class PositionDiffusion(Finder):
         joint: Joint = Joint(),
         outside: bool = False,
         window_weight: float = 1.0,
+        image_range: tuple[float, float] = (0.0, 1.0),
+        window_pretrained: str | None = None,
+        ddpm_start: DDPMStart = DDPMStart(),
         **kwargs: Any,
     ) -> None:
         super().__init__(num_landmarks, **kwargs)
@@ -204,15 +204,17 @@ class PositionDiffusion(Finder):
         self.noise = as_group(PositionNoise, noise, "model.noise")
         self.sampling = as_group(PositionSampling, sampling, "model.sampling")
         self.joint, self.outside = as_group(Joint, joint, "model.joint"), outside
+        self.image_range, self.window_pretrained = check_range(image_range), window_pretrained
+        self.ddpm_start = as_group(DDPMStart, ddpm_start, "model.ddpm_start")
         self.keep_options(
             currentframe(), network=network, window_network=window_network, windows=self.windows, noise=self.noise,
-            sampling=self.sampling, joint=self.joint,
+            sampling=self.sampling, joint=self.joint, ddpm_start=self.ddpm_start,
         )  # fmt: skip
         self._check_options()
         self.network = build_network(network, 1, num_landmarks)
         self.window_network = build_network(
             window_network,
-            in_channels=(2 if self.windows.wide else 1) * self.windows.patch**2,
+            in_channels=self.windows.views * self.windows.patch**2,
             out_channels=self.windows.patch**2,
             time_embedding=True,
             condition_channels=num_landmarks,
@@ -255,7 +257,7 @@ class PositionDiffusion(Finder):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Run the coarse network on image (B,1,H,W): logits (B,N,H/coarse_factor,W/coarse_factor), float32."""
         coarse = F.avg_pool2d(image, self.coarse_factor, ceil_mode=True, count_include_pad=False)
-        logits: torch.Tensor = self.network(coarse)
+        logits: torch.Tensor = self.network(scale_image(coarse, self.image_range))
         return logits
 
     def _to_coarse(self, points: torch.Tensor) -> torch.Tensor:
@@ -271,13 +273,11 @@ class PositionDiffusion(Finder):
 
     def _pyramid(self, image: torch.Tensor) -> list[torch.Tensor]:
         """As many halvings as the widest window's pixels ask for."""
-        sigma = self.noise.sigma_max * image.shape[-1] / REFERENCE_WIDTH
-        widest = self._pixel(sigma) * max(1.0, self.windows.wide)
-        return image_pyramid(image, 1 + max(0, math.ceil(math.log2(widest))))
+        return self.windows.pyramid(image, self.noise.sigma_max * image.shape[-1] / REFERENCE_WIDTH)
 
     def _pixel(self, sigma: Sigma) -> Sigma:
         """Network pixels that a window's pixel is wide at sigma."""
-        return 2 * self.windows.reach * sigma / self.windows.size
+        return self.windows.pixel(sigma)
 
     def _log_gaussian(self) -> torch.Tensor:
         """log N(y_t; p, sigma^2) over the pixels p of a window around y_t, up to a constant: (P,P) at any sigma."""
@@ -288,12 +288,8 @@ class PositionDiffusion(Finder):
     ) -> torch.Tensor:
         """l: (B,N,P,P) from the windows around positions (B,N,2) at sigma (B,) in network pixels and t (B,)."""
         batch, count = positions.shape[:2]
-        pixel = self._pixel(sigma)
-        windows = [cut_windows(pyramid, positions, pixel, self.windows.size)]
-        if self.windows.wide:
-            windows.append(cut_windows(pyramid, positions, pixel * self.windows.wide, self.windows.size))
-        seen = torch.cat(windows, 2).flatten(0, 1).to(self.steps.dtype)
-        patches = F.pixel_unshuffle(seen, self.windows.patch)
+        seen = self.windows.cut(pyramid, positions, sigma).flatten(0, 1).to(self.steps.dtype)
+        patches = F.pixel_unshuffle(scale_image(seen, self.image_range), self.windows.patch)
         which = torch.eye(count, device=positions.device).repeat(batch, 1).to(patches.dtype)
         logits = self.window_network(patches, t.repeat_interleave(count), which)
         return F.pixel_shuffle(logits, self.windows.patch).view(batch, count, self.windows.size, self.windows.size)

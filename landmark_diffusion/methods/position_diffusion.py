@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.say import say
 from landmark_diffusion.finders.method import Batch
 from landmark_diffusion.finders.position_diffusion import PositionDiffusion
 from landmark_diffusion.heatmaps.losses import spatial_nll, spatial_nll_or_outside
 from landmark_diffusion.heatmaps.targets import make_target
 from landmark_diffusion.methods.base import LandmarkModule
+from landmark_diffusion.methods.pretrained import Transfer, is_ddpm, load_pretrained
+from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 
 
 class PositionDiffusionModule(LandmarkModule, PositionDiffusion):
@@ -16,6 +23,39 @@ class PositionDiffusionModule(LandmarkModule, PositionDiffusion):
 
     The options are those of PositionDiffusion, the same without Lightning; here is how it is trained.
     """
+
+    transfers: tuple[Transfer, ...] | None = None
+    """What was taken from DDPMs, for each network that began as one; None before."""
+
+    def take_start(self, data: Any) -> None:
+        """Put the weights of ``pretrained`` and ``window_pretrained`` into the networks, once, and tell what was taken.
+
+        Raises UserError for a start that does not fit.
+        """
+        whole = self.pretrained is not None and not is_ddpm(_options_of(self.pretrained))
+        if whole and self.window_pretrained is not None:
+            raise UserError(
+                f"model.window_pretrained: {self.pretrained} (model.pretrained) has a window network of its own; leave "
+                "one of the two out, or let model.pretrained be a DDPM"
+            )
+        if whole:
+            super().take_start(data)
+        elif self.transfers is None:
+            self.transfers = tuple(self._begin_as_ddpms())
+
+    def _begin_as_ddpms(self) -> Iterator[Transfer]:
+        starts = (
+            ("network", self.network, self.pretrained),
+            ("window_network", self.window_network, self.window_pretrained),
+        )
+        for part, network, path in starts:
+            if path is None:
+                continue
+            found = load_pretrained(
+                network, path, self.weights, dict(self.hparams), part=part, ddpm_start=self.ddpm_start
+            )
+            say(f"{part}: {found.describe()}")
+            yield found
 
     def on_fit_start(self) -> None:
         """Learn how the landmarks lie to each other from the training points, unless a start knows from many more."""
@@ -56,3 +96,7 @@ class PositionDiffusionModule(LandmarkModule, PositionDiffusion):
             inside.transpose(1, 2).flatten(0, 1)[:, :, None], (self.windows.size, self.windows.size), "subpixel"
         )  # each window a map of its own: (B N, A', 1, 2) gives (B N, 1, P, P)
         return spatial_nll(logits.flatten(0, 1)[:, None], target)
+
+
+def _options_of(path: str) -> dict[str, Any]:
+    return dict(read_checkpoint(path).get("hyper_parameters") or {})

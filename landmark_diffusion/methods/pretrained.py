@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +13,18 @@ from torch import nn
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.groups import plain_options
-from landmark_diffusion.core.texts import counted
+from landmark_diffusion.core.texts import counted, one_line
 from landmark_diffusion.finders.finder import Weights
+from landmark_diffusion.finders.position_diffusion import DDPMStart
 from landmark_diffusion.methods import name_in_files
+from landmark_diffusion.methods.ddpm_start import without_branches
 from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 from landmark_diffusion.modelfile.model_file import FACTS_KEY, is_model_file
+from landmark_diffusion.models.constant_embedding import is_time
 
 PREFIX = "network."
+_OPTION = {"network": "model.pretrained", "window_network": "model.window_pretrained"}
+"""The option that names the start of a method's network."""
 IN_TRAINING = ("dropout", "gradient_checkpointing", "channels_last", "output_activation")
 """Options of a network that a start and what begins from it need not share."""
 
@@ -72,20 +78,39 @@ class Transfer:
 
 
 def load_pretrained(
-    network: nn.Module, path: str | Path, weights: Weights, options: Mapping[str, Any], keep_head: bool = False
+    network: nn.Module,
+    path: str | Path,
+    weights: Weights,
+    options: Mapping[str, Any],
+    keep_head: bool = False,
+    part: str = "network",
+    ddpm_start: DDPMStart | None = None,
 ) -> Transfer:
     """Put a checkpoint's network into ``network`` and say what became of each weight.
 
     The last layer is new, unless ``keep_head`` and it fits; of several input channels (a diffusion checkpoint's
-    noisy maps, self-conditioning) the image's is taken; the time branch is left behind where ``network`` has none.
-    ``options`` are the new module's own, for the comparison. Raises UserError, naming every difference, for a
-    checkpoint of another network or input range, or without the kind of weights asked for; nothing is changed then.
+    noisy maps, self-conditioning) the image's is taken; the time branch is left behind where ``network`` has none; what
+    a pooled DDPM was conditioned on becomes part of the biases, as if it were not told. ``ddpm_start`` says what else
+    becomes of steps and condition. ``options`` are the new module's own, for the comparison; ``part`` is the network's
+    name among them: "network" begins as a network of whole images, "window_network" as one of windows.
+
+    Raises UserError, naming every difference, for a checkpoint of another network or input range, or without the kind
+    of weights asked for; nothing is changed then.
     """
-    path = Path(path)
+    path, option = Path(path), _OPTION[part]
     content = read_checkpoint(path)
-    source = _network_weights(content, path, weights)
-    _check_options(dict(content.get("hyper_parameters") or {}), options, path)
-    head, stem = (getattr(network, name, None) for name in ("head", "stem"))
+    given = _network_weights(content, path, weights, option)
+    trained = dict(content.get("hyper_parameters") or {})
+    _check_views(trained, path, option)
+    _check_options(trained, options, path, part)
+    try:
+        source = without_branches(given, trained, network, ddpm_start, f"{option}: {path}")
+    except (RuntimeError, KeyError, IndexError) as error:
+        raise UserError(
+            f"{option}: {path} holds another network than the config's: its steps and condition cannot be read "
+            f"({type(error).__name__}: {one_line(error)})"
+        ) from error
+    head, stem, condition = (getattr(network, name, None) for name in ("head", "stem", "condition_layer"))
     names = (content.get(FACTS_KEY) or {}).get("landmark_names", ())
     transfer = Transfer(path, weights, int(content.get("global_step", 0)), landmark_names=tuple(names), head=head)
     wanted = network.state_dict()
@@ -96,37 +121,43 @@ def load_pretrained(
         fits = found is not None and found.shape == fresh.shape
         if head and name.startswith(f"{head}.") and not (keep_head and fits):
             transfer.new[name] = "the last layer is replaced"
-        elif found is None and _is_time(name):
-            transfer.new[name] = "the checkpoint has no time embedding"
+        elif condition and name.startswith(f"{condition}."):
+            transfer.new[name] = "what this network is conditioned on the checkpoint does not know"
+        elif found is None and is_time(name):
+            known = any(map(is_time, given))
+            transfer.new[name] = "removed" if known else "the checkpoint has no time embedding"
         elif found is not None and not fits and name == f"{stem}.weight" and found.shape[1] > fresh.shape[1]:
             transfer.changed[name] = f"the image's channel of {found.shape[1]}"
             return found[:, : fresh.shape[1]]
+        elif fits and found is not given[name]:
+            transfer.changed[name] = "with the checkpoint's step and condition as constants"
+            return found
         elif fits:
             transfer.taken.append(name)
             return found
         return None
 
     values = {name: match(name, wanted[name]) for name in wanted}
-    transfer.left = sorted(source.keys() - wanted.keys())
-    misfits = [name for name in transfer.left if not _is_time(name)]
+    misfits = sorted(name for name in source.keys() - wanted.keys() if not is_time(name))
+    transfer.left = sorted(given.keys() - wanted.keys())
     misfits += [name for name, value in values.items() if value is None and name not in transfer.new]
     if misfits:
         raise UserError(
-            f"model.pretrained: {path} holds another network than the config's: {len(misfits)} weights do not fit, "
+            f"{option}: {path} holds another network than the config's: {len(misfits)} weights do not fit, "
             f"such as {_shapes(sorted(misfits)[0], source, wanted)}"
         )
     network.load_state_dict({name: wanted[name] if value is None else value for name, value in values.items()})
     return transfer
 
 
-def _network_weights(content: Mapping[str, Any], path: Path, weights: Weights) -> dict[str, torch.Tensor]:
+def _network_weights(content: Mapping[str, Any], path: Path, weights: Weights, option: str) -> dict[str, torch.Tensor]:
     """The network's weights by their names in it: ``state_dict`` is the average where there is one."""
     check_kind(content, path, weights)
     averaged = "averaging_state" in content
     state = content["current_model_state" if weights == "raw" and averaged else "state_dict"]
     found = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
     if not found:
-        raise UserError(f"model.pretrained: {path} holds no network (no weights named {PREFIX}...)")
+        raise UserError(f"{option}: {path} holds no network (no weights named {PREFIX}...)")
     return found
 
 
@@ -145,21 +176,42 @@ def check_kind(content: Mapping[str, Any], path: Path, weights: Weights) -> None
         )
 
 
-def _check_options(trained: Mapping[str, Any], options: Mapping[str, Any], path: Path) -> None:
-    """Refuse another network or input range, naming all options that differ."""
-    before, now = (_shaping(each.get("network")) for each in (trained, options))
+def _check_views(trained: Mapping[str, Any], path: Path, option: str) -> None:
+    """Refuse a DDPM of windows for a network of whole images, and the other way round."""
+    windows = bool((trained.get("windows") or {}).get("count")) and is_ddpm(trained)
+    if windows and option == _OPTION["network"]:
+        raise UserError(f"{option}: {path} has learned windows; it is a start of model.window_pretrained")
+    if not windows and option == _OPTION["window_network"]:
+        raise UserError(
+            f"{option}: {path} has learned whole images, expected a DDPMPretrainModule with model.windows.count above "
+            "0; as it is, it may be a start of model.pretrained"
+        )
+
+
+def is_ddpm(trained: Mapping[str, Any]) -> bool:
+    """Tell whether the options of a checkpoint are those of a DDPMPretrainModule."""
+    return name_in_files(str(trained.get("_class_path", ""))).rpartition(".")[2] == "DDPMPretrainModule"
+
+
+def _check_options(trained: Mapping[str, Any], options: Mapping[str, Any], path: Path, part: str) -> None:
+    """Refuse another network, input range or kind of windows, naming all options that differ."""
+    before, now = _shaping(trained.get("network")), _shaping(options.get(part))
     if "_class_path" in trained or before:
         # paper A's method has no such option: it sees grey levels in [0, 1]
         before["image_range"] = plain_options(trained.get("image_range", (0.0, 1.0)))
         now["image_range"] = plain_options(options.get("image_range"))
+    if part == "window_network":
+        for found, given in ((before, trained), (now, options)):
+            windows = plain_options(given.get("windows")) or {}
+            found |= {f"windows.{name}": windows.get(name) for name in ("size", "patch", "reach", "wide")}
     lines = [
-        f"  model.init_args.{key}: {value} in the checkpoint, {now[key]} in the config"
+        f"  model.init_args.{re.sub('^network', part, key)}: {value} in the checkpoint, {now[key]} in the config"
         for key, value in before.items()
         if now.get(key) is not None and value != now[key]
     ]
     if lines:
         raise UserError(
-            f"model.pretrained: {path} does not fit the config:\n" + "\n".join(lines)
+            f"{_OPTION[part]}: {path} does not fit the config:\n" + "\n".join(lines)
             + "\nGive these options the checkpoint's values, or name another checkpoint."
         )  # fmt: skip
 
@@ -171,10 +223,6 @@ def _shaping(network: Any) -> dict[str, Any]:
     options = {key: value for key, value in (network.get("init_args") or {}).items() if key not in IN_TRAINING}
     found = {f"network.init_args.{key}": plain_options(value) for key, value in options.items()}
     return {"network.class_path": name_in_files(str(network.get("class_path"))), **found}
-
-
-def _is_time(name: str) -> bool:
-    return any(part in f".{name}" for part in (".time.", ".embedding."))
 
 
 def _shapes(name: str, source: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> str:

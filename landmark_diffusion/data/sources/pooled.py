@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ SEPARATOR = "/"
 """Between a set's name and the image's own id."""
 OPTIONS = ("dataset", "root", "name", "split", "dataset_options")
 """What may be said of a set."""
+_NAME = re.compile(r"[\w-]+")
 
 
 class PooledDataset(LandmarkDataset):
@@ -122,8 +124,8 @@ def _build(described: Any, root: str | Path | None, where: str) -> tuple[str, La
             raise UserError(f"{where}: unknown option {option!r:.60}.{did_you_mean(str(option), OPTIONS)}")
     dataset = described["dataset"]
     name = str(described.get("name") or dataset.rpartition(".")[2])
-    if SEPARATOR in name:
-        raise UserError(f"{where}.name: found {name!r:.60}, expected a name without {SEPARATOR}")
+    if not _NAME.fullmatch(name):
+        raise UserError(f"{where}.name: found {name!r:.60}, expected letters, digits, _ and -: folders are called so")
     options = dict(described.get("dataset_options") or {})
     if described.get("split") is not None:
         options["split"] = described["split"]
