@@ -190,7 +190,8 @@ def _check_views(trained: Mapping[str, Any], path: Path, option: str) -> None:
 
 def is_ddpm(trained: Mapping[str, Any]) -> bool:
     """Tell whether the options of a checkpoint are those of a DDPMPretrainModule."""
-    return name_in_files(str(trained.get("_class_path", ""))).rpartition(".")[2] == "DDPMPretrainModule"
+    named = name_in_files(str(trained.get("_class_path") or "")).rpartition(".")[2]
+    return named == "DDPMPretrainModule" or (not named and "self_conditioning" in trained)  # trained in Python
 
 
 def _check_options(trained: Mapping[str, Any], options: Mapping[str, Any], path: Path, part: str) -> None:

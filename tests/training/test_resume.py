@@ -197,6 +197,28 @@ def pretraining(workers: int) -> tuple[DDPMPretrainModule, LandmarkDataModule]:
     return DDPMPretrainModule(self_conditioning=True, **nested(options)), phantoms(workers, labels=False)
 
 
+def pooled(workers: int) -> tuple[DDPMPretrainModule, LandmarkDataModule]:
+    """Windows of two sets, mixed by set; which one is not always told, and aligned in the second half."""
+    sets = [
+        {
+            "dataset": "phantom",
+            "name": name,
+            "dataset_options": {"count": (n, 1, 1), "image_size": (96, 120), "seed": n},
+        }
+        for name, n in (("few", 2), ("more", 5))
+    ]
+    data = LandmarkDataModule(
+        "pooled", dataset_options={"sets": sets}, size=(32, 40), recipe="mild", batch_size=2, eval_batch_size=2,
+        num_workers=workers, seed=3, labels=False, mixing={"balance": "set"},
+    )  # fmt: skip
+    torch.manual_seed(0)
+    options = {
+        **NETWORK, **FEW_STEPS, "condition.sets": ("more", "few"), "condition.dropped": 0.3, "alignment.weight": 0.5,
+        "alignment.begins": 0.5, "windows.count": 2, "windows.size": 8,
+    }  # fmt: skip
+    return DDPMPretrainModule(**nested(options)), data
+
+
 def finetuning(workers: int) -> tuple[HeatmapFinetuneModule, LandmarkDataModule]:
     """Paper B's second stage on three images; the rate is halved at every validation that is no better by far."""
     data = phantoms(workers, samples_per_epoch=8, train_images=[f"phantom_train_{i:06d}" for i in (1, 4, 6)])
@@ -218,6 +240,10 @@ def test_pretraining_with_accumulation_stopped_and_continued(tmp_path: Path) -> 
     check_resume(pretraining, tmp_path, stops=[1, 2, 5], max_epochs=3, accumulate_grad_batches=2)
 
 
+def test_pooled_pretraining_stopped_and_continued(tmp_path: Path) -> None:
+    check_resume(pooled, tmp_path, stops=[2, 4, 7], max_epochs=2)
+
+
 @pytest.mark.parametrize("more", [{}, {"check_val_every_n_epoch": 2}, {"accumulate_grad_batches": 2}])
 def test_finetuning_with_a_plateau_schedule_stopped_and_continued(tmp_path: Path, more: dict[str, int]) -> None:
     """Stops at the ends of epochs among them: the schedule's step after the validation must not be lost."""
@@ -235,7 +261,9 @@ def test_the_plateau_schedule_lowers_the_rate_and_remembers_it(tmp_path: Path) -
     assert read_checkpoint(last(tmp_path))["reduce_lr_on_plateau"]["num_bad_epochs"] == 0
 
 
-METHODS = {"diffusion": real, "positions": positions, "pretraining": pretraining, "finetuning": finetuning}
+METHODS = {
+    "diffusion": real, "positions": positions, "pretraining": pretraining, "finetuning": finetuning, "pooled": pooled,
+}  # fmt: skip
 
 
 def noises(build: Build, folder: Path, *callbacks: Callback, ckpt: Path | None = None, workers: int = 0) -> list[bytes]:
