@@ -88,8 +88,15 @@ def _fine_tuning(run: RunFolder, configs: Sequence[Path], given: Sequence[Option
     config = next((name for name in fitting if name in known), "FINETUNE.yaml")
     there = config_options([known[config]]) if config in known else {}
     start = shlex.quote(str(run.checkpoints / LAST))
+    trained = {key: value for options in given for key, value in options.items()}
     same = {key: value for key, value in _users(configs, given).items() if there.get(key) != value}
-    command = f"ldx fit --config {config} --model.pretrained {start} {shlex.join(arguments(same))}"
+    if trained.get("data.dataset") == "pooled":  # one of its sets is what is labelled
+        same = {key: value for key, value in same.items() if not key.startswith("data.")}
+    option = "--model.pretrained"
+    if trained.get("model.init_args.windows.count"):
+        config, option = "DIFFUSION.yaml", "--model.window_pretrained"
+        same = {key.replace(".network.", ".window_network."): value for key, value in same.items()}
+    command = f"ldx fit --config {config} {option} {start} {shlex.join(arguments(same))}"
     return command.rstrip(), "fine-tune on labelled images"
 
 

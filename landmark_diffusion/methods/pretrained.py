@@ -68,13 +68,16 @@ class Transfer:
         for title, group in (("taken in part", self.changed), ("new", self.new)):
             reasons = dict.fromkeys(group.values())
             lines += [
-                f"  {title}: {', '.join(name for name, why in group.items() if why == reason)} ({reason})"
+                f"  {title}: {_shortened([name for name, why in group.items() if why == reason])} ({reason})"
                 for reason in reasons
             ]
         if self.left:
-            shown = self.left if len(self.left) < 6 else [*self.left[:3], f"... {len(self.left)} in all"]
-            lines.append(f"  left behind: {', '.join(shown)}")
+            lines.append(f"  left behind: {_shortened(self.left)}")
         return "\n".join(lines)
+
+
+def _shortened(names: list[str]) -> str:
+    return ", ".join(names if len(names) < 6 else [*names[:3], f"... {len(names)} in all"])
 
 
 def load_pretrained(

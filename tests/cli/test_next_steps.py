@@ -81,6 +81,30 @@ def test_the_fine_tuning_keeps_what_the_user_said_of_the_data(tmp_path: Path, mo
     assert own == [*start, "--data.root=mine"]  # the size is that of the fine-tuning's config
 
 
+def test_a_ddpm_of_windows_starts_a_window_network_and_a_pooled_one_leaves_its_sets_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = make_run(tmp_path / "x", "last.ckpt")
+    last, more = f"{run.path}/checkpoints/last.ckpt", "--model.network.dropout=0.1"
+    windows = (
+        "--config",
+        str(installed_folder() / "ceph_ddpm_pretrain_windows_small.yaml"),
+        "--data.root",
+        "mine",
+        more,
+    )
+    assert _after_pretraining(run, *windows) == [
+        "ldx", "fit", "--config", "DIFFUSION.yaml", "--model.window_pretrained", last, "--data.root=mine",
+        "--model.init_args.window_network.init_args.dropout=0.1",
+    ]  # fmt: skip
+    pooled = ("--config", str(installed_folder() / "pooled_ddpm_pretrain_small.yaml"), "--data.root", "all", more)
+    assert _after_pretraining(run, *pooled) == [
+        "ldx", "fit", "--config", "FINETUNE.yaml", "--model.pretrained", last,
+        "--model.init_args.network.init_args.dropout=0.1",
+    ]  # fmt: skip
+
+
 def test_a_pre_training_leads_to_the_fine_tuning_of_its_dataset(tmp_path: Path) -> None:
     run = make_run(tmp_path / "x", "last.ckpt")
     learned = replace(TRAINED, monitor="val/loss", unit="", landmarks=False)
