@@ -48,7 +48,7 @@ _FOUND = (
          ("decoding.radius",)),
     Rule(lambda o: o["decoding.decoder"] != "top_k", "decoding.decoder is not top_k", ("decoding.top_k",)),
     Rule(lambda o: o["pretrained"] is None and o.get("window_pretrained") is None, "pretrained is not given",
-         ("weights", "ddpm_start.")),
+         ("weights",)),
 )  # fmt: skip
 _COSINE = Rule(lambda o: o["noise.schedule"] == "cosine", "noise.schedule is cosine",
                ("noise.beta_start", "noise.beta_end"))  # fmt: skip
@@ -72,6 +72,8 @@ MODELS = {
     "PositionDiffusionModule": (
         Rule(lambda o: not o["sampling.start_noise"] and not o["sampling.eta"],
              "sampling.start_noise and eta are 0, so that all chains are alike", ("sampling.samples",)),
+        Rule(lambda o: o["pretrained"] is None and o["window_pretrained"] is None, "pretrained is not given",
+             ("ddpm_start.",)),
         *_FOUND, *_COMMON,
     ),
     "HeatmapFinetuneModule": (

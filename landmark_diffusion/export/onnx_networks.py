@@ -80,7 +80,11 @@ def _position_networks(
 ) -> list[Network]:
     """The network of the first guess, and that of the windows, checked with windows of the chain's first evaluation."""
     count, factor, patch = module.num_landmarks, module.coarse_factor, module.windows.patch
-    size, side, views = module.windows.size, module.windows.size // patch, 2 if module.windows.wide else 1
+    size, side, views = module.windows.size, module.windows.size // patch, module.windows.views
+    low, high = module.image_range
+    scaled = (
+        "" if (low, high) == (0, 1) else f". Grey 0 becomes {low:g} and 1 becomes {high:g}, beyond the image {low:g}"
+    )
     first = (
         f"(batch, {count}, ceil(height / {factor}), ceil(width / {factor})) float32: logits, a map for each landmark; "
         f"the softmax over a map's pixels is the first guess of where it is. Pixel (x, y) of a map has its centre at "
@@ -89,7 +93,8 @@ def _position_networks(
     windows = {
         "patches": f"(windows, {views * patch**2}, {side}, {side}) float32: a window of {size}x{size} px around a "
         f"position" + (f", and one {module.windows.wide:g} times as wide as a second channel" if views == 2 else "")
-        + f", through pixel_unshuffle by {patch}. A window's pixel is 2 window_reach sigma_t / {size} px of the image",
+        + f", through pixel_unshuffle by {patch}. A window's pixel is 2 window_reach sigma_t / {size} px of the image"
+        + scaled,
         "t": f"(windows,) float32: the step of the position schedule, 0 to {module.noise.steps - 1}",
         "which": f"(windows, {count}) float32: one-hot, the landmark that is looked for",
     }  # fmt: skip

@@ -140,6 +140,26 @@ def test_a_key_twice_is_refused_by_fit(folder: Path, ldx: Callable[[str], int], 
             "model.decoding.top_k: not used, since model.decoding.decoder is",
         ),
         (
+            options("PositionDiffusionModule", {"ddpm_start.time": "removed"}),
+            "model.ddpm_start.time: not used, since model.pretrained is not given",
+        ),
+        (
+            options("DDPMPretrainModule", {"windows.size": 16}),
+            "model.windows.size: not used, since model.windows.count is 0",
+        ),
+        (
+            options("DDPMPretrainModule", {"condition.dropped": 0.5}),
+            "model.condition.dropped: not used, since model.condition.sets names none",
+        ),
+        (
+            options("DDPMPretrainModule", {"alignment.begins": 0.5}),
+            "model.alignment.begins: not used, since model.alignment.weight is 0",
+        ),
+        (
+            options(data={"dataset": "hand", "mixing": {"balance": "set", "batches": "mixed"}}),
+            "data.mixing is not used: hand is one data set; dataset: pooled has several",
+        ),
+        (
             options("HeatmapFinetuneModule", {"weights": "raw"}),
             "model.weights: not used, since model.pretrained is not given",
         ),
@@ -165,6 +185,13 @@ def test_what_has_no_effect_beside_another_choice(
     lines = unused_options("fit", given, [])
     assert len(lines) == 1 and lines[0].startswith(told), lines
     assert unused_options("test", given, []) == []
+
+
+def test_windows_alone_begin_with_the_weights_asked_for() -> None:
+    given = options(
+        "PositionDiffusionModule", {"window_pretrained": "w.ckpt", "weights": "raw", "ddpm_start.time": "zero"}
+    )
+    assert unused_options("fit", given, []) == []
 
 
 def test_options_that_are_used_raise_nothing() -> None:
