@@ -84,7 +84,7 @@ def _commands(run: RunFolder, trained: Trained) -> list[tuple[str, str]]:
 
 def _fine_tuning(run: RunFolder, configs: Sequence[Path], given: Sequence[Options]) -> tuple[str, str]:
     known = {path.name: path for path in installed_configs()}
-    fitting = [path.name.replace("ddpm_pretrain", "finetune") for path in configs]
+    fitting = [path.name.replace("ddpm_pretrain", "finetune") for path in configs if "ddpm_pretrain" in path.name]
     config = next((name for name in fitting if name in known), "FINETUNE.yaml")
     there = config_options([known[config]]) if config in known else {}
     start = shlex.quote(str(run.checkpoints / LAST))
