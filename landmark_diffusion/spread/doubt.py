@@ -24,9 +24,9 @@ from landmark_diffusion.spread.statistics import expected_radial_error
 FAR = 0.05
 """A point that is off by more than this share of the network's width is far off: 10 mm on a cephalogram."""
 FOUND = 0.975
-"""Share of the far points among the calibration's that the limit lets no more than the rest of pass unmarked."""
+"""Share of the calibration's images with far points that have all of these marked; the limit is chosen so."""
 LEAST_FAR = 20
-"""Far points that a limit can be chosen from; with fewer it is a quarter of FAR."""
+"""Images with far points that a limit can be chosen from; with fewer it is a quarter of FAR."""
 RIGHT = 0.01
 """An image whose mean error is at most this share of the network's width has right points: 2 mm on a cephalogram."""
 _SOFTENING = 0.5
@@ -82,7 +82,9 @@ class Doubt:
         weights = np.linalg.solve(scores.T @ scores + ridge, scores.T @ (found - found.mean()))
         predicted = found.mean() + scores @ weights
         far = FAR * width
-        among = np.exp(predicted[errors[known] > far])
+        of_far = np.full(errors.shape, np.inf)
+        of_far[known] = np.where(errors[known] > far, np.exp(predicted), np.inf)
+        among = of_far.min(1)[np.isfinite(of_far).any(1)]
         limit = float(np.quantile(among, 1 - FOUND)) if len(among) >= LEAST_FAR else far / 4
         rest = np.quantile(found - predicted, _QUANTILES)
         marked = np.isfinite(truth).all(-1)

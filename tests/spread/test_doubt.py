@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from landmark_diffusion.spread.answers import Answers
-from landmark_diffusion.spread.doubt import FAR, Doubt, evidences
+from landmark_diffusion.spread.doubt import FAR, FOUND, Doubt, evidences
 
 SIZE = (400, 500)
 IMAGES, N = 300, 8
@@ -59,6 +59,15 @@ def test_nearly_all_far_points_are_marked_and_few_near_ones():
     marked = doubt.doubtful(others)
     assert marked[errors > FAR * SIZE[0]].mean() > 0.93
     assert marked[errors < 2].mean() < 0.1
+
+
+def test_the_limit_marks_all_far_points_of_nearly_all_images_that_have_any():
+    answers, truth = made(images=600, worse=1.5)
+    doubt = Doubt.fit(answers, truth, SIZE)
+    far = np.linalg.norm(answers.points - truth, axis=-1) > FAR * SIZE[0]
+    assert (far.sum(1) > 1).sum() > 50, "images with several far points, for which points and images differ"
+    whole = (~far | doubt.doubtful(answers)).all(1)[far.any(1)]
+    assert whole.mean() == pytest.approx(FOUND, abs=1 / len(whole))
 
 
 def test_widened_covariances_hold_where_the_others_do_not():
