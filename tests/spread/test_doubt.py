@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,6 +72,18 @@ def test_the_limit_marks_all_far_points_of_nearly_all_images_that_have_any():
     assert whole.mean() == pytest.approx(FOUND, abs=1 / len(whole))
 
 
+def test_an_image_that_shows_all_larger_is_as_usual_as_before():
+    answers, truth = made()
+    doubt = Doubt.fit(answers, truth, SIZE)
+    others, _ = made(1)
+    usual = np.median(np.sqrt(np.square(answers.points - answers.points.mean(1, keepdims=True)).sum(-1).mean(1)))
+    assert doubt.extent == pytest.approx(usual)
+    before = doubt.image_scores(others)
+    larger = replace(others, points=2 * others.points, first_points=2 * others.first_points)
+    change = np.log(doubt.predicted(larger) / doubt.predicted(others)).mean(1) - math.log(2)
+    np.testing.assert_allclose(doubt.image_scores(larger) - before, change, atol=1e-3)
+
+
 def test_widened_covariances_hold_where_the_others_do_not():
     answers, truth = made()
     doubt = Doubt.fit(answers, truth, SIZE)
@@ -134,7 +148,14 @@ def test_it_comes_back_from_json_and_damage_is_refused():
     again = Doubt.from_dict(content)
     assert np.allclose(again.predicted(answers), doubt.predicted(answers), rtol=1e-4)
     assert np.allclose(again.p_values(answers), doubt.p_values(answers), atol=0.01)
-    for key, value in (("limit", 0.0), ("far", float("nan")), ("weights", [1.0]), ("outside", [0.0]), ("rest", "x")):
+    for key, value in (
+        ("limit", 0.0),
+        ("extent", -1.0),
+        ("far", float("nan")),
+        ("weights", [1.0]),
+        ("outside", [0.0]),
+        ("rest", "x"),
+    ):
         with pytest.raises((ValueError, TypeError)):
             Doubt.from_dict({**content, key: value})
     with pytest.raises(KeyError):
