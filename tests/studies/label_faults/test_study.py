@@ -171,7 +171,7 @@ def test_misfit_is_a_share_of_the_shapes_radius() -> None:
     points = np.stack([square, square + 5, square]) + np.eye(2)[0]
     made = LabelMaterial(
         ("a", "b", "c"), ("",) * 3, tuple("abcd"), ("one",), labels, points,
-        None, np.full((3, 2), 9.0), np.full((3, 2), 0.5), np.zeros(3, bool), "mm",
+        None, np.full((3, 2), 9.0), np.full((3, 2), 0.5), np.zeros(3, bool), np.zeros((3, 4), bool), "mm",
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("error")
