@@ -120,6 +120,8 @@ def test_faults_are_found_written_and_drawn(clean: Spoilt, tmp_path: Path) -> No
     with Image.open(paths[2]) as picture:
         assert picture.width > 1000 and picture.height > 400
     assert "mirrored" in " ".join(" ".join(row) for row in study.grids()[0].sections[0])
+    above = ("29 images judged; doubts about 4 images, in 3 of them about all labels or an exchange",)
+    assert study.grids()[0].above == above
 
 
 def test_the_mirrored_image_shows_the_models_points_where_they_lie_in_it(clean: Spoilt) -> None:
