@@ -55,13 +55,15 @@ class Witness:
         return centred
 
     def log_density(self, slip: np.ndarray) -> np.ndarray:
-        """(I, N) of the residuals, were the labels' slips (..., I, N, 2) undone; NaN where the witness says nothing."""
+        """(I, N) of the residuals, were the labels' slips (I, N, 2) undone; NaN where the witness says nothing."""
         residuals = self.residuals - slip
-        firm = self.usual.log_density(residuals, self.covariance)
-        if self.doubtful is None:
-            return firm
-        far = np.maximum(np.linalg.norm(residuals - self.usual.offset, axis=-1), self.usual.distance)
-        return np.where(self.doubtful, np.logaddexp(firm, -log_free_place(far)) - np.log(2), firm)
+        density = self.usual.log_density(residuals, self.covariance)
+        if self.doubtful is not None:
+            lost = self.doubtful & np.isfinite(density)
+            least = np.broadcast_to(self.usual.distance, density.shape)[lost]
+            far = np.maximum(np.linalg.norm((residuals - self.usual.offset)[lost], axis=-1), least)
+            density[lost] = np.logaddexp(density[lost], -log_free_place(far)) - np.log(2)
+        return density
 
     def scatter(self) -> np.ndarray:
         """(I, N, 2, 2) usual scatter."""
