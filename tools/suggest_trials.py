@@ -1,6 +1,6 @@
 """Ways to choose which images to label, by what they cover of images kept apart: docs/experiments/suggest.md.
 
-    python tools/suggest_trials.py proxies --root ~/isbi2015 --keep FOLDER
+python tools/suggest_trials.py proxies --root ~/isbi2015 --keep FOLDER
 """
 
 from __future__ import annotations
@@ -113,9 +113,9 @@ def typiclust(features: np.ndarray, count: int, seed: int = 0, neighbours: int =
         centres = features[rng.choice(len(features), count, replace=False)]
         for _ in range(50):
             nearest = distances(features, centres).argmin(1)
-            centres = np.stack([
-                features[nearest == k].mean(0) if (nearest == k).any() else centres[k] for k in range(count)
-            ])
+            centres = np.stack(
+                [features[nearest == k].mean(0) if (nearest == k).any() else centres[k] for k in range(count)]
+            )
         found = distances(features, centres)
         if found.min(1).sum() < cost:
             best, cost = found.argmin(1), found.min(1).sum()
@@ -167,7 +167,7 @@ def proxies(options: argparse.Namespace) -> None:
         _, _, axes = np.linalg.svd(values[:POOL] - mean, full_matrices=False)
         features[name] = (values - mean) @ axes[:32].T
         a, b = distances(features[name][:POOL], features[name][:POOL]), distances(*[principal(values[:POOL])] * 2)
-        print(np.abs(a-b).max(), a.max(), file=sys.stderr)
+        print(np.abs(a - b).max(), a.max(), file=sys.stderr)
         between[name] = distances(features[name], features[name])
     between["key points"] = keypoint_distances(greys)
     between["shapes"] = shape_distances(points, points)

@@ -1,8 +1,8 @@
 """Choosing images that others lie near to: greedy facility location, one image after another.
 
-What a choice is worth: how much nearer the images have come to one that is labelled, summed over all of them, each by its
-weight. This is submodular, so that the greedy choice reaches at least 63 % of the best one of its size (Nemhauser, Wolsey
-and Fisher 1978), and the first n of a longer list are the list of n.
+What a choice is worth: how much nearer the images have come to one that is labelled, summed over all of them, each by
+its weight. This is submodular, so that the greedy choice reaches at least 63 % of the best one of its size (Nemhauser,
+Wolsey and Fisher 1978), and the first n of a longer list are the list of n.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def choose(
 ) -> list[Chosen]:  # fmt: skip
     """Choose at most ``count`` images, the most worth first; of equally good ones the first.
 
-    ``distance`` (I, M) is that of I candidates to the M images that are to be covered; ``weights`` (M,) is how much each
-    of these counts (1). ``labelled`` are places of candidates that have labels: they cover and are not chosen. Nor is
-    one that lies at a chosen or labelled one, which would teach nothing new: then fewer are chosen.
+    ``distance`` (I, M) is that of I candidates to the M images that are to be covered; ``weights`` (M,) is how much
+    each of these counts (1). ``labelled`` are places of candidates that have labels: they cover and are not chosen. Nor
+    is one that lies at a chosen or labelled one, which would teach nothing new: then fewer are chosen.
     """
     weight = np.ones(distance.shape[1]) if weights is None else weights
     farthest = float(distance.max(initial=0.0))

@@ -28,7 +28,7 @@ _FAINT = 0.3  # strength of gathered edges that count as half
 
 
 def edge_views(grey: np.ndarray) -> np.ndarray:
-    """Describe one image (H, W) uint8 by its edges in each of ``SCALES``: (S, C, C, D) float16, C cells, D directions."""
+    """Describe an image (H, W) uint8 by its edges at S ``SCALES`` in C x C cells and D directions: (S, C, C, D) float16."""
     small = grey
     while min(small.shape) >= 4 * _SIDE:  # far faster than areas of a large image at once, and the same
         small = cv2.resize(small, (small.shape[1] // 2, small.shape[0] // 2), interpolation=cv2.INTER_AREA)
@@ -51,14 +51,17 @@ def _edges(image: np.ndarray) -> np.ndarray:
     local = centred / (contrast + _SMALLEST)
     across, down = cv2.Sobel(local, cv2.CV_32F, 1, 0), cv2.Sobel(local, cv2.CV_32F, 0, 1)
     strength, angle = np.hypot(across, down), np.arctan2(down, across) / np.pi * _DIRECTIONS
-    half = _DIRECTIONS / 2
-    planes = [
-        cv2.GaussianBlur(strength * np.clip(1 - np.abs((angle - k + half) % _DIRECTIONS - half), 0, None), (0, 0), _SHARED)
-        for k in range(_DIRECTIONS)
-    ]  # fmt: skip
+    planes = [cv2.GaussianBlur(strength * _share(angle, k), (0, 0), _SHARED) for k in range(_DIRECTIONS)]
     cells = np.stack(planes, -1)[_CELL // 2 :: _CELL, _CELL // 2 :: _CELL]
     unit: np.ndarray = cells / np.sqrt(np.square(cells).sum(-1, keepdims=True) + _FAINT**2)
     return unit
+
+
+def _share(angle: np.ndarray, direction: int) -> np.ndarray:
+    """How much an edge counts for a direction: 1 where it has it, 0 from the neighbouring ones on."""
+    half = _DIRECTIONS / 2
+    share: np.ndarray = np.clip(1 - np.abs((angle - direction + half) % _DIRECTIONS - half), 0, None)
+    return share
 
 
 def aligned(views: Sequence[np.ndarray]) -> np.ndarray:
@@ -73,16 +76,19 @@ def aligned(views: Sequence[np.ndarray]) -> np.ndarray:
 
 def _laid_on(mean: np.ndarray, views: np.ndarray) -> np.ndarray:
     """The part of one view that is most like the mean."""
-    best, least = views[0], np.inf
+    best, least = np.zeros_like(mean), np.inf
     for view in views:
-        misfit = sum(
-            cv2.matchTemplate(np.ascontiguousarray(view[..., k]), np.ascontiguousarray(mean[..., k]), cv2.TM_SQDIFF)
-            for k in range(_DIRECTIONS)
-        )
+        misfit = np.sum([_misfit(view[..., k], mean[..., k]) for k in range(_DIRECTIONS)], axis=0)
         lowest, _, (left, top), _ = cv2.minMaxLoc(misfit)
         if lowest < least:
             best, least = view[top : top + len(mean), left : left + len(mean)], lowest
     return best
+
+
+def _misfit(plane: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Sum of squared differences at each place where the mean fits into the plane."""
+    found = cv2.matchTemplate(np.ascontiguousarray(plane), np.ascontiguousarray(mean), cv2.TM_SQDIFF)
+    return np.asarray(found)
 
 
 def principal(features: np.ndarray, components: int = COMPONENTS) -> np.ndarray:
