@@ -114,7 +114,7 @@ def _choose(
     found = suggest(pool_distances(seen.views, seen.belief), options.count, covered, seen.belief, names)
     if not found:
         raise UserError(
-            f"nothing to suggest: all {counted(len(seen.views), 'image')} have labels, or are the same as one that has; "
+            f"nothing to suggest: all {counted(len(seen.views), 'image')} have labels or are the same as one that has; "
             "add images, or name the labelled ones by --labelled"
         )
     return found

@@ -65,7 +65,7 @@ def ask(detector: Detector, greys: Sequence[np.ndarray]) -> Belief:
     return Belief(
         points,
         share * expected_errors(answers, detector),
-        share * _spread(answers).mean(1),
+        share * _spread(answers.covariance, answers).mean(1),
         nothing if answers.first_points is None else share * _moved(answers).mean(1),
         nothing if answers.missed is None else answers.missed.mean(1),
         nothing if known is None else known.image_p_values(answers),
@@ -73,17 +73,22 @@ def ask(detector: Detector, greys: Sequence[np.ndarray]) -> Belief:
 
 
 def expected_errors(answers: Answers, detector: Detector) -> np.ndarray:
-    """The error (I, N) in network pixels that evidences speak for: by the calibration's doubt, else spread and move."""
+    """The error (I, N) in network pixels that the evidences speak for, by the calibration's doubt where there is one.
+
+    Else the root of the sum of squares of the final points' spread, the first guess's, and the way between them.
+    """
     doubt = None if detector.calibration is None else detector.calibration.doubt
     if doubt is not None:
         return doubt.predicted(answers)
-    return _spread(answers) if answers.first_points is None else np.hypot(_spread(answers), _moved(answers))
+    parts = [_spread(answers.covariance, answers), _spread(answers.first_covariance, answers)]
+    parts += [] if answers.first_points is None else [_moved(answers)]
+    expected: np.ndarray = np.sqrt(np.square(parts).sum(0))
+    return expected
 
 
-def _spread(answers: Answers) -> np.ndarray:
-    if answers.covariance is None:
-        return np.zeros(answers.points.shape[:2])
-    return expected_radial_error(answers.covariance)
+def _spread(covariance: np.ndarray | None, answers: Answers) -> np.ndarray:
+    """Mean error (I, N) by a covariance; 0 where the method has none."""
+    return np.zeros(answers.points.shape[:2]) if covariance is None else expected_radial_error(covariance)
 
 
 def _moved(answers: Answers) -> np.ndarray:

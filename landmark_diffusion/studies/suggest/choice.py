@@ -59,7 +59,7 @@ def choose(
     while len(chosen) < count and free.any():
         gains = np.where(free, np.clip(nearest - distance, 0, None) @ weight, -1.0)
         place = int((gains >= gains.max() - SAME * max(total, 1e-300)).argmax())
-        if chosen and gains[place] <= SAME * total:
+        if not free.all() and gains[place] <= SAME * total:  # with nothing covered yet any one will do
             break
         near = distance[place] < nearest
         nearest = np.minimum(nearest, distance[place])

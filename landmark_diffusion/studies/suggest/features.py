@@ -28,7 +28,7 @@ _FAINT = 0.3  # strength of gathered edges that count as half
 
 
 def edge_views(grey: np.ndarray) -> np.ndarray:
-    """Describe an image (H, W) uint8 by its edges at S ``SCALES`` in C x C cells and D directions: (S, C, C, D) float16."""
+    """Describe (H, W) uint8 by its edges at S ``SCALES`` in C x C cells and D directions: (S, C, C, D) float16."""
     small = grey
     while min(small.shape) >= 4 * _SIDE:  # far faster than areas of a large image at once, and the same
         small = cv2.resize(small, (small.shape[1] // 2, small.shape[0] // 2), interpolation=cv2.INTER_AREA)

@@ -13,8 +13,10 @@ from landmark_diffusion.studies.suggest.belief import Belief, shape_distances
 from landmark_diffusion.studies.suggest.choice import Chosen, choose, distances
 from landmark_diffusion.studies.suggest.features import aligned, principal
 
-MOST_WEIGHT = 4.0
+MOST_WEIGHT = 2.0
 """An image counts at most so much as one of usual doubt: one that no model can solve must not lead all others."""
+SHAPES = 2.0
+"""How much predicted shapes count beside looks in the distance of two images."""
 _WORST = 3  # landmarks that a reason names
 _MUCH = 1.5  # times the usual value from which a reason names it
 
@@ -41,13 +43,15 @@ class Suggestion:
 
 
 def pool_distances(views: Sequence[np.ndarray], belief: Belief | None = None) -> np.ndarray:
-    """Distances (I, I) of the images by ``edge_views``, and where a model found points by these in equal shares; the
-    mean of two different images is 1."""
+    """Distances (I, I) of the images by ``edge_views``, and where a model found points by their shapes as well.
+
+    The mean of two different images is 1.
+    """
     features = principal(aligned(views))
     looks = _relative(distances(features, features))
     if belief is None:
         return looks
-    return _relative(np.hypot(looks, _relative(shape_distances(belief.points))))
+    return _relative(np.hypot(looks, SHAPES * _relative(shape_distances(belief.points))))
 
 
 def _relative(distance: np.ndarray) -> np.ndarray:
@@ -79,10 +83,10 @@ def suggest(
 
 
 def expected_weights(belief: Belief) -> np.ndarray:
-    """How much each image (I,) counts: its expected error over the median's, at most ``MOST_WEIGHT``."""
+    """How much each image (I,) counts: root of its expected error over the median's, at most ``MOST_WEIGHT``."""
     errors = belief.of_images
     usual = float(np.median(errors))
-    return np.ones(len(errors)) if usual <= 0 else np.clip(errors / usual, 0, MOST_WEIGHT)
+    return np.ones(len(errors)) if usual <= 0 else np.sqrt(errors / usual).clip(max=MOST_WEIGHT)
 
 
 def _cold_words(chosen: Chosen, images: int, first: bool) -> str:
