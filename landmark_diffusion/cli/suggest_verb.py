@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from landmark_diffusion.cli.arguments import VerbParser
 from landmark_diffusion.cli.progress import progress
-from landmark_diffusion.core.errors import UserError, print_error
+from landmark_diffusion.core.errors import DataError, UserError, print_error
 from landmark_diffusion.core.files import refuse_existing
 from landmark_diffusion.core.texts import counted
 from landmark_diffusion.hardware.memory import detection_memory_message, explain_out_of_memory
@@ -43,7 +43,7 @@ OUTPUT, COUNT = "suggestions", 10
 PARTS = ("train", "val", "test")
 NO_TABLE = "none"
 LEAST_TO_ADAPT = 5
-START = "weights/ceph_small.ldx"
+CONFIG = "folder_diffusion_small.yaml"
 
 
 def run_suggest(arguments: list[str]) -> int:
@@ -84,7 +84,7 @@ def run_suggest(arguments: list[str]) -> int:
         print(
             f"suggest: {len(found)} of {options.count}: the other images have labels, or are the same as one of these"
         )
-    print(_next(options, [pool[each.place].name for each in found], len(covered)))
+    print(_next(options, [pool[each.place].name for each in found], [pool[place].name for place in covered]))
     return 0
 
 
@@ -159,11 +159,15 @@ def _labelled(options: argparse.Namespace, images: Sequence[PoolImage]) -> set[i
         table = own_table(Path(options.root).expanduser())
     if table is None:
         return set()
-    places, unknown = match_names([each.name for each in images], labelled_names(table))
+    try:
+        names = labelled_names(table)
+    except DataError as error:
+        raise UserError(f"{error}; --labelled names another table, or none") from error
+    places, unknown = match_names([each.name for each in images], names)
     _tell(f"{counted(len(places), 'image')} with labels by {table}")
     if unknown:
-        names = ", ".join(unknown[:3]) + ", ..." * (len(unknown) > 3)
-        _tell(f"{counted(len(unknown), 'name')} of {table} are of no image here: {names}")
+        first = ", ".join(unknown[:3]) + ", ..." * (len(unknown) > 3)
+        _tell(f"of {table} no image is here for {counted(len(unknown), 'name')}: {first}")
     return places
 
 
@@ -175,18 +179,22 @@ def _detector(options: argparse.Namespace) -> Detector | None:
     return Detector.load(options.model, fast=options.fast, device=options.device, seed=options.seed)
 
 
-def _next(options: argparse.Namespace, names: Sequence[str], labelled: int) -> str:
-    """Say what to do with the list."""
+def _next(options: argparse.Namespace, names: Sequence[str], labelled: Sequence[str]) -> str:
+    """Say what to do with the list; ``labelled`` are the images that have labels already."""
     if options.dataset != "folder":
         root = [] if options.root is None else ["--data.root", options.root]
         words = ["ldx", "fit", "--config", "CONFIG", "--data.dataset", options.dataset, *root]
-        return f"next: label them, then {shlex.join([*words, '--data.train_images', json.dumps(list(names))])}"
+        images = json.dumps([*labelled, *names])
+        return f"next: label them, then {shlex.join([*words, '--data.train_images', images])}"
     folder = shlex.quote(str(options.root))
     label = f"next: label them (a row each in the table beside the images of {folder}; docs/csv.md), then"
-    adapt = f"ldx adapt {options.model or START} --data.root {folder} --output mine.ldx"
-    if labelled + len(names) < LEAST_TO_ADAPT:
-        return f"{label} `ldx fit` with --data.root {folder}; from {LEAST_TO_ADAPT} labelled images on: {adapt}"
-    return f"{label} {adapt}"
+    start = options.model or "MODEL.ldx"
+    target = "mine.ldx" if Path(start).name != "mine.ldx" else "mine_next.ldx"
+    adapt = f"ldx adapt {shlex.quote(start)} --data.root {folder} --output {target}"
+    fit = f"ldx fit --config {CONFIG} --data.root {folder} --data.split all"
+    few = f" (from {LEAST_TO_ADAPT} labelled images on)" * (len(labelled) + len(names) < LEAST_TO_ADAPT)
+    model = "" if options.model else ", without a model of this view"
+    return f"{label} {adapt}{few}; or{model} {fit}"
 
 
 def _tell(line: str) -> None:

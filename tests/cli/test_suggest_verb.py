@@ -45,7 +45,8 @@ def test_a_list_a_picture_and_what_comes_next(capsys: pytest.CaptureFixture[str]
     assert tuple(rows[0]) == COLUMNS and [row["rank"] for row in rows] == list("123456")
     assert len({row["image"] for row in rows}) == 6 and all(Path(row["file"]).is_file() for row in rows)
     assert rows[0]["reason"].startswith("the most typical of 9 images")
-    assert "ldx adapt weights/ceph_small.ldx --data.root xrays --output mine.ldx" in printed
+    assert "ldx adapt MODEL.ldx --data.root xrays --output mine.ldx" in printed
+    assert "ldx fit --config folder_diffusion_small.yaml --data.root xrays --data.split all" in printed
     with Image.open("out/suggestions.png") as picture:
         assert picture.width > 1000 and len(np.unique(np.asarray(picture))) > 50
 
@@ -67,7 +68,7 @@ def test_what_has_labels_is_never_suggested(capsys: pytest.CaptureFixture[str]) 
     captured = capsys.readouterr()
     assert {row["image"] for row in table()} == {f"{n:03}.png" for n in range(IMAGES)} - {"000.png", "004.png"}
     assert "2 images with labels by xrays/landmarks.csv" in captured.err
-    assert "1 name of xrays/landmarks.csv are of no image here: nobody" in captured.err
+    assert "of xrays/landmarks.csv no image is here for 1 name: nobody" in captured.err
     assert "suggest: 7 of 20" in captured.out
     Path("done.csv").write_text("image\n" + "\n".join(f"{n:03}" for n in range(IMAGES)))
     assert suggest("--labelled", "done.csv", "--overwrite") == 1
@@ -121,9 +122,12 @@ def test_a_model_says_what_it_expects(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_a_data_set_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    first = PhantomDataset().samples("val")[0].image_id
+    Path("done.csv").write_text(f"image\n{first}\n")
     arguments = ["suggest", "--data.dataset", "phantom", "--count", "2", "--part", "val", "--output", "out"]
-    assert main(arguments) == 0
-    names = [row["image"] for row in table()]
+    assert main([*arguments, "--labelled", "done.csv"]) == 0
+    names = [first, *(row["image"] for row in table())]
+    assert len(set(names)) == 3
     printed = " ".join(capsys.readouterr().out.split())
     assert f"--data.dataset phantom --data.train_images '{json.dumps(names)}'" in printed
 
@@ -148,6 +152,16 @@ def test_what_cannot_be_used_is_refused(arguments: list[str], words: str, capsys
     told = " ".join(capsys.readouterr().err.split())
     assert words in told and "Traceback" not in told
     assert not Path("out/suggestions.csv").exists()
+
+
+def test_a_table_that_names_no_image_is_no_reason_to_guess(capsys: pytest.CaptureFixture[str]) -> None:
+    (ROOT / "notes.csv").write_text("when,what\ntoday,nothing\n")
+    assert suggest("--count", "3") == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert (
+        "notes.csv" in told and "no column with the image" in told and "--labelled names another table, or none" in told
+    )
+    assert suggest("--count", "3", "--labelled", "none") == 0
 
 
 def test_a_folder_is_needed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,7 @@ from landmark_diffusion.data.sources.folder.columns import IMAGE_COLUMNS, fold, 
 from landmark_diffusion.data.sources.folder.images import loose
 from landmark_diffusion.data.sources.folder.text import Cells, read_cells
 
-TABLES = (".csv", ".tsv")
+TABLES, WORKBOOKS = (".csv", ".tsv"), (".xlsx", ".xlsm")
 MOST = 4000
 """Images that are looked at: the distances of all to all have to fit in the memory."""
 
@@ -97,13 +97,17 @@ def dataset_images(name: str, root: str | None, split: str | None, part: Stage) 
 
 
 def own_table(root: Path) -> Path | None:
-    """Find the one table beside a folder's images; None without. Raises DataError where there are several."""
+    """Find the one table beside a folder's images, a workbook where there is no other; None without.
+
+    Raises DataError where there are several.
+    """
     files = sorted(each for each in root.iterdir() if not each.name.startswith((".", "~")) and each.is_file())
-    tables = [each for each in files if each.suffix.lower() in TABLES]
+    kinds = ([each for each in files if each.suffix.lower() in kind] for kind in (TABLES, WORKBOOKS))
+    tables = next((each for each in kinds if each), [])
     if len(tables) > 1:
         names = ", ".join(each.name for each in tables[:5])
         raise DataError(
-            f"{len(tables)} CSV files in this folder ({names}); name the one that says which images have labels by "
+            f"{len(tables)} tables in this folder ({names}); name the one that says which images have labels by "
             "--labelled FILE, or give --labelled none",
             root,
         )

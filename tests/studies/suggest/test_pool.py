@@ -78,6 +78,8 @@ def test_names_are_matched_as_people_write_them() -> None:
 
 def test_several_tables_have_to_be_told_apart(tmp_path: Path) -> None:
     assert own_table(tmp_path) is None
+    (tmp_path / "book.xlsx").write_bytes(b"")
+    assert own_table(tmp_path) == tmp_path / "book.xlsx"
     (tmp_path / "a.csv").write_text("image\n")
     assert own_table(tmp_path) == tmp_path / "a.csv"
     (tmp_path / "b.tsv").write_text("image\n")
