@@ -115,7 +115,7 @@ def _choose(
     if not found:
         raise UserError(
             f"nothing to suggest: all {counted(len(seen.views), 'image')} have labels or are the same as one that has; "
-            "add images, or name the labelled ones by --labelled"
+            "add images, or name the labelled ones by --labelled FILE (none: no image has labels)"
         )
     return found
 
@@ -193,7 +193,7 @@ def _next(options: argparse.Namespace, names: Sequence[str], labelled: Sequence[
     adapt = f"ldx adapt {shlex.quote(start)} --data.root {folder} --output {target}"
     fit = f"ldx fit --config {CONFIG} --data.root {folder} --data.split all"
     few = f" (from {LEAST_TO_ADAPT} labelled images on)" * (len(labelled) + len(names) < LEAST_TO_ADAPT)
-    model = "" if options.model else ", without a model of this view"
+    model = "" if options.model else ", without a model of this view,"
     return f"{label} {adapt}{few}; or{model} {fit}"
 
 

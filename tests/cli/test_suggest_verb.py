@@ -100,6 +100,19 @@ def test_files_that_cannot_be_used_are_named_and_left_out(capsys: pytest.Capture
     assert len(table()) == IMAGES
 
 
+def test_one_image_and_others_of_odd_sizes() -> None:
+    for path in ROOT.iterdir():
+        path.unlink()
+    noise = np.random.default_rng(0).integers(0, 256, (900, 700), dtype=np.uint8)
+    cv2.imwrite(str(ROOT / "only.png"), noise)
+    assert suggest() == 0
+    assert [row["image"] for row in table()] == ["only.png"]
+    cv2.imwrite(str(ROOT / "thin.png"), noise[:3])
+    Image.fromarray(noise.astype(np.uint16) * 16).save(ROOT / "deep.tif")
+    assert suggest("--overwrite") == 0
+    assert {row["image"] for row in table()} <= {"only.png", "thin.png", "deep.tif"} and len(table()) >= 2
+
+
 def test_a_folder_of_nothing_usable_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     for path in ROOT.iterdir():
         path.write_bytes(b"nothing")
