@@ -166,7 +166,7 @@ class Detector:
             each.grey if form is None else form.used.undo(each.grey)
             for each, form in zip(radiographs, forms, strict=True)
         ]
-        frames, answers = self._look(greys)
+        frames, answers = self.look(greys)
         found = [
             self._detection(radiograph, frames[place], answers, place, paths[place], names[place], given)
             for place, radiograph in enumerate(radiographs)
@@ -187,13 +187,13 @@ class Detector:
         turned = [place for place, each in enumerate(forms) if each.form != UPRIGHT]
         if doubt is None or not turned:
             return [*forms]
-        as_is = doubt.image_scores(self._look([greys[place] for place in turned])[1])
-        right = doubt.image_scores(self._look([forms[place].form.undo(greys[place]) for place in turned])[1])
+        as_is = doubt.image_scores(self.look([greys[place] for place in turned])[1])
+        right = doubt.image_scores(self.look([forms[place].form.undo(greys[place]) for place in turned])[1])
         for place, better in zip(turned, right < as_is, strict=True):
             forms[place] = forms[place]._replace(by_landmarks=bool(better))
         return [*forms]
 
-    def _look(self, greys: Sequence[np.ndarray]) -> tuple[list[Frame], Answers]:
+    def look(self, greys: Sequence[np.ndarray]) -> tuple[list[Frame], Answers]:
         """What the model says of images (H, W) uint8, in network pixels, and how these lie in the images."""
         frames = [Frame.fit(each.shape[::-1], self.size, self.resize) for each in greys]
         inputs = [network_input(each, frame) for each, frame in zip(greys, frames, strict=True)]
@@ -214,7 +214,7 @@ class Detector:
     def _scores(self, greys: Sequence[np.ndarray]) -> np.ndarray:
         """P-values of images (H, W) uint8 as a whole."""
         assert self.calibration is not None
-        return self.calibration.image_p_values(self._look(greys)[1])
+        return self.calibration.image_p_values(self.look(greys)[1])
 
     def find(self, images: Sequence[torch.Tensor]) -> dict[str, LandmarkEstimate]:
         """Run the method on images (1, H, W) in [0, 1] of the network's size: its variants.

@@ -280,7 +280,7 @@ def test_the_landmarks_say_whether_a_picture_is_to_be_put_right(
     prefers = BY_NAME["mirrored"] if wrong else UPRIGHT  # where the landmarks are found: as it is, or put right
     known = SimpleNamespace(doubt=Scores(detector, prefers))
     monkeypatch.setattr(detector, "calibration", known)
-    monkeypatch.setattr(detector, "_look", lambda greys: (None, greys))
+    monkeypatch.setattr(detector, "look", lambda greys: (None, greys))
     ((found,), (upright,)) = (detector.recognise([each]) for each in (grey, upright_picture()))
     assert found is not None and found.form == BY_NAME["mirrored"] and found.probability > 0.99
     assert found.by_landmarks is (not wrong) and found.used == (UPRIGHT if wrong else BY_NAME["mirrored"])
