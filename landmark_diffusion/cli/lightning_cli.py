@@ -65,6 +65,7 @@ from landmark_diffusion.training.datamodule import LandmarkDataModule
 from landmark_diffusion.training.finite import SkipBadSteps
 from landmark_diffusion.training.folder import CONFIG
 from landmark_diffusion.training.loggers import make_loggers, remove_empty_curves
+from landmark_diffusion.training.stopping import interrupts
 from landmark_diffusion.training.trainer import LdxTrainer
 
 LINKED = {"model.init_args.num_landmarks": "data.num_landmarks"}
@@ -252,15 +253,12 @@ class LdxCLI(LightningCLI):
                 _explained_by(explain_lightning),
                 explain_out_of_memory(lambda error: memory_message(error, subcommand, self.config_dump)),
                 threads(self.compute.threads),
+                interrupts(self.trainer),
             ):
                 super()._run_subcommand(subcommand)
         except Exception:
             if self.trainer.global_step == 0:
                 remove_empty_curves(self.trainer.loggers, self.run)
-            raise
-        except SystemExit as stop:
-            if stop.code == 1 and self.trainer.interrupted:  # Lightning's status for Ctrl-C; the shell's is 130
-                raise SystemExit(130) from None
             raise
         if subcommand == "fit" and not throwaway and PART_OF_A_WHOLE not in os.environ:
             self._say_what_is_next()

@@ -25,6 +25,7 @@ from landmark_diffusion.studies.adapt.rule import rule_for
 from landmark_diffusion.training import checkpoint, short_run
 from tests.detection.tiny_model import tiny_options
 from tests.methods.tiny_positions import module
+from tests.training.tiny import default_sigint
 
 COUNT = (6, 0, 1)
 OPTIONS = {"count": list(COUNT), "image_size": [97, 120]}
@@ -120,6 +121,20 @@ def test_a_stopped_one_goes_on_and_ends_as_the_unbroken_one(
     assert all(torch.equal(again.weights[name], value) for name, value in unbroken.weights.items())
     assert again.facts.calibration == unbroken.facts.calibration
     assert again.facts.training == unbroken.facts.training
+
+
+def test_ctrl_c_before_the_first_update_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lightning itself ends the process there, with status 1 and without a word."""
+
+    def stop(*rest: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(short_run._Advance, "on_train_start", stop)
+    with default_sigint():
+        assert main(ARGUMENTS) == 130
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_another_seed_in_the_folder_of_a_stopped_one_is_refused(
