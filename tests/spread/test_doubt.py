@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from landmark_diffusion.spread import doubt as doubt_module
 from landmark_diffusion.spread.answers import Answers
 from landmark_diffusion.spread.doubt import FAR, Doubt, evidences
 
@@ -140,3 +141,23 @@ def test_images_of_another_clinic_become_as_usual_as_the_own():
     assert np.median(before) < 0.02
     assert np.median(after) == pytest.approx(0.25, abs=0.05)  # half of a half
     assert (doubt.with_images(others).p_values(answers) >= doubt.p_values(answers)).mean() > 0.9
+
+
+def test_all_that_is_told_of_the_same_answers_needs_their_evidences_once(monkeypatch):
+    answers, truth = made()
+    fitted, others = Doubt.fit(answers, truth, SIZE), made(2)[0]
+    known = Doubt.from_dict(json.loads(json.dumps(fitted.to_dict())))
+    asked = []
+    monkeypatch.setattr(doubt_module, "evidences", lambda each: asked.append(each) or evidences(each))
+
+    def told(doubt, given):
+        return doubt.probability(given), doubt.doubtful(given), doubt.widened(given), doubt.p_values(given)
+
+    first = told(known, others)
+    assert asked == [others]
+    again = others.take(slice(0, 3))
+    for part, whole in zip(told(known, again), first, strict=True):
+        np.testing.assert_allclose(part, whole[:3])
+    assert len(asked) == 2
+    for ours, fresh in zip(told(known, others), told(known.with_images(answers), others)[:3], strict=False):
+        np.testing.assert_array_equal(ours, fresh)
