@@ -58,6 +58,7 @@ from landmark_diffusion.methods import METHODS, import_methods
 from landmark_diffusion.methods.base import LandmarkModule
 from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule
 from landmark_diffusion.methods.training import TrainedModule
+from landmark_diffusion.modelfile.model_file import is_model_file, read_facts
 from landmark_diffusion.models.network import NETWORKS
 from landmark_diffusion.training import RunFolder, default_callbacks
 from landmark_diffusion.training.checkpoint import RunCheckpoint, use_own_checkpoint_io
@@ -343,7 +344,11 @@ class LdxCLI(LightningCLI):
         precision = {"precision": (dump.get("trainer") or {}).get("precision")}
         config = {"trainer": precision, **{key: dump.get(key) for key in ("seed_everything", "data", "model")}}
         command = " ".join(["ldx", *as_typed(sys.argv[1:])])
-        return {"checkpoint": self.config[self.subcommand].ckpt_path, "command": command, "config": config}
+        checkpoint = self.config[self.subcommand].ckpt_path
+        facts = {"checkpoint": checkpoint, "command": command, "config": config}
+        if checkpoint and is_model_file(checkpoint):
+            facts["model_file"] = read_facts(checkpoint).weights_sha256 or checkpoint
+        return facts
 
     def _sample_writers(self) -> list[Callback]:
         """Pictures of what a generating model has learned, at the interval that it asks for."""
