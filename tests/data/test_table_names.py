@@ -70,7 +70,7 @@ def test_24_names_are_told_once(tmp_path: Path) -> None:
         (["D:\\xrays\\A.png", "D:\\xrays\\B.png"], ["a.png", "b.png"],
          "; the nearest file is a.png, in another folder than the name says (and 1 more like it, in line 3)"),
         (["/x/a.png"], ["a.png", "images/a.png"], "2: the image '/x/a.png' can mean "),
-        (["/x/a.png", "/y/a.png"], ["a.png"], "2: the image '/x/a.png' could be a.png, but so could '/y/a.png' in line"),
+        (["/x/a.png", "/y/a.png"], ["a.png"], "2: the image '/x/a.png' could be a.png, but so could '/y/a.png' in"),
         (["/x/a.png", "a.png"], ["a.png"], "could be a.png, but that is the image of line 3"),
         (["images/a.png"], ["a.png", "images/b.png"], "the nearest file is a.png, in another folder than the name"),
         (["zebra"], ["a.png"], "2: the image 'zebra' is not there; looked in "),
