@@ -149,6 +149,8 @@ def test_a_stopped_fold_goes_on_and_another_run_is_left_alone(monkeypatch: pytes
     with pytest.raises(UserError, match="ended with exit status 1"):
         fold.train(["--config", "c.yaml"])
     assert "--ckpt_path=last" in commands[1]
+    assert fold.title == "fold 1 of 3" and fold.standing(None) == "goes on at update 7"
+    assert fold.standing(150) == "goes on at update 7 of 150" and fold.standing(7) == "trained already"
     other = make_folds([f"{n:02d}" for n in range(6)], 3, Path("folds"), seed=1)[0]
     with pytest.raises(UserError, match="a fold that held out other images"):
         other.train([])
