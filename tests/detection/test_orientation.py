@@ -292,7 +292,7 @@ def test_what_recognising_saw_is_not_looked_at_again(
     model: Path, monkeypatch: pytest.MonkeyPatch, batch: list[str], looks: int
 ) -> None:
     """Where it saw the whole batch, so that the network rounds as it would anew: the points are the same bits."""
-    detector, look = with_corner(model), with_corner(model)._look
+    detector, look = with_corner(model), with_corner(model).look
     found = [radiograph(BY_NAME[name].apply(upright_picture(n))) for n, name in enumerate(batch)]
     seen: list[tuple[Any, Any]] = []
 
@@ -305,7 +305,7 @@ def test_what_recognising_saw_is_not_looked_at_again(
         return np.array([float(upright_corner(grey)) for grey in greys])
 
     monkeypatch.setattr(detector, "calibration", SimpleNamespace(doubt=SimpleNamespace(image_scores=image_scores)))
-    monkeypatch.setattr(detector, "_look", looked)
+    monkeypatch.setattr(detector, "look", looked)
     monkeypatch.setattr(detector, "_trust", lambda answer, frame: {})
     ours = detector.detect(found, batch, batch)
     assert len(seen) == looks
