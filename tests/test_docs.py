@@ -25,11 +25,12 @@ from landmark_diffusion.studies.cephalometry.classes import SCHEMES
 from landmark_diffusion.studies.cephalometry.tables import AGREEMENT_COLUMNS, MEASURE_COLUMNS
 from landmark_diffusion.studies.shifts.files import COLUMNS
 from landmark_diffusion.studies.shifts.rows import ShiftRow
+from landmark_diffusion.studies.suggest.files import COLUMNS as SUGGESTION_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-PARSED = ("detect", "calibrate", "shifts", "adapt", "analyse", "export", "crossval", "compare")
+PARSED = ("detect", "calibrate", "shifts", "suggest", "adapt", "analyse", "export", "crossval", "compare")
 """Verbs whose options are all argparse's; those of fit, test, validate and predict are the classes' own."""
 
 EVERYWHERE = {"-h", "--help", "--debug"}
@@ -165,6 +166,7 @@ def test_the_reference_lists_every_option(verb: str) -> None:
     ("heading", "columns"),
     [
         ("ldx shifts", [*COLUMNS, *(each.name for each in fields(ShiftRow))]),
+        ("ldx suggest", SUGGESTION_COLUMNS),
         ("points.csv", POINTS_COLUMNS), ("Measures", MEASURE_COLUMNS), ("spread.csv", SPREAD_COLUMNS),
         ("Measures", [name for name in AGREEMENT_COLUMNS if not name.endswith(("_low", "_high"))]),
     ],

@@ -19,6 +19,7 @@ from landmark_diffusion.core.say import say
 from landmark_diffusion.core.texts import counted
 
 if TYPE_CHECKING:
+    from landmark_diffusion.data.source import LandmarkDataset
     from landmark_diffusion.studies.adapt.adaptation import Adapted, Steps
     from landmark_diffusion.studies.adapt.plan import AdaptPlan
 
@@ -53,6 +54,20 @@ def run_adapt(argv: Sequence[str]) -> int:
     with quieter():
         plan = _plan(options, shlex.join(["ldx", "adapt", *argv]))
     from landmark_diffusion.export.card import write_model_and_card
+    from landmark_diffusion.studies.trainings.locks import exclusive
+
+    with exclusive(plan.folder / ".running.lock", f"the adaptation in {plan.folder}", patience=0):
+        check_target(target, options.overwrite)  # the other process may have written it since
+        plan, adapted = _adapt(plan, options.threads)
+        write_model_and_card(target, target.with_suffix(".md"), adapted.facts, adapted.weights, options.overwrite)
+        shutil.rmtree(plan.folder, ignore_errors=True)
+    _report(adapted, plan, target, time.monotonic() - began)
+    return 0
+
+
+def _adapt(plan: AdaptPlan, count: int | None) -> tuple[AdaptPlan, Adapted]:
+    """Run the trainings, or go on with them; ``count`` threads. Gives the plan as it was agreed upon, and the model."""
+    from landmark_diffusion.cli.lightning_cli import quieter
     from landmark_diffusion.hardware.threads import threads
     from landmark_diffusion.studies.adapt.adaptation import adapt
     from landmark_diffusion.studies.adapt.plan import MANIFEST_FILE
@@ -61,12 +76,8 @@ def run_adapt(argv: Sequence[str]) -> int:
     plan = replace(plan, precision=agreed["precision"])
     images, rule = len(plan.ids), plan.rule
     say(f"adapt: {counted(images, 'image')}, {rule.folds} folds and all, {rule.updates} updates each, {plan.precision}")
-    with quieter(), threads(options.threads), _progress(rule.total + 2 * images) as (tell, progress):
-        adapted = adapt(plan, tell, progress)
-    write_model_and_card(target, target.with_suffix(".md"), adapted.facts, adapted.weights, options.overwrite)
-    shutil.rmtree(plan.folder, ignore_errors=True)
-    _report(adapted, plan, target, time.monotonic() - began)
-    return 0
+    with quieter(), threads(count), _progress(rule.total + 2 * images) as (tell, progress):
+        return plan, adapt(plan, tell, progress)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -78,7 +89,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "--landmarks", default="", metavar="MINE=THEIRS,...", help="landmarks that the model calls otherwise"
     )
     parser.add_argument("--data.dataset", dest="dataset", default="folder", help="data set (folder)")
-    parser.add_argument("--data.split", dest="split", help="of which the train part is taken; a folder's: all images")
+    parser.add_argument(
+        "--data.split", dest="split", help="whose train part is fitted to; a folder's: its column split, else all"
+    )
     parser.add_argument("--data.dataset_options", dest="dataset_options", help="such as '{csv: points.csv}'")
     parser.add_argument("--data.landmark_names", dest="landmark_names", help="names for a table without, or {old: new}")
     parser.add_argument("--data.train_images", dest="train_images", help="ids of the images to take, '[a, b]' (all)")
@@ -95,6 +108,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 def _plan(options: argparse.Namespace, command: str) -> AdaptPlan:
     from landmark_diffusion.data.checks.labels import refuse_mixed_spacing, tell_labels
     from landmark_diffusion.data.sources import takes_root
+    from landmark_diffusion.data.sources.folder.source import NO_VALIDATION
     from landmark_diffusion.detection.model import load_module
     from landmark_diffusion.hardware.precision import choose_precision, device_kind
     from landmark_diffusion.methods.start import match_start
@@ -107,11 +121,16 @@ def _plan(options: argparse.Namespace, command: str) -> AdaptPlan:
     if options.root is None and takes_root(options.dataset):
         raise UserError("ldx adapt needs --data.root PATH: the folder of your images and their labels")
     section = _section(options, facts.data)
-    images = labelled_images(section, "train", _listed(options.train_images))
+    wanted = _listed(options.train_images)
+    if divided := _by_column(options, section):
+        section["split"] = "all"
+        wanted = wanted or [sample.image_id for sample in divided.samples("train")]
+    images = labelled_images(section, "train", wanted)
     names = images.source.landmark_names
     check_images(images, names)
-    for note in images.source.notes():
-        say(note)
+    for note in (divided or images.source).notes():
+        if NO_VALIDATION not in note:  # there is none here
+            say(note)
     labelled = list(images.samples)
     refuse_mixed_spacing(labelled)
     tell_labels(labelled, images.source)
@@ -151,6 +170,27 @@ def _section(options: argparse.Namespace, data: dict[str, Any]) -> dict[str, Any
     if options.landmark_names is not None:
         found["landmark_names"] = yaml_value(options.landmark_names)
     return found
+
+
+def _by_column(options: argparse.Namespace, section: dict[str, Any]) -> LandmarkDataset | None:
+    """The folder as its column ``split`` divides it, whose training images are fitted to; None where none divides it.
+
+    None of them is put aside for a validation, which an adaptation has not. Raises UserError where no image trains.
+    """
+    if options.dataset != "folder" or options.split not in (None, "auto", "column"):
+        return None
+    from landmark_diffusion.data.sources import build_dataset
+
+    given = {**section.get("dataset_options", {}), "split": options.split or "auto", "val_fraction": 0.0}
+    source = build_dataset("folder", options.root, **given)
+    if not getattr(source, "by_column", False):
+        return None
+    if not source.samples("train"):
+        raise UserError(
+            f"ldx adapt: the split column of {options.root} has no image to fit to; call some train, or take all by "
+            "--data.split all"
+        )
+    return source
 
 
 def _listed(text: str | None) -> list[str] | None:

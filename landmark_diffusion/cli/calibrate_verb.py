@@ -203,7 +203,7 @@ def _out_of_fold(
 
     folder = Path(options.folds_folder or Path(default_run_folder(options.config, "")) / "folds")
     images = labelled_images(section, "train")
-    _check_length(options.config, further, facts, bool(len(labelled_images(section, "val"))))
+    length = _check_length(options.config, further, facts, bool(len(labelled_images(section, "val"))))
     ids = [sample.image_id for sample in images.samples]
     folds = make_folds(ids, options.folds, folder, options.seed_everything or 0, images.source.patients())
     own = {"data.root": options.root, "seed_everything": options.seed_everything}
@@ -211,8 +211,7 @@ def _out_of_fold(
     given += [*arguments({name: value for name, value in own.items() if value is not None}), *further]
     for fold in folds:
         asked = f"ldx fit {shlex.join(given)} on {counted(len(fold.kept), 'image')}"
-        state = "trained already" if fold.finished else asked
-        print(f"fold {fold.name}: {state}", flush=True)
+        print(f"{fold.title}: {fold.standing(length) or asked}", flush=True)
         fold.train(given)
     with progress(_looks(len(ids), changes), "calibrate") as advance:
         chosen, judged = judge_out_of_fold(folds, facts, section, settings, changes, advance)
@@ -223,23 +222,27 @@ def _out_of_fold(
     return source + "seen it", fitted
 
 
-def _check_length(configs: Sequence[str], further: Sequence[str], facts: ModelFacts, validates: bool) -> None:
+def _check_length(
+    configs: Sequence[str], further: Sequence[str], facts: ModelFacts, validates: bool
+) -> int | None:  # fmt: skip
     """Refuse trainings of another length than the model's before they are run; raises UserError that names both.
 
-    A model with fewer updates than its training may have been chosen by validation.
+    Gives their updates, where the options say so. A model with fewer updates than its training may have been chosen by
+    validation.
     """
     options = config_options([find_config(name) for name in configs])
     asked = dict(option_values(further))
     steps = str(asked.get(f"--{STEPS}", options.get(STEPS)))
     epochs = asked.get(f"--{EPOCHS}", options.get(EPOCHS))
-    if not steps.isdigit() or epochs is not None or int(steps) == facts.updates:
-        return
-    if int(steps) < facts.updates or not validates:
+    if not steps.isdigit() or epochs is not None:
+        return None
+    if int(steps) < facts.updates or (int(steps) > facts.updates and not validates):
         raise UserError(
             f"--folds: the trainings would have {counted(int(steps), 'update')} (trainer.max_steps), the model "
             f"{facts.updates}: its errors would be other ones, and nothing was trained. Name the config and options "
             "that the model was trained with"
         )
+    return int(steps)
 
 
 def _report(calibration: Calibration, target: Path) -> None:

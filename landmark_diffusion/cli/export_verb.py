@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from landmark_diffusion.cli.arguments import VerbParser
 from landmark_diffusion.cli.run_folder_arguments import runs_beside
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.files import refuse_existing
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.modelfile.model_file import SUFFIX, check_target, is_model_file
 from landmark_diffusion.training.folder import CONFIG, RunFolder
 
@@ -61,46 +62,87 @@ def _export_model(options: argparse.Namespace) -> int:
     card = Path(options.card) if options.card else target.with_suffix(".md")
     check_target(target, options.overwrite)
     refuse_existing(card, options.overwrite, "--card")
+    upright = _upright(options.orientation)
     if is_model_file(checkpoint):
-        onnx = target.with_suffix(ONNX_SUFFIX)
-        raise UserError(
-            f"{checkpoint} is an exported model already; copy it, name a checkpoint (.ckpt), or, for its networks as "
-            f"ONNX, a target such as {onnx}"
-        )
+        _refuse_again(options, target)
     from landmark_diffusion.data.sources import takes_root
     from landmark_diffusion.export.card import write_model_and_card
-    from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 
-    content = read_checkpoint(checkpoint)
-    facts, module = _gather(checkpoint, content, options.metrics, options.note)
+    facts, weights, module = _read(options)
     if options.onnx:  # first, since it is what may be refused
-        _write_networks(target.with_suffix(ONNX_SUFFIX), module, content["state_dict"], facts, options)
-    write_model_and_card(target, card, facts, content["state_dict"], options.overwrite)
-    count = sum(value.numel() for value in content["state_dict"].values())
+        _write_networks(target.with_suffix(ONNX_SUFFIX), module, weights, facts, options)
+    if upright:
+        facts, weights = _oriented(facts, weights, upright)
+    write_model_and_card(target, card, facts, weights, options.overwrite)
+    count = sum(value.numel() for value in weights.values())
     print(f"wrote {target} ({target.stat().st_size / 2**20:.1f} MiB, {count} parameters) and its card {card}")
     print(f"measure it: ldx test {target}" + (" --data.root PATH" if takes_root(facts.data["dataset"]) else ""))
     return 0
 
 
-def _export_networks(options: argparse.Namespace) -> int:
-    """Write FILE.onnx, and FILE.windows.onnx for a model with two networks, of a checkpoint or of a FILE.ldx."""
-    for name in ("metrics", "card", "note"):
+def _refuse_again(options: argparse.Namespace, target: Path) -> None:
+    """Refuse a model file as the source of another one, but for the orientation that it is to learn."""
+    if not options.orientation:
+        raise UserError(
+            f"{options.checkpoint} is an exported model already; copy it, name a checkpoint (.ckpt), let it learn "
+            f"orientations (--orientation UPRIGHT_XRAYS), or, for its networks as ONNX, name a target such as "
+            f"{target.with_suffix(ONNX_SUFFIX)}"
+        )
+    for name in ("metrics", "note"):
         if getattr(options, name) is not None:
-            raise UserError(f"--{name}: goes with a target FILE{SUFFIX}; found {options.file}")
+            raise UserError(f"--{name}: goes with a checkpoint; {options.checkpoint} says its own")
+
+
+def _upright(asked: Sequence[str] | None) -> list[Path]:
+    """The radiographs to learn the orientation from, so many as are needed; none where it was not asked for."""
+    if not asked:
+        return []
+    from landmark_diffusion.detection.inputs import find_images
+    from landmark_diffusion.finders.orientation import enough_images
+
+    found = find_images(asked, tell=print)
+    return [found[place] for place in enough_images(len(found))]
+
+
+def _oriented(facts: ModelFacts, weights: Mapping[str, Any], upright: Sequence[Path]) -> tuple[ModelFacts, Any]:
+    """Learn the orientation from radiographs that lie upright; raises DataError for one that cannot be read."""
+    from landmark_diffusion.cli.progress import progress
+    from landmark_diffusion.data.readers.radiograph import read_radiograph
+    from landmark_diffusion.export.orientation import oriented
+    from landmark_diffusion.finders.orientation import Orientation
+
+    print(f"orientation: learned from {counted(len(upright), 'image')}, all taken as upright", flush=True)
+    images = (read_radiograph(path).grey for path in upright)
+    with progress(Orientation.steps, "orientation") as advance:
+        return oriented(facts, weights, images, advance=lambda step, loss: advance())
+
+
+def _read(options: argparse.Namespace) -> tuple[ModelFacts, Mapping[str, Any], Finder]:
+    """Facts, weights and the model built from them, of a checkpoint or of a FILE.ldx."""
     source = Path(options.checkpoint)
     if is_model_file(source):
         from landmark_diffusion.detection.model import build_module
         from landmark_diffusion.modelfile.model_file import read_model_file
 
         model = read_model_file(source)
-        facts, weights = model.facts, model.weights
-        module = build_module(facts.class_path, facts.model, source, weights)
-    else:
-        from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
+        return (
+            model.facts,
+            model.weights,
+            build_module(model.facts.class_path, model.facts.model, source, model.weights),
+        )
+    from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 
-        content = read_checkpoint(source)
-        weights = content["state_dict"]
-        facts, module = _gather(source, content, None, None)
+    content = read_checkpoint(source)
+    facts, module = _gather(source, content, options.metrics, options.note)
+    return facts, content["state_dict"], module
+
+
+def _export_networks(options: argparse.Namespace) -> int:
+    """Write FILE.onnx, and FILE.windows.onnx for a model with two networks, of a checkpoint or of a FILE.ldx."""
+    for name in ("metrics", "card", "note", "orientation"):
+        if getattr(options, name) is not None:
+            raise UserError(f"--{name}: goes with a target FILE{SUFFIX}; found {options.file}")
+    facts, weights, module = _read(options)
     _write_networks(Path(options.file), module, weights, facts, options)
     return 0
 
@@ -129,13 +171,18 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = VerbParser("export", DESCRIPTION)
     parser.add_argument(
         "checkpoint", metavar="CHECKPOINT",
-        help=f"such as runs/NAME/checkpoints/best.ckpt, or runs/NAME; FILE{SUFFIX} for ONNX",
+        help=f"such as runs/NAME/checkpoints/best.ckpt, or runs/NAME; FILE{SUFFIX} for ONNX and --orientation",
     )  # fmt: skip
     parser.add_argument("file", metavar="FILE", help=f"the file to write: FILE{SUFFIX}, or FILE{ONNX_SUFFIX}")
     parser.add_argument("--onnx", action="store_true", help=f"write FILE{ONNX_SUFFIX} beside FILE{SUFFIX}")
     parser.add_argument("--metrics", metavar="METRICS.json", help="the figures; by default those of RUN/test")
     parser.add_argument("--card", metavar="FILE.md", help="the card; by default beside the file")
     parser.add_argument("--note", metavar="TEXT", help="terms of use of the weights; by default from the data set")
+    parser.add_argument(
+        "--orientation", nargs="+", metavar="IMAGE",
+        help="learn to recognise mirrored, turned and negative images from these, files or folders, which count as "
+        f"upright: best those of the training; CHECKPOINT may be a FILE{SUFFIX} then",
+    )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace the files that are there")
     return parser.parse(arguments)
 

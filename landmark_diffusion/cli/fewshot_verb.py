@@ -39,13 +39,17 @@ HELP = """a config of ldx fewshot:
       contour_hugging: {model.target.kind: one_hot}
     options: {trainer.max_steps: 600}     # options of every cell
     folder: runs/fewshot/ceph             # of the grid; default runs/fewshot/NAME of the config
+    by_n: {1: {trainer.max_steps: 400}}   # options of the cells with so many labelled images, may be left out
+    readings:                             # each finished training is also measured with these options, may be left out
+      alone: {model.joint.enabled: false}
+    order: random                         # of a draw's images; names: the first n by name (one draw)
     seed: 0                               # of the draws; a cell is trained with seed + draw
     checkpoints: [best, last]             # measured weights: best on the validation labels, last without any
     stage: test                           # part of the data that is measured: test or val
     keep_checkpoints: false               # keep each cell's checkpoints after it is measured
 
-Options --data.X V, --model.X V and --trainer.X V go to every cell. Order: configs < options < command line < start
-and target. Any number of processes and machines may work on one folder: a cell is done once. Ctrl-C, SIGTERM or a
+Options --data.X V, --model.X V and --trainer.X V go to every cell. Order: configs < options < command line < n <
+start and target. Any number of processes and machines may work on one folder: a cell is done once. Ctrl-C, SIGTERM or a
 kill lose nothing: the same command goes on. All images drawn are named in FOLDER/manifest.json.
 
 examples:
@@ -206,13 +210,21 @@ def summary_facts(manifest: Manifest, results: Sequence[Any]) -> dict[str, str]:
         "protocol": get_protocol("default").describe(sorted(results[0].sdr), results[0].unit).removeprefix("protocol "),
         "network": f"{width}x{height} px" + (f", {network} {channels}" if channels else ""),
         "training": "at most " + " and ".join(limits) if limits else "",
+        "by n": "; ".join(_in_words(f"n = {n}", own) for n, own in manifest["by_n"].items()),
+        "readings": "; ".join(_in_words(name, own) for name, own in manifest["readings"].items()),
         "starts": "; ".join(_in_words(name, start["options"]) for name, start in manifest["starts"].items()),
         "validation": "; ".join(chosen[name] for name in manifest["checkpoints"]),
         "pretraining": "; ".join(f"{start}: {count} updates" for start, count in sorted(updates.items())),
-        "draws": f"seed {manifest['seed']}, the images of each are named in manifest.json",
+        "draws": _DRAWS[manifest["order"]].format(manifest["seed"]),
         "version": manifest["package_version"],
     }
     return {key: value for key, value in found.items() if value}
+
+
+_DRAWS = {
+    "random": "seed {}, the images of each are named in manifest.json",
+    "names": "the first n images by name, seed {} of the training",
+}
 
 
 def _in_words(name: str, options: dict[str, Any]) -> str:

@@ -58,6 +58,7 @@ from landmark_diffusion.methods import METHODS, import_methods
 from landmark_diffusion.methods.base import LandmarkModule
 from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule
 from landmark_diffusion.methods.training import TrainedModule
+from landmark_diffusion.modelfile.model_file import is_model_file, read_facts
 from landmark_diffusion.models.network import NETWORKS
 from landmark_diffusion.training import RunFolder, default_callbacks
 from landmark_diffusion.training.checkpoint import RunCheckpoint, use_own_checkpoint_io
@@ -65,6 +66,7 @@ from landmark_diffusion.training.datamodule import LandmarkDataModule
 from landmark_diffusion.training.finite import SkipBadSteps
 from landmark_diffusion.training.folder import CONFIG
 from landmark_diffusion.training.loggers import make_loggers, remove_empty_curves
+from landmark_diffusion.training.stopping import interrupts
 from landmark_diffusion.training.trainer import LdxTrainer
 
 LINKED = {"model.init_args.num_landmarks": "data.num_landmarks"}
@@ -252,15 +254,12 @@ class LdxCLI(LightningCLI):
                 _explained_by(explain_lightning),
                 explain_out_of_memory(lambda error: memory_message(error, subcommand, self.config_dump)),
                 threads(self.compute.threads),
+                interrupts(self.trainer),
             ):
                 super()._run_subcommand(subcommand)
         except Exception:
             if self.trainer.global_step == 0:
                 remove_empty_curves(self.trainer.loggers, self.run)
-            raise
-        except SystemExit as stop:
-            if stop.code == 1 and self.trainer.interrupted:  # Lightning's status for Ctrl-C; the shell's is 130
-                raise SystemExit(130) from None
             raise
         if subcommand == "fit" and not throwaway and PART_OF_A_WHOLE not in os.environ:
             self._say_what_is_next()
@@ -345,7 +344,11 @@ class LdxCLI(LightningCLI):
         precision = {"precision": (dump.get("trainer") or {}).get("precision")}
         config = {"trainer": precision, **{key: dump.get(key) for key in ("seed_everything", "data", "model")}}
         command = " ".join(["ldx", *as_typed(sys.argv[1:])])
-        return {"checkpoint": self.config[self.subcommand].ckpt_path, "command": command, "config": config}
+        checkpoint = self.config[self.subcommand].ckpt_path
+        facts = {"checkpoint": checkpoint, "command": command, "config": config}
+        if checkpoint and is_model_file(checkpoint):
+            facts["model_file"] = read_facts(checkpoint).weights_sha256 or checkpoint
+        return facts
 
     def _sample_writers(self) -> list[Callback]:
         """Pictures of what a generating model has learned, at the interval that it asks for."""

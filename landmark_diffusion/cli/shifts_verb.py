@@ -27,15 +27,14 @@ DESCRIPTION = (
     "angles, marks, noise - and tell what is left: errors, coverage of its regions, images called unlike."
 )
 EXAMPLES = """examples:
-  ldx shifts ceph.ldx --data.root ~/isbi2015 --data.split development --part val --output shifts
-  ldx shifts ceph.ldx --data.root ~/isbi2015 --part test --families turn,zoom,negative --output shifts
+  ldx shifts ceph.ldx --data.root ~/isbi2015 --data.split development --part val
+  ldx shifts ceph.ldx --data.root ~/isbi2015 --part test --families turn,zoom,negative --output turned
   ldx shifts --list
 
 Always on all images of the part. Each family is written as it is finished; the same command goes on where it was
 stopped, and adds families that are named anew. The folder holds numbers and image ids alone, no picture of an image.
 """
 PARTS = ("val", "test")
-OUTPUT = "shifts"
 
 
 def run_shifts(arguments: list[str]) -> int:
@@ -145,7 +144,8 @@ def _folder(
         "seed": options.seed,
         "suite": SUITE_VERSION,
     }
-    return ShiftFolder(Path(options.output), made_of, ids, tuple(images.source.landmark_names))
+    folder = Path(options.output or f"shifts_{Path(options.model).stem}")
+    return ShiftFolder(folder, made_of, ids, tuple(images.source.landmark_names))
 
 
 def _families(text: str | None) -> list[str]:
@@ -170,7 +170,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--fast", action="store_true", help="the fewest network evaluations that are nearly as good")
     parser.add_argument("--device", help="cpu, cuda or cuda:1; by default a GPU where there is one")
     parser.add_argument("--batch-size", type=int, default=4, metavar="B", help="images at once (default 4)")
-    parser.add_argument("--output", default=OUTPUT, metavar="FOLDER", help=f"results' folder, by default {OUTPUT}/")
+    parser.add_argument("--output", metavar="FOLDER", help="results' folder, by default shifts_NAME of the model")
     parser.add_argument("--overwrite", action="store_true", help="discard results of another model or options")
     parser.add_argument("--card", action="store_true", help="also put the table into the model file and its card")
     parser.add_argument("--list", action="store_true", help="list the families")

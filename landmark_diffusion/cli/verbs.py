@@ -77,6 +77,7 @@ OTHER_VERBS = {
         "make a model file's regions hold what they state: `ldx calibrate --config C --checkpoint FILE.ldx`"
     ),
     "shifts": Verb("what is left of a model on images as other devices would have made them: `ldx shifts FILE.ldx`"),
+    "suggest": Verb("which images to label next, with a reason for each: `ldx suggest --data.root FOLDER --count 10`"),
     "adapt": Verb(
         "fit a model file to a few labelled images of your own: `ldx adapt FILE.ldx --data.root X --output Y.ldx`"
     ),

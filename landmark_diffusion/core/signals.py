@@ -1,12 +1,16 @@
-"""Signals: that of a terminal that closes, and handlers for the time of a block."""
+"""Signals: that of a terminal that closes, Ctrl-C pressed twice, and handlers for the time of a block."""
 
 from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+AT_ONCE = 1.0
+"""Seconds within which a further Ctrl-C is the same one: keys bounce, and shells pass one on twice."""
 
 
 def hang_up() -> list[int]:
@@ -25,3 +29,28 @@ def handling(numbers: Iterable[int], handler: Callable[[int, Any], object]) -> I
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
+
+
+@contextmanager
+def one_interrupt(ends: bool = False) -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt in the block, and those that follow at once (``AT_ONCE``) nothing more.
+
+    A second one would meet the code that ends for the first, and leave neither its message nor its status. ``ends``
+    tells that the process ends behind the block: after a Ctrl-C later ones are ignored there, while Python shuts down.
+    Nothing is changed where Ctrl-C is ignored, or somebody else's already.
+    """
+    pressed: list[float] = []
+
+    def interrupt(number: int, frame: Any) -> None:
+        now = time.monotonic()
+        if not pressed or now - pressed[-1] > AT_ONCE:
+            pressed.append(now)
+            raise KeyboardInterrupt
+
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    try:
+        with handling([signal.SIGINT] if usual else [], interrupt):
+            yield
+    finally:
+        if ends and pressed:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)

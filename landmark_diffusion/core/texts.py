@@ -7,9 +7,8 @@ LIMITS = (
     "Not a medical device: for research, not for diagnosis or treatment.",
     "Images unlike those it was trained on (another view, device, age group or anatomy) may give points that look "
     "plausible and are wrong.",
-    "It always gives every landmark, also where one is not in the image.",
 )
-"""What every model file, card and clinical form says of a model."""
+"""What every card says of its model."""
 
 
 def counted(number: int, word: str) -> str:

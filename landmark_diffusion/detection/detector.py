@@ -14,7 +14,7 @@ from PIL import Image
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.checks.physical import size_doubt
-from landmark_diffusion.data.forms import UPRIGHT
+from landmark_diffusion.data.forms import UPRIGHT, Form
 from landmark_diffusion.data.geometry import Frame, ResizeMode, covariance_factors
 from landmark_diffusion.data.readers.dicom_spacing import UNKNOWN_SPACING
 from landmark_diffusion.data.readers.image_io import one_grey
@@ -34,6 +34,7 @@ from landmark_diffusion.spread.calibration import LEVEL
 from landmark_diffusion.spread.image_score import UNLIKE
 from landmark_diffusion.spread.model_calibration import Calibration, SettingCalibration
 
+_Look = tuple[list[Frame], Answers]
 OrientationChoice = Literal["auto", "as-is"]
 ORIENTATIONS: tuple[str, ...] = get_args(OrientationChoice)
 UNLIKE_NOTE = (
@@ -161,12 +162,10 @@ class Detector:
         unless ``explain`` is False.
         """
         given = None if spacing is None else check_spacing(spacing)
-        forms = self.recognise([each.grey for each in radiographs])
-        greys = [
-            each.grey if form is None else form.used.undo(each.grey)
-            for each, form in zip(radiographs, forms, strict=True)
-        ]
-        frames, answers = self._look(greys)
+        forms, looks = self._recognise([each.grey for each in radiographs])
+        used = tuple(UPRIGHT if form is None else form.used for form in forms)
+        greys = [form.undo(each.grey) for each, form in zip(radiographs, used, strict=True)]
+        frames, answers = looks[used] if used in looks else self.look(greys)
         found = [
             self._detection(radiograph, frames[place], answers, place, paths[place], names[place], given)
             for place, radiograph in enumerate(radiographs)
@@ -180,20 +179,30 @@ class Detector:
         One that is not upright is looked at both ways where the calibration tells which points are right: an odd
         frame or cover may deceive what tells forms, but seldom the landmarks as well.
         """
+        return self._recognise(greys)[0]
+
+    def _recognise(
+        self, greys: Sequence[np.ndarray]
+    ) -> tuple[list[RecognisedForm | None], dict[tuple[Form, ...], _Look]]:
+        """Recognise, and hand on what was seen of all images on the way, by the forms that were undone.
+
+        Only looks at the whole batch: in another one the network rounds otherwise.
+        """
         if self.form_network is None:
-            return [None] * len(greys)
+            return [None] * len(greys), {}
         forms = recognise(self.form_network, greys)
         doubt = None if self.calibration is None else self.calibration.doubt
         turned = [place for place, each in enumerate(forms) if each.form != UPRIGHT]
         if doubt is None or not turned:
-            return [*forms]
-        as_is = doubt.image_scores(self._look([greys[place] for place in turned])[1])
-        right = doubt.image_scores(self._look([forms[place].form.undo(greys[place]) for place in turned])[1])
-        for place, better in zip(turned, right < as_is, strict=True):
+            return [*forms], {}
+        as_is = self.look([greys[place] for place in turned])
+        right = self.look([forms[place].form.undo(greys[place]) for place in turned])
+        looks = {(UPRIGHT,) * len(greys): as_is, tuple(each.form for each in forms): right}
+        for place, better in zip(turned, doubt.image_scores(right[1]) < doubt.image_scores(as_is[1]), strict=True):
             forms[place] = forms[place]._replace(by_landmarks=bool(better))
-        return [*forms]
+        return [*forms], looks if len(turned) == len(greys) else {}
 
-    def _look(self, greys: Sequence[np.ndarray]) -> tuple[list[Frame], Answers]:
+    def look(self, greys: Sequence[np.ndarray]) -> _Look:
         """What the model says of images (H, W) uint8, in network pixels, and how these lie in the images."""
         frames = [Frame.fit(each.shape[::-1], self.size, self.resize) for each in greys]
         inputs = [network_input(each, frame) for each, frame in zip(greys, frames, strict=True)]
@@ -214,7 +223,7 @@ class Detector:
     def _scores(self, greys: Sequence[np.ndarray]) -> np.ndarray:
         """P-values of images (H, W) uint8 as a whole."""
         assert self.calibration is not None
-        return self.calibration.image_p_values(self._look(greys)[1])
+        return self.calibration.image_p_values(self.look(greys)[1])
 
     def find(self, images: Sequence[torch.Tensor]) -> dict[str, LandmarkEstimate]:
         """Run the method on images (1, H, W) in [0, 1] of the network's size: its variants.

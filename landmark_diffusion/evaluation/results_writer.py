@@ -17,7 +17,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 
-from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.errors import DataError, UserError
+from landmark_diffusion.core.json_files import read_json
+from landmark_diffusion.core.plain import plain
 from landmark_diffusion.core.say import say
 from landmark_diffusion.data.source import Stage
 from landmark_diffusion.data.splits import FEW_TESTED, few_tested
@@ -34,6 +36,7 @@ from landmark_diffusion.metrics.records import LengthUnit, Prediction
 from landmark_diffusion.pictures.process_figure import Step, choose_steps
 from landmark_diffusion.training.processes import is_running
 
+METRICS = "metrics.json"
 FOLDERS: dict[TrainerFn, tuple[str, Stage]] = {
     TrainerFn.VALIDATING: ("validate", "val"),
     TrainerFn.TESTING: ("test", "test"),
@@ -105,6 +108,7 @@ class ResultsWriter(Callback):
                 if stage == "test" and self.pictures:
                     with console.status("drawing the report"):
                         pictures = self._report(results, data, module, draft / "report")
+            kept = put_aside(folder, self.facts)
         # printed when all is written: a terminal that fails must not cost the results
         if measured:
             for shown in (results.table, *results.other_tables, results.shown_spread):
@@ -119,6 +123,8 @@ class ResultsWriter(Callback):
             console.print(f"All images by error, for a browser: {folder / 'report' / 'index.html'}")
         if measured:
             log_to_wandb(trainer, stage, results.table, [folder / path.relative_to(draft) for path in pictures])
+        if kept:
+            console.print(f"Earlier results there, of another model file or other data, are kept in {kept}")
         console.print(f"[bold]Results in {folder}[/bold]")
         count, whole = len(evaluation.image_ids), not getattr(data.source, "folds", None)
         if stage == "test" and data.source.name == "folder" and whole and count < FEW_TESTED:
@@ -140,7 +146,7 @@ class ResultsWriter(Callback):
 
     def _write_figures(self, results: Results, module: Any, folder: Path) -> None:
         extra = {"command": " ".join(["ldx", *sys.argv[1:]]), "seed": module.seed, "updates": module.trained_updates}
-        write_metrics(folder / "metrics.json", results, {**extra, **self.facts})
+        write_metrics(folder / METRICS, results, {**extra, **self.facts})
         if results.spread is not None:
             write_spread_csv(folder / "spread.csv", results.spread)
         if results.annotators is not None:
@@ -167,6 +173,35 @@ def unmeasured(data: Any, stage: Stage) -> list[Prediction]:
         )
         for index, sample in enumerate(data.stage_dataset(stage).samples)
     ]
+
+
+def put_aside(folder: Path, facts: Mapping[str, Any]) -> Path | None:
+    """Rename the results in ``folder`` that a model file would replace with those of other weights or other data.
+
+    Returns their new folder; None where nothing is there, where ``facts`` are not of a model file, and where the
+    results are of the same file and data. What does not say of what it is counts as another's.
+    """
+    if "model_file" not in facts:
+        return None
+    try:
+        before = read_json(folder / METRICS, lambda content: dict(content["extra"]), "is damaged", "it is kept")
+    except FileNotFoundError:
+        return None
+    except DataError:
+        before = {}
+    if before.get("model_file") == facts["model_file"] and _data_of(before) == _data_of(facts):
+        return None
+    free = (folder.with_name(f"{folder.name}_before_{number}") for number in count(1))
+    kept = next(path for path in free if not path.exists())
+    folder.rename(kept)
+    return kept
+
+
+def _data_of(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Which images were measured, as far as the options say."""
+    data = (facts.get("config") or {}).get("data") or {}
+    found: dict[str, Any] = plain({name: data.get(name) for name in ("dataset", "root", "split", "dataset_options")})
+    return found
 
 
 @contextmanager

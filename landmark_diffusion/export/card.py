@@ -39,7 +39,7 @@ def model_card(facts: ModelFacts, name: str) -> str:
         data=_bullets(map(escape, _data(facts))),
         figures=_figures(facts),
         calibration=_calibration(facts),
-        limits=_bullets(LIMITS),
+        limits=_bullets((*LIMITS, *_presence(facts))),
         note=f"{escape(facts.note)}\n\n" if facts.note else "",
         input=_bullets(map(escape, _input(facts))),
     )
@@ -195,6 +195,23 @@ def _calibration(facts: ModelFacts) -> str:
 
     calibration = Calibration.from_dict(facts.calibration, int(facts.model["num_landmarks"]), "the model's facts")
     return calibration_grid(calibration).to_markdown() + "\n"
+
+
+def _presence(facts: ModelFacts) -> list[str]:
+    """Say what the model tells of landmarks that are not there, and of points that are not right."""
+    lines = ["It always gives every landmark, also where one is not in the image."]
+    if dotted(facts.model).get("joint.enabled"):
+        lines = [
+            "It gives a point for every landmark, and how likely the landmark lies outside the image "
+            "(`outside_probability`; above 0.5 it counts as outside). That is an estimate: one that is outside, "
+            "covered or does not exist may be called found."
+        ]
+    if any(each.get("doubt") for each in (facts.calibration or {}).get("settings", ())):
+        lines.append(
+            "It marks points that may be far off (`doubtful`). That is an estimate too: a point without the mark "
+            "may be far off."
+        )
+    return lines
 
 
 def _row(found: Mapping[str, Any]) -> ResultsRow:

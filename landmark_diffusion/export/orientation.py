@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from landmark_diffusion.finders.orientation import FORM_WEIGHTS, Orientation, learn_forms
+from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.modelfile.model_file import check_target, read_model_file, write_model_file
 
 
@@ -29,9 +31,24 @@ def with_orientation(
     output = Path(output)
     check_target(output, overwrite)
     content = read_model_file(model)
-    options = Orientation(learn=True, steps=steps)
-    network = learn_forms(images, steps, seed)
-    weights = {name: value for name, value in content.weights.items() if not name.startswith(FORM_WEIGHTS)}
-    weights |= {FORM_WEIGHTS + name: value for name, value in network.state_dict().items()}
-    facts = replace(content.facts, model={**content.facts.model, "orientation": asdict(options)})
+    facts, weights = oriented(content.facts, content.weights, images, steps, seed)
     return write_model_file(output, facts, weights, overwrite)
+
+
+def oriented(
+    facts: ModelFacts,
+    weights: Mapping[str, Any],
+    images: Iterable[np.ndarray],
+    steps: int = Orientation.steps,
+    seed: int = 0,
+    advance: Callable[[int, float], object] | None = None,
+) -> tuple[ModelFacts, dict[str, Any]]:
+    """Give a model's facts and weights with what tells the orientation, as ``with_orientation`` writes them.
+
+    ``advance`` hears the steps done and the loss.
+    """
+    network = learn_forms(images, steps, seed, advance)
+    others = {name: value for name, value in weights.items() if not name.startswith(FORM_WEIGHTS)}
+    learned = {FORM_WEIGHTS + name: value for name, value in network.state_dict().items()}
+    options = asdict(Orientation(learn=True, steps=steps))
+    return replace(facts, model={**facts.model, "orientation": options}), {**others, **learned}

@@ -21,9 +21,9 @@ HEIGHT, WIDTH = 1000, 1400  # most output pixels of the radiograph where it is d
 GROUND = "#30343A"
 
 
-def fitted(size: tuple[int, int]) -> tuple[int, int]:
-    """Give the (width, height) in output pixels of a radiograph of this size, as large as HEIGHT and WIDTH allow."""
-    scale = min(HEIGHT / size[1], WIDTH / size[0])
+def fitted(size: tuple[int, int], most: tuple[int, int] = (WIDTH, HEIGHT)) -> tuple[int, int]:
+    """Give the (width, height) in output pixels of a radiograph of this size, as large as ``most`` of both allows."""
+    scale = min(most[1] / size[1], most[0] / size[0])
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 

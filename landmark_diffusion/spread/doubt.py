@@ -24,11 +24,12 @@ from landmark_diffusion.spread.statistics import expected_radial_error
 FAR = 0.05
 """A point that is off by more than this share of the network's width is far off: 10 mm on a cephalogram."""
 FOUND = 0.975
-"""Share of the far points among the calibration's that the limit lets no more than the rest of pass unmarked."""
+"""Share of the calibration's images with far points that have all of these marked; the limit is chosen so."""
 LEAST_FAR = 20
-"""Far points that a limit can be chosen from; with fewer it is a quarter of FAR."""
+"""Images with far points that a limit can be chosen from; with fewer it is a quarter of FAR."""
 RIGHT = 0.01
-"""An image whose mean error is at most this share of the network's width has right points: 2 mm on a cephalogram."""
+"""An image whose mean error is at most this share of the network's width has right points: 2 mm on a cephalogram, where
+its anatomy is as large as is usual."""
 _SOFTENING = 0.5
 """Network pixels that are added to an error before its logarithm is taken."""
 _RIDGE = 1e-3
@@ -36,6 +37,8 @@ _QUANTILES = np.linspace(0, 1, 201)
 _LEAST_OUTSIDE = 20
 """Landmarks outside the image that their probability can be corrected by."""
 _NEWTON_STEPS = 30
+_SIZES = (0.25, 4.0)
+"""Sizes of an anatomy that are believed, against the usual one."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Doubt:
         rest: (Q,) quantiles of what the regression leaves, actual less predicted logarithm.
         far: network pixels above which a point is far off.
         limit: predicted error in network pixels above which a point is marked as doubtful.
+        extent: usual distance in network pixels of points from the mean of their image (root of the mean square): one
+            that shows the anatomy larger errs by more pixels and no more millimetres.
         images: (I,) scores of the calibration images with right points, sorted.
         outside: (2,) shift and factor that correct the log-odds of a landmark outside the image.
     """
@@ -59,6 +64,7 @@ class Doubt:
     rest: np.ndarray
     far: float
     limit: float
+    extent: float
     images: np.ndarray
     outside: np.ndarray
 
@@ -82,17 +88,19 @@ class Doubt:
         weights = np.linalg.solve(scores.T @ scores + ridge, scores.T @ (found - found.mean()))
         predicted = found.mean() + scores @ weights
         far = FAR * width
-        among = np.exp(predicted[errors[known] > far])
+        of_far = np.full(errors.shape, np.inf)
+        of_far[known] = np.where(errors[known] > far, np.exp(predicted), np.inf)
+        among = of_far.min(1)[np.isfinite(of_far).any(1)]
         limit = float(np.quantile(among, 1 - FOUND)) if len(among) >= LEAST_FAR else far / 4
         rest = np.quantile(found - predicted, _QUANTILES)
         marked = np.isfinite(truth).all(-1)
         fitted = cls(
             mean, deviation, weights, float(found.mean()), rest, far, min(max(limit, far / 8), far / 2),
-            np.zeros(0), _correction(answers.outside, beyond, marked),
+            float(np.median(extents(answers.points))), np.zeros(0), _correction(answers.outside, beyond, marked),
         )  # fmt: skip
         counted = np.isfinite(errors)
         means = np.where(counted, errors, 0).sum(1) / np.maximum(counted.sum(1), 1)
-        right = counted.any(1) & (means <= RIGHT * width)
+        right = counted.any(1) & (means / fitted.sizes(answers) <= RIGHT * width)
         return replace(fitted, images=np.sort(fitted.image_scores(answers)[right]))
 
     def predicted(self, answers: Answers) -> np.ndarray:
@@ -122,10 +130,18 @@ class Doubt:
         return widened
 
     def image_scores(self, answers: Answers) -> np.ndarray:
-        """Mean logarithm (I,) of the error that the evidences speak for, over the landmarks within the image."""
+        """Mean logarithm (I,) of the error that the evidences speak for, over the landmarks within the image.
+
+        The error is that of an image which shows the anatomy as large as is usual.
+        """
         weight = _inside(answers)
         scores: np.ndarray = (np.log(self.predicted(answers)) * weight).sum(1) / weight.sum(1)
-        return scores
+        return scores - np.log(self.sizes(answers))
+
+    def sizes(self, answers: Answers) -> np.ndarray:
+        """How large each image (I,) shows the anatomy, against what is usual."""
+        found: np.ndarray = np.clip(extents(answers.points) / self.extent, *_SIZES)
+        return found
 
     def p_values(self, answers: Answers) -> np.ndarray:
         """P-values (I,) in (0, 1]: how usual an image is among those whose points are right."""
@@ -147,7 +163,8 @@ class Doubt:
         """Give plain values for JSON."""
         arrays = {name: getattr(self, name).tolist() for name in ("mean", "deviation", "weights", "outside")}
         many = {name: np.round(getattr(self, name), 6).tolist() for name in ("rest", "images")}
-        return {**arrays, **many, "constant": self.constant, "far": self.far, "limit": self.limit}
+        numbers = {name: getattr(self, name) for name in ("constant", "far", "limit", "extent")}
+        return {**arrays, **many, **numbers}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Doubt:
@@ -157,10 +174,20 @@ class Doubt:
             "mean": (count,), "deviation": (count,), "weights": (count,), "rest": (len(content["rest"]),),
             "images": (len(content["images"]),), "outside": (2,),
         }  # fmt: skip
-        constant, far, limit = (float(content[name]) for name in ("constant", "far", "limit"))
-        if not all(map(math.isfinite, (constant, far, limit))) or min(far, limit) <= 0:
-            raise ValueError(f"doubt: constant {constant}, far {far}, limit {limit}, expected the last two above 0")
-        return cls(**read_arrays(content, shapes), constant=constant, far=far, limit=limit)
+        constant, *positive = (float(content[name]) for name in ("constant", *_POSITIVE))
+        if not all(map(math.isfinite, (constant, *positive))) or min(positive) <= 0:
+            raise ValueError(f"doubt: constant {constant}, {', '.join(_POSITIVE)} {positive}, expected these above 0")
+        return cls(**read_arrays(content, shapes), constant=constant, **dict(zip(_POSITIVE, positive, strict=True)))
+
+
+_POSITIVE = ("far", "limit", "extent")
+
+
+def extents(points: np.ndarray) -> np.ndarray:
+    """Root of the mean square distance of each image's points (I, N, 2) from their mean, (I,)."""
+    centred = points - points.mean(1, keepdims=True)
+    found: np.ndarray = np.sqrt(np.square(centred).sum(-1).mean(1))
+    return found
 
 
 def evidences(answers: Answers) -> np.ndarray:

@@ -12,6 +12,7 @@ from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 from landmark_diffusion.training import RunFolder, default_callbacks
 from landmark_diffusion.training.checkpoint import use_own_checkpoint_io
 from landmark_diffusion.training.lightning_internals import PrecisionInput
+from landmark_diffusion.training.stopping import interrupts
 
 CHECKPOINT_EVERY = 25
 """Optimiser steps between two writings of last.ckpt."""
@@ -64,7 +65,8 @@ def fit_short(
         ],
     )  # fmt: skip
     use_own_checkpoint_io(trainer)
-    trainer.fit(module, datamodule=data, ckpt_path=None if last is None else str(last), weights_only=True)
+    with interrupts(trainer):
+        trainer.fit(module, datamodule=data, ckpt_path=None if last is None else str(last), weights_only=True)
     found = run.last()
     assert found is not None
     return read_checkpoint(found)

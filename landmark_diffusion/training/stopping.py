@@ -7,7 +7,8 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +117,9 @@ class GracefulStop(Checkpoint):
         if self.signal_number and self._requeue_signal in (number, self.signal_number):
             return
         if self.signal_number:
-            raise StopRequested(_EXIT_BASE + number, "stopped at once by a second signal, nothing more was saved")
+            message = "stopped at once by a second signal, nothing more was saved"
+            _tell(message)
+            raise StopRequested(_EXIT_BASE + number, message)
         self.signal_number = number
         more = "" if number == self._requeue_signal else "; once more stops at once, unsaved"
         _tell(f"\n{signal.Signals(number).name}: saving a checkpoint after this step{more}")
@@ -160,6 +163,17 @@ class GracefulStop(Checkpoint):
             return f"{where}; the job is back in the queue and will go on from there by itself"
         told = f"; the job could not be put back into the queue ({fault})" if fault else ""
         return f"{where}{told}; go on with: {self.command or resume_command(sys.argv)}"
+
+
+@contextmanager
+def interrupts(trainer: Trainer) -> Iterator[None]:
+    """Raise KeyboardInterrupt where Lightning ends the process for it, with status 1: before and after the steps."""
+    try:
+        yield
+    except SystemExit as stop:
+        if stop.code == 1 and trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
 
 
 def resume_command(argv: Sequence[str]) -> str:

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
-from landmark_diffusion.cli import main
+from landmark_diffusion.cli import adapt_verb, main
 from landmark_diffusion.data.sources.phantom import PhantomDataset
 from landmark_diffusion.detection.detector import Detector
 from landmark_diffusion.modelfile.facts import ModelFacts
@@ -22,9 +23,11 @@ from landmark_diffusion.modelfile.model_file import read_model_file, write_model
 from landmark_diffusion.studies.adapt import rule as rules
 from landmark_diffusion.studies.adapt import trainings
 from landmark_diffusion.studies.adapt.rule import rule_for
+from landmark_diffusion.studies.trainings.locks import exclusive
 from landmark_diffusion.training import checkpoint, short_run
 from tests.detection.tiny_model import tiny_options
 from tests.methods.tiny_positions import module
+from tests.training.tiny import default_sigint
 
 COUNT = (6, 0, 1)
 OPTIONS = {"count": list(COUNT), "image_size": [97, 120]}
@@ -114,12 +117,76 @@ def test_a_stopped_one_goes_on_and_ends_as_the_unbroken_one(
             status = ended.code
     assert status not in (0, None) and not MINE.exists()
     steps.clear()
+    capsys.readouterr()
     assert main(ARGUMENTS) == 0
     assert len(steps) == 2 + 4  # of the second fold the rest, and all images
+    told = capsys.readouterr().out.splitlines()
+    expected = ["fold 1 of 2: trained already", "fold 2 of 2: goes on at update 2 of 4", "all: 4 updates on 6 images"]
+    assert [line for line in told if line.startswith(("fold ", "all: "))] == expected
     again = read_model_file(MINE)
     assert all(torch.equal(again.weights[name], value) for name, value in unbroken.weights.items())
     assert again.facts.calibration == unbroken.facts.calibration
     assert again.facts.training == unbroken.facts.training
+
+
+def test_ctrl_c_before_the_first_update_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lightning itself ends the process there, with status 1 and without a word."""
+
+    def stop(*rest: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(short_run._Advance, "on_train_start", stop)
+    with default_sigint():
+        assert main(ARGUMENTS) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def own_folder(parts: str) -> list[str]:
+    """Write images of the phantom with a table whose column ``split`` has a letter an image; gives the arguments."""
+    source, folder = PhantomDataset(**OPTIONS), Path("own")
+    folder.mkdir()
+    rows = [",".join(["image", "split", *(f"{name}_{axis}" for name in NAMES for axis in "xy")])]
+    for part, sample in zip(parts, source.samples("train"), strict=True):
+        Image.fromarray(source.load_image(sample)).save(folder / f"{sample.image_id}.png")
+        numbers = [f"{value:.2f}" for value in sample.mean_points.ravel()]
+        rows.append(",".join([f"{sample.image_id}.png", {"t": "train", "v": "val", "x": "test"}[part], *numbers]))
+    (folder / "points.csv").write_text("\n".join(rows) + "\n")
+    return ["adapt", str(START), "--data.root", str(folder), "--output", str(MINE)]
+
+
+@pytest.mark.parametrize(
+    ("parts", "given", "fitted"),
+    [("ttttttt", [], 7), ("tttttvx", [], 5), ("tttttvx", ["--data.split", "column"], 5),
+     ("tttttvx", ["--data.split", "all"], 7)],
+)  # fmt: skip
+def test_a_split_column_says_which_images_are_fitted_to(
+    parts: str, given: list[str], fitted: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the training rows none is lost to a validation; what is called val or test is not seen."""
+    monkeypatch.setitem(OPTIONS, "count", [len(parts), 0, 1])
+    arguments = adapt_verb._parse([*own_folder(parts), *given][1:])
+    plan = adapt_verb._plan(arguments, "ldx adapt")
+    assert len(plan.ids) == fitted and plan.section["split"] == "all"
+    assert sorted(plan.ids) == sorted(path.name for path in Path("own").glob("*.png"))[:fitted]
+    assert {each for fold in plan.folds() for each in (*fold.kept, *fold.held_out)} == set(plan.ids)
+
+
+def test_a_split_column_without_training_images_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(own_folder("xxxxxv")) == 1
+    assert "has no image to fit to; call some train, or take all by --data.split all" in capsys.readouterr().err
+
+
+def test_a_second_one_of_the_same_output_stops_with_a_line(
+    steps: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path("runs/adapt/mine")
+    with exclusive(folder / ".running.lock", "the first"):
+        assert main(ARGUMENTS) == 1
+    told = capsys.readouterr()
+    assert "another process still holds the adaptation in runs/adapt/mine; end it, or wait" in told.err
+    assert not steps and not MINE.exists() and [path.name for path in folder.iterdir()] == [".running.lock"]
 
 
 def test_another_seed_in_the_folder_of_a_stopped_one_is_refused(

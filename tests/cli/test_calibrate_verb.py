@@ -14,12 +14,14 @@ from landmark_diffusion.cli import main
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.sources.phantom import PhantomDataset
 from landmark_diffusion.detection.detector import Detector
+from landmark_diffusion.export.orientation import with_orientation
+from landmark_diffusion.finders.orientation import FORM_WEIGHTS
 from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.modelfile.model_file import read_facts, read_model_file, write_model_file
 from landmark_diffusion.spread.statistics import covered
 from landmark_diffusion.studies.calibrate import folds
 from landmark_diffusion.studies.calibrate.folds import make_folds
-from tests.detection.tiny_model import tiny_options
+from tests.detection.tiny_model import picture, tiny_options
 from tests.methods.tiny_positions import module
 
 SIZE = (64, 80)
@@ -124,6 +126,18 @@ def test_folds_judge_each_training_image_once_by_who_has_not_seen_it(
     assert "trained already" in capsys.readouterr().out
 
 
+def test_a_model_that_learned_orientations_later_is_judged_by_the_folds_it_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(folds, "_run", lambda command: _pretend_to_train(command, []))
+    Path("c.yaml").write_text("data:\n  dataset: phantom\n")
+    with_orientation(MODEL, [picture()], MODEL, steps=1, overwrite=True)
+    assert calibrate("--config", "c.yaml", "--folds", "3", "--settings", "1x1", "--trainer.max_steps", "7") == 0
+    content = read_model_file(MODEL)
+    assert content.facts.calibration is not None and content.facts.model["orientation"]["learn"]
+    assert any(name.startswith(FORM_WEIGHTS) for name in content.weights)
+
+
 def test_a_stopped_fold_goes_on_and_another_run_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     fold = make_folds([f"{n:02d}" for n in range(6)], 3, Path("folds"))[0]
     commands: list[list[str]] = []
@@ -135,6 +149,8 @@ def test_a_stopped_fold_goes_on_and_another_run_is_left_alone(monkeypatch: pytes
     with pytest.raises(UserError, match="ended with exit status 1"):
         fold.train(["--config", "c.yaml"])
     assert "--ckpt_path=last" in commands[1]
+    assert fold.title == "fold 1 of 3" and fold.standing(None) == "goes on at update 7"
+    assert fold.standing(150) == "goes on at update 7 of 150" and fold.standing(7) == "trained already"
     other = make_folds([f"{n:02d}" for n in range(6)], 3, Path("folds"), seed=1)[0]
     with pytest.raises(UserError, match="a fold that held out other images"):
         other.train([])

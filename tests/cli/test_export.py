@@ -9,14 +9,18 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from landmark_diffusion.cli import main
-from landmark_diffusion.export import onnx_export
+from landmark_diffusion.detection.detector import Detector
+from landmark_diffusion.export import onnx_export, orientation
 from landmark_diffusion.export.onnx_export import Written
 from landmark_diffusion.export.onnx_networks import Network
+from landmark_diffusion.finders.orientation import FORM_WEIGHTS, learn_forms
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
 from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 from landmark_diffusion.modelfile.model_file import read_model_file
+from tests.detection.tiny_model import picture, write_positions
 from tests.options import nested
 
 DOTTED = {
@@ -275,7 +279,7 @@ def test_what_belongs_to_a_model_file_is_refused_with_onnx_alone(
 def test_who_exports_an_exported_model_is_told_of_onnx(capsys: pytest.CaptureFixture[str]) -> None:
     assert export() == 0
     assert main(["export", "x.ldx", "y.ldx", "--onnx"]) == 1
-    assert "for its networks as ONNX, a target such as y.onnx" in capsys.readouterr().err
+    assert "for its networks as ONNX, name a target such as y.onnx" in capsys.readouterr().err
     assert main(["export", "y.ldx", "y.onnx"]) == 1
     assert "y.ldx: found nothing, expected a model file" in capsys.readouterr().err
 
@@ -292,3 +296,50 @@ def test_the_networks_of_a_run_are_exported_with_its_model(capsys: pytest.Captur
     with torch.no_grad():
         assert torch.allclose(torch.from_numpy(found), module.eval()(image), atol=1e-6)
     assert "largest difference from torch" in capsys.readouterr().out
+
+
+@pytest.fixture
+def upright(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two radiographs in a folder, and two updates to learn their orientation in."""
+    folder = Path("upright")
+    folder.mkdir()
+    for seed in range(2):
+        Image.fromarray(picture(seed)).save(folder / f"{seed}.png")
+    monkeypatch.setattr(
+        orientation, "learn_forms", lambda images, steps, seed, advance: learn_forms(images, 2, seed, advance)
+    )
+    return folder
+
+
+def test_a_model_file_learns_orientations(upright: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing else of it changes, its card apart."""
+    before = read_model_file(write_positions(Path("mine.ldx")))
+    assert main(["export", "mine.ldx", "any.ldx", "--orientation", str(upright)]) == 0
+    assert "orientation: learned from 2 images, all taken as upright" in capsys.readouterr().out
+    after, wanted = read_model_file("any.ldx"), learn_forms([picture(0), picture(1)], 2).state_dict()
+    added = {FORM_WEIGHTS + name: value for name, value in wanted.items()}
+    assert after.weights.keys() == before.weights.keys() | added.keys()
+    assert all(torch.equal(value, after.weights[name]) for name, value in (before.weights | added).items())
+    assert after.facts.model["orientation"]["learn"] and after.facts.calibration == before.facts.calibration
+    assert "orientation.learn True" in Path("any.md").read_text()
+    assert Detector.load("any.ldx")(picture(0)).orientation != "" and Detector.load("mine.ldx").form_network is None
+
+
+def test_a_checkpoint_is_exported_with_orientations(upright: Path) -> None:
+    assert export("--orientation", str(upright)) == 0
+    assert Detector.load("x.ldx")(picture(0)).orientation != ""
+
+
+def test_orientations_that_cannot_be_learned_are_told(upright: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_positions(Path("mine.ldx"))
+    for given, told in (
+        (["--orientation", "nowhere/"], "nowhere/: the folder does not exist"),
+        (["--orientation", "runs"], "runs: found no radiograph in the folder"),
+        (["--orientation", str(CHECKPOINT)], "best.ckpt"),
+        (["--note", "mine", "--orientation", str(upright)], "--note: goes with a checkpoint"),
+        ([], "let it learn orientations (--orientation UPRIGHT_XRAYS)"),
+    ):
+        assert main(["export", "mine.ldx", "any.ldx", *given]) == 1
+        told_now = capsys.readouterr().err
+        assert told in " ".join(told_now.split()) and "Traceback" not in told_now
+        assert not Path("any.ldx").exists() and not Path("any.md").exists()

@@ -179,3 +179,13 @@ def test_images_of_the_training_are_told(monkeypatch: pytest.MonkeyPatch, capsys
     note = "the weights were trained on some of these images"
     assert note in " ".join(capsys.readouterr().out.split())
     assert note in json.loads(Path("out/shifts.json").read_text())["notes"][0]
+
+
+def test_results_lie_in_a_folder_of_the_model_unless_another_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """Another model's were refused, or discarded by --overwrite, in one folder for all."""
+    other = MODEL.with_name("other.ldx")
+    other.write_bytes(MODEL.read_bytes())
+    for model in (MODEL, other):
+        assert main(["shifts", str(model), "--families", "negative"]) == 0
+        assert f"in shifts_{model.stem}: shifts.csv" in capsys.readouterr().out
+        assert (Path(f"shifts_{model.stem}") / "shifts.csv").is_file()

@@ -67,14 +67,28 @@ def test_24_names_are_told_once(tmp_path: Path) -> None:
         (["1", "01"], ["001.png"], "2: the image '1' could be 001.png, but so could '01' in line 3 (and 1 more"),
         (["a.png", "A.PNG"], ["a.png"], "3: the image 'A.PNG' could be a.png, but that is the image of line 2"),
         (["IMG_00l"], ["IMG_001.png"], "; the nearest file is IMG_001.png"),
-        (["D:\\xrays\\a.png", "D:\\xrays\\b.png"], ["a.png", "b.png"],
+        (["D:\\xrays\\A.png", "D:\\xrays\\B.png"], ["a.png", "b.png"],
          "; the nearest file is a.png, in another folder than the name says (and 1 more like it, in line 3)"),
+        (["/x/a.png"], ["a.png", "images/a.png"], "2: the image '/x/a.png' can mean "),
+        (["/x/a.png", "/y/a.png"], ["a.png"], "2: the image '/x/a.png' could be a.png, but so could '/y/a.png' in"),
+        (["/x/a.png", "a.png"], ["a.png"], "could be a.png, but that is the image of line 3"),
+        (["images/a.png"], ["a.png", "images/b.png"], "the nearest file is a.png, in another folder than the name"),
         (["zebra"], ["a.png"], "2: the image 'zebra' is not there; looked in "),
     ],
 )  # fmt: skip
 def test_what_is_not_certain_is_one_fault(tmp_path: Path, names: list[str], files: list[str], said: str) -> None:
     (fault,) = match(tmp_path, names, files).faults
     assert said in str(fault)
+
+
+@pytest.mark.parametrize("folder", ["/home/ann/xrays/", "xrays/", "D:\\xrays\\", "../elsewhere/"])
+def test_a_table_that_was_made_elsewhere_finds_its_images_beside_it(tmp_path: Path, folder: str) -> None:
+    """points.csv of ``ldx detect`` says the path as it was given, which leads nowhere from where it is put."""
+    names = [f"{folder}{name}" for name in ("a.png", "b.png")]
+    found = match(tmp_path, names, ["a.png", "images/b.png"])
+    assert found.images == dict(zip(names, (tmp_path / "a.png", tmp_path / "images" / "b.png"), strict=True))
+    assert not found.faults
+    assert found.notes == [f"2 names matched although the file differs in the folder: {names[0]!r} is 'a.png', ..."]
 
 
 def test_exact_names_come_first_and_keep_their_files(tmp_path: Path) -> None:

@@ -280,8 +280,36 @@ def test_the_landmarks_say_whether_a_picture_is_to_be_put_right(
     prefers = BY_NAME["mirrored"] if wrong else UPRIGHT  # where the landmarks are found: as it is, or put right
     known = SimpleNamespace(doubt=Scores(detector, prefers))
     monkeypatch.setattr(detector, "calibration", known)
-    monkeypatch.setattr(detector, "_look", lambda greys: (None, greys))
+    monkeypatch.setattr(detector, "look", lambda greys: (None, greys))
     ((found,), (upright,)) = (detector.recognise([each]) for each in (grey, upright_picture()))
     assert found is not None and found.form == BY_NAME["mirrored"] and found.probability > 0.99
     assert found.by_landmarks is (not wrong) and found.used == (UPRIGHT if wrong else BY_NAME["mirrored"])
     assert upright is not None and upright.by_landmarks is None and upright.used == UPRIGHT
+
+
+@pytest.mark.parametrize(("batch", "looks"), [(["mirrored"], 2), (["mirrored", "upright"], 3), (["upright"], 1)])
+def test_what_recognising_saw_is_not_looked_at_again(
+    model: Path, monkeypatch: pytest.MonkeyPatch, batch: list[str], looks: int
+) -> None:
+    """Where it saw the whole batch, so that the network rounds as it would anew: the points are the same bits."""
+    detector, look = with_corner(model), with_corner(model).look
+    found = [radiograph(BY_NAME[name].apply(upright_picture(n))) for n, name in enumerate(batch)]
+    seen: list[tuple[Any, Any]] = []
+
+    def looked(greys: list[np.ndarray]) -> Any:
+        seen.append((greys, look(greys)))
+        return seen[-1][1]
+
+    def image_scores(answers: Any) -> np.ndarray:
+        (greys,) = (greys for greys, (_, told) in seen if told is answers)
+        return np.array([float(upright_corner(grey)) for grey in greys])
+
+    monkeypatch.setattr(detector, "calibration", SimpleNamespace(doubt=SimpleNamespace(image_scores=image_scores)))
+    monkeypatch.setattr(detector, "look", looked)
+    monkeypatch.setattr(detector, "_trust", lambda answer, frame: {})
+    ours = detector.detect(found, batch, batch)
+    assert len(seen) == looks
+    frames, answers = look([BY_NAME[name].undo(each.grey) for name, each in zip(batch, found, strict=True)])
+    for place, (name, each) in enumerate(zip(batch, ours, strict=True)):
+        points = frames[place].to_original(answers.points[place])
+        np.testing.assert_array_equal(each.points, BY_NAME[name].apply_points(points, each.size))

@@ -47,7 +47,8 @@ def test_it_measures_as_its_checkpoint(home: Path) -> None:
     assert ours.pop("extra")["updates"] == (extra := theirs.pop("extra"))["updates"]
     assert ours == theirs
     assert extra["command"] == "ldx test weights/b.ldx --pictures=0"  # as the reader can repeat it
-    assert read_model_file("weights/b.ldx").facts.measured["variants"] == ours["variants"]
+    facts = read_model_file("weights/b.ldx").facts
+    assert facts.measured["variants"] == ours["variants"] and extra["model_file"] == facts.weights_sha256
 
 
 def test_a_config_with_the_file_as_checkpoint_measures_the_same(home: Path) -> None:

@@ -36,7 +36,7 @@ from tests.methods import test_diffusion_heatmap, tiny_positions
 VERBS = {"test": TrainerFn.TESTING, "validate": TrainerFn.VALIDATING}
 
 
-def write(folder: Path, rows: list[Prediction]) -> None:
+def write(folder: Path, rows: list[Prediction], facts: dict[str, Any] | None = None) -> None:
     """Let the writer write what a module with one variant found, without a report."""
     source = SimpleNamespace(name="made up", landmark_names=("sella",), annotator_names=("a", "b"), radii=(2.0,))
     data = SimpleNamespace(
@@ -45,7 +45,33 @@ def write(folder: Path, rows: list[Prediction]) -> None:
     module = SimpleNamespace(main_variant="heatmap", results={"heatmap": rows}, seed=0, trained_updates=1)
     state = SimpleNamespace(fn=VERBS[folder.name])
     trainer = SimpleNamespace(state=state, is_global_zero=True, datamodule=data, loggers=[])
-    ResultsWriter(folder.parent, pictures=0)._write(trainer, module)
+    ResultsWriter(folder.parent, facts, pictures=0)._write(trainer, module)
+
+
+def test_a_model_file_never_replaces_another_ones_results(tmp_path: Path, capsys) -> None:
+    """runs/ceph.ldx is the folder of each file of that name, and of each data set that one is tested on."""
+    folder = tmp_path / "test"
+
+    def measure(error: float, model: str | None, root: str = "a") -> float:
+        facts = {"config": {"data": {"dataset": "folder", "root": root}}}
+        rows = [Prediction("007", 0, np.array([[error, 0.0]]), np.zeros((2, 1, 2)), (1.0, 1.0))]
+        write(folder, rows, facts if model is None else {**facts, "model_file": model})
+        return mre(folder)
+
+    def mre(where: Path) -> float:
+        return json.loads((where / "metrics.json").read_text())["variants"]["heatmap"]["mre"]
+
+    assert measure(1, "first") == 1 and measure(2, "first") == 2  # again: replaced
+    assert [path.name for path in tmp_path.iterdir()] == ["test"]
+    assert measure(3, "second") == 3 and mre(tmp_path / "test_before_1") == 2
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Earlier results there, of another model file or other data, are kept in" in told
+    assert measure(4, "second", "b") == 4 and mre(tmp_path / "test_before_2") == 3
+    assert measure(5, None) == 5 and measure(6, None) == 6  # a run's own checkpoints, best and last
+    assert measure(7, "second") == 7 and mre(tmp_path / "test_before_3") == 6
+    (folder / "metrics.json").write_text("{")
+    assert measure(8, "second") == 8 and (tmp_path / "test_before_4" / "metrics.json").read_text() == "{"
+    assert len(list(tmp_path.iterdir())) == 5
 
 
 @pytest.mark.parametrize("verb", list(VERBS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ import pytest
 from landmark_diffusion.core.grid import ABSENT
 from landmark_diffusion.evaluation.metrics_file import metrics_dict
 from landmark_diffusion.evaluation.results import Results
+from landmark_diffusion.export import card as cards
 from landmark_diffusion.export.card import model_card
 from landmark_diffusion.metrics.evaluation import evaluate
 from landmark_diffusion.metrics.records import Prediction
 from landmark_diffusion.modelfile.facts import ModelFacts
+from landmark_diffusion.modelfile.model_file import read_facts
 from landmark_diffusion.spread.answers import Answers
 from landmark_diffusion.spread.model_calibration import Calibration
 from landmark_diffusion.studies.calibrate.collect import Collected
@@ -127,3 +130,32 @@ def test_the_table_of_other_devices_stands_beside_the_figures() -> None:
     card = model_card(replace(FACTS, measured={**measured(), "other_devices": told}), "x.ldx")
     assert "| family | MRE, mm |\n| --- | ---: |\n| turn | 1.20 |\n" in card
     assert "<script>" not in card and "<b>" not in card and "a|b" not in card
+
+
+ALWAYS, OUTSIDE, DOUBTFUL = "It always gives every landmark", "`outside_probability`", "`doubtful`"
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "said"),
+    [
+        ({}, None, {ALWAYS}),
+        ({"joint": {"enabled": False}}, [{"doubt": None}], {ALWAYS}),
+        ({"joint": {"enabled": True}}, None, {OUTSIDE}),
+        ({"joint": {"enabled": True}}, [{"doubt": None}, {"doubt": {"limit": 9.0}}], {OUTSIDE, DOUBTFUL}),
+        ({}, [{"doubt": {"limit": 9.0}}], {ALWAYS, DOUBTFUL}),
+    ],
+)
+def test_it_says_what_the_model_tells_of_absent_landmarks(
+    options: dict[str, Any], settings: list[dict[str, Any]] | None, said: set[str]
+) -> None:
+    """The card of a model that calls landmarks outside said that it always gives every one."""
+    known = replace(FACTS, model={**FACTS.model, **options}, calibration=settings and {"settings": settings})
+    told = " ".join(cards._presence(known))
+    assert {each for each in (ALWAYS, OUTSIDE, DOUBTFUL) if each in told} == said
+
+
+@pytest.mark.parametrize("name", ["ceph", "ceph_small"])
+def test_the_shipped_cards_say_it(name: str) -> None:
+    weights = Path(__file__).parents[2] / "weights"
+    written = (weights / f"{name}.md").read_text("utf-8")
+    assert all(f"- {line}" in written for line in cards._presence(read_facts(weights / f"{name}.ldx")))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from landmark_diffusion.spread.answers import Answers
-from landmark_diffusion.spread.doubt import FAR, Doubt, evidences
+from landmark_diffusion.spread.doubt import FAR, FOUND, Doubt, evidences
 
 SIZE = (400, 500)
 IMAGES, N = 300, 8
@@ -59,6 +61,27 @@ def test_nearly_all_far_points_are_marked_and_few_near_ones():
     marked = doubt.doubtful(others)
     assert marked[errors > FAR * SIZE[0]].mean() > 0.93
     assert marked[errors < 2].mean() < 0.1
+
+
+def test_the_limit_marks_all_far_points_of_nearly_all_images_that_have_any():
+    answers, truth = made(images=600, worse=1.5)
+    doubt = Doubt.fit(answers, truth, SIZE)
+    far = np.linalg.norm(answers.points - truth, axis=-1) > FAR * SIZE[0]
+    assert (far.sum(1) > 1).sum() > 50, "images with several far points, for which points and images differ"
+    whole = (~far | doubt.doubtful(answers)).all(1)[far.any(1)]
+    assert whole.mean() == pytest.approx(FOUND, abs=1 / len(whole))
+
+
+def test_an_image_that_shows_all_larger_is_as_usual_as_before():
+    answers, truth = made()
+    doubt = Doubt.fit(answers, truth, SIZE)
+    others, _ = made(1)
+    usual = np.median(np.sqrt(np.square(answers.points - answers.points.mean(1, keepdims=True)).sum(-1).mean(1)))
+    assert doubt.extent == pytest.approx(usual)
+    before = doubt.image_scores(others)
+    larger = replace(others, points=2 * others.points, first_points=2 * others.first_points)
+    change = np.log(doubt.predicted(larger) / doubt.predicted(others)).mean(1) - math.log(2)
+    np.testing.assert_allclose(doubt.image_scores(larger) - before, change, atol=1e-3)
 
 
 def test_widened_covariances_hold_where_the_others_do_not():
@@ -125,7 +148,14 @@ def test_it_comes_back_from_json_and_damage_is_refused():
     again = Doubt.from_dict(content)
     assert np.allclose(again.predicted(answers), doubt.predicted(answers), rtol=1e-4)
     assert np.allclose(again.p_values(answers), doubt.p_values(answers), atol=0.01)
-    for key, value in (("limit", 0.0), ("far", float("nan")), ("weights", [1.0]), ("outside", [0.0]), ("rest", "x")):
+    for key, value in (
+        ("limit", 0.0),
+        ("extent", -1.0),
+        ("far", float("nan")),
+        ("weights", [1.0]),
+        ("outside", [0.0]),
+        ("rest", "x"),
+    ):
         with pytest.raises((ValueError, TypeError)):
             Doubt.from_dict({**content, key: value})
     with pytest.raises(KeyError):

@@ -23,6 +23,7 @@ from landmark_diffusion.studies.adapt.outcome import BeforeAfter, compare
 from landmark_diffusion.studies.adapt.plan import AdaptPlan
 from landmark_diffusion.studies.adapt.trainings import begin, judge, train
 from landmark_diffusion.studies.calibrate.collect import Collected
+from landmark_diffusion.studies.calibrate.folds import Fold
 
 
 class Steps(Protocol):
@@ -52,22 +53,29 @@ def adapt(plan: AdaptPlan, tell: Callable[[str], None], progress: Steps) -> Adap
     order: list[str] = []
     parts: list[list[Collected]] = []
     for fold in plan.folds():
-        name, of = fold.name.replace("_of_", " of "), counted(len(fold.kept), "image")
-        tell(f"fold {name}: {plan.rule.updates} updates on {of}")
-        weights = train(plan, fold, partial(progress, f"fold {name}"))
+        tell(beginning(plan, fold))
+        weights = train(plan, fold, partial(progress, fold.title))
         found = judge(plan, facts, weights, fold.held_out)
         parts.append([each for _, each in found])
         settings = [each for each, _ in found]
         order += fold.held_out
-        progress(f"fold {name}", len(fold.held_out))
-    tell(f"all: {plan.rule.updates} updates on {counted(len(plan.ids), 'image')}")
-    weights = train(plan, plan.whole(), partial(progress, "all images"))
+        progress(fold.title, len(fold.held_out))
+    whole = plan.whole()
+    tell(beginning(plan, whole))
+    weights = train(plan, whole, partial(progress, "all images"))
     back = [order.index(each) for each in plan.ids]
     joined = [taken(Collected.join([part[place] for part in parts]), back) for place in range(len(settings))]
     outcome = compare(before, joined[0], start.places, plan.rule.folds)
     calibration = calibrate(plan, start, settings, joined)
     training = {**facts.training, "adapted": {**facts.training["adapted"], **outcome.to_dict()}}
     return Adapted(replace(facts, calibration=calibration.to_dict(), training=training), weights, outcome)
+
+
+def beginning(plan: AdaptPlan, fold: Fold) -> str:
+    """Say what a training is about to do: from its beginning, or from where it was stopped."""
+    updates = plan.rule.updates
+    asked = f"{updates} updates on {counted(len(fold.kept), 'image')}"
+    return f"{fold.title}: {fold.standing(updates) or asked}"
 
 
 def taken(collected: Collected, places: list[int]) -> Collected:

@@ -18,7 +18,7 @@ from typing import Any
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.json_files import read_json, write_json
-from landmark_diffusion.core.say import PART_OF_A_WHOLE
+from landmark_diffusion.core.say import PART_OF_A_WHOLE, unsaid
 from landmark_diffusion.core.signals import handling
 from landmark_diffusion.data.splits import by_patient, few_shot_order
 from landmark_diffusion.training.folder import RunFolder, read_updates
@@ -43,6 +43,24 @@ class Fold:
     held_out: tuple[str, ...]
 
     @property
+    def title(self) -> str:
+        """Name it for people: "fold 2 of 5"; a training on all images has its own name."""
+        return f"fold {self.name.replace('_', ' ')}" if self.held_out else self.name
+
+    def standing(self, updates: int | None) -> str:
+        """Say where a training stands that was stopped, or came to its end; empty where it begins.
+
+        ``updates`` is its whole length, where it is known.
+        """
+        with unsaid():  # of a damaged checkpoint the training itself tells
+            last = RunFolder(self.folder).last()
+        done = 0 if last is None else max(read_updates(last), 0)
+        if self.finished or (updates is not None and done >= updates):
+            return "trained already"
+        of = "" if updates is None else f" of {updates}"
+        return f"goes on at update {done}{of}" if done else ""
+
+    @property
     def finished(self) -> bool:
         """Tell whether the training came to its end."""
         return bool(self._note().get("finished"))
@@ -61,7 +79,7 @@ class Fold:
         status = _run([sys.executable, "-m", "landmark_diffusion", "fit", *command])
         if status:
             raise UserError(
-                f"fold {self.name}: the training ended with exit status {status}; what it said is above. The same "
+                f"{self.title}: the training ended with exit status {status}; what it said is above. The same "
                 "command goes on from its last checkpoint"
             )
         self._write(finished=True)
@@ -76,7 +94,7 @@ class Fold:
         is_last = best is None or (last is not None and read_updates(last) == updates)
         found = last if is_last else best
         if found is None:
-            raise UserError(f"fold {self.name}: no whole checkpoint in {self.folder}; remove it to train it anew")
+            raise UserError(f"{self.title}: no whole checkpoint in {self.folder}; remove it to train it anew")
         return found
 
     def _claim(self, run: RunFolder) -> None:

@@ -14,6 +14,7 @@ from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset
 from landmark_diffusion.detection.detector import Detector
 from landmark_diffusion.detection.model import build_module
 from landmark_diffusion.finders.finder import SPREADS
+from landmark_diffusion.finders.orientation import FORM_WEIGHTS
 from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.studies.calibrate.collect import Collected, collect
@@ -137,8 +138,12 @@ def fold_detector(fold: Fold, facts: ModelFacts) -> Callable[..., Detector]:
             "Name the config and the options that the model was trained with, and another --folds-folder"
         )
 
+    options = dict(facts.model)
+    if not any(name.startswith(FORM_WEIGHTS) for name in content["state_dict"]):
+        options.pop("orientation", None)  # may have been added to the model's file later; folds judge upright images
+
     def make(**chosen: Any) -> Detector:
-        module = build_module(facts.class_path, facts.model, path)
+        module = build_module(facts.class_path, options, path)
         try:
             module.load_state_dict(content["state_dict"])
         except RuntimeError as error:

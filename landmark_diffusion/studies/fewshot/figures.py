@@ -15,7 +15,7 @@ from landmark_diffusion.pictures.charts import log_axis, style_chart
 from landmark_diffusion.pictures.figures import FAINT, INK, VARIANTS, Canvas, shorten
 from landmark_diffusion.studies.fewshot.paper_figures import METHOD_OF_TARGET, TABLES
 from landmark_diffusion.studies.fewshot.plan import NO_TARGET
-from landmark_diffusion.studies.fewshot.table import CHOICES, SCRATCH, Group, Metric, Spread, start_names
+from landmark_diffusion.studies.fewshot.table import SCRATCH, Group, Metric, Spread, choices_of, start_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,8 +45,8 @@ def bars_figure(path: Path, groups: Sequence[Group], metrics: Sequence[Metric], 
 def curve_figure(path: Path, groups: Sequence[Group], metrics: Sequence[Metric], title: str, dataset: str = "") -> Path:
     """Draw MRE and SDR over n (logarithmic), a line a start and choice of weights; returns the path.
 
-    Solid: best weights, dashed: last ones; dots are draws, whiskers the standard deviation over them. Where ``dataset``
-    is one of the paper's, its own lines are grey, under the paper's own protocol.
+    Solid: best weights, dashed: last ones, dotted: readings; dots are draws, whiskers the standard deviation over
+    them. Where ``dataset`` is one of the paper's, its own lines are grey, under the paper's own protocol.
     """
     targets, numbers, series = _targets(groups), sorted({group.n for group in groups}), _series(groups)
     dodge = min(1.06, 1.35 ** (1 / len(series)))  # side by side, so that whiskers do not cover each other
@@ -80,7 +80,7 @@ def pretraining_figure(path: Path, groups: Sequence[Group], metrics: Sequence[Me
         return None
     shown = [group for each in columns.values() for group in each]
     numbers = sorted({group.n for group in shown})
-    choices = [choice for choice in CHOICES if any(group.checkpoint == choice for group in shown)]
+    choices = choices_of(shown)
 
     def draw(axes: Axes, column: str, metric: Metric) -> None:
         found = columns[column]
@@ -133,7 +133,7 @@ def _series(groups: Sequence[Group]) -> list[tuple[str, str]]:
     """Pairs of start and checkpoint choice, in the table's order of starts."""
     there = {(group.start, group.checkpoint) for group in groups}
     names = start_names(cell for group in groups for cell in group.cells)
-    return [(start, choice) for start in names for choice in CHOICES if (start, choice) in there]
+    return [(start, choice) for start in names for choice in choices_of(groups) if (start, choice) in there]
 
 
 def _label(start: str, choice: str, series: Sequence[tuple[str, str]]) -> str:
@@ -204,18 +204,26 @@ def _draw_bars(
         if not mine:
             continue
         at = np.array([numbers.index(group.n) + (place - (len(series) - 1) / 2) * step for group in mine])
-        hollow = choice == "last" and len({name for _, name in series}) > 1
+        hollow = choice != "best" and len({name for _, name in series}) > 1
         means, spreads = _means(mine, metric)
         colour, _ = _look(start, groups)
         axes.bar(
             at, means, 0.86 * step, color=colour + ("40" if hollow else "B0"), edgecolor=colour, linewidth=1,
-            hatch="////" if hollow else None, label=_label(start, choice, series), zorder=2,
+            hatch=_HATCHES[_style(choice)] if hollow else None, label=_label(start, choice, series), zorder=2,
         )  # fmt: skip
         axes.errorbar(at, means, yerr=spreads, fmt="none", ecolor=INK, elinewidth=1.2, capsize=2.5, zorder=4)
         _draw_draws(axes, at, mine, metric, INK)
     axes.set_xticks(range(len(numbers)), [str(n) for n in numbers])
     axes.set_xlim(-0.55, len(numbers) - 0.45)
     axes.tick_params(axis="x", length=0)
+
+
+def _style(choice: str) -> str:
+    """Lines of the best weights are whole, of the last ones dashed, of readings dotted."""
+    return ":" if "+" in choice else "--" if choice == "last" else "-"
+
+
+_HATCHES = {"-": None, "--": "////", ":": "...."}
 
 
 def _draw_line(
@@ -231,8 +239,8 @@ def _draw_line(
     colour, marker = look
     axes.errorbar(
         places, means, yerr=spreads, color=colour, marker=marker, markersize=5.5, linewidth=1.6, capsize=3,
-        elinewidth=1.1, linestyle="--" if choice == "last" else "-", label=label, zorder=3,
-        markerfacecolor="white" if choice == "last" else colour,
+        elinewidth=1.1, linestyle=_style(choice), label=label, zorder=3,
+        markerfacecolor="white" if choice != "best" else colour,
     )  # fmt: skip
     _draw_draws(axes, places, mine, metric, colour, small=True)
 

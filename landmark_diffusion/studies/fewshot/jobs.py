@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from landmark_diffusion.configuration.options import over
+from landmark_diffusion.configuration.options import arguments, over
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.suggestions import did_you_mean
 from landmark_diffusion.studies.fewshot.plan import Cell, Plan
@@ -18,7 +18,7 @@ def make_job(plan: Plan, manifest: Manifest, cell: Cell) -> Job:
     """Say what a cell's process has to do."""
     folder, seed = cell_folder(plan.folder, cell.name), plan.seed + cell.draw
     images = manifest["draws"][cell.draw][: cell.n]
-    own = plan.own_options(cell.start, cell.target)
+    own = plan.own_options(cell)
     options = {**over(plan.options, own), "data.train_images": images}
     return Job(
         name=cell.name,
@@ -31,6 +31,7 @@ def make_job(plan: Plan, manifest: Manifest, cell: Cell) -> Job:
         checkpoints=manifest["checkpoints"],
         stage=plan.stage,
         keep_checkpoints=plan.keep_checkpoints,
+        readings={name: arguments(options) for name, options in plan.readings.items()},
     )
 
 

@@ -14,7 +14,9 @@ from landmark_diffusion.studies.fewshot.plan import SECTION, Plan
 from landmark_diffusion.studies.trainings.job import PRETRAINED
 from landmark_diffusion.studies.trainings.manifest import Manifest, ManifestFile, differences, refuse
 
-_FIXED = ("dataset", "images", "seed", "stage", "checkpoints", "options")
+_LATER: Manifest = {"order": "random", "readings": {}, "by_n": {}}
+"""What manifests of earlier versions lack, and what they mean by that."""
+_FIXED = ("dataset", "images", "seed", "stage", "checkpoints", "options", "order", "readings")
 """What may not change once a cell may have been run; axes (starts, targets, n, draws) may grow."""
 
 
@@ -34,6 +36,8 @@ def propose(
     from landmark_diffusion.data.splits import few_shot_order
 
     most = max(plan.n)
+    if plan.order == "names" and plan.draws > 1:
+        raise UserError(f"{SECTION}.draws: found {plan.draws}, but the first n by name (order: names) are one draw")
     if most > len(pool):
         raise UserError(f"{SECTION}.n: found {most}, but the training part has {len(pool)} images; take fewer")
     base = {name: value for name, value in plan.base().items() if name not in (*PER_MACHINE, *RESERVED)}
@@ -47,8 +51,13 @@ def propose(
         "options": dict(sorted(base.items())),
         "starts": {name: _start(name, {PRETRAINED: base.get(PRETRAINED), **own}) for name, own in plan.starts.items()},
         "targets": {name: {"options": dict(sorted(own.items()))} for name, own in plan.targets.items()},
+        "by_n": {str(n): dict(sorted(options.items())) for n, options in plan.by_n.items()},
+        "readings": {name: dict(sorted(options.items())) for name, options in plan.readings.items()},
+        "order": plan.order,
         "n": list(plan.n),
-        "draws": [list(few_shot_order(pool, draw, plan.seed, patients)[:most]) for draw in range(plan.draws)],
+        "draws": [sorted(pool)[:most]]
+        if plan.order == "names"
+        else [list(few_shot_order(pool, draw, plan.seed, patients)[:most]) for draw in range(plan.draws)],
     }
 
 
@@ -74,6 +83,8 @@ def merge(existing: Manifest, proposed: Manifest, folder: Path) -> Manifest:
             found += differences(f"{axis}.{name}", before, now)
     if bool(existing["targets"]) != bool(proposed["targets"]):
         found += differences("targets", list(existing["targets"]), list(proposed["targets"]))
+    for n in set(existing["n"]) & set(proposed["n"]):
+        found += differences(f"by_n.{n}", *(content["by_n"].get(str(n), {}) for content in (existing, proposed)))
     for draw, (before, now) in enumerate(zip(existing["draws"], proposed["draws"], strict=False)):
         if any(a != b for a, b in zip(before, now, strict=False)):
             found.append(f"draw {draw}: other images (the training part is another one, or lost images)")
@@ -89,6 +100,7 @@ def merge(existing: Manifest, proposed: Manifest, folder: Path) -> Manifest:
     return {
         **existing,
         **{axis: {**proposed[axis], **existing[axis]} for axis in ("starts", "targets")},
+        "by_n": {**proposed["by_n"], **existing["by_n"]},
         "n": sorted({*existing["n"], *proposed["n"]}),
         "draws": draws,
     }
@@ -104,5 +116,5 @@ def _identity(choice: Mapping[str, Any]) -> dict[str, Any]:
     return {**choice["options"], **({f"content of {PRETRAINED}": digest[:12]} if digest else {})}
 
 
-_FILE = ManifestFile("fewshot", ("package_version", *_FIXED, "starts", "targets", "n", "draws"), merge)
+_FILE = ManifestFile("fewshot", ("package_version", *_FIXED, "starts", "targets", "by_n", "n", "draws"), merge, _LATER)
 read_manifest, agree, is_news = _FILE.read, _FILE.agree, _FILE.is_news

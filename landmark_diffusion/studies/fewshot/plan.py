@@ -21,6 +21,7 @@ NO_TARGET = "default"
 """The target's name in results where the plan has no such axis."""
 CHECKPOINTS = ("best", "last")
 STAGES = ("test", "val")
+ORDERS = ("random", "names")
 LR_SCHEDULE, EARLY_STOPPING = (
     "model.init_args.optimisation.lr_schedule",
     "model.init_args.optimisation.early_stopping_patience",
@@ -64,6 +65,10 @@ class Plan:
         folder: of the grid, shared by all its processes; by default runs/fewshot/NAME of the config.
         options: options of every cell, dotted as on the command line.
         targets: a second axis, {name: options}; without it there is one target, "default".
+        by_n: {n: options of the cells with so many labelled images}, over ``options``, below start and target.
+        readings: {name: options of the evaluation alone}: each finished training is measured so too, beside as it is.
+        order: how a draw takes its images: "random", keyed by seed and draw; or "names": the first n by name, as paper
+            B's released code takes them, which is one draw.
         seed: of the draws; a cell is trained with seed + draw.
         checkpoints: which weights are measured: "best" on the labelled validation images, "last" without any.
         stage: part of the data that is measured: "test" or "val".
@@ -77,6 +82,9 @@ class Plan:
     folder: Path
     options: Options = field(default_factory=dict)
     targets: dict[str, Options] = field(default_factory=dict)
+    by_n: dict[int, Options] = field(default_factory=dict)
+    readings: dict[str, Options] = field(default_factory=dict)
+    order: str = "random"
     seed: int = 0
     checkpoints: tuple[str, ...] = CHECKPOINTS
     stage: str = "test"
@@ -94,19 +102,19 @@ class Plan:
         ]
 
     def one_cell_each(self) -> list[Cell]:
-        """The first cell of each start and target: the cells whose options differ in more than their images."""
-        first: dict[tuple[str, str], Cell] = {}
+        """The first cell of each start, target and n with options: the cells that differ in more than their images."""
+        first: dict[tuple[str, str, int], Cell] = {}
         for cell in self.cells():
-            first.setdefault((cell.start, cell.target), cell)
+            first.setdefault((cell.start, cell.target, cell.n if cell.n in self.by_n else 0), cell)
         return list(first.values())
 
     def base(self) -> Options:
         """Options that all cells share, those of the configs included but for what they say for another dataset."""
         return own_options(self.fit, self.options)[0]
 
-    def own_options(self, start: str, target: str) -> Options:
-        """Options that tell one start and target from the others."""
-        return {**self.starts[start], **self.targets.get(target, {})}
+    def own_options(self, cell: Cell) -> Options:
+        """Options that tell a cell from the others: those of its n, start and target."""
+        return {**self.by_n.get(cell.n, {}), **self.starts[cell.start], **self.targets.get(cell.target, {})}
 
 
 def read_plan(
@@ -173,6 +181,9 @@ def _checked_plan(section: dict[str, Any], cell_options: Options) -> Plan:
         folder=Path(str(section["folder"])),
         options=over(checked(section.get("options"), f"{SECTION}.options"), checked(cell_options, "the command line")),
         targets=_axis(section, "targets") if section.get("targets") else {},
+        by_n=_by_n(section),
+        readings=_axis(section, "readings") if section.get("readings") else {},
+        order=_choices({"order": [section.get("order", "random")]}, "order", ORDERS)[0],
         seed=_whole_number(section, "seed", 0),
         checkpoints=_choices(section, "checkpoints", CHECKPOINTS),
         stage=_choices({"stage": [section.get("stage", "test")]}, "stage", STAGES)[0],
@@ -190,6 +201,8 @@ def _refuse_moved(plan: Plan) -> None:
     said = [*((str(path), config_options([path])) for path in plan.fit), (f"{SECTION}.options", plan.options)]
     said += [(f"{SECTION}.starts.{name}", options) for name, options in plan.starts.items()]
     said += [(f"{SECTION}.targets.{name}", options) for name, options in plan.targets.items()]
+    said += [(f"{SECTION}.by_n.{n}", options) for n, options in plan.by_n.items()]
+    said += [(f"{SECTION}.readings.{name}", options) for name, options in plan.readings.items()]
     for where, options in said if method in MOVED else ():
         for option in options:
             if option.startswith(DOTTED) and (why := moved_to(option.removeprefix(DOTTED), method)):
@@ -200,7 +213,10 @@ def _refuse_moved(plan: Plan) -> None:
 def _refuse_conflicts(plan: Plan, cell_options: Options) -> None:
     """Refuse an option that two sides set: one of them would be passed over without a word."""
     given = checked(cell_options, "the command line")
-    for axis, choices in (("starts", plan.starts), ("targets", plan.targets)):
+    axes: tuple[tuple[str, Mapping[Any, Options]], ...] = (
+        ("starts", plan.starts), ("targets", plan.targets), ("by_n", plan.by_n), ("readings", plan.readings),
+    )  # fmt: skip
+    for axis, choices in axes:
         for name, options in choices.items():
             for option in options:
                 if option in given:
@@ -222,7 +238,7 @@ def _refuse_hidden_labels(plan: Plan) -> None:
         return
     base = plan.base()
     for cell in plan.one_cell_each():
-        options = over(base, plan.own_options(cell.start, cell.target))
+        options = over(base, plan.own_options(cell))
         if options.get(LR_SCHEDULE) == "plateau" or (options.get(EARLY_STOPPING) or 0) > 0:
             raise UserError(
                 f"{SECTION}.checkpoints: last stands for training without validation labels, but {cell.name} lowers "
@@ -242,6 +258,19 @@ def _axis(section: Mapping[str, Any], key: str) -> dict[str, Options]:
                 f"not {NO_TARGET!r}"
             )
     return {name: checked(options, f"{SECTION}.{key}.{name}") for name, options in found.items()}
+
+
+def _by_n(section: Mapping[str, Any]) -> dict[int, Options]:
+    found, known = section.get("by_n") or {}, _whole_numbers(section, "n")
+    if not isinstance(found, Mapping):
+        raise UserError(f"{SECTION}.by_n: found {found!r}, expected options by n, such as {_BY_N}")
+    for n in found:
+        if n not in known:
+            raise UserError(f"{SECTION}.by_n: found {n!r}, expected one of {SECTION}.n ({known}), such as {_BY_N}")
+    return {n: checked(options, f"{SECTION}.by_n.{n}") for n, options in found.items()}
+
+
+_BY_N = "by_n: {1: {trainer.max_steps: 400}}"
 
 
 def _texts(section: Mapping[str, Any], key: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from landmark_diffusion.studies.fewshot.figures import bars_figure, curve_figure
 from landmark_diffusion.studies.fewshot.paper_figures import paper_section
 from landmark_diffusion.studies.fewshot.results import CellResult
 from landmark_diffusion.studies.fewshot.table import (
-    CHOICES,
     NONE,
     SCRATCH,
     Difference,
     Group,
     Metric,
+    choice_words,
+    choices_of,
     group_cells,
     markdown_table,
     metrics_of,
@@ -91,8 +92,7 @@ _SPREAD = (
 
 def _notes(groups: Sequence[Group]) -> list[str]:
     """What a reader must know of the table's rows, and what is not there yet."""
-    choices = {group.checkpoint for group in groups}
-    notes = [f"weights {name}: {words}" for name, words in CHOICES.items() if name in choices]
+    notes = [f"weights {name}: {choice_words(name)}" for name in choices_of(groups)]
     notes.append(
         "**bold**: the best mean of its n and its choice of weights, where it beats the next best beyond the spread: "
         "the mean of their differences draw by draw is larger than the standard deviation of these differences"
@@ -119,29 +119,48 @@ def _name(group: Group) -> str:
 
 
 def comparison_section(groups: Sequence[Group], metrics: Sequence[Metric]) -> str:
-    """Compare each pre-trained start with scratch draw by draw, as a Markdown section."""
-    head = "## Does pre-training help?\n\n"
+    """Compare each pre-trained start with scratch draw by draw, and each reading with none, as Markdown sections."""
+    scratch = {(group.n, *_key(group)[:2]): group for group in groups if group.start == SCRATCH}
+    helps = _compared(groups, metrics, lambda group: scratch.get((group.n, *_key(group)[:2])), _MEANING)
+    missing = f"No comparison: it needs the start called {SCRATCH} and another one at the same n and target."
+    parts = [f"## Does pre-training help?\n\n{helps or missing}"]
+    plain = {(group.n, *_key(group)): group for group in groups if "+" not in group.checkpoint}
+    read = [group for group in groups if "+" in group.checkpoint]
+    changes = _compared(
+        read, metrics, lambda group: plain.get((group.n, group.checkpoint.partition("+")[0], *_key(group)[1:])),
+        f"Each reading minus none, of the same weights. {_VERDICT}",
+    )  # fmt: skip
+    return "\n\n".join([*parts, *([f"## What do the readings change?\n\n{changes}"] if changes else [])])
+
+
+def _compared(
+    groups: Sequence[Group], metrics: Sequence[Metric], other_of: Callable[[Group], Group | None], meaning: str
+) -> str:
+    """Groups minus those that they are compared with: a table and what it says in words; empty where there are none."""
     rates = [metric for metric in metrics if metric.radius is not None]
     shown = [metric for metric in metrics if metric.name in ("mre", "beyond_10mm") or metric in rates[:1]]
-    scratch = {(group.n, *_key(group)[:2]): group for group in groups if group.start == SCRATCH}
+    others = {id(group): other for group in groups if (other := other_of(group)) not in (None, group)}
     rows, lines = [], []
-    for key in dict.fromkeys(_key(group) for group in groups if group.start != SCRATCH):
-        mine = [group for group in groups if _key(group) == key and (group.n, *key[:2]) in scratch]
-        pairs = [(group, [paired(group, scratch[group.n, *key[:2]], metric) for metric in shown]) for group in mine]
+    for key in dict.fromkeys(_key(group) for group in groups if id(group) in others):
+        mine = [(group, others[id(group)]) for group in groups if _key(group) == key and id(group) in others]
+        pairs = [(group, [paired(group, other, metric) for metric in shown]) for group, other in mine]
         rows += [_difference_row(group, found, shown) for group, found in pairs]
-        lines += _verdict_lines(pairs, shown) if pairs else []
+        lines += _verdict_lines(pairs, shown)
     if not rows:
-        return f"{head}No comparison: it needs the start called {SCRATCH} and another one at the same n and target."
+        return ""
     headings = ("start, target, weights", "n", *(text for metric in shown for text in (metric.heading, "better in")))
     grid = Grid("", (), headings, headings, (tuple(rows),)).to_markdown()
-    return f"{head}{_MEANING}\n\n{grid}\n" + "\n".join(f"- {line}" for line in lines)
+    return f"{meaning}\n\n{grid}\n" + "\n".join(f"- {line}" for line in lines)
 
 
+_VERDICT = (
+    '"Beyond the spread" means: the mean difference is larger than its standard deviation over draws.\n'
+    "That is no significance test: of comparisons over three draws without any true effect, about one in nine would be "
+    "called better."
+)
 _MEANING = (
     f"Each start minus {SCRATCH} in the same draw, that is on the same labelled images: mean difference ± its standard "
-    'deviation over draws,\nand in how many draws the start is better. "Beyond the spread" means: the mean '
-    "difference is larger than that standard deviation.\nThat is no significance test: of comparisons over three draws "
-    "without any true effect, about one in nine would be called better."
+    f"deviation over draws,\nand in how many draws the start is better. {_VERDICT}"
 )
 # With three draws, mean > sd is t > sqrt(3) at two degrees of freedom: probability 0.113 on one side.
 

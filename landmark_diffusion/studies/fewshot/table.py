@@ -24,6 +24,19 @@ SCRATCH = "scratch"
 """The start that the others are compared with: random weights."""
 CHOICES = {"best": "chosen on the labelled validation images", "last": "the last weights, no validation labels used"}
 NONE = "-"
+
+
+def choice_words(checkpoint: str) -> str:
+    """Say how a choice of weights was made, and by which reading of the plan it was measured."""
+    choice, _, reading = checkpoint.partition("+")
+    return CHOICES[choice] + (f", measured by the reading {reading}" if reading else "")
+
+
+def choices_of(groups: Iterable[Group]) -> list[str]:
+    """The choices of weights that the groups have, best before last, each before its readings."""
+    return sorted({group.checkpoint for group in groups})
+
+
 Verdict = Literal["better", "worse", "within", "unknown"]
 
 
@@ -223,7 +236,7 @@ def blocks(groups: Sequence[Group], metrics: Sequence[Metric]) -> Iterator[tuple
         best = {
             (metric.name, choice): clear_best([group for group in block if group.checkpoint == choice], metric)
             for metric in metrics
-            for choice in CHOICES
+            for choice in choices_of(block)
         }
         yield n, [_line(group, metrics, best) for group in block]
 
@@ -266,7 +279,7 @@ def terminal_table(
     lines = [line for _, block in blocks(groups, metrics) for line in block]
     for target, choice in dict.fromkeys((group.target, group.checkpoint) for group in groups):
         mine = [line for line in lines if (line.group.target, line.group.checkpoint) == (target, choice)]
-        parts += [Text(f"\ntarget {target}, weights {choice}: {CHOICES[choice]}"), _rich_table(mine, metrics)]
+        parts += [Text(f"\ntarget {target}, weights {choice}: {choice_words(choice)}"), _rich_table(mine, metrics)]
     return Renderables(*parts, Text(below, style="dim"))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from landmark_diffusion.core.files import writing
 from landmark_diffusion.pictures.figures import ANNOTATORS, BAD, LEGEND, PREDICTION, TITLE, Canvas, outlined, shorten
-from landmark_diffusion.pictures.sheet import GROUND, Film, mark_key
+from landmark_diffusion.pictures.sheet import GROUND, Film, fitted, mark_key
 from landmark_diffusion.studies.label_faults.judging import LabelFault
 from landmark_diffusion.studies.label_faults.material import LabelMaterial
 from landmark_diffusion.studies.label_faults.tables import reason
@@ -56,9 +56,7 @@ def _draw(
 ) -> None:  # fmt: skip
     """One radiograph with points; those in doubt have red lines to the model's and their numbers."""
     size = image.shape[1], image.shape[0]
-    scale = min(_BOX[0] / size[0], _BOX[1] / size[1])
-    output = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-    film = Film(canvas, left, top, size, output, GROUND)
+    film = Film(canvas, left, top, size, fitted(size, _BOX), GROUND)
     film.show(image)
     doubted = list(fault.landmarks or range(len(material.landmarks)))
     for annotator, labels in enumerate(material.labels[fault.image]):

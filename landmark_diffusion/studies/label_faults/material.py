@@ -10,6 +10,7 @@ import numpy as np
 
 from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.core.texts import counted
+from landmark_diffusion.data.forms import BY_NAME, NEGATIVE
 from landmark_diffusion.data.landmark_names import have_names, match_landmarks, spelled
 from landmark_diffusion.data.readers.dicom_spacing import UNKNOWN_SPACING
 from landmark_diffusion.data.readers.radiograph import Radiograph
@@ -17,9 +18,11 @@ from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.data.source import LandmarkDataset, Stage
 from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.detection.detector import Detector
-from landmark_diffusion.studies.label_faults.orientations import ORIENTATIONS, undo_pixels
+from landmark_diffusion.detection.reasons import TURNS
 
 _STAGES: tuple[Stage, ...] = ("train", "val", "test")
+ORIENTATIONS = tuple(BY_NAME[name] for name in TURNS if name != NEGATIVE)
+"""The seven forms besides the upright one in which an image or its labels may lie."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class LabelMaterial:
         points: (I, N, 2) the model's, original pixels. covariance: (I, N, 2, 2) squared pixels, None without.
         sizes: (I, 2) width and height in pixels. spacing: (I, 2) length of a pixel in ``unit``.
         unlike: (I,) whether the model calls the image unlike those it knows.
+        doubtful: (I, N) bool: points that the model itself doubts; all False where it cannot tell.
         unit: of lengths: mm, px or px256.
     """
 
@@ -45,6 +49,7 @@ class LabelMaterial:
     sizes: np.ndarray
     spacing: np.ndarray
     unlike: np.ndarray
+    doubtful: np.ndarray
     unit: str
 
     def __len__(self) -> int:
@@ -145,6 +150,7 @@ def gather(
         sizes=np.array([sample.size for sample in kept], dtype=np.float64),
         spacing=spacing if known else np.ones((len(kept), 2)),
         unlike=np.array([bool(each.unlike) for each in found]),
+        doubtful=np.stack([own_doubt(each)[list(shared.model)] for each in found]),
         unit=dataset.unit if known else "px",
     )
     return material, kept, shared, faults
@@ -152,7 +158,7 @@ def gather(
 
 def look_turned(detector: Detector, image: np.ndarray, shared: Landmarks) -> TurnedLooks:
     """Look at an image (H, W) brought back from each of the ORIENTATIONS."""
-    found = detections(detector, [undo_pixels(orientation, image) for orientation in ORIENTATIONS])
+    found = detections(detector, [form.undo(image) for form in ORIENTATIONS])
     return TurnedLooks(*_of_shared(found, shared))
 
 
@@ -168,6 +174,11 @@ def detections(detector: Detector, greys: Sequence[np.ndarray]) -> list[Detectio
     names = [""] * len(greys)
     radiographs = [Radiograph(grey, None, UNKNOWN_SPACING, (), 8) for grey in greys]
     return detector.detect(radiographs, names, names, explain=False)
+
+
+def own_doubt(detection: Detection) -> np.ndarray:
+    """Which points (N,) the model has no firm word on: bool, doubtful ones and those of landmarks outside the image."""
+    return np.asarray(detection.in_doubt | detection.absent)
 
 
 def _of_shared(found: Sequence[Detection], shared: Landmarks) -> tuple[np.ndarray, np.ndarray | None]:

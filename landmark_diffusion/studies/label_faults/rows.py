@@ -13,8 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from landmark_diffusion.studies.label_faults.material import LabelMaterial, TurnedLooks
-from landmark_diffusion.studies.label_faults.orientations import ORIENTATIONS, is_quarter, undo_points
+from landmark_diffusion.studies.label_faults.material import ORIENTATIONS, LabelMaterial, TurnedLooks
 from landmark_diffusion.studies.label_faults.slips import Witness, log_free_place
 from landmark_diffusion.studies.label_faults.usual import UsualResidual
 
@@ -94,16 +93,15 @@ class RowJudge:
     def _turned(self, image: int) -> Iterator[RowExplanation]:
         looks, labels = self.look_turned(image), self.labels[image]
         size, spacing = self.material.sizes[image], self.material.spacing[image]
-        for place, orientation in enumerate(ORIENTATIONS):
-            quarter = is_quarter(orientation)
+        for place, form in enumerate(ORIENTATIONS):
             covariance = None if looks.covariance is None else looks.covariance[place]
-            there = looks.points[place], covariance, spacing[::-1] if quarter else spacing
+            there = looks.points[place], covariance, form.upright_size(spacing)
             here = self.material.points[image], self._covariance(image), spacing
-            own = undo_points(orientation, labels, size[::-1] if quarter else size)
-            both = undo_points(orientation, labels, size)
-            yield from self._explains("image turned", self._fit(labels, *there), image, orientation)
-            yield from self._explains("labels turned", self._fit(own, *here), image, orientation)
-            yield from self._explains("both turned", self._fit(both, *there), image, orientation)
+            own = form.undo_points(labels, form.upright_size(size))
+            both = form.undo_points(labels, size)
+            yield from self._explains("image turned", self._fit(labels, *there), image, form.name)
+            yield from self._explains("labels turned", self._fit(own, *here), image, form.name)
+            yield from self._explains("both turned", self._fit(both, *there), image, form.name)
 
     def _others(self, image: int) -> Iterator[RowExplanation]:
         ratios: list[tuple[float, int]] = []

@@ -8,7 +8,8 @@ d is the ratio of likelihoods, with d as likely at any order of distance,
 
 integrated over d (the density at its best place times the width of the peak). Where the model alone errs, the others'
 t_k(e_k) are high without a slip, and the ratio is small. The other annotators only speak for a label, never against it:
-what two people differ by in marking a point is no slip.
+what two people differ by in marking a point is no slip. A point that the model doubts itself is as likely as not lost
+and anywhere: it adds to what the other labels say, and accuses no label alone.
 """
 
 from __future__ import annotations
@@ -38,18 +39,31 @@ class Witness:
         residuals: (I, N, 2) label less what the witness says, in the material's unit; NaN where it says nothing.
         covariance: (I, N, 2, 2) of each image, or None.
         usual: what residuals are usually.
+        doubtful: (I, N) bool, where the witness is as likely as not lost, so that a residual has any length; or None.
     """
 
     name: str
     residuals: np.ndarray
     covariance: np.ndarray | None
     usual: UsualResidual
+    doubtful: np.ndarray | None = None
 
     @property
     def centred(self) -> np.ndarray:
         """(I, N, 2) residuals without the usual offset."""
         centred: np.ndarray = self.residuals - self.usual.offset
         return centred
+
+    def log_density(self, slip: np.ndarray) -> np.ndarray:
+        """(I, N) of the residuals, were the labels' slips (I, N, 2) undone; NaN where the witness says nothing."""
+        residuals = self.residuals - slip
+        density = self.usual.log_density(residuals, self.covariance)
+        if self.doubtful is not None:
+            lost = self.doubtful & np.isfinite(density)
+            least = np.broadcast_to(self.usual.distance, density.shape)[lost]
+            far = np.maximum(np.linalg.norm((residuals - self.usual.offset)[lost], axis=-1), least)
+            density[lost] = np.logaddexp(density[lost], -log_free_place(far)) - np.log(2)
+        return density
 
     def scatter(self) -> np.ndarray:
         """(I, N, 2, 2) usual scatter."""
@@ -74,7 +88,7 @@ def model_covariance(material: LabelMaterial) -> np.ndarray | None:
 def model_witness(material: LabelMaterial, annotator: int, fit_to: np.ndarray) -> Witness:
     """Make the model's witness of an annotator's labels, fitted to the images and points ``fit_to`` (I, N) bool."""
     residuals, covariance = model_residuals(material)[:, annotator], model_covariance(material)
-    return _witness("model", residuals, covariance, fit_to)
+    return replace(_witness("model", residuals, covariance, fit_to), doubtful=material.doubtful)
 
 
 def further_witnesses(material: LabelMaterial, annotator: int, fit_to: np.ndarray, offset: np.ndarray) -> list[Witness]:
@@ -120,8 +134,7 @@ def _evidence(witnesses: list[Witness]) -> tuple[np.ndarray, np.ndarray]:
     fused = np.linalg.solve(total, np.einsum("kinab,kinb->ina", precision, values)[..., None])[..., 0]
 
     def density(slip: np.ndarray) -> np.ndarray:
-        terms = [each.usual.log_density(each.residuals - slip, each.covariance) for each in witnesses]
-        found: np.ndarray = np.nansum(np.stack(terms), axis=0)
+        found: np.ndarray = np.nansum(np.stack([each.log_density(slip) for each in witnesses]), axis=0)
         return found
 
     least = witnesses[0].usual.distance
@@ -152,7 +165,7 @@ def seen_from(witnesses: list[Witness], limit: float) -> float:
         steps[..., 0] = distances[:, None]
         usual = replace(each.usual, common=scatter, mix=np.ones(len(scatter)), scale=np.ones(len(scatter)))
         usual = replace(usual, variance=np.ones(len(scatter)))
-        asked.append(replace(each, residuals=steps + usual.offset, covariance=None, usual=usual))
+        asked.append(replace(each, residuals=steps + usual.offset, covariance=None, usual=usual, doubtful=None))
     seen = slip_evidence(asked)[0] > limit  # (D, N)
     first = np.where(seen.any(0), distances[seen.argmax(0)], np.inf)
     return float(np.median(first))

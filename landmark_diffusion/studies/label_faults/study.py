@@ -13,13 +13,19 @@ from landmark_diffusion.core.annotations import mean_of_annotators
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.grid import Grid, rounded
 from landmark_diffusion.core.texts import counted
+from landmark_diffusion.data.forms import BY_NAME
 from landmark_diffusion.data.source import LandmarkDataset
 from landmark_diffusion.detection.detector import Detector
 from landmark_diffusion.studies.label_faults.contact_sheet import contact_sheet
 from landmark_diffusion.studies.label_faults.judging import Judgement, LabelFault, judge_labels
-from landmark_diffusion.studies.label_faults.material import LabelMaterial, TurnedLooks, gather, look_turned
+from landmark_diffusion.studies.label_faults.material import (
+    ORIENTATIONS,
+    LabelMaterial,
+    TurnedLooks,
+    gather,
+    look_turned,
+)
 from landmark_diffusion.studies.label_faults.offsets import ConstantOffset, constant_offsets
-from landmark_diffusion.studies.label_faults.orientations import ORIENTATIONS, redo_points
 from landmark_diffusion.studies.label_faults.tables import (
     CSV_NAME,
     JSON_NAME,
@@ -69,8 +75,9 @@ class LabelStudy:
         if fault.kind != "image turned":
             points: np.ndarray = self.material.points[fault.image]
             return points
-        found = self.turned(fault.image).points[ORIENTATIONS.index(fault.orientation)]
-        return redo_points(fault.orientation, found, self.material.sizes[fault.image])
+        form = BY_NAME[fault.orientation]
+        found = self.turned(fault.image).points[ORIENTATIONS.index(form)]
+        return form.apply_points(found, self.material.sizes[fault.image])
 
 
 def study_labels(

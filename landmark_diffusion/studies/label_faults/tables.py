@@ -51,7 +51,8 @@ def faults_grid(judgement: Judgement, material: LabelMaterial, notes: Sequence[s
         for rank, each in enumerate(judgement.faults[:_SHOWN])
     ]  # fmt: skip
     headings = ("#", "image", *(["labels by"] if several else []), "what is wrong", f"off, {unit}", "sure, %")
-    images = len({each.image for each in judgement.faults})
+    images = {each.image for each in judgement.faults}
+    gross = {each.image for each in judgement.faults if each.kind != "slipped"}
     more = len(judgement.faults) - _SHOWN
     unknown = sorted({material.ids[each.image] for each in judgement.not_judged})
     turned = [f"{material.ids[each.image]} ({each.orientation})" for each in judgement.turned]
@@ -61,7 +62,8 @@ def faults_grid(judgement: Judgement, material: LabelMaterial, notes: Sequence[s
         *([f"lie turned together with their labels, which fit them: {_list(turned)}"] if turned else []),
         *notes,
     )
-    above = (f"{counted(len(material), 'image')} judged; doubts about {counted(images, 'image')}",)
+    whole = f", in {len(gross)} of them about all labels or an exchange" if images else ""
+    above = (f"{counted(len(material), 'image')} judged; doubts about {counted(len(images), 'image')}{whole}",)
     return Grid(
         "labels against the model", above, headings, headings, (tuple(rows),), notes, tuple(range(len(headings) - 2))
     )

@@ -12,7 +12,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class Job:
         pretrained: checkpoint it starts from.
         options: arguments that fit and the evaluations share.
         checkpoints: which weights are measured.
+        readings: {name: further arguments of the evaluation alone}: each measures all these weights once more.
         stage: on which part.
         keep_checkpoints: whether they stay afterwards.
     """
@@ -60,18 +61,25 @@ class Job:
     checkpoints: list[str]
     stage: str
     keep_checkpoints: bool
+    readings: dict[str, list[str]] = field(default_factory=dict)
 
     def fit(self, going_on: bool = False) -> list[str]:
         """Arguments of ``ldx`` that train the cell, afresh or from where it was stopped."""
         return ["fit", *self.options, *(["--ckpt_path", "last"] if going_on else ["--overwrite", "true"])]
 
-    def evaluate(self, checkpoint: str) -> list[str]:
-        """Arguments of ``ldx`` that measure one of the cell's checkpoints."""
-        return [VERBS[self.stage], *self.options, *(["--ckpt_path", checkpoint] if checkpoint != CHOSEN else [])]
+    def evaluate(self, checkpoint: str, reading: str | None = None) -> list[str]:
+        """Arguments of ``ldx`` that measure one of the cell's checkpoints, as it is or by a reading."""
+        further = self.readings[reading] if reading else []
+        weights = ["--ckpt_path", checkpoint] if checkpoint != CHOSEN else []
+        return [VERBS[self.stage], *self.options, *further, *weights]
+
+    def measured(self) -> list[tuple[str, str | None]]:
+        """Each checkpoint as it is and by each reading."""
+        return [(checkpoint, reading) for checkpoint in self.checkpoints for reading in (None, *self.readings)]
 
     def commands(self) -> list[str]:
         """The cell as command lines that anyone can repeat."""
-        lines = [self.fit(), *(self.evaluate(checkpoint) for checkpoint in self.checkpoints)]
+        lines = [self.fit(), *(self.evaluate(*each) for each in self.measured())]
         return [shlex.join(["ldx", *line]) for line in lines]
 
     def write(self) -> Path:
@@ -84,6 +92,11 @@ class Job:
     def read(cls, path: str | Path) -> Job:
         """Read what ``write`` wrote."""
         return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+
+
+def read_as(checkpoint: str, reading: str | None) -> str:
+    """Name what was measured: a checkpoint, or a checkpoint by a reading, such as ``last+alone``."""
+    return f"{checkpoint}+{reading}" if reading else checkpoint
 
 
 def fit_arguments(configs: Sequence[Path], options: Options, seed: int, folder: Path) -> list[str]:
@@ -105,16 +118,17 @@ def run_job(job: Job, ldx: Callable[[list[str]], int]) -> int:
         if status:
             return status
         found = {}
-        for checkpoint in job.checkpoints:
+        for checkpoint, reading in job.measured():
             if checkpoint == "best" and RunFolder(folder).best() is None:
                 raise UserError(
                     f"{job.name}: training ended before its first validation, so there is no best checkpoint; train "
                     "for longer, validate earlier (trainer.check_val_every_n_epoch, trainer.val_check_interval), or "
                     "set fewshot.checkpoints: [last]"
                 )
-            if status := ldx(job.evaluate(checkpoint)):
+            if status := ldx(job.evaluate(checkpoint, reading)):
                 return status
-            found[checkpoint] = _keep(folder, VERBS[job.stage], checkpoint)
+            name = read_as(checkpoint, reading)
+            found[name] = _keep(folder, VERBS[job.stage], name)
         write_result(folder, _content(job, found))
         if not job.keep_checkpoints:
             remove_checkpoints(folder)
@@ -147,10 +161,10 @@ def _fit_facts(folder: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"minutes": 0.0, "finished": False}
 
 
-def _keep(folder: Path, part: str, checkpoint: str) -> dict[str, Any]:
+def _keep(folder: Path, part: str, name: str) -> dict[str, Any]:
     """Move an evaluation's records beside the cell's others and return its figures."""
     metrics = json.loads((folder / part / "metrics.json").read_text(encoding="utf-8"))
-    os.replace(folder / part / "predictions.csv", folder / f"predictions_{checkpoint}.csv")
+    os.replace(folder / part / "predictions.csv", folder / f"predictions_{name}.csv")
     return measured(metrics)
 
 

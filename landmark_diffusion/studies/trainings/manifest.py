@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,13 @@ class ManifestFile:
         fields: those that it holds.
         merge: makes one of the manifest that is there, a proposed one and the folder; raises UserError where they
             contradict each other.
+        later: fields that manifests of earlier versions lack, with what they mean by that.
     """
 
     verb: str
     fields: tuple[str, ...]
     merge: Callable[[Manifest, Manifest, Path], Manifest]
+    later: Mapping[str, Any] = field(default_factory=dict)
 
     def read(self, folder: Path) -> Manifest | None:
         """Read the manifest; None where there is none yet. Raises DataError for a damaged one."""
@@ -60,6 +62,7 @@ class ManifestFile:
 
     def _taken(self, content: Mapping[str, Any]) -> Manifest:
         """The fields, with the method's options under today's names."""
+        content = {**self.later, **content}
         found = {key: content[key] for key in self.fields}
         method = str(found["options"].get("model.class_path", "")) if "options" in found else ""
         for part in (found, *found.get("starts", {}).values(), *found.get("targets", {}).values()):

@@ -68,6 +68,9 @@ def test_a_smaller_plan_leaves_the_manifest_as_it_is(tmp_path: Path) -> None:
         ({"targets": {"disc": {"model.target.kind": "disc"}}}, r"targets: \[\] there, \['disc'\] now"),
         ({"stage": "val"}, "stage: test there, val now"),
         ({"checkpoints": ["last"]}, "checkpoints: .* now"),
+        ({"by_n": {3: {"trainer.max_steps": 9}}}, "by_n.3: trainer.max_steps: not set there, 9 now"),
+        ({"readings": {"top": {"model.decoding.decoder": "argmax"}}}, "readings: top: not set there"),
+        ({"order": "names", "draws": 1}, "order: random there, names now"),
     ],
 )
 def test_another_grid_in_the_same_folder_is_refused_by_name(tmp_path: Path, changes: dict, difference: str) -> None:
@@ -75,6 +78,30 @@ def test_another_grid_in_the_same_folder_is_refused_by_name(tmp_path: Path, chan
     agree(plan.folder, manifest_of(plan))
     with pytest.raises(UserError, match=rf"(?s){difference}.*[Cc]hoose another folder"):
         agree(plan.folder, manifest_of(plan_with(tmp_path, **changes)))
+
+
+def test_options_of_a_larger_n_are_added_with_it(tmp_path: Path) -> None:
+    plan = plan_with(tmp_path, by_n={1: {"trainer.max_steps": 2}})
+    agree(plan.folder, manifest_of(plan))
+    larger = plan_with(tmp_path, n=[1, 3, 5], by_n={1: {"trainer.max_steps": 2}, 5: {"trainer.max_steps": 9}})
+    found = agree(larger.folder, manifest_of(larger))
+    assert found["by_n"] == {"1": {"trainer.max_steps": 2}, "5": {"trainer.max_steps": 9}}
+
+
+def test_the_manifest_of_an_earlier_version_is_one_of_random_draws(tmp_path: Path) -> None:
+    plan = plan_with(tmp_path)
+    content = manifest_of(plan)
+    plan.folder.mkdir()
+    earlier = {key: value for key, value in content.items() if key not in ("by_n", "readings", "order")}
+    (plan.folder / MANIFEST).write_text(json.dumps(earlier))
+    assert not is_news(plan.folder, content) and read_manifest(plan.folder) == content
+
+
+def test_the_first_images_by_name_are_one_draw(tmp_path: Path) -> None:
+    plan = plan_with(tmp_path, order="names", draws=1, n=[1, 3])
+    assert manifest_of(plan, ["b", "d", "a", "c"])["draws"] == [["a", "b", "c"]]
+    with pytest.raises(UserError, match="found 2, but the first n by name"):
+        manifest_of(plan_with(tmp_path, order="names"))
 
 
 def test_where_a_cell_runs_is_not_what_it_is(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 from landmark_diffusion.configuration.config_files import installed_configs
 from landmark_diffusion.configuration.options import arguments, config_options, data_section, over
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.studies.fewshot.jobs import make_job
 from landmark_diffusion.studies.fewshot.plan import Cell, read_plan
-from tests.studies.fewshot.grid import write_config
+from tests.studies.fewshot.grid import manifest_of, write_config
 
 RATE = "model.init_args.optimisation.learning_rate"
 
@@ -25,7 +26,7 @@ def test_options_go_from_configs_over_options_and_command_line_to_the_start(tmp_
     assert plan.base()["trainer.precision"] == "32-true"
     assert plan.base()["model.init_args.decoding.decoder"] == "argmax"
     assert plan.base()["model.init_args.target.kind"] == "one_hot"  # the config of ldx fit
-    assert plan.own_options("scratch", "default") == {RATE: 0.001}
+    assert plan.own_options(Cell("scratch", "default", 1, 0)) == {RATE: 0.001}
 
 
 @pytest.mark.parametrize("config", [path for path in installed_configs() if "_fewshot" in path.stem], ids=str)
@@ -41,7 +42,40 @@ def test_targets_make_a_second_axis_and_name_the_cells(tmp_path: Path) -> None:
     assert len(plan.cells()) == 8
     assert plan.cells()[1] == Cell("scratch", "point", 1, 0)
     assert plan.cells()[1].name == "scratch-point-n1-d0"
-    assert plan.own_options("scratch", "disc") == {RATE: 0.001, "model.init_args.target.kind": "disc"}
+    assert plan.own_options(Cell("scratch", "disc", 1, 0)) == {RATE: 0.001, "model.init_args.target.kind": "disc"}
+
+
+def test_cells_of_an_n_have_its_options_below_those_of_their_start(tmp_path: Path) -> None:
+    by_n = {1: {"trainer.max_steps": 2, RATE: 0.5}, 3: {"trainer.max_steps": 3}}
+    plan = read_plan([str(write_config(tmp_path, n=[1, 3, 4], by_n=by_n))])
+    assert plan.own_options(Cell("scratch", "default", 1, 0)) == {"trainer.max_steps": 2, RATE: 0.001}
+    assert plan.own_options(Cell("scratch", "default", 4, 0)) == {RATE: 0.001}
+    job = make_job(plan, manifest_of(plan), Cell("scratch", "default", 3, 1))
+    assert "--trainer.max_steps=3" in job.options and "--trainer.max_steps=5" not in job.options
+    assert {cell.n for cell in plan.one_cell_each()} == {1, 3, 4}  # the options of each are checked
+
+
+def test_readings_are_options_of_the_evaluations_alone(tmp_path: Path) -> None:
+    plan = read_plan([str(write_config(tmp_path, readings={"top": {"model.decoding.decoder": "argmax"}}))])
+    job = make_job(plan, manifest_of(plan), plan.cells()[0])
+    read = "--model.init_args.decoding.decoder=argmax"
+    assert job.measured() == [("best", None), ("best", "top"), ("last", None), ("last", "top")]
+    assert read in job.evaluate("last", "top") and read not in job.evaluate("last") + job.fit()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"by_n": {2: {}}}, r"fewshot.by_n: found 2, expected one of fewshot.n \(\[1, 3\]\)"),
+        ({"by_n": ["a"]}, "fewshot.by_n: found .*, expected options by n"),
+        ({"by_n": {1: {"data.split": "x"}}}, "fewshot.by_n.1: data.split must be the same for a whole grid"),
+        ({"readings": {"a b": {}}}, "fewshot.readings: found the name 'a b'"),
+        ({"order": "nmes"}, "fewshot.order: found 'nmes'.*names"),
+    ],
+)
+def test_further_keys_that_cannot_be_used_are_named(tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_plan([str(write_config(tmp_path, **changes))])
 
 
 def test_a_grid_of_another_dataset_keeps_its_split_to_itself() -> None:

@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from landmark_diffusion.studies.label_faults.material import LabelMaterial, TurnedLooks
-from landmark_diffusion.studies.label_faults.orientations import ORIENTATIONS
+from landmark_diffusion.studies.label_faults.material import ORIENTATIONS, LabelMaterial, TurnedLooks
 
 SHAPE = np.random.default_rng(5).uniform(100, 500, (8, 2))
 NAMES = tuple(f"point {letter}" for letter in "abcdefgh")
-SIZE = (600.0, 700.0)
+SIZE = (600, 700)
 SPACING = 0.5
 
 
@@ -38,9 +37,10 @@ def material(
         labels=labels,
         points=points,
         covariance=np.broadcast_to(20.0 * np.eye(2), (count, 8, 2, 2)).copy() if covariance else None,
-        sizes=np.tile(SIZE, (count, 1)),
+        sizes=np.tile(np.array(SIZE, dtype=np.float64), (count, 1)),
         spacing=np.full((count, 2), SPACING),
         unlike=np.zeros(count, dtype=bool),
+        doubtful=np.zeros((count, 8), dtype=bool),
         unit="mm",
     )
 

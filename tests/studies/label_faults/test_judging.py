@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from landmark_diffusion.data.forms import BY_NAME, Form
 from landmark_diffusion.studies.label_faults.judging import Judgement, judge_labels
-from landmark_diffusion.studies.label_faults.material import LabelMaterial, TurnedLooks
-from landmark_diffusion.studies.label_faults.orientations import ORIENTATIONS, is_quarter, redo_points, undo_points
+from landmark_diffusion.studies.label_faults.material import ORIENTATIONS, LabelMaterial, TurnedLooks
 from landmark_diffusion.studies.label_faults.slips import Witness, log_free_place, slip_evidence
 from landmark_diffusion.studies.label_faults.usual import UsualResidual
 from tests.studies.label_faults.made import SIZE, material, no_looks
@@ -39,13 +39,44 @@ def test_one_witness_is_the_closed_form() -> None:
     assert ratio[1, 0] < 0
 
 
+def test_a_doubtful_witness_alone_is_the_closed_form() -> None:
+    """p(d) m(0) / m(d) times the peak's width with m the mean of t and p: far off, what p(d) costs is what m(d) is."""
+    residuals, doubtful = np.array([[[300.0, -400.0]], [[300.0, -400.0]]]), np.array([[True], [False]])
+    usual = UsualResidual(np.zeros((1, 2)), np.array([4.0]), np.ones(1), np.zeros(1), 20.0, np.eye(2)[None])
+    witness = Witness("model", residuals, None, usual, doubtful)
+    least = 2 * np.sqrt(20 * (2 ** (2 / 20) - 1))
+    peak = 1 / (2 * np.pi * 4) + 1 / (2 * np.pi * least**2 * np.log(100))
+    ratio, slip = slip_evidence([witness])
+    assert ratio[0, 0] == pytest.approx(np.log(peak * 2 * np.pi * 4), abs=1e-3) and ratio[0, 0] < 1
+    assert slip[0, 0].tolist() == pytest.approx([300, -400])
+    assert ratio[1, 0] == slip_evidence([replace(witness, doubtful=None)])[0][1, 0] > 50
+
+
+def test_a_point_that_the_model_doubts_accuses_no_label() -> None:
+    """Of two landmarks there is no other evidence than the model."""
+    made = material(count=200, seed=12)
+    two = {name: getattr(made, name)[:, :2] for name in ("points", "covariance", "doubtful")}
+    made = replace(made, labels=made.labels[:, :, :2], landmarks=made.landmarks[:2], **two)
+    made.points[3, 1] += (400, -300)
+    assert found(judged(made)) == [("slipped", 3, (1,))]
+    made.doubtful[3, 1] = True
+    assert found(judged(made)) == []
+
+
+def test_a_slip_is_found_where_the_model_doubts_its_point() -> None:
+    made = material(seed=3)
+    made.labels[14, 0, 2] += (160, -120)
+    made.doubtful[14, 2] = True
+    assert found(judged(made)) == [("slipped", 14, (2,))]
+
+
 def test_each_fault_is_named() -> None:
     made = material(seed=3)
     labels = made.labels
     labels[5, 0, [1, 6]] = labels[5, 0, [6, 1]]
     labels[9, 0] = labels[30, 0] + 1
     labels[14, 0, 2] += (60, -45)
-    labels[20, 0] = redo_points("mirrored", labels[20, 0], SIZE)
+    labels[20, 0] = BY_NAME["mirrored"].apply_points(labels[20, 0], SIZE)
     labels[26, 0] += (90, 60)
     judgement = judged(made)
     assert {each[:2] for each in found(judgement)} == {
@@ -59,35 +90,35 @@ def test_each_fault_is_named() -> None:
     assert scores == sorted(scores, reverse=True) and judgement.faults[-1].image == 14
 
 
-@pytest.mark.parametrize("orientation", ORIENTATIONS)
-def test_an_image_that_lies_turned(orientation: str) -> None:
+@pytest.mark.parametrize("form", ORIENTATIONS, ids=lambda form: form.name)
+def test_an_image_that_lies_turned(form: Form) -> None:
     """As image 322 in a copy of ISBI 2015: the pixels mirrored, the labels not; what the model finds is rubbish."""
     made = material(seed=4)
     right, rng = made.points[7].copy(), np.random.default_rng(0)
     made.points[7] = rng.uniform(0, 600, (8, 2))
-    if is_quarter(orientation):
+    if form.is_turned:
         made.sizes[7] = SIZE[::-1]
 
     def look(image: int) -> TurnedLooks:
         looks = no_looks()(image)
         if image == 7:
-            looks.points[ORIENTATIONS.index(orientation)] = right
+            looks.points[ORIENTATIONS.index(form)] = right
         return looks
 
     (fault,) = judge_labels(made, look).faults
-    assert (fault.kind, fault.image, fault.orientation) == ("image turned", 7, orientation)
+    assert (fault.kind, fault.image, fault.orientation) == ("image turned", 7, form.name)
 
 
 def test_image_and_labels_turned_together_are_no_fault() -> None:
     made = material(seed=4)
     right = made.points[7].copy()
-    made.labels[7, 0] = redo_points("mirrored", made.labels[7, 0], SIZE)
+    made.labels[7, 0] = BY_NAME["mirrored"].apply_points(made.labels[7, 0], SIZE)
     made.points[7] = np.random.default_rng(0).uniform(0, 600, (8, 2))
 
     def look(image: int) -> TurnedLooks:
         looks = no_looks()(image)
         if image == 7:
-            looks.points[ORIENTATIONS.index("mirrored")] = right
+            looks.points[ORIENTATIONS.index(BY_NAME["mirrored"])] = right
         return looks
 
     judgement = judge_labels(made, look)
@@ -96,7 +127,7 @@ def test_image_and_labels_turned_together_are_no_fault() -> None:
 
 def test_labels_turned_by_a_quarter_lie_in_a_turned_frame() -> None:
     made = material(seed=5)
-    made.labels[3, 0] = undo_points("turned left", made.labels[3, 0], SIZE)
+    made.labels[3, 0] = BY_NAME["turned left"].undo_points(made.labels[3, 0], SIZE)
     (fault,) = judged(made).faults
     assert (fault.kind, fault.image, fault.orientation) == ("labels turned", 3, "turned right")
 
@@ -188,7 +219,7 @@ def test_order_of_images_does_not_matter() -> None:
     made = material(seed=3)
     made.labels[14, 0, 2] += (60, -45)
     order = np.random.default_rng(0).permutation(60)
-    fields = ("labels", "points", "covariance", "sizes", "spacing", "unlike")
+    fields = ("labels", "points", "covariance", "sizes", "spacing", "unlike", "doubtful")
     mixed = replace(made, **{name: getattr(made, name)[order] for name in fields})
     (one,), (two,) = judged(made).faults, judged(mixed).faults
     assert order[two.image] == one.image and two.score == pytest.approx(one.score, rel=1e-6)

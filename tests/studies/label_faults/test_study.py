@@ -120,6 +120,8 @@ def test_faults_are_found_written_and_drawn(clean: Spoilt, tmp_path: Path) -> No
     with Image.open(paths[2]) as picture:
         assert picture.width > 1000 and picture.height > 400
     assert "mirrored" in " ".join(" ".join(row) for row in study.grids()[0].sections[0])
+    above = ("29 images judged; doubts about 4 images, in 3 of them about all labels or an exchange",)
+    assert study.grids()[0].above == above
 
 
 def test_the_mirrored_image_shows_the_models_points_where_they_lie_in_it(clean: Spoilt) -> None:
@@ -171,7 +173,7 @@ def test_misfit_is_a_share_of_the_shapes_radius() -> None:
     points = np.stack([square, square + 5, square]) + np.eye(2)[0]
     made = LabelMaterial(
         ("a", "b", "c"), ("",) * 3, tuple("abcd"), ("one",), labels, points,
-        None, np.full((3, 2), 9.0), np.full((3, 2), 0.5), np.zeros(3, bool), "mm",
+        None, np.full((3, 2), 9.0), np.full((3, 2), 0.5), np.zeros(3, bool), np.zeros((3, 4), bool), "mm",
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -163,6 +163,18 @@ def test_a_job_is_read_as_it_was_written(job: Job) -> None:
     assert Job.read(job.write()) == job
 
 
+def test_each_reading_measures_the_same_weights_once_more(job: Job, tmp_path: Path) -> None:
+    ldx = FakeLdx(Path(job.folder))
+    read = Job(**{**vars(job), "checkpoints": ["last"], "readings": {"alone": ["--model.joint.enabled=false"]}})
+    assert run_job(read, ldx) == 0
+    assert ldx.calls[1:] == [
+        ["test", "--config", "c.yaml", "--ckpt_path", "last"],
+        ["test", "--config", "c.yaml", "--model.joint.enabled=false", "--ckpt_path", "last"],
+    ]
+    assert [cell.checkpoint for cell in read_results(tmp_path)] == ["last", "last+alone"]
+    assert (Path(job.folder) / "predictions_last+alone.csv").is_file()
+
+
 def test_a_damaged_result_is_named(job: Job, tmp_path: Path) -> None:
     (Path(job.folder) / RESULT).write_text("{}")
     with pytest.raises(DataError, match=r"result.json: no whole result"):

@@ -88,6 +88,14 @@ class FileIndex:
                 known.setdefault(loose(path.name), []).append(path)
         return self._alike[folder].get(loose(last), [])
 
+    def moved(self, name: str) -> list[Path]:
+        """Return the files of a name's last part where the folder that it tells is not there: the table was moved."""
+        folder, _, last = name.replace("\\", "/").rpartition("/")
+        if not folder or any(os.path.isdir(place / folder) for place in self.places):
+            return []
+        found = (place / last for place in self.places)
+        return [path for path in dict.fromkeys(found) if os.path.isfile(path)]
+
 
 def loose(name: str) -> str:
     """A file's name without its folder, ending, case, leading zeros and Unicode form: what two spellings share."""
@@ -131,11 +139,12 @@ class ImageMatch:
 
 
 def find_images(table: LabelTable, index: FileIndex) -> ImageMatch:
-    """Find the file of each row: by its exact name, else the one file that differs from it in form alone.
+    """Find the file of each row: by its exact name, else the one file that differs from it in form or folder alone.
 
     A name differs in form by case, leading zeros, Unicode form, the kind of slash, or .jpg for .jpeg and .tif for
-    .tiff. It is taken where one file alone is like that and no other row means it. Faults are gathered: one for all
-    rows that miss their file in the same way.
+    .tiff; in its folder where that is not there, as in a table that was made elsewhere. The file is taken where it
+    alone is like that and no other row means it. Faults are gathered: one for all rows that miss their file in the
+    same way.
     """
     match = ImageMatch({}, [], [], set())
     lines: dict[Path, int] = {}
@@ -163,7 +172,8 @@ def _match_alike(
 ) -> None:
     """Match what has no file of its exact name, and gather the faults of the rest by their kind."""
     wanted: dict[Path, list[LabelRow]] = {}
-    candidates = {row.image: index.alike(row.image) for row in left}
+    moved = {row.image: index.moved(row.image) for row in left}
+    candidates = {row.image: moved[row.image] or index.alike(row.image) for row in left}
     for row in left:
         for path in candidates[row.image]:
             wanted.setdefault(path, []).append(row)
@@ -171,7 +181,7 @@ def _match_alike(
     missing: dict[str, list[tuple[LabelRow, str]]] = {}
     for row in left:
         paths = candidates[row.image]
-        words = differences(row.image, paths[0].name) if paths else []
+        words = ["the folder"] if moved[row.image] else differences(row.image, paths[0].name) if paths else []
         how = " and ".join(words)
         if len(paths) == 1 and paths[0] not in lines and len(wanted[paths[0]]) == 1 and _same_kind(row.image, paths[0]):
             match.images[row.image] = paths[0]
@@ -179,7 +189,8 @@ def _match_alike(
             continue
         match.near.update(paths)
         if len(paths) > 1:
-            kind, near = "many", f"can mean {', '.join(path.name for path in paths[:4])}"
+            names = ", ".join(str(path) if moved[row.image] else path.name for path in paths[:4])
+            kind, near = "many", f"can mean {names}"
         elif paths and paths[0] in lines:
             kind, near = "taken", f"could be {paths[0].name}, but that is the image of line {lines[paths[0]]}"
         elif paths and len(wanted[paths[0]]) > 1:

@@ -28,10 +28,11 @@ from landmark_diffusion.data.sources.folder.table import LabelRow, LabelTable, r
 from landmark_diffusion.data.sources.folder.text import SAVE_AS
 from landmark_diffusion.data.splits import FEW_TESTED, few_tested, fold_split, parse_folds, seeded_split
 
+NO_VALIDATION = "no validation images"
 _EMPTY = {
-    "train": ("training", "nothing can be trained on this split"),
-    "val": ("validation", "no weights are chosen as the best, and `ldx test` takes the last ones"),
-    "test": ("test", "`ldx test` has nothing to measure"),
+    "train": ("no training images", "nothing can be trained on this split"),
+    "val": (NO_VALIDATION, "no weights are chosen as the best, and `ldx test` takes the last ones"),
+    "test": ("no test images", "`ldx test` has nothing to measure"),
 }
 RADII_MM = (2.0, 2.5, 3.0, 4.0)
 RADII_PERCENT = (1.0, 2.0, 3.0, 5.0)
@@ -280,7 +281,7 @@ class FolderDataset(LandmarkDataset):
         if self._column_faults() or not self.table.rows:
             return []
         parts = {part: len(images) for part, images in self._parts().items()}
-        lines = [f"no {words} images: {what}" for part, (words, what) in _EMPTY.items() if not parts[part]]
+        lines = [f"{words}: {what}" for part, (words, what) in _EMPTY.items() if not parts[part]]
         few = 0 < parts["test"] < FEW_TESTED
         return [*lines, *([few_tested(parts["test"])] if few else [])]
 

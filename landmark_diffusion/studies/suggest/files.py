@@ -1,0 +1,93 @@
+"""What ``ldx suggest`` leaves: the list as CSV, and one picture of the images that it names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from landmark_diffusion.core.files import atomic_write_text, writing
+from landmark_diffusion.core.grid import Grid
+from landmark_diffusion.pictures.figures import LEGEND, PREDICTION, TITLE, Canvas, outlined, shorten
+from landmark_diffusion.pictures.sheet import GROUND, Film, fitted, mark_key
+from landmark_diffusion.studies.suggest.belief import Belief
+from landmark_diffusion.studies.suggest.pool import PoolImage
+from landmark_diffusion.studies.suggest.suggestion import Suggestion
+
+LIST, PICTURE = "suggestions.csv", "suggestions.png"
+COLUMNS = (
+    "rank", "image", "file", "reason", "gain", "nearer", "distance", "expected_error", "spread", "moved", "missed",
+    "image_score",
+)  # fmt: skip
+SHOWN = 50
+"""Images that the picture shows at most, the first ones."""
+_ACROSS, _GAP, _WORDS, _LINES = 5, 14, 74, 4  # images a row; output pixels between them and of the words; their lines
+_BOX = (270, 330)  # most output pixels of a radiograph
+
+
+def write_list(path: Path, found: Sequence[Suggestion], images: Sequence[PoolImage], belief: Belief | None) -> Path:
+    """Write a row an image with ``COLUMNS``; what is not known is empty. Raises UserError where that cannot be done."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for each in found:
+        image = images[each.place]
+        numbers = [each.gain, each.nearer, each.distance, *_of_model(each.place, belief)]
+        table.writerow([each.rank, image.name, image.file, each.reason, *map(_written, numbers)])
+    atomic_write_text(path, text.getvalue())
+    return path
+
+
+def _of_model(place: int, belief: Belief | None) -> list[float]:
+    if belief is None:
+        return [float("nan")] * 5
+    columns = (belief.of_images, belief.spread, belief.moved, belief.missed, belief.score)
+    return [float(column[place]) for column in columns]
+
+
+def _written(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.4g}"
+
+
+def suggestion_grid(found: Sequence[Suggestion], images: Sequence[PoolImage], above: str) -> Grid:
+    """Lay out the list for the terminal."""
+    rows = tuple((str(each.rank), images[each.place].name, each.reason) for each in found)
+    headings = ("rank", "image", "why")
+    return Grid("images to label next", (above,), headings, headings, (rows,), words=(1, 2))
+
+
+def draw_sheet(
+    path: Path, found: Sequence[Suggestion], images: Sequence[PoolImage], pixels: Callable[[int], np.ndarray],
+    points: Callable[[int], np.ndarray] | None = None,
+) -> Path:  # fmt: skip
+    """Draw the first ``SHOWN`` images of the list and save them as PNG; returns the path.
+
+    ``pixels`` gives the image (H, W) uint8 at a place, ``points`` a model's (N, 2) in it. Raises UserError where the
+    file cannot be written.
+    """
+    shown = found[:SHOWN]
+    across = min(_ACROSS, len(shown))
+    rows = -(-len(shown) // across)
+    step = _BOX[0] + _GAP, _WORDS + _BOX[1] + _GAP
+    canvas = Canvas(_GAP + across * step[0], TITLE + rows * step[1] + LEGEND * (points is not None))
+    canvas.title("images to label next")
+    for number, each in enumerate(shown):
+        left, top = _GAP + (number % across) * step[0], TITLE + (number // across) * step[1]
+        canvas.write(left, top + 8, shorten(f"{each.rank}  {images[each.place].name}", 36), 10, weight="bold")
+        for line, words in enumerate(textwrap.wrap(each.reason, 54, max_lines=_LINES, placeholder=" …")):
+            canvas.write(left, top + 22 + 12 * line, words, 7.5)
+        image = pixels(each.place)
+        size = image.shape[1], image.shape[0]
+        film = Film(canvas, left, top + _WORDS, size, fitted(size, _BOX), GROUND)
+        film.show(image)
+        if points is not None:
+            film.markers(points(each.place), "x", 3.5, 5, markeredgecolor=PREDICTION, path_effects=outlined(2.0))
+            film.look_at_all()
+    if points is not None:
+        canvas.key(TITLE + rows * step[1], [mark_key("what the model finds", PREDICTION, "x")])
+    with writing(path):
+        return canvas.save(path, formulas=False)
