@@ -28,6 +28,9 @@ MEMORY_LIMIT = 512 * 2**20
 class LandmarkTorchDataset(Dataset[dict[str, Any]]):
     """Examples of one stage, as docs/conventions.md, "Batches", lists them.
 
+    ``found`` (I, N, 2) are points in network pixels of samples that nobody marked, which may be filled in later; NaN
+    where there are none.
+
     An item is asked for by its index, or in training by (epoch, index): augmentation draws from
     (seed, epoch, index) alone, so that a resumed or re-sharded run sees the same pictures. An index beyond the last
     sample is a repetition within the epoch (see EpochKeyedSampler): the same sample, augmented anew.
@@ -43,7 +46,9 @@ class LandmarkTorchDataset(Dataset[dict[str, Any]]):
         recipe: Recipe | None = None,
         target_points: str = "mean",
         seed: int = 0,
+        found: torch.Tensor | None = None,
     ) -> None:
+        self.found = found
         self.source, self.samples, self.cache = source, CompactSamples(samples), cache
         self.sets = np.fromiter(map(source.set_of, samples), np.int16, len(samples))
         sizes = [sample.size for sample in samples]
@@ -68,9 +73,10 @@ class LandmarkTorchDataset(Dataset[dict[str, Any]]):
         return self._memory[index]
 
     def network_points(self) -> np.ndarray:
-        """Mean points of all samples in network pixels, (I, N, 2), without augmentation."""
+        """Points of all samples in network pixels, (I, N, 2), without augmentation: by people, else ``found``."""
         pairs = zip(self.samples, self.frames, strict=True)
-        return np.stack([frame.to_network(sample.mean_points) for sample, frame in pairs])
+        marked = np.stack([frame.to_network(sample.mean_points) for sample, frame in pairs])
+        return marked if self.found is None else np.where(np.isnan(marked), self.found.numpy(), marked)
 
     def content(self, index: int) -> np.ndarray:
         """Pixels of one sample at network size without what it was padded with, (H, W) uint8."""
@@ -85,6 +91,8 @@ class LandmarkTorchDataset(Dataset[dict[str, Any]]):
         image = self.image(index)
         targets = self._targets(sample, rng)
         flat = frame.to_network(np.concatenate([sample.mean_points[None], targets]).reshape(-1, 2))
+        if self.found is not None and bool(torch.isfinite(self.found[index]).any()):
+            flat = np.tile(self.found[index].numpy().astype(np.float64), (1 + len(targets), 1))
         if self.recipe is not None:
             image, flat = self.recipe(image, flat, rng)
         points = flat.reshape(1 + len(targets), -1, 2) if flat.size else np.empty((1 + len(targets), 0, 2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
@@ -80,6 +81,22 @@ class LandmarkModule(TrainedModule, Finder):
         self.start = load_start(self, self.pretrained, names, options, self.weights, self.landmark_map)
         self._knows_forms = self.start.knows_forms
         say(self.start.describe())
+
+    def learn_points(self, points: np.ndarray) -> None:
+        """Learn what a method knows of the training points (I, N, 2) in network pixels beside its weights; here nothing."""
+
+    def find_points(self, images: torch.Tensor, index: int) -> np.ndarray:
+        """Points (B, N, 2) in network pixels, of views (B, 1, H, W) of the training image ``index``.
+
+        NaN for a landmark that is said to lie outside the view.
+        """
+        batch = {"image": images, "index": torch.full((len(images),), index, device=images.device)}
+        found = self.find(batch, in_fit=True)
+        estimate = found.get(self.main_variant) or list(found.values())[-1]
+        points = estimate.points.double().cpu().numpy()
+        if estimate.outside is None:
+            return points
+        return np.where((estimate.outside > 0.5).cpu().numpy()[..., None], np.nan, points)
 
     def on_validation_epoch_start(self) -> None:
         """Start empty metrics."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 
 from landmark_diffusion.core.errors import UserError
@@ -61,9 +62,11 @@ class PositionDiffusionModule(LandmarkModule, PositionDiffusion):
         """Learn how the landmarks lie to each other from the training points, unless a start knows from many more."""
         super().on_fit_start()
         known = self._has_weights or (self.start is not None and self.start.same_anatomy)
-        if known and self.shape_prior.is_set:
-            return
-        points = self.trainer.datamodule.stage_dataset("train").network_points()  # type: ignore[attr-defined]
+        if not (known and self.shape_prior.is_set):
+            self.learn_points(self.trainer.datamodule.stage_dataset("train").network_points())  # type: ignore[attr-defined]
+
+    def learn_points(self, points: np.ndarray) -> None:
+        """Learn how the landmarks of the training points (I, N, 2) in network pixels lie to each other."""
         self.joint.fit(self.shape_prior, torch.from_numpy(points), self.trainer.datamodule.size[0])  # type: ignore[attr-defined]
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:

@@ -68,6 +68,7 @@ def default_callbacks(
     """
     from landmark_diffusion.training.checkpoint import RunCheckpoint
     from landmark_diffusion.training.finite import SkipBadSteps
+    from landmark_diffusion.training.pseudo_labels import LabelUnlabelled
     from landmark_diffusion.training.stopping import GracefulStop
 
     folder = run_folder if isinstance(run_folder, RunFolder) else RunFolder(run_folder)
@@ -80,4 +81,7 @@ def default_callbacks(
         keep_snapshots=keep_snapshots,
     )
     average, early_stop = module_callbacks(ema_decay, early_stopping_patience, given)
-    return [*average, SkipBadSteps(max_bad_steps), *early_stop, checkpoint, GracefulStop(checkpoint, command)]
+    return [
+        *average, SkipBadSteps(max_bad_steps), LabelUnlabelled(), *early_stop, checkpoint,
+        GracefulStop(checkpoint, command),
+    ]  # fmt: skip

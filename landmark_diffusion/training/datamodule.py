@@ -5,11 +5,14 @@ from __future__ import annotations
 import gc
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from lightning.fabric.utilities.seed import pl_worker_init_function
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
@@ -30,6 +33,7 @@ from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset, check_ta
 from landmark_diffusion.finders.method import Batch
 from landmark_diffusion.training.lightning_internals import loading_checkpoint, move_to_other_processes, resume_position
 from landmark_diffusion.training.mixing import MixedOrder, Mixing
+from landmark_diffusion.training.pseudo_labels import PseudoLabels, Unlabelled
 from landmark_diffusion.training.samplers import EpochKeyedSampler, EvalSampler
 
 EAGER_LIMIT = 2000
@@ -72,6 +76,8 @@ class LandmarkDataModule(LightningDataModule):
         samples_per_epoch: training images that make an epoch, repeated (augmented anew) or cut; None takes each once.
         landmark_names: names for landmarks that have none in the table (x1,y1,...), in its order; or {the table's
             name: another}, to rename some.
+        pseudo_labels: train on the images without labels too, by what the network finds in them: those of the training
+            part that ``train_images`` does not name, and those that the dataset has no labels of.
         mixing: how often the sets of a pooled data set come, and whether a batch has images of one set alone.
         check_labels: False goes on with labels that look as if they were no pixels of their image, without a word.
 
@@ -101,6 +107,7 @@ class LandmarkDataModule(LightningDataModule):
         landmark_names: list[str] | dict[str, str] | None = None,
         check_labels: bool = True,
         mixing: Mixing = Mixing(),
+        pseudo_labels: PseudoLabels = PseudoLabels(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__()
         options = dict(dataset_options or {})
@@ -125,6 +132,10 @@ class LandmarkDataModule(LightningDataModule):
         self.train_images, self.samples_per_epoch = train_images, samples_per_epoch
         self.check_labels = check_labels
         self.mixing = as_group(Mixing, mixing, "data.mixing")
+        self.pseudo_labels = as_group(PseudoLabels, pseudo_labels, "data.pseudo_labels")
+        self.unlabelled: Unlabelled | None = None
+        """Images without labels that train; None where none do, and before the training set is built."""
+        self._without_labels = partial(build_dataset, dataset, root, **{**options, "labels": False})
         self._seed = seed
         self._datasets: dict[str, LandmarkTorchDataset] = {}
         self._begun = _Place()
@@ -162,17 +173,45 @@ class LandmarkDataModule(LightningDataModule):
             train = stage == "train"
             source_stage: Stage = "train" if self.evaluate_on_train else stage
             samples = self.source.samples(source_stage)
+            if source_stage == "train":
+                samples = keep_images(samples, self.train_images)
+            if train and self.pseudo_labels.rounds:
+                samples = [*samples, *self._add_unlabelled(samples)]
             self._datasets[stage] = LandmarkTorchDataset(
                 self.source,
-                keep_images(samples, self.train_images) if source_stage == "train" else samples,
+                samples,
                 self.size,
                 self.resize,
                 self.cache,
                 recipe=self.recipe if train else None,
                 target_points=self.target_points if train else "mean",
                 seed=self.seed,
+                found=self.unlabelled.points if train and self.unlabelled is not None else None,
             )
         return self._datasets[stage]
+
+    def _add_unlabelled(self, labelled: list[LandmarkSample]) -> list[LandmarkSample]:
+        """Find the images that train without labels, in the order of the dataset; what is tested is none of them.
+
+        Raises UserError where there are none.
+        """
+        stages: tuple[Stage, ...] = ("val", "test")
+        known = [*labelled, *chain.from_iterable(self.source.samples(stage) for stage in stages)]
+        ids = {sample.image_id for sample in known}
+        paths = {sample.image_path for sample in known} - {None}
+        every = self._without_labels().samples("train")
+        found = [sample for sample in every if sample.image_id not in ids and sample.image_path not in paths]
+        if not found:
+            raise UserError(
+                f"data.pseudo_labels: found no image without labels in {self.source.name}: the training part has none "
+                "beside those that data.train_images names, or that have a row; leave data.pseudo_labels.rounds out"
+            )
+        shape = (max(len(self.source.annotator_names), 1), self.num_landmarks, 2)
+        unknown = np.full(shape, np.nan)
+        self.unlabelled = Unlabelled.behind(
+            self.pseudo_labels, len(labelled), [sample.image_id for sample in found], self.num_landmarks
+        )
+        return [replace(sample, annotations=unknown, spacing=None) for sample in found]
 
     def setup(self, stage: str) -> None:
         """Read annotations and headers of what ``stage`` needs, and decode small sets in full.
@@ -199,7 +238,9 @@ class LandmarkDataModule(LightningDataModule):
         datasets = [self.stage_dataset(name) for name in wanted[stage]]
         if len(self.landmark_names):
             more = self.source.samples("test") if stage == "fit" else []
-            labelled = [*chain.from_iterable(dataset.samples for dataset in datasets), *more]
+            every = [*chain.from_iterable(dataset.samples for dataset in datasets), *more]
+            without = set() if self.unlabelled is None else set(self.unlabelled.ids)
+            labelled = [sample for sample in every if sample.image_id not in without]
             refuse_mixed_spacing(labelled)
             if self.check_labels:
                 tell_labels(labelled, self.source)
@@ -219,7 +260,7 @@ class LandmarkDataModule(LightningDataModule):
         self._begun = _Place(epoch, done, drawn)
         sampler = EpochKeyedSampler(
             len(dataset), self.seed, self.batch_size, epoch=epoch, rank=self._rank, world_size=self._world,
-            length=self.samples_per_epoch, drawn=drawn, mixed=self._mixed,
+            length=self.samples_per_epoch, drawn=drawn, mixed=self._mixed, first=self._first,
         )  # fmt: skip
         return DataLoader(
             dataset,
@@ -252,8 +293,10 @@ class LandmarkDataModule(LightningDataModule):
         if self.trainer is None or self.trainer.state.fn != "fit":
             return {}
         epoch, done = resume_position(self.trainer)
+        pseudo = {} if self.unlabelled is None else {"pseudo_labels": self.unlabelled.state()}
         return {
             "processes": self._world, "batch_size": self.batch_size, "epoch": epoch, "drawn": self._drawn(epoch, done),
+            **pseudo,
         }  # fmt: skip
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -265,6 +308,10 @@ class LandmarkDataModule(LightningDataModule):
             return
         checkpoint = loading_checkpoint(self.trainer)
         drawn, before = state_dict["drawn"], state_dict["processes"]
+        if self.pseudo_labels.rounds:
+            self.stage_dataset("train")
+            assert self.unlabelled is not None
+            self.unlabelled.load(state_dict.get("pseudo_labels"))
         move_to_other_processes(checkpoint, self._epoch_length, drawn, self.batch_size, self._world)
         self._begun = _Place(*resume_position(self.trainer), drawn)
         if before != self._world:
@@ -281,11 +328,22 @@ class LandmarkDataModule(LightningDataModule):
         return mixed.length if mixed is not None else self.samples_per_epoch or len(self.stage_dataset("train"))
 
     @property
+    def _first(self) -> Callable[[], int] | None:
+        """Says how many images, from the first on, train in an epoch: until they have labels not those without."""
+        dataset, unlabelled = self.stage_dataset("train"), self.unlabelled
+        if unlabelled is None:
+            return None
+        return lambda: len(dataset) if unlabelled.rounds else unlabelled.labelled
+
+    @property
     def _mixed(self) -> MixedOrder | None:
-        """The order of several sets; None where the plain one serves."""
+        """The order of several sets, or of images with and without labels; None where the plain one serves."""
         if self.mixing == Mixing():
             return None
-        sets = self.stage_dataset("train").sets
+        dataset = self.stage_dataset("train")
+        sets = dataset.sets
+        if self.unlabelled is not None:
+            sets = (np.arange(len(dataset)) >= self.unlabelled.labelled).astype(np.int16)
         return MixedOrder(sets, self.mixing, self.batch_size, self.samples_per_epoch)
 
     def _drawn(self, epoch: int, done: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -31,6 +31,7 @@ class EpochKeyedSampler(Sampler[tuple[int, int]]):
         drawn: samples of that epoch which all processes together have behind them, in place of ``skip`` where another
             number of processes drew them.
         mixed: the order of several sets, in place of that of n samples and ``length``.
+        first: says how many of the samples, from the first on, an epoch draws from, when it begins; None takes all.
 
     Raises ValueError for an empty set.
     """
@@ -38,6 +39,7 @@ class EpochKeyedSampler(Sampler[tuple[int, int]]):
     def __init__(
         self, n: int, seed: int, batch_size: int, epoch: int = 0, skip: int = 0, rank: int = 0, world_size: int = 1,
         length: int | None = None, drawn: int | None = None, mixed: MixedOrder | None = None,
+        first: Callable[[], int] | None = None,
     ) -> None:  # fmt: skip
         if n < 1:
             raise ValueError(f"n: found {n}, expected at least one training sample")
@@ -45,6 +47,7 @@ class EpochKeyedSampler(Sampler[tuple[int, int]]):
         self.rank, self.world_size = rank, world_size
         self.length = mixed.length if mixed is not None else n if length is None else length
         self.mixed, self.unit = mixed, 1 if mixed is None else mixed.unit
+        self.first = first
         self.epoch, self.drawn = epoch, skip * batch_size * world_size if drawn is None else drawn
 
     def set_epoch(self, epoch: int) -> None:
@@ -67,9 +70,10 @@ class EpochKeyedSampler(Sampler[tuple[int, int]]):
 
     def _order(self, rng: np.random.Generator) -> np.ndarray:
         """The epoch's places, those of all processes."""
-        if self.mixed is not None:
+        count = self.n if self.first is None else self.first()
+        if self.mixed is not None and count == self.n:
             return self.mixed.order(rng, self.epoch)
-        rounds = [repeat * self.n + rng.permutation(self.n) for repeat in range(math.ceil(self.length / self.n))]
+        rounds = [repeat * self.n + rng.permutation(count) for repeat in range(math.ceil(self.length / count))]
         return np.concatenate(rounds)[: self.length]
 
     def __len__(self) -> int:
