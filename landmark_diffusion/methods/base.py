@@ -83,7 +83,7 @@ class LandmarkModule(TrainedModule, Finder):
         say(self.start.describe())
 
     def learn_points(self, points: np.ndarray) -> None:
-        """Learn what a method knows of the training points (I, N, 2) in network pixels beside its weights; here nothing."""
+        """Learn what a method knows of the training points (I, N, 2), in network pixels, beside its weights."""
 
     def find_points(self, images: torch.Tensor, index: int) -> np.ndarray:
         """Points (B, N, 2) in network pixels, of views (B, 1, H, W) of the training image ``index``.

@@ -9,6 +9,7 @@ anew. All of it is a function of the seed and the weights, and is kept in checkp
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -135,10 +136,10 @@ def agreed(places: np.ndarray, keep: float) -> tuple[np.ndarray, np.ndarray]:
     Returns the points (U, N, 2) and how far the views differ, (U, N): mean distance to the median. Points that a view
     does not know (NaN) are of the others; ties are kept.
     """
-    with np.errstate(invalid="ignore"):
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of points that no view knows
         middle = np.nanmedian(places, 1)
         differ = np.nanmean(np.linalg.norm(places - middle[:, None], axis=-1), 1)
-    limit = np.nanquantile(differ, keep, axis=0, method="higher")
+        limit = np.nanquantile(differ, keep, axis=0, method="lower")
     used: np.ndarray = np.where((differ <= limit)[..., None], middle, np.nan)
     return used, differ
 
