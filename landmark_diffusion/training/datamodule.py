@@ -100,7 +100,7 @@ class LandmarkDataModule(LightningDataModule):
         samples_per_epoch: int | None = None,
         landmark_names: list[str] | dict[str, str] | None = None,
         check_labels: bool = True,
-        mixing: Mixing = Mixing(),
+        mixing: Mixing = Mixing(balance="image", batches="mixed"),
     ) -> None:
         super().__init__()
         options = dict(dataset_options or {})
