@@ -106,8 +106,8 @@ class LandmarkDataModule(LightningDataModule):
         samples_per_epoch: int | None = None,
         landmark_names: list[str] | dict[str, str] | None = None,
         check_labels: bool = True,
-        mixing: Mixing = Mixing(),
-        pseudo_labels: PseudoLabels = PseudoLabels(),  # noqa: B008 (frozen)
+        mixing: Mixing = Mixing(balance="image", batches="mixed"),
+        pseudo_labels: PseudoLabels = PseudoLabels(rounds=(), keep=0.8, views=4),
     ) -> None:
         super().__init__()
         options = dict(dataset_options or {})
