@@ -135,8 +135,9 @@ class Doubt:
         The error is that of an image which shows the anatomy as large as is usual.
         """
         weight = _inside(answers)
-        scores: np.ndarray = (np.log(self.predicted(answers)) * weight).sum(1) / weight.sum(1)
-        return scores - np.log(self.sizes(answers))
+        mean = (np.log(self.predicted(answers)) * weight).sum(1) / weight.sum(1)
+        scores: np.ndarray = mean - np.log(self.sizes(answers))
+        return scores
 
     def sizes(self, answers: Answers) -> np.ndarray:
         """How large each image (I,) shows the anatomy, against what is usual."""
@@ -177,7 +178,8 @@ class Doubt:
         constant, *positive = (float(content[name]) for name in ("constant", *_POSITIVE))
         if not all(map(math.isfinite, (constant, *positive))) or min(positive) <= 0:
             raise ValueError(f"doubt: constant {constant}, {', '.join(_POSITIVE)} {positive}, expected these above 0")
-        return cls(**read_arrays(content, shapes), constant=constant, **dict(zip(_POSITIVE, positive, strict=True)))
+        far, limit, extent = positive
+        return cls(**read_arrays(content, shapes), constant=constant, far=far, limit=limit, extent=extent)
 
 
 _POSITIVE = ("far", "limit", "extent")
