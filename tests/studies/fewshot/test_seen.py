@@ -44,10 +44,10 @@ def model(path: Path, **training: object) -> str:
         ({"dataset": "mine", "split": "narrow"}, {"train": 3}),
         ({"dataset": "mine"}, {"train": 2}),
         ({"dataset": "other", "split": "wide"}, {}),
-        ({"dataset": "folder", "adapted": {"start_dataset": "mine", "start_split": "wide"}}, {"train": 3, "val": 1, "test": 1}),
+        ({"adapted": {"start_dataset": "mine", "start_split": "wide"}}, {"train": 3, "val": 1, "test": 1}),
         ({}, {}),
     ],
-)  # fmt: skip
+)
 def test_what_a_model_file_has_learned_is_counted(tmp_path: Path, training: Any, seen: dict[str, int]) -> None:
     assert seen_by_start(model(tmp_path / "x.ldx", **training), "mine", Splits, PARTS) == seen  # type: ignore[arg-type]
 
