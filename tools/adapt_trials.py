@@ -8,7 +8,7 @@
 
 CLINIC is a folder outside the project, START a model that was not trained on its images: with ``--fold`` they are what
 a fold of `ldx calibrate` held out. A row of JSON is printed: errors of the others, CPU seconds. ``--keep`` writes
-residuals and covariances, from which tools/few_label_regions.py tries ways to state regions.
+residuals and covariances, which tools/few_label_regions.py draws small clinics from.
 """
 
 from __future__ import annotations
@@ -186,6 +186,8 @@ def rest(options: argparse.Namespace) -> dict[str, Any]:
     ids = [str(each) for each in np.random.default_rng(1).permutation(ids)[: options.judge]]
     found = collect([detector], labelled_images(data, "train", ids, detector.facts.landmark_names), lambda: None)[0]
     row = {"file": str(options.start), "judged": len(ids), **figures(found)}
+    if options.keep:
+        np.savez(options.keep, rest_residuals=found.residuals, rest_covariance=found.answers.covariance)
     if detector.calibration is None:
         return row
     spread = detector.calibration.spread
@@ -216,6 +218,7 @@ def main() -> None:
     ran.add_argument("--judge", type=int, default=30, help="how many others at most")
     rested.add_argument("--used", default="[]")
     rested.add_argument("--judge", type=int, default=40, help="how many others at most")
+    rested.add_argument("--keep", type=Path, metavar="FILE.npz", help="write residuals and covariances")
     options = parser.parse_args()
     if options.what == "make":
         make(options)
