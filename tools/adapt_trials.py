@@ -18,12 +18,13 @@ import csv
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from landmark_diffusion.core.say import unsaid
@@ -131,12 +132,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         weights = train(plan, plan.whole(), lambda done: None) if updates else begin(plan)[0].state_dict()
         seconds = time.process_time() - before
         settings, others = judge(plan, new, weights, rest)[0]
+        priors = other_priors(plan, new, weights, rest) if options.priors else {}
     if options.keep:
         keep(options.keep, facts, was, settings, {"rest": others, "fold": unseen})
     return {
         "clinic": options.clinic.name, "images": options.images, "draw": options.draw, "updates": updates,
         "rate": rule.learning_rate, "judged": len(rest), **figures(others),
-        **({} if unseen is None else {"folds": rule.folds, "out_of_fold": figures(unseen)}), "cpu_s": round(seconds),
+        **({} if unseen is None else {"folds": rule.folds, "out_of_fold": figures(unseen)}), **priors,
+        "cpu_s": round(seconds),
     }  # fmt: skip
 
 
@@ -146,6 +149,20 @@ def figures(found: Collected) -> dict[str, float]:
     names = ("mre", "median", "p90")
     return {
         name: round(float(each), 3) for name, each in zip(names, (np.nanmean(found.errors), *quantiles), strict=True)
+    }
+
+
+def other_priors(
+    plan: AdaptPlan, facts: ModelFacts, weights: Mapping[str, torch.Tensor], rest: tuple[str, ...]
+) -> dict[str, dict[str, float]]:
+    """Errors with a shape prior learned from the few images, and with none; no loss of the training depends on it."""
+    module = begin(plan)[0]
+    module.joint.fit(module.shape_prior, torch.from_numpy(plan.images.network_points()), plan.section["size"][0])
+    own = {f"shape_prior.{name}": value for name, value in module.shape_prior.state_dict().items()}
+    none = {name: torch.zeros_like(value) for name, value in own.items()}
+    return {
+        name: figures(judge(plan, facts, {**weights, **prior}, rest)[0][1])
+        for name, prior in (("prior_relearned", own), ("prior_none", none))
     }
 
 
@@ -173,6 +190,7 @@ def keep(
         if each is None:
             continue
         if was is not None and was.doubt is not None and start.same_anatomy:
+            arrays[f"{name}_plain_covariance"] = each.answers.covariance
             each = each.widened(was.doubt)
         arrays |= {f"{name}_residuals": each.residuals, f"{name}_covariance": each.answers.covariance}
     np.savez(path, **arrays)
@@ -214,6 +232,7 @@ def main() -> None:
     ran.add_argument("--updates", type=int, help="default: the rule's; 0: the start as it is")
     ran.add_argument("--rate", type=float, help="learning rate; default: the rule's")
     ran.add_argument("--folds", action="store_true", help="train the rule's folds too")
+    ran.add_argument("--priors", action="store_true", help="judge with other shape priors too")
     ran.add_argument("--keep", type=Path, metavar="FILE.npz", help="write residuals and covariances")
     ran.add_argument("--judge", type=int, default=30, help="how many others at most")
     rested.add_argument("--used", default="[]")
