@@ -132,13 +132,15 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         weights = train(plan, plan.whole(), lambda done: None) if updates else begin(plan)[0].state_dict()
         seconds = time.process_time() - before
         settings, others = judge(plan, new, weights, rest)[0]
-        priors = other_priors(plan, new, weights, rest) if options.priors else {}
+        more = other_priors(plan, new, weights, rest) if options.priors else {}
+        if options.blend:
+            more["halfway_to_start"] = figures(judge(plan, new, halfway(plan, weights), rest)[0][1])
     if options.keep:
         keep(options.keep, facts, was, settings, {"rest": others, "fold": unseen})
     return {
         "clinic": options.clinic.name, "images": options.images, "draw": options.draw, "updates": updates,
         "rate": rule.learning_rate, "judged": len(rest), **figures(others),
-        **({} if unseen is None else {"folds": rule.folds, "out_of_fold": figures(unseen)}), **priors,
+        **({} if unseen is None else {"folds": rule.folds, "out_of_fold": figures(unseen)}), **more,
         "cpu_s": round(seconds),
     }  # fmt: skip
 
@@ -164,6 +166,12 @@ def other_priors(
         name: figures(judge(plan, facts, {**weights, **prior}, rest)[0][1])
         for name, prior in (("prior_relearned", own), ("prior_none", none))
     }
+
+
+def halfway(plan: AdaptPlan, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The mean of the start's weights and the adapted ones (Wortsman et al. 2022); of landmarks that both know."""
+    start = begin(plan)[0].state_dict()
+    return {name: (value + start[name]) / 2 if value.is_floating_point() else value for name, value in weights.items()}
 
 
 def out_of_fold(plan: AdaptPlan, facts: ModelFacts) -> Collected:
@@ -233,6 +241,7 @@ def main() -> None:
     ran.add_argument("--rate", type=float, help="learning rate; default: the rule's")
     ran.add_argument("--folds", action="store_true", help="train the rule's folds too")
     ran.add_argument("--priors", action="store_true", help="judge with other shape priors too")
+    ran.add_argument("--blend", action="store_true", help="judge the mean of the start's and the adapted weights too")
     ran.add_argument("--keep", type=Path, metavar="FILE.npz", help="write residuals and covariances")
     ran.add_argument("--judge", type=int, default=30, help="how many others at most")
     rested.add_argument("--used", default="[]")
