@@ -37,7 +37,7 @@ from landmark_diffusion.hardware.precision import choose_precision
 from landmark_diffusion.methods.start import Start
 from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.modelfile.model_file import read_facts
-from landmark_diffusion.spread.few_labels import Prior
+from landmark_diffusion.spread.few_labels import Prior, fit_few
 from landmark_diffusion.spread.model_calibration import Calibration
 from landmark_diffusion.spread.statistics import covered
 from landmark_diffusion.studies.adapt.adaptation import adapted_facts, taken
@@ -135,8 +135,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         more = other_priors(plan, new, weights, rest) if options.priors else {}
         if options.blend:
             more["halfway_to_start"] = figures(judge(plan, new, halfway(plan, weights), rest)[0][1])
+    arrays = fitted_to(facts, was, settings, {"rest": others, "fold": unseen})
     if options.keep:
-        keep(options.keep, facts, was, settings, {"rest": others, "fold": unseen})
+        np.savez(options.keep, **arrays)
+    if unseen is not None:
+        more["coverage"] = coverage(arrays)
     return {
         "clinic": options.clinic.name, "images": options.images, "draw": options.draw, "updates": updates,
         "rate": rule.learning_rate, "judged": len(rest), **figures(others),
@@ -182,10 +185,19 @@ def out_of_fold(plan: AdaptPlan, facts: ModelFacts) -> Collected:
     return taken(Collected.join(parts), [order.index(each) for each in plan.ids])
 
 
-def keep(
-    path: Path, facts: ModelFacts, start: Start, settings: dict[str, Any], found: dict[str, Collected | None]
-) -> None:
-    """Write what regions are fitted to and judged on, as arrays by name."""
+def coverage(arrays: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Share of the others' points in regions of each level that are fitted to the out-of-fold answers."""
+    prior = Prior(arrays["scale"], arrays["floor"])
+    spread = fit_few(arrays["fold_residuals"], arrays["fold_covariance"], prior)
+    residuals, calibrated = arrays["rest_residuals"], spread.calibrated(arrays["rest_covariance"])
+    shares = {f"{each:g}": covered(residuals, spread.regions(calibrated, each)) for each in spread.levels}
+    return {level: round(float(np.nanmean(inside)), 4) for level, inside in shares.items()}
+
+
+def fitted_to(
+    facts: ModelFacts, start: Start, settings: dict[str, Any], found: dict[str, Collected | None]
+) -> dict[str, np.ndarray]:
+    """What regions are fitted to and judged on, as arrays by name."""
     calibration = None
     if facts.calibration is not None:
         calibration = Calibration.from_dict(facts.calibration, int(facts.model["num_landmarks"]), start.path)
@@ -201,7 +213,7 @@ def keep(
             arrays[f"{name}_plain_covariance"] = each.answers.covariance
             each = each.widened(was.doubt)
         arrays |= {f"{name}_residuals": each.residuals, f"{name}_covariance": each.answers.covariance}
-    np.savez(path, **arrays)
+    return arrays
 
 
 def rest(options: argparse.Namespace) -> dict[str, Any]:
