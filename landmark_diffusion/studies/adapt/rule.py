@@ -21,8 +21,10 @@ SCHEDULES = (
 """Images up to, whether most landmarks are new, updates, folds; more images take the last. Ten images: 1,000 updates at
 most, under five minutes on a core (0.28 s an update of ceph_diffusion_small.yaml)."""
 RATES = {False: 2e-4, True: 1e-3}
-"""Learning rate by whether most landmarks are new; the second is that of a training from scratch. With the first, a start that is
-right already loses less by ten images, and one that is not gains as much."""
+"""Learning rate by whether most landmarks are new; the second is that of a training from scratch.
+
+With the first, a start that is right already loses least by ten images, and another gains as much as at a higher rate.
+"""
 
 
 @dataclass(frozen=True)
