@@ -15,13 +15,14 @@ from landmark_diffusion.cli.cell_runs import exit_status, run_cells
 from landmark_diffusion.configuration.options import data_section
 from landmark_diffusion.configuration.own_split import own_options
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.data.source import Stage
+from landmark_diffusion.data.source import LandmarkDataset, Stage
 from landmark_diffusion.data.sources import build_dataset
 from landmark_diffusion.studies.fewshot.jobs import check_before, find_cell, make_job
 from landmark_diffusion.studies.fewshot.manifest import agree, is_news, propose, read_manifest
 from landmark_diffusion.studies.fewshot.plan import Cell, Plan, read_plan
 from landmark_diffusion.studies.fewshot.precision import with_one_precision
 from landmark_diffusion.studies.fewshot.results import read_results
+from landmark_diffusion.studies.fewshot.seen import seen_by_start, seen_in_words
 from landmark_diffusion.studies.trainings.manifest import Manifest
 from landmark_diffusion.studies.trainings.runner import state_of
 
@@ -159,7 +160,35 @@ def _propose(plan: Plan) -> Manifest:
             "data.split, or change fewshot.stage or fewshot.checkpoints"
         )
     counts = {stage: len(ids) for stage, ids in parts.items()}
-    return propose(plan, parts["train"], counts, checkpoints, dataset.patients())
+    proposed = propose(plan, parts["train"], counts, checkpoints, dataset.patients())
+    _note_seen(proposed, section, parts)
+    return proposed
+
+
+def _note_seen(proposed: Manifest, section: dict[str, Any], parts: dict[str, list[str]]) -> None:
+    """Note at each start which images its model file has learned, and warn where these are measured."""
+
+    def build(split: str | None) -> LandmarkDataset:
+        options = {key: value for key, value in section["options"].items() if key != "split"}
+        with warnings.catch_warnings(action="ignore"):  # they were told of the grid's own split
+            return build_dataset(
+                section["name"], section["root"], **options, **({} if split is None else {"split": split})
+            )
+
+    for name, start in proposed["starts"].items():
+        if seen := seen_by_start(start["pretrained"], proposed["dataset"], build, parts):
+            start["seen"] = seen
+            if words := seen_in_words(start, proposed["images"], _judged(proposed)):
+                print(
+                    f"warning: fewshot.starts.{name}: {start['pretrained']} was trained on {words}, which are measured "
+                    "here: its errors will be too small. Name a model of this split's training images",
+                    file=sys.stderr, flush=True,
+                )  # fmt: skip
+
+
+def _judged(manifest: Manifest) -> list[str]:
+    """Parts that are measured, or by which weights are chosen."""
+    return [*dict.fromkeys([manifest["stage"], *(["val"] if "best" in manifest["checkpoints"] else [])])]
 
 
 def _only_summary(plan: Plan) -> int:
@@ -212,7 +241,7 @@ def summary_facts(manifest: Manifest, results: Sequence[Any]) -> dict[str, str]:
         "training": "at most " + " and ".join(limits) if limits else "",
         "by n": "; ".join(_in_words(f"n = {n}", own) for n, own in manifest["by_n"].items()),
         "readings": "; ".join(_in_words(name, own) for name, own in manifest["readings"].items()),
-        "starts": "; ".join(_in_words(name, start["options"]) for name, start in manifest["starts"].items()),
+        "starts": "; ".join(_start_in_words(name, start, manifest) for name, start in manifest["starts"].items()),
         "validation": "; ".join(chosen[name] for name in manifest["checkpoints"]),
         "pretraining": "; ".join(f"{start}: {count} updates" for start, count in sorted(updates.items())),
         "draws": _DRAWS[manifest["order"]].format(manifest["seed"]),
@@ -227,9 +256,14 @@ _DRAWS = {
 }
 
 
-def _in_words(name: str, options: dict[str, Any]) -> str:
-    own = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in options.items())
-    return f"{name} ({own})" if own else name
+def _start_in_words(name: str, start: dict[str, Any], manifest: Manifest) -> str:
+    words = seen_in_words(start, manifest["images"], _judged(manifest))
+    return _in_words(name, start["options"], *([f"trained on {words}: its errors are too small"] if words else []))
+
+
+def _in_words(name: str, options: dict[str, Any], *more: str) -> str:
+    own = [*(f"{key.rpartition('.')[2]} {value}" for key, value in options.items()), *more]
+    return f"{name} ({', '.join(own)})" if own else name
 
 
 _LIMITS = ("trainer.max_steps", "trainer.max_epochs")
