@@ -253,4 +253,5 @@ def _report(adapted: Adapted, plan: AdaptPlan, target: Path, seconds: float) -> 
     more = "".join(f"; {100 * level:g} % needs {least_images(level)} images" for level in missing[:1])
     print(f"regions are stated for {told}{more}")
     print(f"wrote {target} and its card {target.with_suffix('.md')} in {seconds / 60:.1f} min")
-    print(f"use it: ldx detect IMAGES --model {target}", file=sys.stdout)
+    what = "use it" if adapted.outcome.helped else "to use it all the same"
+    print(f"{what}: ldx detect IMAGES --model {target}", file=sys.stdout)

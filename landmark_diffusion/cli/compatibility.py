@@ -25,9 +25,10 @@ INTERNAL = ("_instantiator", "_class_path")
 DATA_THAT_MATTERS = ("size", "resize")
 """Options of the data that a network was trained for; another value measures something else."""
 
-FREE = ("decoding.", "sampling.", "network.init_args.gradient_checkpointing",
+FREE = ("decoding.", "sampling.", "joint.", "network.init_args.gradient_checkpointing",
         "network.init_args.channels_last")  # fmt: skip
-"""Options of sampling, decoding and memory: the weights do not depend on them, so the config wins."""
+"""Options of sampling, decoding, the joint first guess and memory: the weights do not depend on them, so the config
+wins."""
 
 LOSS = (
     *("target.", "noise.draws", "network.init_args.dropout"),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from landmark_diffusion.modelfile.facts import ModelFacts
 
 ONNX_SUFFIX = ".onnx"
+FEW_UPRIGHT = 10
+"""Upright images; fewer are told to be few."""
 
 DESCRIPTION = (
     "Write a checkpoint as one file to hand over: the weights that `ldx test` measures (the averaged ones where there "
@@ -109,9 +111,11 @@ def _oriented(facts: ModelFacts, weights: Mapping[str, Any], upright: Sequence[P
     from landmark_diffusion.cli.progress import progress
     from landmark_diffusion.data.readers.radiograph import read_radiograph
     from landmark_diffusion.export.orientation import oriented
-    from landmark_diffusion.finders.orientation import Orientation
+    from landmark_diffusion.finders.orientation import FORM_WEIGHTS, Orientation
 
-    print(f"orientation: learned from {counted(len(upright), 'image')}, all taken as upright", flush=True)
+    few = f"; {FEW_UPRIGHT} or more are better" if len(upright) < FEW_UPRIGHT else ""
+    again = ", in place of what the model knew" if any(name.startswith(FORM_WEIGHTS) for name in weights) else ""
+    print(f"orientation: learning from {counted(len(upright), 'image')}, all taken as upright{again}{few}", flush=True)
     images = (read_radiograph(path).grey for path in upright)
     with progress(Orientation.steps, "orientation") as advance:
         return oriented(facts, weights, images, advance=lambda step, loss: advance())

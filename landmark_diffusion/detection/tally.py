@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landmark_diffusion.core.texts import counted
+from landmark_diffusion.data.forms import UPRIGHT
 from landmark_diffusion.detection.writer import Writer
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ class Tally(Writer):
 
     Attributes:
         read: images that points were found in.
+        turned: those that were recognised as mirrored, turned or negative.
         reasons: of those that are unlike, how many for each reason.
         judged: whether each image was called unlike or not; None before the first.
         doubtful, absent: doubtful points, and landmarks outside the image, of the images that are not unlike, by name;
@@ -32,6 +34,7 @@ class Tally(Writer):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.read = 0
+        self.turned = 0
         self.reasons: Counter[str] = Counter()
         self.judged: bool | None = None
         self.doubtful: Counter[str] | None = None
@@ -44,6 +47,7 @@ class Tally(Writer):
     def add(self, detection: Detection) -> None:
         """Count one image."""
         self.read += 1
+        self.turned += detection.form != UPRIGHT
         self.judged = detection.unlike is not None
         if detection.unlike:
             self.reasons[detection.unlike_reason or "unknown"] += 1
@@ -67,6 +71,8 @@ class Tally(Writer):
     def summary(self, refused: int) -> str:
         """Say how many files there were and what became of them."""
         text = f"{counted(self.read + refused, 'file')}: {self.read} read, {refused} refused"
+        if self.turned:
+            text += f"; {self.turned} recognised as mirrored, turned or negative (column orientation)"
         if self.judged is None:
             return text
         if not self.judged:

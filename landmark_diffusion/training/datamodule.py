@@ -235,6 +235,9 @@ class LandmarkDataModule(LightningDataModule):
             self._told = True
             for note in self.source.notes():
                 say(note)
+            if stage == "fit" and self.unlabelled is not None:
+                count = counted(len(self.unlabelled.ids), "image")
+                say(f"data: {count} without labels train from the first round of pseudo-labels on")
         datasets = [self.stage_dataset(name) for name in wanted[stage]]
         if len(self.landmark_names):
             more = self.source.samples("test") if stage == "fit" else []

@@ -186,6 +186,16 @@ class LabelUnlabelled(Callback):
         if unlabelled.due(trainer.global_step, total):
             self._label(trainer, pl_module, unlabelled)
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say which rounds never came: at no epoch's end between their share of the updates and the last one."""
+        unlabelled: Unlabelled | None = getattr(trainer.datamodule, "unlabelled", None)  # type: ignore[attr-defined]
+        if unlabelled is None or (missing := len(unlabelled.options.rounds) - unlabelled.rounds) == 0:
+            return
+        say(
+            f"pseudo-labels: {missing} of {counted(len(unlabelled.options.rounds), 'round')} never came, since no epoch "
+            "ended between its share of the updates and the last; name smaller shares, or smaller data.samples_per_epoch"
+        )
+
     def _label(self, trainer: Trainer, module: LightningModule, unlabelled: Unlabelled) -> None:
         data = trainer.datamodule.stage_dataset("train")  # type: ignore[attr-defined]
         averages = [each for each in trainer.callbacks if isinstance(each, WeightAveraging)]  # type: ignore[attr-defined]

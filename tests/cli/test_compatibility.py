@@ -150,6 +150,7 @@ FINETUNED = {**COARSE, "target.loss": "bce", "target.kind": "gaussian"}
     [
         ("decoding.decoder", "argmax", "free", "free"),
         ("sampling.steps", 3, "free", "free"),
+        ("joint.enabled", False, "free", "free"),
         ("network.gradient_checkpointing", True, "free", "free"),
         ("window_network.channels_last", True, "free", "free"),
         ("window_network.dropout", 0.2, "told", "told"),

@@ -45,6 +45,13 @@ def test_points_of_images_that_are_unlike_are_not_counted_again() -> None:
     assert points.startswith("look at 2 doubtful points") and images.startswith("1 of 2 images is unlike")
 
 
+def test_images_that_were_put_right_are_counted() -> None:
+    turned = replace(make_detection(), orientation="mirrored")
+    assert "2 read, 0 refused; 1 recognised as mirrored, turned or negative (column orientation); none" in tally(
+        turned, replace(make_detection(), orientation="upright")
+    ).summary(0)
+
+
 def test_where_no_model_told_nothing_is_said() -> None:
     assert tally(make_detection()).summary(0) == (
         "1 file: 1 read, 0 refused; none unlike those that the model was calibrated on"

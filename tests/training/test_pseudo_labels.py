@@ -159,6 +159,14 @@ def test_a_run_trains_on_its_own_labels_after_a_round(tmp_path: Path, caplog: py
     assert "pseudo-labels, round 1 of 2" in out and "5 images without labels" in out
 
 
+def test_a_round_that_never_comes_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    made = phantoms(0, samples_per_epoch=8, train_images=KEPT, pseudo_labels={"rounds": (0.9,)})
+    with caplog.at_level("INFO", "landmark_diffusion"):
+        tiny_trainer(tmp_path, max_epochs=2).fit(positions(0)[0], datamodule=made)
+    assert "5 images without labels train from the first round" in caplog.text
+    assert "1 of 1 round never came" in caplog.text
+
+
 def test_a_run_with_pseudo_labels_stopped_and_continued(tmp_path: Path):
     """Stops at the ends of the epochs with a round among them."""
 

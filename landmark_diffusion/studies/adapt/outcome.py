@@ -49,6 +49,12 @@ class BeforeAfter:
     folds: int
 
     @property
+    def helped(self) -> bool:
+        """Whether the error fell beyond its interval, or there was no error before to compare with."""
+        known = next((row for row in self.rows if row.difference is not None), None)
+        return known is None or known.difference is None or known.difference.high < 0
+
+    @property
     def verdict(self) -> str:
         """Say in one line whether adapting helped."""
         known = next((row for row in self.rows if row.difference is not None), None)

@@ -49,8 +49,10 @@ def find_cell(cells: Sequence[Cell], asked: str) -> Cell:
 
 
 def check_before(plan: Plan, manifest: Manifest) -> None:
-    """Let the parser of ``ldx fit`` see each start's and target's options, so that a misspelt one is told at once.
+    """Let the parser of ``ldx`` see the options of each start, target, n and reading: a misspelt one is told at once.
 
     Raises UserError with its message.
     """
-    check_commands([make_job(plan, manifest, cell).fit() for cell in plan.one_cell_each()])
+    jobs = [make_job(plan, manifest, cell) for cell in plan.one_cell_each()]
+    read = [jobs[0].evaluate(jobs[0].checkpoints[0], name) for name in plan.readings]
+    check_commands([*(job.fit() for job in jobs), *read])

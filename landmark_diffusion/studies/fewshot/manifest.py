@@ -36,8 +36,6 @@ def propose(
     from landmark_diffusion.data.splits import few_shot_order
 
     most = max(plan.n)
-    if plan.order == "names" and plan.draws > 1:
-        raise UserError(f"{SECTION}.draws: found {plan.draws}, but the first n by name (order: names) are one draw")
     if most > len(pool):
         raise UserError(f"{SECTION}.n: found {most}, but the training part has {len(pool)} images; take fewer")
     base = {name: value for name, value in plan.base().items() if name not in (*PER_MACHINE, *RESERVED)}

@@ -182,13 +182,15 @@ def _checked_plan(section: dict[str, Any], cell_options: Options) -> Plan:
         options=over(checked(section.get("options"), f"{SECTION}.options"), checked(cell_options, "the command line")),
         targets=_axis(section, "targets") if section.get("targets") else {},
         by_n=_by_n(section),
-        readings=_axis(section, "readings") if section.get("readings") else {},
+        readings=_readings(section),
         order=_choices({"order": [section.get("order", "random")]}, "order", ORDERS)[0],
         seed=_whole_number(section, "seed", 0),
         checkpoints=_choices(section, "checkpoints", CHECKPOINTS),
         stage=_choices({"stage": [section.get("stage", "test")]}, "stage", STAGES)[0],
         keep_checkpoints=_flag(section, "keep_checkpoints"),
     )
+    if plan.order == "names" and plan.draws > 1:
+        raise UserError(f"{SECTION}.draws: found {plan.draws}, but the first n by name (order: names) are one draw")
     _refuse_moved(plan)
     _refuse_conflicts(plan, cell_options)
     _refuse_hidden_labels(plan)
@@ -258,6 +260,18 @@ def _axis(section: Mapping[str, Any], key: str) -> dict[str, Options]:
                 f"not {NO_TARGET!r}"
             )
     return {name: checked(options, f"{SECTION}.{key}.{name}") for name, options in found.items()}
+
+
+def _readings(section: Mapping[str, Any]) -> dict[str, Options]:
+    found = _axis(section, "readings") if section.get("readings") else {}
+    for name, options in found.items():
+        wrong = [option for option in options if not option.startswith(DOTTED)]
+        if wrong or not options:
+            raise UserError(
+                f"{SECTION}.readings.{name}: found {', '.join(wrong) or 'no option'}, expected options of the model "
+                "that act in the evaluation, such as {model.joint.enabled: false}"
+            )
+    return found
 
 
 def _by_n(section: Mapping[str, Any]) -> dict[int, Options]:

@@ -74,7 +74,7 @@ def suggest(
     found = []
     for rank, each in enumerate(chosen, 1):
         far = float(distance[covering, each.place].min()) if covering else float("nan")
-        words = _cold_words(each, len(distance), not covering)
+        words = _cold_words(each, len(distance), not covering, far)
         if belief is not None:
             words = "; ".join([*_warm_words(each.place, belief, landmarks), words])
         found.append(Suggestion(rank, each.place, words, each.gain, int(each.near.sum()), far))
@@ -89,12 +89,15 @@ def expected_weights(belief: Belief) -> np.ndarray:
     return np.ones(len(errors)) if usual <= 0 else np.sqrt(errors / usual).clip(max=MOST_WEIGHT)
 
 
-def _cold_words(chosen: Chosen, images: int, first: bool) -> str:
+def _cold_words(chosen: Chosen, images: int, first: bool, far: float) -> str:
+    """Why an image is chosen; ``far`` is its distance to the nearest before, 1 that of two images on the mean."""
     nearer = int(chosen.near.sum())
+    if first and images == 1:
+        return "the only image"
     if first:
         return f"the most typical of {counted(images, 'image')}: the others lie nearest to it"
     if nearer <= 1:
-        return "unlike all others: none is nearer to it than to one with labels"
+        return f"stands for itself: {far:.2f} from the nearest one with labels or before it (two images: 1 on the mean)"
     return f"{counted(nearer, 'image')} of {images} are nearer to it than to any before"
 
 

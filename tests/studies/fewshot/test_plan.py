@@ -71,6 +71,12 @@ def test_readings_are_options_of_the_evaluations_alone(tmp_path: Path) -> None:
         ({"by_n": {1: {"data.split": "x"}}}, "fewshot.by_n.1: data.split must be the same for a whole grid"),
         ({"readings": {"a b": {}}}, "fewshot.readings: found the name 'a b'"),
         ({"order": "nmes"}, "fewshot.order: found 'nmes'.*names"),
+        ({"order": "names"}, "fewshot.draws: found 2, but the first n by name"),
+        (
+            {"readings": {"a": {"trainer.max_steps": 3}}},
+            "fewshot.readings.a: found trainer.max_steps, expected options",
+        ),
+        ({"readings": {"a": {}}}, "fewshot.readings.a: found no option, expected options of the model"),
     ],
 )
 def test_further_keys_that_cannot_be_used_are_named(tmp_path: Path, changes: dict, message: str) -> None:
