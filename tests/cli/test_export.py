@@ -315,7 +315,7 @@ def test_a_model_file_learns_orientations(upright: Path, capsys: pytest.CaptureF
     """Nothing else of it changes, its card apart."""
     before = read_model_file(write_positions(Path("mine.ldx")))
     assert main(["export", "mine.ldx", "any.ldx", "--orientation", str(upright)]) == 0
-    assert "orientation: learned from 2 images, all taken as upright" in capsys.readouterr().out
+    assert "orientation: learning from 2 images, all taken as upright; 10 or more are better" in capsys.readouterr().out
     after, wanted = read_model_file("any.ldx"), learn_forms([picture(0), picture(1)], 2).state_dict()
     added = {FORM_WEIGHTS + name: value for name, value in wanted.items()}
     assert after.weights.keys() == before.weights.keys() | added.keys()

@@ -74,7 +74,7 @@ def test_readings_are_options_of_the_evaluations_alone(tmp_path: Path) -> None:
         ({"order": "names"}, "fewshot.draws: found 2, but the first n by name"),
         (
             {"readings": {"a": {"trainer.max_steps": 3}}},
-            "fewshot.readings.a: found trainer.max_steps, expected options",
+            "fewshot.readings.a: found trainer.max_steps, expected",
         ),
         ({"readings": {"a": {}}}, "fewshot.readings.a: found no option, expected options of the model"),
     ],
