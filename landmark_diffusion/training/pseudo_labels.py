@@ -192,8 +192,8 @@ class LabelUnlabelled(Callback):
         if unlabelled is None or (missing := len(unlabelled.options.rounds) - unlabelled.rounds) == 0:
             return
         say(
-            f"pseudo-labels: {missing} of {counted(len(unlabelled.options.rounds), 'round')} never came: no epoch ended "
-            "between its share of the updates and the last one; name smaller shares, or fewer data.samples_per_epoch"
+            f"pseudo-labels: {missing} of {counted(len(unlabelled.options.rounds), 'round')} never came: no epoch "
+            "ended between its share of the updates and the last one; name smaller shares, or fewer data.samples_per_epoch"
         )
 
     def _label(self, trainer: Trainer, module: LightningModule, unlabelled: Unlabelled) -> None:
