@@ -193,7 +193,7 @@ class LabelUnlabelled(Callback):
             return
         say(
             f"pseudo-labels: {missing} of {counted(len(unlabelled.options.rounds), 'round')} never came: no epoch "
-            "ended between its share of the updates and the last one; name smaller shares, or fewer data.samples_per_epoch"
+            "ended between its share of the updates and the last one; give smaller shares or data.samples_per_epoch"
         )
 
     def _label(self, trainer: Trainer, module: LightningModule, unlabelled: Unlabelled) -> None:
