@@ -36,7 +36,7 @@ from landmark_diffusion.studies.label_faults.tables import (
 )
 
 FILES = (CSV_NAME, JSON_NAME, SHEET_NAME)
-_FEWEST = 5
+_FEWEST = 20
 _NO_MODEL_OF_THESE = 0.5
 _ROUGH = 0.15
 """Usual distance of labels and model's points, as a share of the shape's radius, from which the model knows nothing of
@@ -108,11 +108,13 @@ def study_labels(
     judgement = judge_labels(material, turned)
     notes = [note for note in (shared.note, _kind_to_known(detector, dataset)) if note]
     if len(material) < _FEWEST:
-        notes.append(f"{counted(len(material), 'image')}: too few to know what is usual, so that little can be found")
+        notes.append(f"{counted(len(material), 'image')}: few to know what is usual: single points have to be far off to be found")
     if rough > _ROUGH:
         notes.append("the model's points lie far from the labels throughout: it sees gross faults alone here")
     elif np.isfinite(judgement.seen_from):
         notes.append(f"a slip of one point is seen from about {rounded(judgement.seen_from, 1)} {material.unit} on")
+    else:
+        notes.append("no slip of one point can be seen here, however far: too few images say what is usual")
     offsets = constant_offsets(material, judgement.witnesses)
     return LabelStudy(material, judgement, offsets, tuple(notes), tuple(unread), dataset, pixels, turned)
 
