@@ -108,7 +108,9 @@ def study_labels(
     judgement = judge_labels(material, turned)
     notes = [note for note in (shared.note, _kind_to_known(detector, dataset)) if note]
     if len(material) < _FEWEST:
-        notes.append(f"{counted(len(material), 'image')}: few to know what is usual: single points have to be far off to be found")
+        notes.append(
+            f"{counted(len(material), 'image')}: few to know what is usual; single points are seen from far off alone"
+        )
     if rough > _ROUGH:
         notes.append("the model's points lie far from the labels throughout: it sees gross faults alone here")
     elif np.isfinite(judgement.seen_from):

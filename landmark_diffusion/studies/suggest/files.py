@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from landmark_diffusion.core.files import atomic_write_text, writing
+from landmark_diffusion.core.cells import write_csv
+from landmark_diffusion.core.files import writing
 from landmark_diffusion.core.grid import Grid
 from landmark_diffusion.pictures.figures import LEGEND, PREDICTION, TITLE, Canvas, outlined, shorten
 from landmark_diffusion.pictures.sheet import GROUND, Film, fitted, mark_key
@@ -31,15 +30,12 @@ _BOX = (270, 330)  # most output pixels of a radiograph
 
 def write_list(path: Path, found: Sequence[Suggestion], images: Sequence[PoolImage], belief: Belief | None) -> Path:
     """Write a row an image with ``COLUMNS``; what is not known is empty. Raises UserError where that cannot be done."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
+    rows: list[Sequence[str | int | float | None]] = [COLUMNS]
     for each in found:
         image = images[each.place]
-        numbers = [each.gain, each.nearer, each.distance, *_of_model(each.place, belief)]
-        table.writerow([each.rank, image.name, image.file, each.reason, *map(_written, numbers)])
-    atomic_write_text(path, text.getvalue())
-    return path
+        numbers = [each.gain, float(each.nearer), each.distance, *_of_model(each.place, belief)]
+        rows.append((each.rank, image.name, image.file, each.reason, *numbers))
+    return write_csv(path, rows, _written)
 
 
 def _of_model(place: int, belief: Belief | None) -> list[float]:
