@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks.weight_averaging import WeightAveraging
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.core.files import atomic_write_text
 from landmark_diffusion.evaluation.generated import sample_statistics
 from landmark_diffusion.evaluation.generated_figures import samples_figure, statistics_figure
+from landmark_diffusion.training.ema import averaged_weights, evaluating
 from landmark_diffusion.training.lightning_internals import at_optimizer_step
 
 TRAINING_IMAGES = 500
@@ -157,38 +154,6 @@ def training_images(dataset: Any, limit: int = TRAINING_IMAGES, of_set: int | No
     known = np.arange(len(dataset)) if of_set is None else np.flatnonzero(dataset.sets == of_set)
     places = np.linspace(0, len(known) - 1, min(len(known), limit)).round().astype(int)
     return np.stack([dataset.image(int(place)) for place in known[places]])
-
-
-@contextmanager
-def averaged_weights(trainer: Trainer, module: LightningModule) -> Iterator[None]:
-    """Give ``module`` the averaged weights where the run has them, and its own back after.
-
-    By exchange, as Lightning itself does around a validation: the average may lie on another device, and the module
-    stays where it is.
-    """
-    averages = [each for each in trainer.callbacks if isinstance(each, WeightAveraging)]  # type: ignore[attr-defined]
-    chosen = next((each for each in averages if each._average_model is not None), None)
-    if chosen is None:
-        yield
-        return
-    chosen._swap_models(module)
-    try:
-        yield
-    finally:
-        chosen._swap_models(module)
-
-
-@contextmanager
-def evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Run ``module`` without dropout and without gradients; each part is in the mode it was in after."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for part, training in modes.items():
-            part.training = training
 
 
 def read_rows(path: Path) -> dict[int, dict[str, str]]:

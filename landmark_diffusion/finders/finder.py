@@ -154,9 +154,9 @@ class Finder(Method):
         """How many network evaluations an image takes, and how many samples."""
         return 1, 1
 
-    def prediction_variant(self) -> str:
+    def prediction_variant(self, in_fit: bool = False) -> str:
         """Name the variant whose points are the prediction."""
-        names = self.variants()
+        names = self.variants(in_fit)
         return self.main_variant if self.main_variant in names else names[-1]
 
     def prediction_settings(self, spread: SpreadKind = "both") -> dict[str, Any]:

@@ -91,8 +91,7 @@ class LandmarkModule(TrainedModule, Finder):
         NaN for a landmark that is said to lie outside the view.
         """
         batch = {"image": images, "index": torch.full((len(images),), index, device=images.device)}
-        found = self.find(batch, in_fit=True)
-        estimate = found.get(self.main_variant) or list(found.values())[-1]
+        estimate = self.find(batch, in_fit=True)[self.prediction_variant(in_fit=True)]
         points = estimate.points.double().cpu().numpy()
         if estimate.outside is None:
             return points

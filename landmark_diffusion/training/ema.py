@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -66,3 +67,35 @@ class EMA(WeightAveraging):
                 "the average begins anew from its weights"
             )
         super().on_load_checkpoint(trainer, pl_module, checkpoint)
+
+
+@contextmanager
+def averaged_weights(trainer: Trainer, module: LightningModule) -> Iterator[None]:
+    """Give ``module`` the averaged weights where the run has them, and its own back after.
+
+    By exchange, as Lightning itself does around a validation: the average may lie on another device, and the module
+    stays where it is.
+    """
+    averages = [each for each in trainer.callbacks if isinstance(each, WeightAveraging)]  # type: ignore[attr-defined]
+    chosen = next((each for each in averages if each._average_model is not None), None)
+    if chosen is None:
+        yield
+        return
+    chosen._swap_models(module)
+    try:
+        yield
+    finally:
+        chosen._swap_models(module)
+
+
+@contextmanager
+def evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Run ``module`` without dropout and without gradients; each part is in the mode it was in after."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part, training in modes.items():
+            part.training = training

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.callbacks.weight_averaging import WeightAveraging
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.say import say
 from landmark_diffusion.core.seeds import sample_seed
 from landmark_diffusion.core.texts import counted
 from landmark_diffusion.data.augmentation.warp import AffineMap, affine_map, apply_field
+from landmark_diffusion.training.ema import averaged_weights, evaluating
 from landmark_diffusion.training.lightning_internals import at_last_batch, is_final_step, planned_steps
 from landmark_diffusion.training.processes import gather_objects
 
@@ -180,10 +180,10 @@ class LabelUnlabelled(Callback):
     ) -> None:
         """Label after an epoch's last batch."""
         unlabelled: Unlabelled | None = getattr(trainer.datamodule, "unlabelled", None)  # type: ignore[attr-defined]
-        total = planned_steps(trainer) if unlabelled is not None else None
-        if unlabelled is None or total is None or not at_last_batch(trainer) or is_final_step(trainer):
+        if unlabelled is None or not at_last_batch(trainer) or is_final_step(trainer):
             return
-        if unlabelled.due(trainer.global_step, total):
+        total = planned_steps(trainer)
+        if total is not None and unlabelled.due(trainer.global_step, total):
             self._label(trainer, pl_module, unlabelled)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -198,18 +198,8 @@ class LabelUnlabelled(Callback):
 
     def _label(self, trainer: Trainer, module: LightningModule, unlabelled: Unlabelled) -> None:
         data = trainer.datamodule.stage_dataset("train")  # type: ignore[attr-defined]
-        averages = [each for each in trainer.callbacks if isinstance(each, WeightAveraging)]  # type: ignore[attr-defined]
-        for each in averages:
-            each.on_validation_epoch_start(trainer, module)
-        training = module.training
-        module.eval()
-        try:
-            with torch.no_grad(), trainer.precision_plugin.forward_context():
-                places = self._places(trainer, module, data, unlabelled)
-        finally:
-            module.train(training)
-            for each in averages:
-                each.on_validation_epoch_end(trainer, module)
+        with averaged_weights(trainer, module), evaluating(module), trainer.precision_plugin.forward_context():
+            places = self._places(trainer, module, data, unlabelled)
         known, differ = unlabelled.take(places)
         say(
             f"pseudo-labels, round {unlabelled.rounds} of {len(unlabelled.options.rounds)}: {known} points in "
