@@ -30,7 +30,18 @@ from landmark_diffusion.studies.suggest.files import COLUMNS as SUGGESTION_COLUM
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-PARSED = ("detect", "calibrate", "shifts", "suggest", "adapt", "analyse", "export", "crossval", "compare")
+PARSED = (
+    "detect",
+    "calibrate",
+    "shifts",
+    "suggest",
+    "adapt",
+    "analyse",
+    "export",
+    "crossval",
+    "compare",
+    "data convert",
+)
 """Verbs whose options are all argparse's; those of fit, test, validate and predict are the classes' own."""
 
 EVERYWHERE = {"-h", "--help", "--debug"}
@@ -98,7 +109,7 @@ def known_options(verb: str) -> frozenset[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, "parse_known_args", capture)
         with pytest.raises(_Captured) as caught:
-            main([verb])
+            main(verb.split())
     parser = caught.value.args[0]
     return frozenset(option for action in parser._actions for option in action.option_strings)
 
@@ -140,6 +151,7 @@ def test_commands_have_verbs_and_options_that_exist(page: Path) -> None:
         verb, *rest = words
         if verb not in {*RUN_VERBS, *OTHER_VERBS, "VERB", "--version"}:
             wrong.append(" ".join(words))
+        verb = " ".join(words[:2]) if verb == "data" else verb
         if verb not in PARSED or "--folds" in rest:  # with folds, further options are those of fit
             continue
         options = [word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)]

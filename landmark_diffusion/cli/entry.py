@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple
 
 from landmark_diffusion.cli.first_line import say_first
 from landmark_diffusion.cli.safe_configs import allowed_classes
@@ -38,6 +37,7 @@ examples:
   ldx detect images/ --model ceph.ldx --to csv,html          landmarks of any radiographs: tables, pictures, a page
   ldx adapt ceph.ldx --data.root my_xrays --output mine.ldx     from ten labelled images of your own, in minutes
   ldx crossval --config folder_diffusion_small.yaml --data.root my_xrays      five folds of your own images, one table
+  ldx data convert cvat.xml --to csv --output points.csv     labels of another tool, in and out
   ldx compare runs/baseline runs/diffusion                   paired intervals over the images of both tests
   ldx fewshot --config ceph_fewshot.yaml                     a whole grid; `ldx fewshot --help` shows its config
   ldx fit --config ceph_diffusion.yaml --config ddp.yaml     several configs add up, the last one wins
@@ -147,15 +147,21 @@ def _run(verb: str, rest: list[str]) -> int:
 
 
 def _run_own(verb: str, rest: list[str]) -> int:
-    what, action, place = astuple(OTHER_VERBS[verb])
-    if action and rest and rest[0] in ("-h", "--help"):
-        print(f"usage: ldx {verb} {action} [options]\n\n{what}\n`ldx {verb} {action} --help` lists them.")
-        return 0
-    if action and rest[:1] != [action]:
-        found = f"found {rest[0]!r}" if rest else "nothing follows it"
-        raise UserError(f"ldx {verb}: {found}, expected `ldx {verb} {action}`: {what}")
-    run: Callable[[list[str]], int | None] = resolve(f"landmark_diffusion.cli.{place or f'{verb}_verb:run_{verb}'}")
-    return run(rest[1:] if action else rest) or 0
+    known = OTHER_VERBS[verb]
+    place, actions = known.run or f"{verb}_verb:run_{verb}", known.actions
+    if actions:
+        if rest and rest[0] in ("-h", "--help"):
+            usage = "\n".join(f"usage: ldx {verb} {action} [options]" for action in actions)
+            lists = " and ".join(f"`ldx {verb} {action} --help`" for action in actions)
+            print(f"{usage}\n\n{known.what}\n{lists} {'lists' if len(actions) == 1 else 'list'} them.")
+            return 0
+        if not rest or rest[0] not in actions:
+            found = f"found {rest[0]!r}" if rest else "nothing follows it"
+            expected = " or ".join(f"`ldx {verb} {action}`" for action in actions)
+            raise UserError(f"ldx {verb}: {found}, expected {expected}: {known.what}")
+        place, rest = actions[rest[0]], rest[1:]
+    run: Callable[[list[str]], int | None] = resolve(f"landmark_diffusion.cli.{place}")
+    return run(rest) or 0
 
 
 def _unknown_verb(verb: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 RUN_VERBS = {
@@ -60,14 +61,14 @@ class Verb:
 
     Attributes:
         what: one line for the overview.
-        action: a word that has to follow the verb.
         run: "module:function" in ``cli``; the function takes the arguments behind the verb and gives the exit status.
             "" is ``run_VERB`` of the module ``VERB_verb``.
+        actions: words of which one has to follow the verb, each with its own ``run``; none where the verb stands alone.
     """
 
     what: str
-    action: str = ""
     run: str = ""
+    actions: Mapping[str, str] = field(default_factory=dict)
 
 
 OTHER_VERBS = {
@@ -94,13 +95,12 @@ OTHER_VERBS = {
         "list the data sets, methods and outputs that are known: built in, and of other installed packages"
     ),
     "data": Verb(
-        "`ldx data check` reads all annotations and images and lists every fault at once",
-        "check",
-        "data_verbs:run_data_check",
+        "`ldx data check` reads all annotations and images and lists every fault at once; `ldx data convert` brings "
+        "labels from one tool's form to another's",
+        actions={"check": "data_verbs:run_data_check", "convert": "convert_verb:run_data_convert"},
     ),
     "cache": Verb(
         "`ldx cache clear` removes the resized images that were kept",
-        "clear",
-        "data_verbs:run_cache_clear",
+        actions={"clear": "data_verbs:run_cache_clear"},
     ),
 }

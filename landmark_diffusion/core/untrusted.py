@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.errors import DataError, UserError
+from landmark_diffusion.core.texts import one_line
 
 MAX_BYTES = 4 * 2**20
 """Of a config: it may list 100,000 images."""
@@ -78,3 +80,37 @@ def repeated(names: Iterable[str]) -> str | None:
     """The first name that is there twice."""
     seen: set[str] = set()
     return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
+
+
+MAX_LABEL_BYTES = 256 * 2**20
+"""Of a file with labels: 100,000 images of 19 points are 60 MB in the widest form."""
+MAX_LABEL_VALUES = 20_000_000
+"""Of a JSON file with labels, as its commas and opening brackets count them: each takes up to 100 bytes of memory."""
+
+
+def read_limited(path: Path) -> bytes:
+    """Return the bytes of a file with labels; raises DataError that names one which cannot be read or is too large."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_LABEL_BYTES + 1)
+    except FileNotFoundError:
+        raise DataError("the file does not exist", path) from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise DataError(f"the file cannot be read ({one_line(error)})", path) from None
+    if len(data) > MAX_LABEL_BYTES:
+        raise DataError(f"found more than {MAX_LABEL_BYTES} bytes, expected a file with labels", path)
+    return data
+
+
+def parse_json(data: bytes, path: Path) -> Any:
+    """Read a stranger's JSON (UTF-8, with or without mark); raises DataError for damage and excess."""
+    if data.count(b",") + data.count(b"[") + data.count(b"{") > MAX_LABEL_VALUES:
+        raise DataError(f"found more than {MAX_LABEL_VALUES} values, expected a file with labels", path)
+    try:
+        return json.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"the file is not UTF-8 text (byte {error.start}), expected JSON", path) from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"the file is no whole JSON ({error.msg}, column {error.colno})", path, error.lineno) from None
+    except (RecursionError, ValueError) as error:  # ValueError: a number of thousands of digits
+        raise DataError(f"the file is no JSON that can be read ({one_line(error)})", path) from None

@@ -86,13 +86,14 @@ def test_another_archive_and_a_cut_one(tmp_path: Path) -> None:
 
 
 def test_a_part_that_unpacks_to_very_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from landmark_diffusion.core import safe_xml
     from landmark_diffusion.data.sources.folder import workbook as folder_workbook
 
     path = workbook(tmp_path / "points.xlsx", ROWS + " " * 100_000)
-    monkeypatch.setattr(folder_workbook, "_MOST_BYTES", 50_000)
+    monkeypatch.setattr(safe_xml, "MOST_BYTES", 50_000)
     with pytest.raises(DataError, match=r"part xl/worksheets/sheet1\.xml is larger than a table"):
         read_table(path, "split")
-    monkeypatch.setattr(folder_workbook, "_MOST_BYTES", 2**20)
+    monkeypatch.setattr(safe_xml, "MOST_BYTES", 2**20)
     monkeypatch.setattr(folder_workbook, "_MOST_CELLS", 10)
     with pytest.raises(DataError, match="the workbook has 3 rows of 6 columns"):
         read_table(path, "split")

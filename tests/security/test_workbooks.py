@@ -122,9 +122,9 @@ def test_many_empty_elements_cost_no_memory(tmp_path: Path, element: str, deep: 
 
 
 def test_more_elements_than_a_table_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from landmark_diffusion.data.sources.folder import workbook as folder_workbook
+    from landmark_diffusion.core import safe_xml
 
-    monkeypatch.setattr(folder_workbook, "_MOST_ELEMENTS", 1000)
+    monkeypatch.setattr(safe_xml, "MOST_ELEMENTS", 1000)
     refused(changed(tmp_path / "points.xlsx", SHEET=sheet("<x/>" * 2000)), "has more elements than a table")
 
 
@@ -151,9 +151,9 @@ def test_a_stated_dimension_is_not_believed(tmp_path: Path) -> None:
 
 
 def test_a_text_that_very_many_cells_share_is_counted_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from landmark_diffusion.data.sources.folder import workbook as folder_workbook
+    from landmark_diffusion.core import safe_xml
 
-    monkeypatch.setattr(folder_workbook, "_MOST_BYTES", 2**20)
+    monkeypatch.setattr(safe_xml, "MOST_BYTES", 2**20)
     texts = f"<sst {NAMES}><si><t>{'a' * 30_000}</t></si></sst>"
     path = changed(tmp_path / "points.xlsx", TEXTS=texts, SHEET=sheet('<row><c t="s"><v>0</v></c></row>' * 100))
     refused(path, "all cells so far 1050000")

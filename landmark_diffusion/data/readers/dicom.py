@@ -105,12 +105,32 @@ def read_dicom(path: Path) -> tuple[np.ndarray, int, Spacing, tuple[str, ...]]:
     import pydicom
 
     notes: list[str] = []
+    with _explained(path):
+        dataset = pydicom.dcmread(path, force=True)
+        _check_image(dataset, path)
+        grey, bits = _read_grey(dataset, path, notes)
+        return grey, bits, read_spacing(dataset, notes), tuple(notes)
+
+
+def read_dicom_header(path: Path) -> tuple[tuple[int, int], Spacing]:
+    """Return (width, height) and spacing of a DICOM image without reading its pixels; raises DataError like above."""
+    import pydicom
+
+    with _explained(path):
+        dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True)
+        if "Rows" not in dataset or "Columns" not in dataset:
+            raise DataError("found no rows and columns in the DICOM file; it is no image, or it was cut off", path)
+        width, height = int(dataset.Columns), int(dataset.Rows)
+        check_size(width, height, path)
+        return (width, height), read_spacing(dataset, [])
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Raise DataError that names the file for whatever reading it raises."""
     try:
         with _undisturbed():
-            dataset = pydicom.dcmread(path, force=True)
-            _check_image(dataset, path)
-            grey, bits = _read_grey(dataset, path, notes)
-            return grey, bits, read_spacing(dataset, notes), tuple(notes)
+            yield
     except DataError:
         raise
     except MemoryError:

@@ -99,12 +99,15 @@ class LabelTable:
         return {(annotator, name): (a, n) for a, annotator in annotators for n, name in landmarks}
 
 
-def read_table(path: Path, split_column: str, patient_column: str | None = None) -> LabelTable:
+def read_table(
+    path: Path, split_column: str, patient_column: str | None = None, read_elsewhere: Collection[str] = ()
+) -> LabelTable:
     """Read a wide or long CSV, as docs/csv.md tells it.
 
     Wide: an image column and x1,y1,x2,y2,... or name_x,name_y,...; long: image,landmark,x,y[,annotator]. Both may have
     ``spacing`` (or ``spacing_x`` and ``spacing_y``, mm a pixel), ``width`` and ``height``, a patient, and
-    ``split_column`` (where its name is "split", also one of another name that divides the images).
+    ``split_column`` (where its name is "split", also one of another name that divides the images). Columns named in
+    ``read_elsewhere`` are not told as unused.
     Raises DataError if the header cannot be understood; faults of single lines are collected in ``Table.faults``.
     """
     cells = read_cells(path)
@@ -122,14 +125,14 @@ def read_table(path: Path, split_column: str, patient_column: str | None = None)
     fill = filling.long if columns.long else filling.wide
     rows, names, annotators = fill(records)
     split, patient = (None if at is None else columns.header[at] for at in (columns.part, columns.patient))
-    notes = [*cells.notes, *notes, *filling.notes(), *_unused(columns, records)]
+    notes = [*cells.notes, *notes, *filling.notes(), *_unused(columns, records, read_elsewhere)]
     return LabelTable(
         path, names, annotators, rows, faults, tuple(cells.header), split, mentioned, doubt, patient, notes
     )
 
 
-def _unused(columns: Columns, records: list[Record]) -> list[str]:
-    names = unused_columns(columns, records)
+def _unused(columns: Columns, records: list[Record], but: Collection[str]) -> list[str]:
+    names = [name for name in unused_columns(columns, records) if fold(name) not in but]
     return [f"not used: the column{'s' * (len(names) > 1)} {', '.join(names)}"] if names else []
 
 

@@ -13,19 +13,12 @@ from pathlib import Path
 from typing import TypeVar
 from xml.parsers import expat
 
+from landmark_diffusion.core import safe_xml
 from landmark_diffusion.core.errors import DataError
 
-_MOST_BYTES = 256 * 2**20
-"""Of one part, unpacked: a million rows are less, and an archive that unpacks to more is no table."""
 _MOST_CELLS = 50_000_000
-_MOST_ELEMENTS = 25_000_000
-"""Of one part: so many cells with values fill _MOST_BYTES. Empty elements are shorter and cost time alone."""
-_DEEPEST = 100
-"""Elements within each other: those of a cell are ten, and expat keeps 100 bytes for each that is open."""
 _LAST_COLUMN, _LAST_ROW, _LONGEST_TEXT = 16_384, 1_048_576, 32_767
 """Limits of Excel; cells may share a text, so that a small file could hold terabytes of longer ones."""
-_BLOCK, _LONGEST_TAG = 2**16, 2**20
-"""Bytes that are parsed at once, and those of one tag or comment: expat before 2.6 reads an open one anew each time."""
 _DAMAGED = (
     zipfile.BadZipFile, zlib.error, expat.ExpatError, KeyError, ValueError, EOFError, NotImplementedError,
     RuntimeError, OSError,
@@ -75,38 +68,12 @@ _Part = TypeVar("_Part", bound=_Handler)
 
 def _read(archive: zipfile.ZipFile, name: str, handler: _Part, path: Path) -> _Part:
     """Read one part into its handler, without any definition of its own: such entities can grow without bound."""
-    parser = expat.ParserCreate(namespace_separator=" ")
-    parser.buffer_text = True
-    elements = depth = 0
 
-    def start(element: str, attributes: _Attributes) -> None:
-        nonlocal elements, depth
-        elements, depth = elements + 1, depth + 1
-        if elements > _MOST_ELEMENTS or depth > _DEEPEST:
-            what = "more" if depth <= _DEEPEST else "deeper"
-            raise DataError(f"the workbook's part {name} has {what} elements than a table; save it as CSV", path)
-        handler.start(element, attributes)
+    def refuse(what: str) -> DataError:
+        return DataError(f"the workbook's part {name} {what}; save it as CSV", path)
 
-    def end(element: str) -> None:
-        nonlocal depth
-        depth -= 1
-        handler.end(element)
-
-    def definitions(*_: object) -> None:
-        raise DataError(f"the workbook's part {name} defines entities, which no table does; save it as CSV", path)
-
-    parser.StartElementHandler, parser.EndElementHandler = start, end
-    parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = handler.data, definitions
-    size = 0
     with archive.open(name) as file:
-        while block := file.read(_BLOCK):
-            size += len(block)
-            if size > _MOST_BYTES:
-                raise DataError(f"the workbook's part {name} is larger than a table; save it as CSV", path)
-            parser.Parse(block, False)
-            if size - parser.CurrentByteIndex > _LONGEST_TAG:
-                raise DataError(f"the workbook's part {name} has a tag that does not end; save it as CSV", path)
-    parser.Parse(b"", True)
+        safe_xml.feed(iter(lambda: file.read(safe_xml.BLOCK), b""), handler, refuse)
     return handler
 
 
@@ -243,9 +210,9 @@ class _Sheet(_Handler):
 
     def _keep(self, text: str) -> None:
         self._length += len(text)
-        if len(text) > _LONGEST_TEXT or self._length > _MOST_BYTES:
+        if len(text) > _LONGEST_TEXT or self._length > safe_xml.MOST_BYTES:
             what = f"cell {self._name} has {len(text)} characters, all cells so far {self._length}"
-            raise self._damaged(f"{what}; expected at most {_LONGEST_TEXT} and {_MOST_BYTES}")
+            raise self._damaged(f"{what}; expected at most {_LONGEST_TEXT} and {safe_xml.MOST_BYTES}")
         if text:
             self._cells[self._place] = text
 

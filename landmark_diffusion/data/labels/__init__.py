@@ -1,0 +1,94 @@
+"""Labels in the forms of the tools that people mark with (docs/formats.md): read by content, written by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from landmark_diffusion.core.errors import DataError, UserError
+from landmark_diffusion.core.registry import Registry
+from landmark_diffusion.data.labels.label_format import LabelFormat
+from landmark_diffusion.data.labels.label_set import Flag, LabelledImage, LabelSet, Mark
+from landmark_diffusion.data.labels.label_source import ImageFolder, LabelSource
+
+_HERE = "landmark_diffusion.data.labels"
+
+FORMATS = Registry(
+    what="form of labels",
+    option="--to",
+    group="landmark_diffusion.label_formats",
+    base=f"{_HERE}.label_format:LabelFormat",
+    built_in={
+        "csv": "landmark_diffusion.data.sources.folder.labels_csv:CsvFormat",
+    },
+)
+"""Forms by name, in the order in which a source is tried for them."""
+
+__all__ = [
+    "FORMATS",
+    "Flag",
+    "ImageFolder",
+    "LabelFormat",
+    "LabelSet",
+    "LabelSource",
+    "LabelledImage",
+    "Mark",
+    "label_format",
+    "read_labels",
+    "recognise",
+    "target_format",
+]
+
+
+def label_format(name: str) -> LabelFormat:
+    """Make a form by its name; raises UserError that names the nearest for one that is not known."""
+    made: LabelFormat = FORMATS.load(name)()
+    return made
+
+
+def recognise(path: str | Path) -> tuple[LabelFormat, LabelSource]:
+    """Tell by its content which form a file or folder has; of a folder, also the one file in it that has one.
+
+    Raises DataError where none fits, or several files of a folder do.
+    """
+    source = LabelSource(path)
+    formats = [label_format(name) for name in FORMATS.names()]
+    if (found := _first(formats, source)) is not None:
+        return found, source
+    known = ", ".join(FORMATS.names())
+    if not source.is_folder:
+        raise DataError(f"found labels of no form that is known ({known}); name it by --from", path)
+    within = [LabelSource(each) for each in source.files if each.parent == source.path and _may_hold(each)]
+    fitting = [(form, each) for each in within if (form := _first(formats, each)) is not None]
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting:
+        raise DataError(f"found no labels of a form that is known here ({known}); name the file", path)
+    names = ", ".join(f"{each.path.name} ({form.name})" for form, each in fitting[:5])
+    raise DataError(f"found {len(fitting)} files with labels, {names}; name one of them", path)
+
+
+def read_labels(path: str | Path, form: str | None = None, images: Path | None = None) -> tuple[LabelFormat, LabelSet]:
+    """Read a file or folder with labels, in the form that its content shows, or in ``form``.
+
+    ``images`` is the folder of its images; by default that of the labels. Raises DataError for what cannot be read.
+    """
+    found, source = recognise(path) if form is None else (label_format(form), LabelSource(path))
+    beside = source.path if source.is_folder else source.path.parent
+    return found, found.read(source, ImageFolder(images or beside))
+
+
+def _first(formats: list[LabelFormat], source: LabelSource) -> LabelFormat | None:
+    return next((each for each in formats if each.recognises(source)), None)
+
+
+def _may_hold(path: Path) -> bool:
+    """Whether a file's name is one of tables and texts, which spares reading images."""
+    return path.suffix.lower() in (".json", ".xml", ".csv", ".tsv", ".txt", ".xlsx", ".xlsm", ".yaml", ".yml")
+
+
+def target_format(name: str) -> LabelFormat:
+    """Make a form that is written; raises UserError for one that is only read."""
+    form = label_format(name)
+    if not form.writes:
+        raise UserError(f"--to: {form.title} is only read; name another form")
+    return form

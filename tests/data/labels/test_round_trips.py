@@ -1,0 +1,35 @@
+"""What is written in a form is read from it again: points, names, flags, images; the rest is said."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from landmark_diffusion.data.labels import FORMATS, ImageFolder, LabelSet, label_format, recognise
+from landmark_diffusion.data.labels.label_format import LabelFormat
+from tests.data.labels.label_sets import assert_same, label_sets
+
+WRITTEN = [name for name in FORMATS.built_in if label_format(name).writes]
+
+
+def round_trip(form: LabelFormat, labels: LabelSet, folder: Path) -> LabelSet:
+    """Write and read back, the form told by content alone."""
+    target = folder / f"labels{form.suffix}"
+    form.write(labels, target, ImageFolder())
+    found, source = recognise(target)
+    assert found.name == form.name
+    return found.read(source, ImageFolder())
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(labels=label_sets())
+def test_what_is_written_is_read_again(name: str, labels: LabelSet) -> None:
+    form = label_format(name)
+    if "annotators" not in form.holds:
+        labels = labels.by(labels.annotator_names[0])
+    with tempfile.TemporaryDirectory() as folder:
+        assert_same(round_trip(form, labels, Path(folder)), labels, form.holds)
