@@ -18,13 +18,13 @@ PACKAGE = "landmark_diffusion"
 ROOT = Path(__file__).resolve().parents[1] / PACKAGE
 FLOORS = (
     "core", "phantom", "data", "heatmaps", "diffusion", "models", "hardware", "finders", "metrics", "spread",
-    "modelfile", "training", "methods", "pictures", "detection", "evaluation", "export", "configuration", "studies",
-    "cli",
+    "modelfile", "training", "methods", "pictures", "detection", "evaluation", "export", "configuration", "web",
+    "studies", "cli",
 )  # fmt: skip
-WITHOUT_TORCH = ("core", "phantom", "configuration")
+WITHOUT_TORCH = ("core", "phantom", "configuration", "web")
 WITHOUT_LIGHTNING = (
     "core", "phantom", "data", "heatmaps", "diffusion", "models", "hardware", "finders", "metrics", "spread",
-    "modelfile", "pictures", "detection", "export", "configuration", "studies",
+    "modelfile", "pictures", "detection", "export", "configuration", "web", "studies",
 )  # fmt: skip
 
 
