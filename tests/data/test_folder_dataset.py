@@ -276,9 +276,9 @@ def test_parts_that_are_empty_or_small_are_told(tmp_path: Path) -> None:
 
 def test_images_of_other_kinds_are_counted(root: Path) -> None:
     (root / "points.csv").write_text(WIDE)
-    for name in ("anim.gif", "b.DCM", ".hidden.gif"):
+    for name in ("anim.gif", "b.NII", ".hidden.gif"):
         (root / name).touch()
-    assert "2 files of other kinds (.dcm, .gif) were not looked at" in _notes(root)
+    assert "2 files of other kinds (.gif, .nii) were not looked at" in _notes(root)
 
 
 def test_images_without_a_row_are_an_error_where_rows_are_without_an_image(root: Path) -> None:

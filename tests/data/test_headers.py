@@ -11,6 +11,7 @@ from PIL import Image
 
 from landmark_diffusion.data import headers
 from landmark_diffusion.data.cache import clear
+from landmark_diffusion.data.readers.radiograph import RadiographHeader
 
 
 @pytest.fixture
@@ -25,20 +26,20 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
-    read = headers.read_header
+    read = headers.read_radiograph_header
 
-    def counted(path: Path) -> tuple[int, int]:
+    def counted(path: Path) -> RadiographHeader:
         names.append(path.name)
         return read(path)
 
-    monkeypatch.setattr(headers, "read_header", counted)
+    monkeypatch.setattr(headers, "read_radiograph_header", counted)
     return names
 
 
 def test_second_start_opens_nothing_and_says_the_same(paths: list[Path], opened: list[str]) -> None:
     root = paths[0].parent
     first = headers.read_headers(paths, root)
-    assert first == ({path: (10 + index, 20) for index, path in enumerate(paths)}, [])
+    assert first == ({path: headers.Header((10 + index, 20)) for index, path in enumerate(paths)}, [])
     assert opened == ["0.png", "1.png", "2.png"]
     assert headers.read_headers(paths, root) == first
     assert len(opened) == 3
@@ -49,7 +50,7 @@ def test_changed_image_is_read_again(paths: list[Path], opened: list[str]) -> No
     Image.new("L", (77, 5)).save(paths[1])
     os.utime(paths[2], ns=(5, 5))
     sizes, _ = headers.read_headers(paths, paths[0].parent)
-    assert sizes[paths[1]] == (77, 5) and opened[3:] == ["1.png", "2.png"]
+    assert sizes[paths[1]].size == (77, 5) and opened[3:] == ["1.png", "2.png"]
 
 
 def test_faulty_image_is_named_each_time_beside_the_good_ones(paths: list[Path]) -> None:
@@ -83,7 +84,7 @@ def test_a_damaged_store_is_passed_over(paths: list[Path], text: str) -> None:
     headers.read_headers(paths, root)
     (store,) = (headers.default_folder() / headers.HEADERS).iterdir()
     store.write_text(text)
-    assert headers.read_headers(paths, root) == ({path: (10 + index, 20) for index, path in enumerate(paths)}, [])
+    assert headers.read_headers(paths, root) == ({path: headers.Header((10 + index, 20)) for index, path in enumerate(paths)}, [])
 
 
 @pytest.mark.parametrize("side", [0, -5, 10**30, True])
@@ -95,4 +96,4 @@ def test_a_size_that_no_image_has_is_read_again(paths: list[Path], side: int) ->
     for entry in content["headers"].values():
         entry[2] = side
     store.write_text(json.dumps(content))
-    assert headers.read_headers(paths, root)[0][paths[0]] == (10, 20)
+    assert headers.read_headers(paths, root)[0][paths[0]].size == (10, 20)

@@ -149,7 +149,7 @@ KEPT = st.sampled_from((None, -1, 0, 7, 13, True, 1.5, "9", [], 10**30))
 
 @inputs(30, 300)
 @given(
-    entries=st.dictionaries(st.sampled_from(("a.png", "b.png")), st.lists(KEPT, max_size=5)),
+    entries=st.dictionaries(st.sampled_from(("a.png", "b.png")), st.lists(KEPT, max_size=6)),
     raw=st.sampled_from((None, None, None, *STORES)),
 )
 def test_a_damaged_store_of_headers_is_no_fault(folder: Path, entries: dict[str, list], raw: str | None) -> None:
@@ -165,11 +165,14 @@ def test_a_damaged_store_of_headers_is_no_fault(folder: Path, entries: dict[str,
         stat = path.stat()
         entry = entries.get(path.name)
         headers[str(path.absolute())] = [stat.st_size, stat.st_mtime_ns, *entry] if entry is not None else "x"
-    store.write_text(raw if raw is not None else json.dumps({"version": 1, "headers": headers}))
+    store.write_text(raw if raw is not None else json.dumps({"version": 2, "salt": "0" * 32, "headers": headers}))
     found = judge("images: kept headers", lambda: read_headers(paths, root), root)
     assert found is not None and not found[1]
-    for path, size in found[0].items():
+    for path, header in found[0].items():
         kept = entries.get(path.name)
-        believable = kept is not None and len(kept) == 2 and all(type(v) is int and 0 < v < 2**31 for v in kept)
-        assert size == (13, 9) or (raw is None and believable)
+        believable = (
+            kept is not None and len(kept) in (2, 6) and all(type(v) is int and 0 < v < 2**31 for v in kept[:2])
+        )
+        assert header.size == (13, 9) or (raw is None and believable)
+        assert header.spacing is None or all(0 < side < float("inf") for side in header.spacing)
     store.unlink()

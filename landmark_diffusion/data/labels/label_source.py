@@ -14,9 +14,7 @@ from landmark_diffusion.core.errors import DataError
 from landmark_diffusion.core.safe_xml import BLOCK, feed
 from landmark_diffusion.core.texts import one_line
 from landmark_diffusion.core.untrusted import parse_json, read_limited
-from landmark_diffusion.data.readers.dicom import is_dicom, read_dicom_header
-from landmark_diffusion.data.readers.image_io import read_header
-from landmark_diffusion.data.readers.radiograph import list_radiographs
+from landmark_diffusion.data.readers.radiograph import list_radiographs, read_radiograph_header
 
 _HEAD = 2**16
 MOST_FILES = 1_000_000
@@ -158,7 +156,5 @@ class ImageFolder:
         path = self.find(name)
         if path is None:
             return None, None
-        if is_dicom(path):
-            size, spacing = read_dicom_header(path)
-            return size, spacing.value
-        return read_header(path), None
+        header = read_radiograph_header(path)
+        return header.size, header.spacing

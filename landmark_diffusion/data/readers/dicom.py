@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -105,32 +105,60 @@ def read_dicom(path: Path) -> tuple[np.ndarray, int, Spacing, tuple[str, ...]]:
     import pydicom
 
     notes: list[str] = []
-    with _explained(path):
+    with _named_faults(path), _undisturbed():
         dataset = pydicom.dcmread(path, force=True)
-        _check_image(dataset, path)
+        _check_image(dataset, path, "PixelData" in dataset)
         grey, bits = _read_grey(dataset, path, notes)
         return grey, bits, read_spacing(dataset, notes), tuple(notes)
 
 
-def read_dicom_header(path: Path) -> tuple[tuple[int, int], Spacing]:
-    """Return (width, height) and spacing of a DICOM image without reading its pixels; raises DataError like above."""
-    import pydicom
+class DicomHeader(NamedTuple):
+    """What a DICOM file says before its pixels: (width, height), where its mm hold, and whose image it is."""
 
-    with _explained(path):
-        dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True)
+    size: tuple[int, int]
+    spacing: Spacing
+    patient: tuple[str, str]
+    """Patient ID and its issuer as written; they are for comparing alone, and are shown or written nowhere."""
+
+
+def read_dicom_header(path: Path) -> DicomHeader:
+    """Read a DICOM file up to its pixels, which are not decoded; raises DataError as ``read_dicom`` does."""
+    from pydicom.filereader import read_partial
+
+    reached: list[bool] = []
+
+    def at_pixels(tag: int, _vr: str | None, _length: int) -> bool:
+        if tag in _PIXELS:
+            reached.append(tag == _PIXELS[-1])
+            return True
+        return False
+
+    with _named_faults(path), _undisturbed(), path.open("rb") as file:
+        dataset = read_partial(file, at_pixels, force=True)
+        _check_image(dataset, path, any(reached))
         if "Rows" not in dataset or "Columns" not in dataset:
-            raise DataError("found no rows and columns in the DICOM file; it is no image, or it was cut off", path)
-        width, height = int(dataset.Columns), int(dataset.Rows)
-        check_size(width, height, path)
-        return (width, height), read_spacing(dataset, [])
+            raise DataError("the DICOM file does not say its size (Rows, Columns); export it again", path)
+        patient = (_identifier(dataset, "PatientID"), _identifier(dataset, "IssuerOfPatientID"))
+        return DicomHeader((int(dataset.Columns), int(dataset.Rows)), read_spacing(dataset, []), patient)
+
+
+_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+"""Float, double and whole-number pixels; the last are those that are read."""
+
+
+def _identifier(dataset: Dataset, keyword: str) -> str:
+    """An element's text; nothing where it is absent or cannot be read, as it says nothing then."""
+    try:
+        return " ".join(str(dataset.get(keyword) or "").split())
+    except Exception:  # whatever pydicom makes of bytes that are not of the element's kind
+        return ""
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Raise DataError that names the file for whatever reading it raises."""
+def _named_faults(path: Path) -> Iterator[None]:
+    """Turn what pydicom raises into a DataError with the file."""
     try:
-        with _undisturbed():
-            yield
+        yield
     except DataError:
         raise
     except MemoryError:
@@ -175,12 +203,12 @@ def _inflate(content: bytes, wbits: int) -> bytes:
     return found
 
 
-def _check_image(dataset: Dataset, path: Path) -> None:
+def _check_image(dataset: Dataset, path: Path, has_pixels: bool) -> None:
     """Raise DataError for what is no single image of a size that is read; what says too little is let through."""
     frames = numbers(dataset, "NumberOfFrames", []) or [1]
     if frames != [1]:
         raise DataError(f"found {frames[0]:g} frames, expected one image", path)
-    if "PixelData" not in dataset:
+    if not has_pixels:
         kind = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
         named = f" ({one_line(kind.name)})" if kind else ""
         raise DataError(f"found no pixels in the DICOM file{named}; it is no image, or it was cut off", path)

@@ -1,17 +1,17 @@
-"""Radiograph: any file that holds one, read for prediction: grey by one rule, and the spacing where it is known."""
+"""Radiograph: any file that holds one, for training and prediction: grey by one rule, and the spacing where known."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from landmark_diffusion.core.errors import DataError
-from landmark_diffusion.data.readers.dicom import DICOM_SUFFIXES, has_no_suffix, is_dicom, read_dicom
+from landmark_diffusion.data.readers.dicom import DICOM_SUFFIXES, has_no_suffix, is_dicom, read_dicom, read_dicom_header
 from landmark_diffusion.data.readers.dicom_spacing import UNKNOWN_SPACING
-from landmark_diffusion.data.readers.image_io import IMAGE_SUFFIXES, check_contrast, read_grey_and_bits
+from landmark_diffusion.data.readers.image_io import IMAGE_SUFFIXES, check_contrast, read_grey_and_bits, read_header
 
 RADIOGRAPH_SUFFIXES = (*IMAGE_SUFFIXES, *DICOM_SUFFIXES)
 """File names that count as radiographs, in lower case; DICOM files without suffix are told by their content."""
@@ -45,14 +45,50 @@ def read_radiograph(path: str | Path) -> Radiograph:
     Raises DataError that names the file if it is missing, no such image, damaged, turned by an EXIF tag, too large,
     holds several images, or is of one grey all over.
     """
+    radiograph = read_any_grey(path)
+    check_contrast(radiograph.grey, path)
+    return radiograph
+
+
+def read_any_grey(path: str | Path) -> Radiograph:
+    """Read what ``read_radiograph`` reads, and images of one grey too; raises DataError otherwise as it does."""
     path = Path(path)
     if is_dicom(path):
         grey, bits, spacing, notes = read_dicom(path)
-        check_contrast(grey, path)
         return Radiograph(grey, spacing.value, spacing.source, notes, bits)
     grey, bits = read_grey_and_bits(path)
-    check_contrast(grey, path)
     return Radiograph(grey, None, UNKNOWN_SPACING, (), bits)
+
+
+@dataclass(frozen=True)
+class RadiographHeader:
+    """What a file says of its radiograph without its pixels.
+
+    Attributes:
+        size: (width, height) in px.
+        spacing: mm per pixel (x, y), and the DICOM element that it comes from, as in ``Radiograph``.
+        patient: of a DICOM file, its Patient ID and the issuer of that; ("", "") where not known. It is not shown.
+        dicom: whether it is a DICOM file.
+    """
+
+    size: tuple[int, int]
+    spacing: tuple[float, float] | None = None
+    spacing_source: str = UNKNOWN_SPACING
+    patient: tuple[str, str] = field(default=("", ""), repr=False)
+    dicom: bool = False
+
+
+def read_radiograph_header(path: str | Path) -> RadiographHeader:
+    """Read the header of a file that ``read_radiograph`` reads; no pixels are decoded.
+
+    Raises DataError that names the file if it is missing, no such image, too large, turned by an EXIF tag, or holds
+    several images.
+    """
+    path = Path(path)
+    if is_dicom(path):
+        size, spacing, patient = read_dicom_header(path)
+        return RadiographHeader(size, spacing.value, spacing.source, patient, dicom=True)
+    return RadiographHeader(read_header(path))
 
 
 def list_radiographs(folder: Path, recursive: bool = False) -> list[Path]:

@@ -126,7 +126,8 @@ class Isbi2015Dataset(LandmarkDataset):
         return dict(sorted(images.items())), faults
 
     def _read(self, images: dict[int, Path]) -> tuple[list[LandmarkSample], list[DataError]]:
-        sizes, faults = read_headers(images.values(), self.root)
+        headers, faults = read_headers(images.values(), self.root)
+        sizes = {path: header.size for path, header in headers.items()}
         samples = []
         for number, path in images.items():
             if not self.labels:

@@ -151,7 +151,7 @@ class PaperBDataset(LandmarkDataset):
         """Samples of the named images that are there and can be used, and what is wrong."""
         names = list(names)
         by_path, faults = read_headers([images[name] for name in names if name in images], self.root)
-        sizes = {name: by_path[images[name]] for name in names if images.get(name) in by_path}
+        sizes = {name: by_path[images[name]].size for name in names if images.get(name) in by_path}
         if self.labels:
             read, more = self._annotations(names, sizes)
             faults += more

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from landmark_diffusion.core.errors import DataError
 from landmark_diffusion.core.suggestions import nearest, question
-from landmark_diffusion.data.readers.image_io import IMAGE_SUFFIXES
+from landmark_diffusion.data.readers.radiograph import RADIOGRAPH_SUFFIXES
 from landmark_diffusion.data.sources.folder.numbers import looks_like_number
 from landmark_diffusion.data.sources.folder.text import Cells
 
@@ -141,7 +141,7 @@ def _no_image_column(cells: Cells) -> DataError:
     header = cells.header
     expected = "expected a header line with 'image' and x1,y1,... or name_x,name_y,... (wide), or landmark,x,y (long)"
     rest = [cell for cell in header[1:] if cell]
-    names_image = any(cell.lower().endswith(IMAGE_SUFFIXES) for cell in header)
+    names_image = any(cell.lower().endswith(RADIOGRAPH_SUFFIXES) for cell in header)
     if names_image or (rest and sum(map(looks_like_number, rest)) > len(rest) / 2):
         return cells.fault(f"the header line is missing: found {shown(header)}; {expected}")
     for lower, row in cells.records[:20]:
@@ -156,6 +156,8 @@ def _no_image_column(cells: Cells) -> DataError:
 def _patient(cells: Cells, keys: list[str], wanted: str | None) -> int | None:
     if wanted is None:
         return _place(PATIENT_COLUMNS, keys)
+    if fold(wanted) not in keys and wanted == "none":
+        return None
     if fold(wanted) not in keys:
         raise cells.fault(f"patient_column: no column {wanted!r}.{nearest_column(wanted, cells.header)}")
     return keys.index(fold(wanted))

@@ -12,18 +12,14 @@ from pathlib import Path
 
 from landmark_diffusion.core.errors import DataError
 from landmark_diffusion.core.texts import counted
-from landmark_diffusion.data.readers.image_io import (
-    IMAGE_SUFFIXES,
-    OTHER_SUFFIXES,
-    list_images,
-    other_kinds,
-    other_kinds_note,
-)
+from landmark_diffusion.data.readers.dicom import DICOM_SUFFIXES, has_no_suffix
+from landmark_diffusion.data.readers.image_io import OTHER_SUFFIXES, other_kinds, other_kinds_note
+from landmark_diffusion.data.readers.radiograph import RADIOGRAPH_SUFFIXES, list_radiographs
 from landmark_diffusion.data.sources.folder.faults import joined
 from landmark_diffusion.data.sources.folder.table import LabelRow, LabelTable
 
 _LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
-_SAME = {".jpeg": ".jpg", ".tiff": ".tif"}
+_SAME = {".jpeg": ".jpg", ".tiff": ".tif", ".dicom": ".dcm"}
 
 
 def bare_images(root: Path) -> dict[str, Path]:
@@ -34,12 +30,12 @@ def bare_images(root: Path) -> dict[str, Path]:
     over. Raises DataError if there is none.
     """
     for place, recursive in ((root, False), (root / "images", True), (root, True)):
-        names = {path.relative_to(place): path for path in list_images(place, recursive)}
+        names = {path.relative_to(place): path for path in list_radiographs(place, recursive)}
         found = {name.as_posix(): path for name, path in names.items() if not _hidden(name)}
         if found:
             return found
-    others = "".join(f"; {each}" for each in other_kinds_note(other_kinds(root, True)))
-    expected = ", ".join(IMAGE_SUFFIXES)
+    others = "".join(f"; {each}" for each in other_kinds_note(other_kinds(root, True, RADIOGRAPH_SUFFIXES)))
+    expected = ", ".join(RADIOGRAPH_SUFFIXES)
     raise DataError(f"no image found here or in the folders within; expected {expected}{others}", root)
 
 
@@ -49,7 +45,7 @@ def _hidden(name: Path) -> bool:
 
 def images_of(places: list[Path]) -> list[Path]:
     """Image files of some folders, not of those within."""
-    return [path for place in places for path in list_images(place)]
+    return [path for place in places for path in list_radiographs(place)]
 
 
 class FileIndex:
@@ -62,7 +58,7 @@ class FileIndex:
         for path in images_of(places):
             if path.name not in self.by_name:
                 self.by_name[path.name] = path
-                self.by_stem.setdefault(path.stem, []).append(path)
+                self.by_stem.setdefault(path.name if has_no_suffix(path) else path.stem, []).append(path)
         self._alike: dict[str, dict[str, list[Path]]] = {}
 
     def find(self, name: str) -> list[Path]:
@@ -71,7 +67,7 @@ class FileIndex:
             return [self.by_name[name]]
         if name in self.by_stem:
             return self.by_stem[name]
-        found = (place / f"{name}{suffix}" for place in self.places for suffix in ("", *IMAGE_SUFFIXES))
+        found = (place / f"{name}{suffix}" for place in self.places for suffix in ("", *RADIOGRAPH_SUFFIXES))
         there = (path for path in found if os.path.isfile(path))  # not Path.is_file, which raises for some names
         return list(islice(there, 1))
 
@@ -105,7 +101,7 @@ def loose(name: str) -> str:
 
 def _without_ending(name: str) -> str:
     stem, dot, ending = name.rpartition(".")
-    return stem if dot and stem and f".{ending.lower()}" in (*IMAGE_SUFFIXES, *OTHER_SUFFIXES) else name
+    return stem if dot and stem and f".{ending.lower()}" in (*RADIOGRAPH_SUFFIXES, *OTHER_SUFFIXES) else name
 
 
 def differences(name: str, file: str) -> list[str]:
@@ -212,9 +208,11 @@ def _match_alike(
 
 
 def _same_kind(name: str, path: Path) -> bool:
-    """Whether a name has no ending, or the file's; .jpg is .jpeg and .tif is .tiff."""
+    """Whether a name has no ending, or the file's; .jpg is .jpeg, .tif is .tiff, and .dcm may stand for no suffix."""
     last = name.replace("\\", "/").rpartition("/")[2]
     ending = last[len(_without_ending(last)) :].lower()
+    if ending in DICOM_SUFFIXES and has_no_suffix(path):
+        return True
     return not ending or _SAME.get(ending, ending) == _SAME.get(path.suffix.lower(), path.suffix.lower())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,14 +14,23 @@ from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.data.checks.duplicates import SeenPixels, same_files
 from landmark_diffusion.data.checks.labels import outside_finding
 from landmark_diffusion.data.checks.samples import check_samples, root_folder
-from landmark_diffusion.data.headers import read_headers
-from landmark_diffusion.data.readers.image_io import other_kinds, other_kinds_note, read_grey
+from landmark_diffusion.data.headers import Header, read_headers
+from landmark_diffusion.data.readers.image_io import other_kinds, other_kinds_note
+from landmark_diffusion.data.readers.radiograph import RADIOGRAPH_SUFFIXES, read_any_grey
 from landmark_diffusion.data.sample import LandmarkSample
-from landmark_diffusion.data.source import NO_ANNOTATION, Finding, LandmarkDataset, Stage
+from landmark_diffusion.data.source import NO_ANNOTATION, Finding, LandmarkDataset, Stage, Unit
 from landmark_diffusion.data.sources.annotations_text import inside, outside_fault
 from landmark_diffusion.data.sources.folder.columns import nearest_column
 from landmark_diffusion.data.sources.folder.faults import folded, joined, text
-from landmark_diffusion.data.sources.folder.images import FileIndex, bare_images, find_images, images_of, loose
+from landmark_diffusion.data.sources.folder.from_files import Patients, Spacings, patients, spacings
+from landmark_diffusion.data.sources.folder.images import (
+    FileIndex,
+    ImageMatch,
+    bare_images,
+    find_images,
+    images_of,
+    loose,
+)
 from landmark_diffusion.data.sources.folder.misspelt import rare_names
 from landmark_diffusion.data.sources.folder.splits import STAGE_NAMES, too_few_patients, torn_patients, uneven_parts
 from landmark_diffusion.data.sources.folder.table import LabelRow, LabelTable, read_table
@@ -39,12 +48,30 @@ RADII_PERCENT = (1.0, 2.0, 3.0, 5.0)
 """Without spacing: percent of the images' median diagonal, rounded to whole pixels."""
 
 
+@dataclass(frozen=True)
+class _Files:
+    """The images of a folder dataset.
+
+    Attributes:
+        match: which file each image is.
+        headers: of the files that can be read, by image, sorted.
+        faults: what is wrong with the others.
+        places: the folders in which they were looked for.
+    """
+
+    match: ImageMatch
+    headers: Mapping[str, Header]
+    faults: list[DataError]
+    places: list[Path]
+
+
 class FolderDataset(LandmarkDataset):
     """Images and one CSV with their landmarks, wide or long (docs/csv.md tells all columns and forms).
 
-    Images are looked up beside the CSV, in ``root`` and in ``root/images``, with or without their suffix in the table.
-    With a spacing for every image the unit is mm, with none it is px of the original image. A column with the patient
-    keeps the images of one together wherever images are divided at random.
+    Images, DICOM files among them, are looked up beside the CSV, in ``root`` and in ``root/images``, with or without
+    their suffix in the table. With a spacing for every image, of the table or of the DICOM file, the unit is mm, with
+    none it is px of the original image. A column with the patient, else DICOM's Patient ID, keeps the images of one
+    together wherever images are divided at random.
 
     Args:
         root: the folder with the images and the CSV.
@@ -63,7 +90,8 @@ class FolderDataset(LandmarkDataset):
         labels: False gives the images alone and needs no CSV: those in ``root``, else in ``root/images``, else in any
             folder within. All of them train, or by ``fractions`` with split "seeded"; only a split by column (split
             "column", or a ``split_column`` other than "split") reads the CSV, for its images and their parts.
-        patient_column: name of the column with the patient; None takes ``patient``, ``subject``, ``group`` and alike.
+        patient_column: name of the column with the patient; None takes ``patient``, ``subject``, ``group`` and alike,
+            else the DICOM files' Patient ID; "none" keeps no images together.
 
     Raises UserError on options that cannot be used, DataError on a missing root or CSV or an unusable header.
     """
@@ -105,17 +133,19 @@ class FolderDataset(LandmarkDataset):
         self.annotator_names = self.table.annotator_names if labels else ()
         self.by_column = self.bare is None and _by_column(self.table, split, split_column)
         self.fractions = (1.0, 0.0, 0.0) if split == "all" else fractions
-        self.seed, self.val_fraction = seed, val_fraction
-        if self.folds and self.table.rows:
-            self._parts()  # tells too many folds at once
-        known = [row.spacing is not None for row in self.table.rows.values()]
-        self.unit = "mm" if known and all(known) else "px"
+        self.seed, self.val_fraction, self.patient_column = seed, val_fraction, patient_column
         self._radii = tuple(map(float, radii)) if radii is not None else None
         self._known: tuple[list[LandmarkSample], list[DataError]] | None = None
-        self._matched: list[str] = []  # notes of names that differ from their files'
         self._left_out: list[Path] = []  # images without a row
         self._warned = False
         self._pixels: SeenPixels | None = None  # of the check that goes on
+        if self.folds and self.table.rows:
+            self._parts()  # tells too many folds at once
+
+    @property
+    def unit(self) -> Unit:  # type: ignore[override]
+        """Mm where the table or the files say the spacing of all images, else px."""
+        return "mm" if self._spacings.known else "px"
 
     @property
     def radii(self) -> tuple[float, ...]:  # type: ignore[override]
@@ -131,7 +161,7 @@ class FolderDataset(LandmarkDataset):
             raise fault
         if not self._warned:
             self._warned = True
-            for message in (*rare_names(self.table), *self._split_doubts(self._same_files)):
+            for message in (*self._doubts(), *self._split_doubts(self._same_files)):
                 warnings.warn(message, stacklevel=2)
         wanted = set(self._parts()["test" if stage == "predict" else stage])
         return [sample for sample in samples if sample.image_id in wanted]
@@ -139,7 +169,7 @@ class FolderDataset(LandmarkDataset):
     def load_image(self, sample: LandmarkSample) -> np.ndarray:
         """Decode one image, (H, W) uint8."""
         assert sample.image_path is not None
-        image = read_grey(sample.image_path)
+        image = read_any_grey(sample.image_path).grey
         if self._pixels is not None:
             self._pixels.add(sample.image_id, image)
         return image
@@ -150,23 +180,47 @@ class FolderDataset(LandmarkDataset):
         self._pixels = SeenPixels()
         findings = check_samples(self, samples, faults, decode, self._locate)
         same, self._pixels = self._pixels.same() if decode else [], None
-        doubts = [*rare_names(self.table), *self._split_doubts(_joined(self._same_files, same))]
+        doubts = [*self._doubts(), *self._split_doubts(_joined(self._same_files, same))]
         return findings + [Finding("warning", f"{self.table.path}: {message}") for message in doubts]
 
     def notes(self) -> list[str]:
         """How the table was read where that is not plain, what was left out, and where the split comes from."""
         samples, _ = self._read()
         places = {each.image_path.parent for each in samples if each.image_path is not None}
-        others = other_kinds_note([path for place in sorted(places) for path in other_kinds(place)])
+        passed = [path for place in sorted(places) for path in other_kinds(place, read=RADIOGRAPH_SUFFIXES)]
         found = (
-            *self.table.notes, *_newer_workbook(self.table.path), *self._matched, *self._left_out_note(), *others,
-            *self._split_note(), *self._few_note(),
+            *self.table.notes, *_newer_workbook(self.table.path), *self._files.match.notes, *self._left_out_note(),
+            *other_kinds_note(passed), *self._spacings.notes, *self._patients.notes, *self._split_note(),
+            *self._few_note(),
         )  # fmt: skip
         return [f"{self.table.path}: {note}" for note in found]
 
     def patients(self) -> dict[str, str]:
-        """The patient of each image whose row names one."""
-        return {name: row.patient for name, row in self.table.rows.items() if row.patient}
+        """The patient of each image of which the table, or else the DICOM file, names one."""
+        return dict(self._patients.of)
+
+    def _doubts(self) -> list[str]:
+        """What is odd in the table, or between it and the files."""
+        return [*rare_names(self.table), *self._spacings.doubts, *self._patients.doubts]
+
+    @cached_property
+    def _files(self) -> _Files:
+        """The file of each image, and what their headers say."""
+        if self.bare is not None:
+            match, places = ImageMatch(self.bare, [], [], set()), []
+        else:
+            places = list(dict.fromkeys((self.table.path.parent, self.root, self.root / "images")))
+            match = find_images(self.table, FileIndex(places))
+        headers, faults = read_headers(match.images.values(), self.root)
+        return _Files(match, {n: headers[p] for n, p in sorted(match.images.items()) if p in headers}, faults, places)
+
+    @cached_property
+    def _spacings(self) -> Spacings:
+        return spacings(self.table, self._files.headers)
+
+    @cached_property
+    def _patients(self) -> Patients:
+        return patients(self.table, self._files.headers, self.patient_column)
 
     def _read(self) -> tuple[list[LandmarkSample], list[DataError]]:
         """Each image that can be used, sorted by name, and what is wrong with the table and the others; read once."""
@@ -176,37 +230,34 @@ class FolderDataset(LandmarkDataset):
 
     def _read_images(self) -> tuple[list[LandmarkSample], list[DataError]]:
         if self.bare is not None:
-            sizes, faults = read_headers(self.bare.values(), self.root)
-            found = [(name, path) for name, path in sorted(self.bare.items()) if path in sizes]
-            return [LandmarkSample(n, sizes[p], NO_ANNOTATION, None, p, str(p)) for n, p in found], faults
+            images = self.bare
+            known = ((name, header.size, self._spacings.of[name]) for name, header in self._files.headers.items())
+            samples = [LandmarkSample(n, size, NO_ANNOTATION, mm, images[n], str(images[n])) for n, size, mm in known]
+            return samples, self._files.faults
         samples, faults = self._read_table_images()
         return samples if self.labels else [replace(s, annotations=NO_ANNOTATION) for s in samples], faults
 
     def _read_table_images(self) -> tuple[list[LandmarkSample], list[DataError]]:
-        table = self.table
-        places = list(dict.fromkeys((table.path.parent, self.root, self.root / "images")))
-        match = find_images(table, FileIndex(places))
-        images, faults, self._matched = match.images, list(match.faults), match.notes
-        sizes, header_faults = read_headers(images.values(), self.root)
+        table, match = self.table, self._files.match
+        faults = list(match.faults)
         samples, outside = [], []
-        for name, path in sorted(images.items()):
-            if path in sizes:
-                row = table.rows[name]
-                annotations, where = table.annotations(row), f"{table.path}:{row.line}"
-                faults += _row_faults(table, row, sizes[path])
-                if not inside(annotations, sizes[path]).all():
-                    outside += _outside_faults(table, row, sizes[path])
-                samples.append(LandmarkSample(name, sizes[path], annotations, row.spacing, path, where))
+        for name, header in self._files.headers.items():
+            row, size = table.rows[name], header.size
+            annotations, where = table.annotations(row), f"{table.path}:{row.line}"
+            faults += _row_faults(table, row, size)
+            if not inside(annotations, size).all():
+                outside += _outside_faults(table, row, size)
+            samples.append(LandmarkSample(name, size, annotations, self._spacings.of[name], match.images[name], where))
         if outside and (guess := outside_finding(samples)):  # one fault, which tells why
             outside = [DataError(f"{guess.message}; {text(joined(outside))}")]
         faults = [*outside, *faults]
-        faults = [*table.faults, *header_faults, *faults, *self._column_faults(), *_spacing_faults(table)]
-        if not images and not images_of(places):
+        faults = [*table.faults, *self._files.faults, *faults, *self._column_faults(), *self._spacings.faults]
+        if not match.images and not images_of(self._files.places):
             faults.insert(0, DataError(f"no image found here or in images/; the table is {table.path}", self.root))
-        left = _without_row(table, images, match.near)
+        left = _without_row(table, match.images, match.near)
         if left and match.faults:  # rows without an image: the names may not go together
             faults.append(_unannotated(left, table))
-        self._left_out = left if images and not match.faults else []
+        self._left_out = left if match.images and not match.faults else []
         return samples, folded(faults)
 
     def _locate(self, sample: LandmarkSample, annotator: int, landmark: int) -> str:
@@ -235,7 +286,8 @@ class FolderDataset(LandmarkDataset):
         if not self.by_column:
             patients, images = self.patients(), self.table.rows
             count = len(set(patients.values())) + len(images) - len(patients)  # one without is a patient of its own
-            few = too_few_patients(count, len(images), self.fractions, self.table.patient_column) if patients else None
+            where = (self._patients.source, self._patients.advice)
+            few = too_few_patients(count, len(images), self.fractions, *where) if patients else None
             return [] if few is None else [DataError(few, self.table.path, 1)]
         return [
             self.table.fault(
@@ -260,7 +312,8 @@ class FolderDataset(LandmarkDataset):
         torn = torn_patients(parts, self.patients())
         if self.patients() and not self.by_column:
             shares = dict(zip(("train", "val", "test"), self.fractions, strict=True))
-            torn = uneven_parts({part: parts[part] for part in shares}, shares, self.table.patient_column)
+            where = (self._patients.source, self._patients.advice)
+            torn = uneven_parts({part: parts[part] for part in shares}, shares, *where)
         part_of = {image: part for part, images in parts.items() for image in images}
         return [*([torn] if torn else []), *_same_image_doubts(same, part_of, self.table)]
 
@@ -291,8 +344,8 @@ class FolderDataset(LandmarkDataset):
             return []
         parts = self._parts()
         counts = ", ".join(f"{part} {len(parts[part])}" for part in ("train", "val", "test"))
-        patients, column = set(self.patients().values()), self.table.patient_column
-        together = f", {len(patients)} patients kept together (column {column!r})" if patients else ""
+        patients, where = set(self.patients().values()), self._patients.source.removeprefix("the ")
+        together = f", {len(patients)} patients kept together ({where})" if patients else ""
         if self.bare is not None and self.split != "seeded":
             how, together = "no table is read, all images train", ""
         elif self.split == "all":
@@ -328,9 +381,9 @@ def _unannotated(left: Sequence[Path], table: LabelTable) -> DataError:
     return DataError(f"the image has no row in {table.path}{_and_more([path.name for path in left[1:]])}", left[0])
 
 
-def _and_more(names: Sequence[str], word: str = "and") -> str:
+def _and_more(names: Sequence[str]) -> str:
     others = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return f" ({word} {len(names)} more: {others})" if names else ""
+    return f" (and {len(names)} more: {others})" if names else ""
 
 
 def _same_image_doubts(same: list[list[str]], part_of: Mapping[str, str], table: LabelTable) -> list[str]:
@@ -372,20 +425,6 @@ def _outside_faults(table: LabelTable, row: LabelRow, size: tuple[int, int]) -> 
         for (_, landmark), (x, y, line) in row.marks.items()
         if not inside(np.array([x, y]), size)
     ]
-
-
-def _spacing_faults(table: LabelTable) -> list[DataError]:
-    """A set is measured in mm or in px as a whole, so some rows without spacing are a fault: one for all of them."""
-    without = [row for row in table.rows.values() if row.spacing is None]
-    if not without or len(without) == len(table.rows):
-        return []
-    more = _and_more([row.image for row in without[1:]], "and of")
-    message = (
-        f"the spacing of {without[0].image!r}{more} is empty, while {len(table.rows) - len(without)} other images have "
-        "one: errors would be in mm for some and in px for others. Fill in the missing ones, or remove the spacing to "
-        "measure all in px"
-    )
-    return [table.fault(message, without[0])]
 
 
 def _bare_table(root: Path, images: Iterable[str]) -> LabelTable:

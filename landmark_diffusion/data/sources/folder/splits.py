@@ -72,28 +72,27 @@ def _looks_like_split(name: str, column: Sequence[str]) -> bool:
     return _named_like_split(name) or 2 * sum(value in STAGE_NAMES for value in filled) >= len(filled)
 
 
-def too_few_patients(count: int, images: int, fractions: Sequence[float], column: str | None) -> str | None:
-    """Say that a column has fewer patients than parts to fill; None where there are enough, or below ten images."""
+def too_few_patients(count: int, images: int, fractions: Sequence[float], source: str, advice: str) -> str | None:
+    """Say that a column (``source``) has fewer patients than parts to fill; None where there are enough, or below ten
+    images."""
     parts = sum(share > 0 for share in fractions)
     if count >= parts or images < 10:
         return None
     return (
-        f"the column {column!r} has {counted(count, 'value')} for {images} images; all images of a patient go "
-        f"to one part, so {parts} parts cannot be filled. Rename the column if it is no patient, or name the patient's "
-        "by data.dataset_options.patient_column"
+        f"{source} has {counted(count, 'value')} for {images} images; all images of a patient go to one part, so "
+        f"{parts} parts cannot be filled; {advice}"
     )
 
 
-def uneven_parts(parts: Mapping[str, Sequence[str]], fractions: Mapping[str, float], column: str | None) -> str | None:
+def uneven_parts(
+    parts: Mapping[str, Sequence[str]], fractions: Mapping[str, float], source: str, advice: str
+) -> str | None:
     """Say that whole patients make parts of quite another size than was asked for: by over 15 % of all images."""
     total = sum(map(len, parts.values()))
     if not any(abs(len(parts[part]) - share * total) > max(3.0, 0.15 * total) for part, share in fractions.items()):
         return None
     shares = ", ".join(f"{part} {len(images)}" for part, images in parts.items())
-    return (
-        f"the split is uneven ({shares}), since all images with one value of the column {column!r} go to one part; "
-        "rename the column if it is no patient"
-    )
+    return f"the split is uneven ({shares}), since all images with one value of {source} go to one part; {advice}"
 
 
 def torn_patients(parts: Mapping[str, Sequence[str]], patients: Mapping[str, str]) -> str | None:
