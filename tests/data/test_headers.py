@@ -84,7 +84,10 @@ def test_a_damaged_store_is_passed_over(paths: list[Path], text: str) -> None:
     headers.read_headers(paths, root)
     (store,) = (headers.default_folder() / headers.HEADERS).iterdir()
     store.write_text(text)
-    assert headers.read_headers(paths, root) == ({path: headers.Header((10 + index, 20)) for index, path in enumerate(paths)}, [])
+    assert headers.read_headers(paths, root) == (
+        {path: headers.Header((10 + index, 20)) for index, path in enumerate(paths)},
+        [],
+    )
 
 
 @pytest.mark.parametrize("side", [0, -5, 10**30, True])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydicom import config
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from landmark_diffusion.data.readers.radiograph import read_radiograph
+from landmark_diffusion.data.readers.radiograph import read_radiograph, read_radiograph_header
 from tests.detection.bad_inputs import write_dicom
 from tests.fuzz.harness import inputs, judge
 from tests.fuzz.strategies import spoilt_bytes
@@ -70,7 +70,11 @@ def write(path: Path, syntax: str, elements: dict[str, Any]) -> bool:
 
 def check(path: Path, kind: str) -> Any:
     found = judge(kind, lambda: read_radiograph(path), path)
+    header = judge(kind, lambda: read_radiograph_header(path), path)
+    if header is not None:
+        assert header.spacing is None or all(0 < value < math.inf for value in header.spacing)
     if found is not None:
+        assert header is not None and (header.size, header.spacing) == (found.grey.shape[::-1], found.spacing)
         assert found.grey.dtype == np.uint8 and found.grey.ndim == 2 and found.grey.size > 0
         assert found.spacing is None or all(0 < value < math.inf for value in found.spacing)
         assert 1 <= found.bits <= 16

@@ -340,5 +340,5 @@ def _not_an_image(path: Path) -> str:
     expected = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
     return (
         f"{path.stat().st_size} bytes that are no known image format, or the head of it is damaged; expected "
-        f"one of {expected} (`ldx detect` and `ldx suggest` read DICOM too; for training convert such files)"
+        f"one of {expected}, or DICOM"
     )

@@ -216,7 +216,8 @@ class FolderDataset(LandmarkDataset):
 
     @cached_property
     def _spacings(self) -> Spacings:
-        return spacings(self.table, self._files.headers)
+        found = spacings(self.table, self._files.headers)
+        return found if self.labels else Spacings(found.of)  # nothing is measured without labels
 
     @cached_property
     def _patients(self) -> Patients:
