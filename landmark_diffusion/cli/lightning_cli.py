@@ -59,7 +59,7 @@ from landmark_diffusion.methods.base import LandmarkModule
 from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule
 from landmark_diffusion.methods.training import TrainedModule
 from landmark_diffusion.modelfile.model_file import is_model_file, read_facts
-from landmark_diffusion.models.network import NETWORKS
+from landmark_diffusion.models.network import NETWORKS, import_networks
 from landmark_diffusion.training import RunFolder, default_callbacks
 from landmark_diffusion.training.checkpoint import RunCheckpoint, use_own_checkpoint_io
 from landmark_diffusion.training.datamodule import LandmarkDataModule
@@ -368,6 +368,7 @@ def run_cli(
     own = set()
     if model_class is None:
         import_methods()
+        import_networks()
         import_named_classes(sys.argv[1:])
         own = {
             entry.module for registry in (METHODS, NETWORKS) for entry in registry.found().values()

@@ -14,7 +14,7 @@ from landmark_diffusion.configuration.options import config_options, full_name
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.methods import METHODS, name_in_files
 from landmark_diffusion.models.network import NETWORKS
-from landmark_diffusion.models.presets import is_network
+from landmark_diffusion.models.presets import DEFAULT_NETWORK, is_network
 
 _METHOD = re.compile(r"model(\.class_path|\.help)?$")
 _NETWORK = re.compile(r"model\.init_args\.(\w+_)?network(\.class_path|\.help)?$")
@@ -55,7 +55,7 @@ def drop_defaults_of_other_networks(model: Any, sources: Sequence[Mapping[str, A
             continue
         place = f"model.init_args.{name}"
         named = [number for number, said in enumerate(sources) if {place, f"{place}.class_path"} & said.keys()]
-        if not named or name_in_files(network.class_path) in NETWORKS.built_in:
+        if not named or name_in_files(network.class_path) == DEFAULT_NETWORK:
             continue
         written = {key for said in sources[named[-1] :] for key in said}
         for option in list(vars(network.get("init_args", Namespace()))):

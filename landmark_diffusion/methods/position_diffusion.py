@@ -15,8 +15,8 @@ from landmark_diffusion.finders.position_diffusion import PositionDiffusion
 from landmark_diffusion.heatmaps.losses import spatial_nll, spatial_nll_or_outside
 from landmark_diffusion.heatmaps.targets import make_target
 from landmark_diffusion.methods.base import LandmarkModule
-from landmark_diffusion.methods.pretrained import Transfer, is_ddpm, load_pretrained
-from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
+from landmark_diffusion.methods.pretrained import Transfer, is_part, load_pretrained
+from landmark_diffusion.modelfile.checkpoint_reading import read_start
 
 
 class PositionDiffusionModule(LandmarkModule, PositionDiffusion):
@@ -33,7 +33,7 @@ class PositionDiffusionModule(LandmarkModule, PositionDiffusion):
 
         Raises UserError for a start that does not fit.
         """
-        whole = self.pretrained is not None and not is_ddpm(_options_of(self.pretrained))
+        whole = self.pretrained is not None and not is_part(read_start(self.pretrained))
         if whole and self.window_pretrained is not None:
             raise UserError(
                 f"model.window_pretrained: {self.pretrained} (model.pretrained) has a window network of its own; leave "
@@ -99,7 +99,3 @@ class PositionDiffusionModule(LandmarkModule, PositionDiffusion):
             inside.transpose(1, 2).flatten(0, 1)[:, :, None], (self.windows.size, self.windows.size), "subpixel"
         )  # each window a map of its own: (B N, A', 1, 2) gives (B N, 1, P, P)
         return spatial_nll(logits.flatten(0, 1)[:, None], target)
-
-
-def _options_of(path: str) -> dict[str, Any]:
-    return dict(read_checkpoint(path).get("hyper_parameters") or {})

@@ -18,7 +18,8 @@ from landmark_diffusion.finders.finder import Weights
 from landmark_diffusion.finders.position_diffusion import DDPMStart
 from landmark_diffusion.methods import name_in_files
 from landmark_diffusion.methods.ddpm_start import without_branches
-from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
+from landmark_diffusion.methods.encoder_start import encoder_names, learned_encoder, published_encoder
+from landmark_diffusion.modelfile.checkpoint_reading import PUBLISHED_KEY, read_start
 from landmark_diffusion.modelfile.model_file import FACTS_KEY, is_model_file
 from landmark_diffusion.models.constant_embedding import is_time
 
@@ -42,6 +43,7 @@ class Transfer:
         changed: names of the weights that were taken in part, and how.
         left: names of the checkpoint's weights that have no place here.
         landmark_names: what the checkpoint's outputs find, in its order; empty where it does not say.
+        published: whether they are a classifier's published weights, of which no update is known.
         head: name of the network's last layer, whose outputs are the landmarks; None where the network does not say.
     """
 
@@ -54,6 +56,7 @@ class Transfer:
     left: list[str] = field(default_factory=list)
     landmark_names: tuple[str, ...] = ()
     head: str | None = None
+    published: bool = False
 
     @property
     def keeps_head(self) -> bool:
@@ -64,6 +67,8 @@ class Transfer:
         """Say it in a few lines for people."""
         kind = "averaged (EMA)" if self.weights == "ema" else "raw"
         start = f"start: {kind} weights of {self.path} after {counted(self.updates, 'update')}"
+        if self.published:
+            start = f"start: published weights of {self.path}"
         lines = [start, f"  taken: {len(self.taken)}"]
         for title, group in (("taken in part", self.changed), ("new", self.new)):
             reasons = dict.fromkeys(group.values())
@@ -101,11 +106,18 @@ def load_pretrained(
     of weights asked for; nothing is changed then.
     """
     path, option = Path(path), _OPTION[part]
-    content = read_checkpoint(path)
-    given = _network_weights(content, path, weights, option)
+    content = read_start(path)
     trained = dict(content.get("hyper_parameters") or {})
-    _check_views(trained, path, option)
-    _check_options(trained, options, path, part)
+    published = PUBLISHED_KEY in content
+    if published:
+        given = published_encoder(network, content[PUBLISHED_KEY], path, option)
+    else:
+        given = _network_weights(content, path, weights, option)
+        _check_views(trained, path, option)
+        _check_options(trained, options, path, part)
+    encoder = encoder_names(network) if published or learned_encoder(trained) else None
+    if encoder is not None:
+        given = {name: value for name, value in given.items() if name in encoder}
     try:
         source = without_branches(given, trained, network, ddpm_start, f"{option}: {path}")
     except (RuntimeError, KeyError, IndexError) as error:
@@ -116,6 +128,7 @@ def load_pretrained(
     head, stem, condition = (getattr(network, name, None) for name in ("head", "stem", "condition_layer"))
     names = (content.get(FACTS_KEY) or {}).get("landmark_names", ())
     transfer = Transfer(path, weights, int(content.get("global_step", 0)), landmark_names=tuple(names), head=head)
+    transfer.published = published
     wanted = network.state_dict()
 
     def match(name: str, fresh: torch.Tensor) -> torch.Tensor | None:
@@ -124,6 +137,8 @@ def load_pretrained(
         fits = found is not None and found.shape == fresh.shape
         if head and name.startswith(f"{head}.") and not (keep_head and fits):
             transfer.new[name] = "the last layer is replaced"
+        elif encoder is not None and name not in encoder:
+            transfer.new[name] = "the start is an encoder alone"
         elif condition and name.startswith(f"{condition}."):
             transfer.new[name] = "what this network is conditioned on the checkpoint does not know"
         elif found is None and is_time(name):
@@ -189,6 +204,12 @@ def _check_views(trained: Mapping[str, Any], path: Path, option: str) -> None:
             f"{option}: {path} has learned whole images, expected a DDPMPretrainModule with model.windows.count above "
             "0; as it is, it may be a start of model.pretrained"
         )
+
+
+def is_part(content: Mapping[str, Any]) -> bool:
+    """Tell whether what was read is a start of one network, and no model of landmarks."""
+    trained = content.get("hyper_parameters") or {}
+    return PUBLISHED_KEY in content or learned_encoder(trained) or is_ddpm(trained)
 
 
 def is_ddpm(trained: Mapping[str, Any]) -> bool:

@@ -15,6 +15,8 @@ from landmark_diffusion.core.files import is_whole
 from landmark_diffusion.modelfile.model_file import FACTS_KEY, is_model_file, read_model_file
 from landmark_diffusion.modelfile.moved_options import with_new_names
 
+PUBLISHED_KEY = "published"
+"""Where ``read_start`` puts the weights of a file that holds nothing else."""
 _OTHER = "use another one, such as best.ckpt beside it, or train again"
 
 
@@ -26,15 +28,38 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if is_model_file(path):
         return _exported(path)
+    return _ours(path, _plain(path))
+
+
+def read_start(path: str | Path) -> dict[str, Any]:
+    """Read what a network may begin with: as ``read_checkpoint`` does, or a classifier's published weights.
+
+    The latter, a file of named tensors and nothing else, stand under ``PUBLISHED_KEY``. Raises UserError likewise.
+    """
+    path = Path(path)
+    if is_model_file(path):
+        return _exported(path)
+    content = _plain(path)
+    if isinstance(content, dict) and content and all(isinstance(each, torch.Tensor) for each in content.values()):
+        return {PUBLISHED_KEY: {str(name): value for name, value in content.items()}}
+    return _ours(path, content)
+
+
+def _plain(path: Path) -> Any:
+    """Read a file of plain values and tensors; raises UserError for any other."""
     if not path.is_file():
         what = "a folder" if path.is_dir() else "nothing"
         raise UserError(f"{path}: found {what}, expected a checkpoint file (.ckpt)")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(unpickling_message(path, error)) from error
     except Exception as error:  # a damaged pickle makes torch's reader stumble in any way
         raise UserError(f"{path}: the checkpoint is cut short or damaged ({_first_line(error)}); {_OTHER}") from error
+
+
+def _ours(path: Path, content: Any) -> dict[str, Any]:
+    """Refuse (UserError) what is no checkpoint of ours, and give its options their names of today."""
     if not isinstance(content, dict) or "state_dict" not in content:
         raise UserError(f"{path}: found no network weights (state_dict) in it, expected a checkpoint of `ldx fit`")
     if isinstance(options := content.get("hyper_parameters"), dict):

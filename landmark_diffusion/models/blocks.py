@@ -187,3 +187,15 @@ class Upsample(nn.Conv2d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (B,C,H,W) to (B,out_channels,2H,2W)."""
         return F.interpolate(super().forward(x), scale_factor=2.0, mode="nearest")
+
+
+def wide_convolution(features: torch.Tensor, conv: nn.Conv2d) -> torch.Tensor:
+    """Run a network's last convolution (3x3, padded by 1) in float32 or better under any precision.
+
+    Neighbouring logits of a sharp map tie in bfloat16 (docs/conventions.md).
+    """
+    wide = torch.promote_types(features.dtype, torch.float32)
+    wide = torch.promote_types(wide, conv.weight.dtype)
+    with torch.autocast(features.device.type, enabled=False):
+        bias = None if conv.bias is None else conv.bias.to(wide)
+        return F.conv2d(features.to(wide), conv.weight.to(wide), bias, padding=1)

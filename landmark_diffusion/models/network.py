@@ -25,7 +25,7 @@ from torch import nn
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.groups import as_group, plain_options
-from landmark_diffusion.core.registry import Registry, is_ours
+from landmark_diffusion.core.registry import Registry, is_ours, resolve
 from landmark_diffusion.core.suggestions import did_you_mean
 from landmark_diffusion.core.texts import one_line
 
@@ -37,9 +37,21 @@ NETWORKS = Registry(
     option="model.network.class_path",
     group="landmark_diffusion.networks",
     base="torch.nn:Module",
-    built_in={"UNet": "landmark_diffusion.models.unet:UNet"},
+    built_in={
+        "UNet": "landmark_diffusion.models.unet:UNet",
+        "DenseNetUNet": "landmark_diffusion.models.densenet:DenseNetUNet",
+        "EfficientNetLiteUNet": "landmark_diffusion.models.efficientnet_lite:EfficientNetLiteUNet",
+        "GU2Net": "landmark_diffusion.models.gu2net:GU2Net",
+    },
 )
 """What ``model.network.class_path`` knows by a short name; a class path of one's own does as well."""
+
+
+def import_networks() -> None:
+    """Import every network of this package, so that each is known by its short class name."""
+    for place in NETWORKS.built_in.values():
+        resolve(place)
+
 
 GIVEN = ("in_channels", "out_channels", "time_embedding", "condition_channels")
 """Options of a network that the method decides."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+DEFAULT_NETWORK = "UNet"
+"""The class of every method's networks by default, as files name it."""
+
 
 def is_network(option: str) -> bool:
     """Tell whether an option of a method is a network by its name: ``network``, ``window_network``."""

@@ -20,6 +20,7 @@ from landmark_diffusion.models.blocks import (
     TimeEmbedding,
     Upsample,
     group_norm,
+    wide_convolution,
 )
 
 FINAL_ACTIVATIONS = ("silu", "tanh")
@@ -236,15 +237,7 @@ class UNet(nn.Module):
         return conditioned if embedding is None else embedding + conditioned
 
     def _head(self, features: torch.Tensor) -> torch.Tensor:
-        """Run the last convolution, in float32 or better under any precision.
-
-        Neighbouring logits of a sharp map tie in bfloat16 (docs/conventions.md).
-        """
-        wide = torch.promote_types(features.dtype, torch.float32)
-        wide = torch.promote_types(wide, self.conv_out.weight.dtype)
-        with torch.autocast(features.device.type, enabled=False):
-            bias = None if self.conv_out.bias is None else self.conv_out.bias.to(wide)
-            h = F.conv2d(features.to(wide), self.conv_out.weight.to(wide), bias, padding=1)
+        h = wide_convolution(features, self.conv_out)
         return torch.tanh(h) if self.output_activation == "tanh" else h
 
 

@@ -185,9 +185,9 @@ def _content(job: Job, found: dict[str, Any]) -> dict[str, Any]:
 def _updates(pretrained: str | None) -> int | None:
     if pretrained is None:
         return None
-    from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
+    from landmark_diffusion.modelfile.checkpoint_reading import read_start
 
-    return int(read_checkpoint(pretrained)["global_step"])
+    return int(read_start(pretrained).get("global_step", 0))
 
 
 def check_options(commands: Sequence[list[str]], ldx: Callable[[list[str]], int]) -> int:

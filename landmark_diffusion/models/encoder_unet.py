@@ -1,0 +1,49 @@
+"""EncoderUNet: an encoder that was made for something else, a decoder, and the last convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.models.blocks import wide_convolution
+from landmark_diffusion.models.unet import pad_to_multiple
+
+MULTIPLE = 32
+"""Sides are padded to a multiple of this many pixels: five levels, each half of the one above."""
+
+
+class EncoderUNet(nn.Module):
+    """Map images (B, in_channels, H, W) of any size to maps (B, out_channels, H, W), float32 or better.
+
+    Args:
+        encoder: gives five features, at 1/2 to 1/32 of the image's size.
+        decoder: maps these to (B, width, H, W).
+        out_channels: maps.
+        width: the decoder's last.
+
+    Its last layer starts at zero, so that a new network gives the uniform map.
+    """
+
+    head = "conv_out"
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, out_channels: int, width: int) -> None:
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+        self.conv_out = nn.Conv2d(width, out_channels, 3, padding=1)
+        nn.init.zeros_(self.conv_out.weight)
+        nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor | None = None) -> torch.Tensor:
+        """Run the network; it takes no steps t, so that only None is one. Raises UserError for steps."""
+        if t is not None:
+            raise UserError(f"{type(self).__name__}: found steps t, but it has no time embedding")
+        height, width = x.shape[-2:]
+        features = self.decoder(self.encoder(pad_to_multiple(x, MULTIPLE)))
+        return wide_convolution(features, self.conv_out)[..., :height, :width]
+
+    def encoder_parameters(self) -> Iterator[nn.Parameter]:
+        """Give the encoder's parameters."""
+        return self.encoder.parameters()

