@@ -15,6 +15,7 @@ from landmark_diffusion.data.labels import (
     ImageFolder,
     LabelFormat,
     LabelSet,
+    images_of,
     read_labels,
     target_format,
 )
@@ -41,8 +42,7 @@ def run_data_convert(argv: list[str]) -> int:
     options = _parse(argv)
     target = target_format(options.to)
     source, labels = read_labels(options.source, options.form, options.images)
-    beside = options.source if options.source.is_dir() else options.source.parent
-    images = ImageFolder(options.images or beside)
+    images = images_of(options.source, options.images)
     labels = _with_facts(labels, images)
     _tell("\n".join(_read_lines(source, labels)))
     labels = one_annotator(labels, target, options.annotator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from landmark_diffusion.core.errors import DataError, UserError
@@ -18,6 +19,12 @@ FORMATS = Registry(
     group="landmark_diffusion.label_formats",
     base=f"{_HERE}.label_format:LabelFormat",
     built_in={
+        "coco": f"{_HERE}.coco:CocoFormat",
+        "labelme": f"{_HERE}.labelme:LabelMeFormat",
+        "cvat": f"{_HERE}.cvat:CvatFormat",
+        "cvat-skeleton": f"{_HERE}.cvat:CvatSkeletonFormat",
+        "label-studio": f"{_HERE}.label_studio:LabelStudioFormat",
+        "isbi": f"{_HERE}.isbi:IsbiFormat",
         "csv": "landmark_diffusion.data.sources.folder.labels_csv:CsvFormat",
     },
 )
@@ -32,6 +39,7 @@ __all__ = [
     "LabelSource",
     "LabelledImage",
     "Mark",
+    "images_of",
     "label_format",
     "read_labels",
     "recognise",
@@ -73,8 +81,14 @@ def read_labels(path: str | Path, form: str | None = None, images: Path | None =
     ``images`` is the folder of its images; by default that of the labels. Raises DataError for what cannot be read.
     """
     found, source = recognise(path) if form is None else (label_format(form), LabelSource(path))
-    beside = source.path if source.is_folder else source.path.parent
-    return found, found.read(source, ImageFolder(images or beside))
+    return found, found.read(source, images_of(source.path, images))
+
+
+def images_of(path: Path, folder: Path | None = None) -> ImageFolder:
+    """Give the images of labels at ``path``: in ``folder``, else where the labels lie."""
+    if folder is not None:
+        return ImageFolder(folder)
+    return ImageFolder(path if os.path.isdir(path) else path.parent, naming=False)
 
 
 def _first(formats: list[LabelFormat], source: LabelSource) -> LabelFormat | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import posixpath
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,10 @@ class LabelBuilder:
             return known
         self._images[name] = LabelledImage(name, size, spacing)
         return self._images[name]
+
+    def images(self) -> Collection[LabelledImage]:
+        """Images so far, in order."""
+        return self._images.values()
 
     def annotator(self, name: str) -> str:
         """Add an annotator, once; ``SOLE_ANNOTATOR`` for an empty name."""

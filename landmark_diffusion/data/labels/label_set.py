@@ -6,6 +6,7 @@ What is read from a tool's file, and what is written to another's. Nothing here 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -65,6 +66,9 @@ class Mark:
         """Whether it has a place."""
         return self.flag is not Flag.ABSENT
 
+
+_UNWRITABLE = re.compile("[\ud800-\udfff\ufffe\uffff]")
+"""What stands for bytes of a file's name that are no text, and what XML does not take."""
 
 ABSENT = Mark(math.nan, math.nan, Flag.ABSENT)
 
@@ -174,5 +178,5 @@ def _check_names(what: str, names: Sequence[str]) -> None:
     if (twice := repeated(names)) is not None:
         raise UserError(f"the {what} {twice!r} is there twice, expected each name once")
     for name in names:
-        if not name.strip() or has_control_characters(name):
-            raise UserError(f"found the {what} {name!r:.100}, expected a name without control characters")
+        if not name.strip() or has_control_characters(name) or _UNWRITABLE.search(name):
+            raise UserError(f"found the {what} {name!r:.100}, expected a name of letters that every file can hold")

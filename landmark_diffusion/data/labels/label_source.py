@@ -114,10 +114,11 @@ class ImageFolder:
 
     Args:
         folder: where they lie; None where nobody said, and nothing is found then.
+        naming: whether images are called by their places in it; else only a missing ending is added to their names.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path | None = None, naming: bool = True) -> None:
+        self.folder, self.naming = folder, naming
         if folder is not None and not os.path.isdir(folder):
             raise DataError("--images: there is no folder of this name", folder)
 
@@ -144,9 +145,13 @@ class ImageFolder:
         return found[0] if len(found) == 1 else None
 
     def name_of(self, name: str) -> str:
-        """Name the file that ``name`` means, within the folder; ``name`` itself where none is found."""
+        """Name the file that ``name`` means; ``name`` itself where none is found."""
         path = self.find(name)
-        return name if path is None or self.folder is None else path.relative_to(self.folder).as_posix()
+        if path is None or self.folder is None:
+            return name
+        if self.naming:
+            return path.relative_to(self.folder).as_posix()
+        return name if posixpath.basename(name) == path.name else name + path.suffix
 
     def facts(self, name: str) -> tuple[tuple[int, int] | None, tuple[float, float] | None]:
         """Return size (width, height) and spacing (x, y) of an image by its header, each None where it is not known.

@@ -10,9 +10,11 @@ from hypothesis import HealthCheck, given, settings
 
 from landmark_diffusion.data.labels import FORMATS, ImageFolder, LabelSet, label_format, recognise
 from landmark_diffusion.data.labels.label_format import LabelFormat
+from landmark_diffusion.data.labels.label_set import ABSENT
 from tests.data.labels.label_sets import assert_same, label_sets
 
-WRITTEN = [name for name in FORMATS.built_in if label_format(name).writes]
+WRITTEN = [name for name in FORMATS.built_in if label_format(name).writes and name != "isbi"]
+"""ISBI's files hold 19 landmarks, all marked: test_isbi.py."""
 
 
 def round_trip(form: LabelFormat, labels: LabelSet, folder: Path) -> LabelSet:
@@ -20,16 +22,26 @@ def round_trip(form: LabelFormat, labels: LabelSet, folder: Path) -> LabelSet:
     target = folder / f"labels{form.suffix}"
     form.write(labels, target, ImageFolder())
     found, source = recognise(target)
-    assert found.name == form.name
+    assert form.name.startswith(found.name)  # both kinds of CVAT's XML are read as one
     return found.read(source, ImageFolder())
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(labels=label_sets())
 def test_what_is_written_is_read_again(name: str, labels: LabelSet) -> None:
     form = label_format(name)
     if "annotators" not in form.holds:
         labels = labels.by(labels.annotator_names[0])
     with tempfile.TemporaryDirectory() as folder:
-        assert_same(round_trip(form, labels, Path(folder)), labels, form.holds)
+        found = round_trip(form, labels, Path(folder))
+    assert_same(found, filled(labels) if name == "cvat-skeleton" else labels, form.holds)
+
+
+def filled(labels: LabelSet) -> LabelSet:
+    """A skeleton of CVAT has all its points: what is missing comes back as said not to be in the image."""
+    by = labels.annotator_names[0]
+    for image in labels.images:
+        for name in labels.landmark_names if image.marks else ():
+            image.marks.setdefault((by, name), ABSENT)
+    return labels

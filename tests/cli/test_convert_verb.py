@@ -1,0 +1,117 @@
+"""``ldx data convert``: what it says of what it read, left out and could not write; nothing is overwritten."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from landmark_diffusion.cli.entry import main
+from tests.detection.bad_inputs import write_dicom
+
+TWO = """image,annotator,landmark,x,y,flag
+sub/a.png,anna,N,1.5,2,hidden
+sub/a.png,anna,S,,,absent
+sub/a.png,bo,N,2.5,4,
+sub/a.png,bo,S,7,8,
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images" / "sub").mkdir(parents=True)
+    Image.fromarray(np.zeros((40, 30), np.uint8)).save(tmp_path / "images" / "sub" / "a.png")
+    (tmp_path / "two.csv").write_text(TWO)
+    return tmp_path
+
+
+def convert(line: str) -> int:
+    return main(["data", "convert", *line.split()])
+
+
+def test_it_says_what_it_read_and_what_is_not_kept(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert("two.csv --to labelme --annotator anna --images images --output out") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "read our CSV: 1 image, 2 landmarks (N, S), 3 points (1 hidden, 1 absent)",
+        "annotators: anna, bo",
+        "wrote out (LabelMe)",
+        "not kept: LabelMe keeps no annotator's name",
+    ]
+    assert json.loads((folder / "out" / "sub" / "a.json").read_text())["imageWidth"] == 30
+    assert convert("out --to csv --output back.csv --images images") == 0
+    assert (folder / "back.csv").read_text().splitlines()[1:] == [
+        "sub/a.png,annotator,N,1.5,2.0,hidden,30,40",
+        "sub/a.png,annotator,S,,,absent,30,40",
+    ]
+
+
+def test_a_mean_is_never_taken_unasked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert("two.csv --to coco --output out.json") == 1
+    said = capsys.readouterr().err
+    assert "COCO keypoints holds one annotator, and 2 marked: anna, bo; choose one by --annotator NAME" in said
+    assert not (folder / "out.json").exists()
+    assert convert("two.csv --to coco --output out.json --annotator mean") == 0
+    (entry,) = json.loads((folder / "out.json").read_text())["annotations"]
+    assert entry["keypoints"] == [2.0, 3.0, 1, 7.0, 8.0, 2]
+    assert convert("two.csv --to coco --output other.json --annotator ana") == 1
+    assert "found 'ana', which nobody is called. Did you mean anna?" in capsys.readouterr().err
+
+
+def test_nothing_is_overwritten_unasked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert("two.csv --to label-studio --images images --output out.json") == 0
+    before = (folder / "out.json").read_bytes()
+    assert convert("two.csv --to label-studio --images images --annotator bo --output out.json") == 1
+    assert "out.json exists already and was left as it is" in " ".join(capsys.readouterr().err.split())
+    assert (folder / "out.json").read_bytes() == before
+    assert convert("two.csv --to label-studio --images images --annotator bo --output out.json --overwrite") == 0
+    assert (folder / "out.json").read_bytes() != before
+    (folder / "full").mkdir()
+    (folder / "full" / "mine.txt").write_text("mine")
+    assert convert("two.csv --to labelme --annotator bo --output full") == 1
+    assert convert("two.csv --to labelme --annotator bo --output full --overwrite") == 0
+    assert (folder / "full" / "mine.txt").read_text() == "mine" and (folder / "full" / "sub" / "a.json").is_file()
+    assert not list(folder.glob(".tmp-*"))
+
+
+def test_a_size_of_another_copy_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = TWO.replace("flag\n", "flag,width,height\n").replace("hidden\n", "hidden,60,80\n")
+    (folder / "two.csv").write_text(rows.replace("absent\n", "absent,60,80\n").replace(",\n", ",,60,80\n"))
+    assert convert("two.csv --to csv --output out.csv --images images") == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "sub/a.png: the labels say 60x80 px, the file images/sub/a.png has 30x40" in said
+
+
+def test_sizes_and_spacing_of_dicom_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_dicom(folder / "images" / "x.dcm", np.zeros((40, 30), np.uint8), ImagerPixelSpacing=[0.2, 0.1])
+    (folder / "x.csv").write_text("image,N_x,N_y\nx.dcm,3,4\n")
+    assert convert("x.csv --to csv --output out.csv --images images") == 0
+    assert (folder / "out.csv").read_text().splitlines()[1] == "x.dcm,annotator,N,3.0,4.0,30,40,0.1,0.2"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("none.csv --to csv --output out.csv", "none.csv: there is no file and no folder of this name"),
+        ("two.csv --to cocoa --output out", "Did you mean coco"),
+        ("images/sub/a.png --to csv --output out.csv", "found labels of no form that is known"),
+        ("images --to csv --output out.csv", "found no labels of a form that is known here"),
+        ("two.csv --from coco --to csv --output out.csv", "two.csv:1: the file is no whole JSON"),
+        ("two.csv --to csv --output out.csv --images none", "none: --images: there is no folder of this name"),
+        ("two.csv --to csv", "the following arguments are required: --output"),
+    ],
+)
+def test_what_cannot_be_done_is_said(line: str, said: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert(line) == 1
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not (folder / "out.csv").exists()
+
+
+def test_of_two_files_in_a_folder_one_has_to_be_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert(". --to coco --annotator bo --output labels.json") == 0
+    capsys.readouterr()
+    assert convert(". --to csv --output out.csv") == 1
+    assert "found 2 files with labels, labels.json (coco), two.csv (csv)" in " ".join(capsys.readouterr().err.split())
