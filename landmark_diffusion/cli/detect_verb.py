@@ -95,7 +95,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--output", default=OUTPUT, metavar="FOLDER", help=f"results' folder, by default {OUTPUT}/")
     parser.add_argument(
         "--to", default="csv,json,overlay", metavar="FORMS",
-        help="csv, json, overlay (PNG), slicer (3D Slicer), html, dicom-sr; several with commas",
+        help="csv, json, overlay (PNG), slicer (3D Slicer), html, dicom-sr, and to correct in tools: coco, labelme, "
+        "cvat, label-studio; several with commas",
     )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace results that are in the folder already")
     parser.add_argument("--recursive", action="store_true", help="look into the sub-folders of folders")

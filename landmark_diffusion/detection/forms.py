@@ -23,6 +23,10 @@ WRITERS = Registry(
         "slicer": f"{_HERE}.slicer:SlicerWriter",
         "html": f"{_HERE}.html_page:HtmlWriter",
         "dicom-sr": f"{_HERE}.dicom_sr:DicomSrWriter",
+        "coco": f"{_HERE}.labels:CocoWriter",
+        "labelme": f"{_HERE}.labels:LabelMeWriter",
+        "cvat": f"{_HERE}.labels:CvatWriter",
+        "label-studio": f"{_HERE}.labels:LabelStudioWriter",
     },
     extras={"highdicom": "dicom-sr"},
 )

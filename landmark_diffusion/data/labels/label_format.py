@@ -83,7 +83,7 @@ class LabelFormat(ABC):
             labels = with_sizes(labels, images, self.title)
         files = self.files(labels, target, images)
         if self.suffix:
-            _write_beside(target, files, overwrite)
+            write_beside(target, files, overwrite)
         else:
             _write_folder(target, files, overwrite)
         return self.losses(labels)
@@ -100,7 +100,8 @@ def with_sizes(labels: LabelSet, images: ImageFolder, title: str) -> LabelSet:
     return replace(labels, images=tuple(sized))
 
 
-def _write_beside(target: Path, files: dict[str, bytes], overwrite: bool) -> None:
+def write_beside(target: Path, files: dict[str, bytes], overwrite: bool) -> None:
+    """Write the ``files`` of a form of one file, each whole or not at all; raises UserError as ``write`` does."""
     named = {target if not end else target.with_name(target.stem + end): data for end, data in files.items()}
     for path in named:
         refuse_existing(path, overwrite, "--output")
