@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 PARSED = (
+    "annotate",
     "detect",
     "calibrate",
     "shifts",

@@ -79,6 +79,9 @@ OTHER_VERBS = {
     ),
     "shifts": Verb("what is left of a model on images as other devices would have made them: `ldx shifts FILE.ldx`"),
     "suggest": Verb("which images to label next, with a reason for each: `ldx suggest --data.root FOLDER --count 10`"),
+    "annotate": Verb(
+        "mark landmarks, or correct a model's, in a page of the browser: `ldx annotate FOLDER --model FILE.ldx`"
+    ),
     "adapt": Verb(
         "fit a model file to a few labelled images of your own: `ldx adapt FILE.ldx --data.root X --output Y.ldx`"
     ),

@@ -49,3 +49,13 @@ def write_csv(
 def unescape(text: str) -> str:
     """Take away the apostrophe that ``spreadsheet_safe`` put in front."""
     return text[1:] if text.startswith("'") else text
+
+
+def plain_name(text: str) -> str:
+    """Take away the apostrophe in front of what a spreadsheet would run, and no other: a name may begin with one."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(RUN_BY_SPREADSHEETS) else text
+
+
+def safe_name(text: str) -> str:
+    """Put an apostrophe in front of what a spreadsheet would run; ``plain_name`` takes it away."""
+    return "'" + text if text.startswith(RUN_BY_SPREADSHEETS) else text

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -22,17 +20,9 @@ from landmark_diffusion.evaluation.report_page import write_report_page
 from landmark_diffusion.evaluation.results import Results
 from landmark_diffusion.metrics.evaluation import evaluate
 from landmark_diffusion.metrics.records import Prediction
+from tests.browsers import started_browser
 from tests.detection.detections import make_detection, make_doubted
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="a browser's driver is needed: pip install landmark_diffusion[browser]"
-)
-
-OPTIONS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run",
-)  # fmt: skip
-NO_BROWSER = "no browser is found: `apt install chromium` or `playwright install chromium`"
 HOSTILE = "</script><img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>"
 DOT = np.array([620, 1500])
 """Centre of a white square in the third image, which is larger than what the page keeps of it."""
@@ -41,15 +31,8 @@ DOT = np.array([620, 1500])
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Start a browser; skip where there is none."""
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    found = next(filter(None, map(shutil.which, names)), None)
-    with playwright.sync_playwright() as driver:
-        path = found or driver.chromium.executable_path
-        if not Path(path).exists():
-            pytest.skip(NO_BROWSER)
-        browser = driver.chromium.launch(executable_path=path, args=list(OPTIONS))
+    with started_browser() as browser:
         yield browser
-        browser.close()
 
 
 def _detections() -> list[Detection]:

@@ -46,14 +46,16 @@ class PoolImage:
     read: Callable[[], Radiograph]
 
 
-def folder_images(root: Path, results: Path, tell: Callable[[str], object]) -> list[PoolImage]:
+def folder_images(
+    root: Path, results: Path | None, tell: Callable[[str], object], verb: str = "ldx suggest"
+) -> list[PoolImage]:
     """List the radiographs of a folder, of any kind that ``ldx detect`` reads, by their path within it.
 
     Those in ``root``; if there is none, those in ``root/images`` and the folders within; else those in all folders
     within. Hidden folders and ``results`` are passed over. ``tell`` hears of images of other kinds. Raises DataError
     for a folder that is not there or holds none.
     """
-    root = root_folder(root, "ldx suggest")
+    root = root_folder(root, verb)
     for place, recursive in ((root, False), (root / "images", True), (root, True)):
         if not place.is_dir():
             continue
@@ -66,9 +68,9 @@ def folder_images(root: Path, results: Path, tell: Callable[[str], object]) -> l
     raise DataError(f"no radiograph found here or in the folders within ({', '.join(RADIOGRAPH_SUFFIXES)})", root)
 
 
-def _passed_over(path: Path, place: Path, results: Path) -> bool:
+def _passed_over(path: Path, place: Path, results: Path | None) -> bool:
     hidden = any(part.startswith(".") for part in path.relative_to(place).parts)
-    return hidden or results.resolve() in path.resolve().parents
+    return hidden or (results is not None and results.resolve() in path.resolve().parents)
 
 
 def _reader(path: Path) -> Callable[[], Radiograph]:
@@ -140,7 +142,13 @@ def _point_columns(cells: Cells) -> list[int]:
 
 
 def match_names(images: Sequence[str], labelled: Sequence[str]) -> tuple[set[int], list[str]]:
-    """Find the images that labelled names mean: places, and the names that mean none.
+    """Find the images that labelled names mean: places, and the names that mean none; as ``meant_images``."""
+    found = meant_images(images, labelled)
+    return {place for places in found.values() for place in places}, [name for name in labelled if not found[name]]
+
+
+def meant_images(images: Sequence[str], labelled: Sequence[str]) -> dict[str, list[int]]:
+    """Find the places of the images that each labelled name means; none where it means none.
 
     A name means the image of the same name, else all of the same file name, else of the same stem, else the one that
     differs from it in case, leading zeros, ending or Unicode form alone.
@@ -149,16 +157,13 @@ def match_names(images: Sequence[str], labelled: Sequence[str]) -> tuple[set[int
     ways: tuple[Callable[[str], str], ...] = (str, _last, lambda name: Path(_last(name)).stem)
     indices = [_index([way(each) for each in images]) for way in ways]
     alike, counts = _index(list(map(loose, lasts))), Counter(map(loose, lasts))
-    found: set[int] = set()
-    unknown = []
+    found: dict[str, list[int]] = {}
     for name in labelled:
         places = next((index[way(name)] for index, way in zip(indices, ways, strict=True) if way(name) in index), [])
         places = places or indices[2].get(_last(name), [])  # a name without ending that has a dot within
         key = loose(_last(name))
-        places = places or (alike[key] if counts[key] == 1 else [])
-        found.update(places)
-        unknown += [] if places else [name]
-    return found, unknown
+        found[name] = places or (alike[key] if counts[key] == 1 else [])
+    return found
 
 
 def _last(name: str) -> str:

@@ -22,6 +22,8 @@ IMAGE_COLUMNS = (
 
 LANDMARK_COLUMNS = ("landmark", "landmark_name", "landmark_id", "point", "point_name", "keypoint")
 ANNOTATOR_COLUMNS = ("annotator", "annotator_id", "observer", "rater", "reader")
+FLAG_COLUMN, ABSENT = "flag", "absent"
+"""What is said of a point of a long table, and the word for one that is not in the image."""
 PATIENT_COLUMNS = (
     "patient", "patient_id", "patient_no", "patient_name", "subject", "subject_id", "person", "person_id", "group",
     "group_id",
@@ -77,6 +79,7 @@ class Columns:
     size: tuple[int, ...] = ()
     part: int | None = None
     patient: int | None = None
+    flag: int | None = None
 
     def used(self) -> set[int]:
         """Places of all columns that are read."""
@@ -109,6 +112,7 @@ def read_columns(cells: Cells, split_column: str, patient_column: str | None) ->
     if landmark is not None and x is not None and y is not None:
         columns.long, columns.landmark, columns.x, columns.y = True, landmark, x, y
         columns.annotator = _place(ANNOTATOR_COLUMNS, keys)
+        columns.flag = _place((FLAG_COLUMN,), keys)
         _refuse_pairs_beside_long(cells, columns)
     else:
         columns.pairs = _pairs(cells, columns.used())

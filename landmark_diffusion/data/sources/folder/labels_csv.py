@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import get_args
 
-from landmark_diffusion.core.cells import spreadsheet_safe, unescape
+from landmark_diffusion.core.cells import plain_name, spreadsheet_safe, unescape
 from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.data.labels.building import LabelBuilder, coordinate, image_name
 from landmark_diffusion.data.labels.label_format import Holds, LabelFormat
@@ -110,7 +110,7 @@ def _add_absent(builder: LabelBuilder, made: dict[str, LabelledImage], table: La
     for line, cells in said.cells.records:
         if said.flag(line) is not Flag.ABSENT:
             continue
-        image, landmark = made.get(cells[columns.image]), unescape(cells[columns.landmark])
+        image, landmark = made.get(plain_name(cells[columns.image])), unescape(cells[columns.landmark])
         if image is not None:
             annotator = table.annotator_names[0] if columns.annotator is None else cells[columns.annotator]
             absent = Mark(math.nan, math.nan, Flag.ABSENT, said.origin(line), said.text("time", line), said.score(line))

@@ -129,6 +129,7 @@ class FolderDataset(LandmarkDataset):
             self.table = _bare_table(self.root, self.bare)
         else:
             self.table = read_table(_find_csv(self.root, csv), split_column, patient_column)
+            self.table.drop_absent()
         self.landmark_names = self.table.landmark_names if labels else ()
         self.annotator_names = self.table.annotator_names if labels else ()
         self.by_column = self.bare is None and _by_column(self.table, split, split_column)

@@ -13,14 +13,14 @@ from typing import TypeVar
 
 import numpy as np
 
+from landmark_diffusion.core.cells import plain_name
 from landmark_diffusion.core.errors import DataError
 from landmark_diffusion.core.texts import counted
-from landmark_diffusion.data.sources.folder.columns import Columns, fold, read_columns, unused_columns
+from landmark_diffusion.data.labels.label_set import SOLE_ANNOTATOR
+from landmark_diffusion.data.sources.folder.columns import ABSENT, Columns, fold, read_columns, unused_columns
 from landmark_diffusion.data.sources.folder.numbers import Parse, is_missing, number_parser
 from landmark_diffusion.data.sources.folder.splits import find_split
 from landmark_diffusion.data.sources.folder.text import Record, read_cells
-
-_SOLE_ANNOTATOR = "annotator"
 
 Number = TypeVar("Number", int, float)
 
@@ -39,6 +39,8 @@ class LabelRow:
     spacing: tuple[float, float] | None = None
     part: str = ""
     patient: str = ""
+    absent: bool = False
+    """Whether a landmark is said not to be in the image."""
     _marks: list[Mark] = field(default_factory=list)
     _values: array[float] = field(default_factory=lambda: array("d"))
 
@@ -84,6 +86,10 @@ class LabelTable:
     def fault(self, message: str, row: LabelRow) -> DataError:
         """Give the error that says what is wrong with a row."""
         return DataError(message, self.path, row.line)
+
+    def drop_absent(self) -> None:
+        """Leave out the images of which nothing is said but that landmarks are not in them."""
+        self.rows = {name: row for name, row in self.rows.items() if row.marked or not row.absent}
 
     def annotations(self, row: LabelRow) -> np.ndarray:
         """Points of one image, (A, N, 2) original pixels, NaN where a point was not marked."""
@@ -184,7 +190,7 @@ class _Filling:
     def wide(self, records: list[Record]) -> _Filled:
         """One row an image."""
         rows: dict[str, LabelRow] = {}
-        marks = [((_SOLE_ANNOTATOR, name), x, y) for name, x, y in self.columns.pairs]  # one key each for all rows
+        marks = [((SOLE_ANNOTATOR, name), x, y) for name, x, y in self.columns.pairs]  # one key each for all rows
         for line, cells in records:
             row = self._row(cells, line)
             if row is None:
@@ -197,7 +203,7 @@ class _Filling:
                 point = self._point(cells[x], cells[y], mark[1], line)
                 if point is not None:
                     row.add(mark, *point, line)
-        return rows, tuple(name for name, _, _ in self.columns.pairs), (_SOLE_ANNOTATOR,)
+        return rows, tuple(name for name, _, _ in self.columns.pairs), (SOLE_ANNOTATOR,)
 
     def long(self, records: list[Record]) -> _Filled:
         """One row a point, or a point and annotator."""
@@ -211,8 +217,9 @@ class _Filling:
             if row is None:
                 continue
             row = self._merged(rows, row, line)
-            name = cells[columns.landmark]
-            annotator = cells[columns.annotator] if columns.annotator is not None else _SOLE_ANNOTATOR
+            row.absent |= self._absent(cells)
+            name = plain_name(cells[columns.landmark])
+            annotator = plain_name(cells[columns.annotator]) if columns.annotator is not None else SOLE_ANNOTATOR
             if not name or not annotator:
                 empty = columns.landmark if not name else columns.annotator
                 self._fault(f"the column {columns.header[empty or 0]!r} is empty", line)
@@ -230,7 +237,7 @@ class _Filling:
                 row.add((annotator, name), *point, line)
         self._refuse_alike("annotator", annotators, lines, 1)
         self._refuse_alike("landmark", names, lines, 2)
-        return rows, _in_order(names), tuple(annotators) or (_SOLE_ANNOTATOR,)
+        return rows, _in_order(names), tuple(annotators) or (SOLE_ANNOTATOR,)
 
     def _refuse_alike(self, what: str, names: dict[str, int], marks: Collection[tuple[str, ...]], at: int) -> None:
         """A fault for two names that differ in case, separators or Unicode form alone and never stand side by side.
@@ -249,12 +256,17 @@ class _Filling:
                     line,
                 )
 
+    def _absent(self, cells: list[str]) -> bool:
+        """Whether a row says that its landmark is not in the image: it is no point that is missing."""
+        at, places = self.columns.flag, (self.columns.x, self.columns.y)
+        return at is not None and cells[at].lower() == ABSENT and not any(cells[place] for place in places)
+
     def _fault(self, message: str, line: int) -> None:
         self.faults.append(DataError(message, self.path, line))
 
     def _row(self, cells: list[str], line: int) -> LabelRow | None:
         columns = self.columns
-        image = cells[columns.image]
+        image = plain_name(cells[columns.image])
         if not image:
             self._fault("the image's name is empty", line)
             return None

@@ -1,0 +1,191 @@
+// The list of images, how far each is, and going from one to the other.
+let cards = [];
+let arranged = [];
+
+function makeImages() {
+  cards = state.about.images.map((name, place) => {
+    const parts = ["name", "count", "badges", "why"].map((kind) => make("span", { class: kind }));
+    parts[0].textContent = name;
+    const button = make("button", { type: "button", title: name }, ...parts);
+    button.addEventListener("click", () => show(place));
+    return { item: make("li", {}, button), button, parts };
+  });
+}
+
+function arrangeImages() {
+  const { done, doubts = [], ranks = [] } = state.news;
+  const places = cards.map((_, place) => place);
+  const total = names().length;
+  const keys = {
+    name: () => 0, open: (place) => Number(done[place] >= total),
+    doubt: (place) => (done[place] >= total ? 1e9 : 0) - (doubts[place] ?? -1),
+    suggest: (place) => ranks[place] ?? 1e9,
+  };
+  const key = keys[byId("order").value] ?? keys.name;
+  arranged = places.sort((a, b) => key(a) - key(b) || a - b);
+  const items = arranged.map((place) => cards[place].item);
+  if (items.some((item, at) => byId("images").children[at] !== item)) byId("images").replaceChildren(...items);
+}
+
+function showImages() {
+  const { done, doubts = [], doubtful = [], unlike = [], ranks = [], reasons = [] } = state.news;
+  const total = names().length;
+  cards.forEach(({ item, button, parts }, place) => {
+    const whole = done[place] >= total;
+    item.classList.toggle("whole", whole);
+    parts[1].textContent = whole ? "\u2713" : done[place] ? `${done[place]}/${total}` : "";
+    const badges = [];
+    if (ranks[place]) badges.push(make("span", { class: "badge plain" }, `label ${ranks[place]}.`));
+    if (unlike[place]) badges.push(make("span", { class: "badge unlike" }, "unlike"));
+    if (doubtful[place] && !whole) badges.push(make("span", { class: "badge" }, `${doubtful[place]} doubtful`));
+    parts[2].replaceChildren(...badges);
+    parts[3].textContent = byId("order").value === "suggest" ? reasons[place] ?? "" : "";
+    button.setAttribute("aria-label", `${state.about.images[place]}: ${whole ? "done" : `${done[place]} of ${total}`}`);
+    if (place === state.place) button.setAttribute("aria-current", "true");
+    else button.removeAttribute("aria-current");
+  });
+  const finished = done.filter((count) => count >= total).length;
+  filled(byId("progress"), { max: done.length * total || 1, value: done.reduce((sum, count) => sum + Math.min(count, total), 0) }, []);
+  byId("progress-text").textContent = `${finished} of ${done.length} images done`;
+  const at = arranged.indexOf(state.place);
+  byId("image-place").textContent = at < 0 ? "" : `${at + 1} of ${arranged.length}`;
+  byId("previous").disabled = at <= 0;
+  byId("next").disabled = at < 0 || at >= arranged.length - 1;
+}
+
+function step(by) {
+  const next = arranged[arranged.indexOf(state.place) + by];
+  if (next !== undefined) show(next);
+}
+
+// Shows an image; ``anew`` asks the server again for its marks.
+let showing = 0;
+async function show(place, anew = false) {
+  const mine = ++showing;
+  const other = place !== state.place;
+  byId("waiting").hidden = !other;
+  byId("waiting").textContent = "Reading the image\u2026";
+  try {
+    const [answer, pixels] = await Promise.all([
+      askJson(`/api/images/${place}`), other ? takeAhead(place) : null,
+    ]);
+    if (mine !== showing) return;
+    const unsaved = queue.some((each) => each.place === place);
+    if (anew || !unsaved || !known.has(place)) known.set(place, answer);
+    const marks = known.get(place).marks.map(copy);
+    for (const each of queue) if (each.place === place) Object.assign(marks, each.marks);
+    Object.assign(state, { place, image: answer, marks });
+    if (pixels) takeFilm(pixels);
+  } catch (error) {
+    if (mine !== showing) return;
+    if (error.status === 0) return showTrouble(error.message, "Try again", () => show(place, anew));
+    Object.assign(state, { place, image: null });
+    byId("image-name").textContent = state.about.images[place];
+    byId("waiting").textContent = error.message;
+    byId("waiting").hidden = false;
+    for (const layer of layers) layer.replaceChildren();
+    byId("film").getContext("2d").clearRect(0, 0, 1e5, 1e5);
+    return showImages();
+  }
+  byId("waiting").hidden = true;
+  byId("image-name").textContent = state.about.images[place];
+  byId("image-name").title = state.about.images[place];
+  if (other) {
+    state.chosen = isDone(inOrder()[0]) ? nextOpen() : inOrder()[0];
+    state.drag = null;
+    fitView();
+  }
+  cards[place].item.scrollIntoView({ block: "nearest", inline: "nearest" });
+  showPrediction();
+  showMarks();
+  showHint();
+  const following = arranged[arranged.indexOf(place) + 1];
+  if (other && following !== undefined) setTimeout(() => readAhead(following), 300);
+}
+
+// The pixels of the next image are asked for while this one is looked at.
+let ahead = null;
+function readAhead(place) {
+  if (ahead?.place === place) return;
+  const pixels = loadFilm(place);
+  pixels.catch(() => { ahead = null; });
+  ahead = { place, pixels };
+}
+
+function takeAhead(place) {
+  const pixels = ahead?.place === place ? ahead.pixels : loadFilm(place);
+  ahead = null;
+  return pixels;
+}
+
+function showPrediction() {
+  const prediction = found();
+  byId("regions-label").hidden = !prediction?.ellipses;
+  byId("unlike").hidden = !prediction?.unlike;
+  byId("unlike").textContent = prediction?.unlike ? `${prediction.words}: do not rely on the model's points.` : "";
+  arrangeLandmarks();
+}
+
+async function showHint() {
+  try {
+    state.hint = await askJson("/api/hint");
+  } catch {
+    return;
+  }
+  showShape();
+  showChosen();
+  drawMarks();
+}
+
+function showMarks() {
+  if (!state.image) return;
+  if (state.news) {
+    state.news.done[state.place] = state.marks.filter((mark) => mark !== null).length;
+    showImages();
+  }
+  showLandmarks();
+  drawMarks();
+}
+
+// The server's word after a change.
+function takeSaved(place, answer) {
+  if (state.news) state.news.revisions[place] = answer.revision;
+  if (place !== state.place || queue.some((each) => each.place === place)) return;
+  state.image = answer;
+  state.marks = answer.marks.map(copy);
+  showMarks();
+}
+
+function choose(index) {
+  state.chosen = index;
+  rows[index].item.scrollIntoView({ block: "nearest", inline: "nearest" });
+  showLandmarks();
+  drawMarks();
+}
+
+// What happened elsewhere: other pages, the model, another program.
+let asking = 0;
+async function askNews() {
+  clearTimeout(asking);
+  try {
+    const before = state.news;
+    const news = await askJson("/api/news");
+    if (!isSaved()) Object.assign(news, { done: before.done, revisions: before.revisions });
+    state.news = news;
+    if (news.trouble) showTrouble(news.trouble, "Try again", askNews);
+    else if (before?.trouble) showTrouble("");
+    const mine = known.get(state.place);
+    const newer = mine && isSaved() && !state.drag && mine.revision !== news.revisions[state.place];
+    const told = Boolean(news.predicted?.[state.place]) && !state.image?.prediction;
+    arrangeImages();
+    showImages();
+    showWork(news);
+    if (newer) say("changed elsewhere: shown anew");
+    if (newer || (told && state.image && !state.drag)) await show(state.place, newer);
+  } catch (error) {
+    if (error.status === 0) showTrouble(error.message, "Try again", askNews);
+  }
+  asking = setTimeout(askNews, 2000);
+}
+
+function showWork() {}

@@ -1,0 +1,137 @@
+"""``ldx annotate FOLDER``: mark landmarks, and correct those of a model, in a browser page of this computer."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from landmark_diffusion.cli.arguments import VerbParser
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.texts import counted
+from landmark_diffusion.core.untrusted import has_control_characters
+
+if TYPE_CHECKING:
+    from landmark_diffusion.annotate.opening import TableChoice
+    from landmark_diffusion.annotate.session import Session
+
+DESCRIPTION = (
+    "Mark landmarks of the radiographs in a folder (PNG, JPEG, BMP, TIFF, DICOM), or correct those that a model finds, "
+    "in a page of your browser. It is served to this computer alone. Marks go into one CSV of the folder, each change "
+    "at once, which `ldx adapt`, `ldx fit` and `ldx test` read as it is."
+)
+EXAMPLES = """examples:
+  ldx annotate my_xrays --landmarks "nasion,sella,gonion"
+  ldx annotate my_xrays --model ceph.ldx --annotator anna
+  ldx annotate my_xrays --model ceph.ldx --annotator bo --blind
+
+Open the address that is printed; Ctrl-C ends it. Points of several annotators are kept apart, and a training takes
+their mean: to correct somebody's points, give their name.
+"""
+ANNOTATOR = "annotator"
+
+
+def run_annotate(arguments: list[str]) -> int:
+    """Serve the page until a signal; ``arguments`` are those behind ``ldx annotate``.
+
+    Raises UserError for what cannot be used, KeyboardInterrupt after Ctrl-C, SystemExit with 143 after SIGTERM.
+    """
+    options = _parse(arguments)
+    from landmark_diffusion.web.extra import need_server
+
+    need_server("annotate")
+    from landmark_diffusion.annotate.opening import choose_table
+    from landmark_diffusion.data.checks.samples import root_folder
+    from landmark_diffusion.studies.trainings.locks import exclusive
+    from landmark_diffusion.web.sockets import LOOPBACK, listen
+
+    root = root_folder(options.folder, "ldx annotate")
+    choice = choose_table(root, options.table)
+    lock = choice.path.with_name(f".{choice.path.name}.lock")
+    with listen(LOOPBACK, options.port) as listening, exclusive(lock, f"{choice.path.name} (ldx annotate)", patience=0):
+        _serve(options, root, choice, listening)
+    return 0
+
+
+def _serve(options: argparse.Namespace, root: Path, choice: TableChoice, listening: socket.socket) -> None:
+    from landmark_diffusion.annotate.app import annotation_app
+    from landmark_diffusion.web.access import Access, make_token
+    from landmark_diffusion.web.running import serve
+    from landmark_diffusion.web.sockets import LOOPBACK_NAMES, address
+
+    session = _session(options, root, choice)
+    access = Access(make_token(), LOOPBACK_NAMES)
+
+    def ready() -> None:
+        where = f"{address(listening)}/?token={access.token}"
+        print(f"annotate: open {where}", flush=True)
+        if options.open:
+            import webbrowser
+
+            webbrowser.open(where)
+
+    try:
+        serve(annotation_app(session, access, _tell_fault), listening, ready)
+    finally:
+        session.close()
+        print(f"annotate: ended; the marks are in {choice.path}", flush=True)
+
+
+def _session(options: argparse.Namespace, root: Path, choice: TableChoice) -> Session:
+    from landmark_diffusion.annotate.images import FolderImages
+    from landmark_diffusion.annotate.landmarks import landmark_list
+    from landmark_diffusion.annotate.session import Session
+    from landmark_diffusion.annotate.store import Store
+
+    images = FolderImages(root, _tell)
+    table = choice.content()
+    if choice.note and not choice.path.exists():
+        _tell(choice.note)
+    store = Store(choice.path, table, landmark_list(options.landmarks, (), table.landmarks()))
+    unknown, twice = images.take_names(store.images())
+    for names, what in ((unknown, "no image here, or several"), (twice, "an image that another name means as well")):
+        if names:
+            more = ", ..." * (len(names) > 3)
+            _tell(f"{counted(len(names), 'name')} of {choice.path.name} mean {what}: {', '.join(names[:3])}{more}")
+    what = f"{counted(len(images), 'image')} of {root}, {counted(len(store.landmarks), 'landmark')}"
+    _tell(f"{what}, as {options.annotator}{', blind' * options.blind}")
+    return Session(images, store, options.annotator, options.blind)
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = VerbParser("annotate", DESCRIPTION, EXAMPLES)
+    parser.add_argument("folder", metavar="FOLDER", help="folder of the images")
+    parser.add_argument(
+        "--landmarks", default="", metavar="NAMES",
+        help="names with commas, or a file with one a line; default the model's and those of the table",
+    )  # fmt: skip
+    parser.add_argument(
+        "--annotator", default=ANNOTATOR, metavar="NAME", help=f"whose marks are made (default {ANNOTATOR})"
+    )
+    parser.add_argument(
+        "--blind", action="store_true", help="show neither the model's points nor those of other annotators"
+    )
+    parser.add_argument(
+        "--table", metavar="FILE.csv", help="where marks are written; default the folder's own, or annotations.csv"
+    )
+    parser.add_argument("--port", type=int, default=0, help="of this computer; default one that is free")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser of this computer")
+    options = parser.parse(arguments)
+    options.annotator = options.annotator.strip()
+    if not options.annotator or has_control_characters(options.annotator) or len(options.annotator) > 100:
+        raise UserError(f"--annotator: found {options.annotator!r:.40}, expected a name of at most 100 letters")
+    return options
+
+
+def _tell(line: str) -> None:
+    print(f"annotate: {line}", flush=True)
+
+
+def _tell_fault(request: str, error: Exception) -> None:
+    import traceback
+
+    print(f"annotate: {request} failed:", file=sys.stderr)
+    traceback.print_exception(error, limit=-4)

@@ -1,0 +1,334 @@
+"""The annotation page in a real browser: points where they were clicked, nothing lost, keyboard alone."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from landmark_diffusion.annotate.session import Session
+from tests.annotate.folders import NINETEEN, SIZE, annotating, marks_of, open_session, phantoms, places, served
+from tests.browsers import started_browser
+
+FIRST, SECOND = "phantom_test_000000.png", "phantom_test_000001.png"
+pytest.importorskip("playwright.sync_api")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with started_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "xrays").mkdir()
+    return phantoms(tmp_path / "xrays")
+
+
+@pytest.fixture
+def table(folder: Path) -> Path:
+    return folder / "annotations.csv"
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Session], str]]:
+    with ExitStack() as stack:
+        yield lambda session: stack.enter_context(served(session))
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Open an address in a window; afterwards no script has failed, and nothing was asked for elsewhere."""
+    wrong, contexts = [], []
+
+    def start(address: str, ratio: float = 1, width: int = 1400, height: int = 900, **more: Any) -> Any:
+        size = {"width": width, "height": height}
+        context = browser.new_context(viewport=size, device_scale_factor=ratio, **more)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        own = address.partition("?")[0]
+        page.on("request", lambda request: request.url.startswith((own, "data:")) or wrong.append(request.url))
+        page.goto(address)
+        until(page, "state.image !== null && film.width > 0")
+        return page
+
+    yield start
+    for context in contexts:
+        context.close()
+    assert not wrong
+
+
+def until(page: Any, expression: str, seconds: float = 20) -> None:
+    """Wait until it is true; the driver's own way needs eval within the page, which the page forbids."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, expression
+        page.wait_for_timeout(30)
+
+
+def on_screen(page: Any, point: np.ndarray) -> tuple[float, float]:
+    """Where an image's pixel is on the screen, by the box that the browser gives to a mark of the svg put there."""
+    box = page.evaluate(
+        """([x, y]) => {
+            const probe = draw("circle", { cx: x, cy: y, r: 1e-6 });
+            view.append(probe);
+            const matrix = probe.getScreenCTM();
+            const at = new DOMPoint(x, y).matrixTransform(matrix);
+            probe.remove();
+            return [at.x, at.y];
+        }""",
+        [float(value) for value in point],
+    )
+    return box[0], box[1]
+
+
+def click(page: Any, point: np.ndarray) -> None:
+    page.mouse.click(*on_screen(page, point))
+
+
+def zoom_in(page: Any, scale: str) -> None:
+    """Turn the wheel where the mouse is until an image pixel has at least so many screen pixels."""
+    while not page.evaluate(f"state.scale >= {scale} - 1e-6"):
+        page.mouse.wheel(0, -300)
+        page.wait_for_timeout(30)
+
+
+def drag(page: Any, start: np.ndarray, end: np.ndarray) -> None:
+    page.mouse.move(*on_screen(page, start))
+    page.mouse.down()
+    page.mouse.move(*on_screen(page, (np.asarray(start) + end) / 2))
+    page.mouse.move(*on_screen(page, end))
+    page.mouse.up()
+
+
+def saved(page: Any) -> None:
+    until(page, "isSaved() && byId('saved').classList.contains('good')")
+
+
+def point_of(path: Path, landmark: str, image: str = FIRST, annotator: str = "annotator") -> np.ndarray:
+    mark = marks_of(path, image, annotator)[landmark]
+    return np.array([mark.x, mark.y])
+
+
+@pytest.mark.parametrize("ratio", [1, 1.5, 2])
+def test_a_click_is_the_pixel_under_it_at_every_zoom(serve, open_page, folder: Path, table: Path, ratio: float) -> None:
+    """Pixel centres are whole numbers: the middle of the drawn pixel (x, y) is stored as x, y."""
+    page = open_page(serve(open_session(folder)), ratio, 1200, 820)
+    targets = [np.array([100.0, 200.0]), np.array([301.25, 77.5]), np.array([4.0, 470.0])]
+    for index, (target, zooms) in enumerate(zip(targets, (1, 4, 20), strict=True)):
+        page.evaluate(f"choose({index}); fitView()")
+        page.mouse.move(*on_screen(page, target))
+        zoom_in(page, f"Math.min({zooms} * state.fit, MOST_ZOOM)")
+        click(page, target)
+        saved(page)
+        scale = page.evaluate("state.scale")
+        error = np.abs(point_of(table, NINETEEN[index]) - target).max()
+        assert error <= 0.0011 + 0.51 / scale / ratio, (target, scale)
+    page.evaluate("choose(0); fitView()")
+    assert page.evaluate("state.scale") * SIZE[0] <= 1200
+
+
+@pytest.mark.parametrize("ratio", [1, 2])
+def test_the_image_and_the_marks_lie_in_one_frame(serve, open_page, folder: Path, ratio: float) -> None:
+    """The canvas shows a pixel where the svg says it is: one white pixel of a black image, zoomed in."""
+    from PIL import Image
+
+    pixels = np.zeros((480, 387), np.uint8)
+    pixels[200:, 300:] = 90  # else it would be refused as of one grey
+    pixels[123, 45] = 255
+    Image.fromarray(pixels).save(folder / FIRST)
+    page = open_page(serve(open_session(folder)), ratio)
+    page.mouse.move(*on_screen(page, np.array([45, 123])))
+    zoom_in(page, "MOST_ZOOM")
+    x, y = on_screen(page, np.array([45, 123]))
+    box = page.locator("#film").bounding_box()
+    centre = page.evaluate(
+        """() => {
+            const canvas = byId("film");
+            const { data, width, height } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            let [sum, right, down] = [0, 0, 0];
+            for (let place = 0; place < width * height; place++) {
+                if (data[4 * place] < 200) continue;
+                sum += 1; right += place % width + 0.5; down += Math.floor(place / width) + 0.5;
+            }
+            return [right / sum, down / sum];
+        }"""
+    )
+    found = np.array([box["x"], box["y"]]) + np.array(centre) / ratio
+    assert np.abs(found - [x, y]).max() <= 0.5
+
+
+def test_nineteen_points_are_marked_with_nineteen_clicks(serve, open_page, folder: Path, table: Path) -> None:
+    page = open_page(serve(open_session(folder)))
+    targets = places()
+    for target in targets:
+        click(page, target)
+    saved(page)
+    found = marks_of(table, FIRST)
+    assert list(found) == list(NINETEEN)
+    scale = page.evaluate("state.scale")
+    for name, target in zip(NINETEEN, targets, strict=True):
+        assert np.abs(np.array([found[name].x, found[name].y]) - target).max() <= 0.51 / scale
+        assert found[name].origin == "by hand"
+    assert page.locator("#image-done").inner_text() == "19 of 19"
+    assert "1 of 2 images done" in page.locator("#progress-text").inner_text()
+    page.keyboard.press("n")
+    until(page, "state.place === 1")
+    assert page.locator("#image-name").inner_text() == SECOND
+    until(page, "document.querySelectorAll('#shape circle').length === 19")
+
+
+def test_a_point_is_dragged_and_all_is_undone(serve, open_page, folder: Path, table: Path) -> None:
+    page = open_page(serve(open_session(folder)))
+    first, second, away = np.array([100.0, 100.0]), np.array([200.0, 100.0]), np.array([150.0, 220.0])
+    click(page, first)
+    click(page, second)
+    drag(page, first, away)
+    saved(page)
+    assert np.abs(point_of(table, NINETEEN[0]) - away).max() < 1
+    page.keyboard.press("Control+z")
+    until(page, "Math.abs(state.marks[0].x - 100) < 1")
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+z")
+    until(page, "isSaved() && state.marks[0] === null && state.marks[1] === null")
+    assert marks_of(table, FIRST) == {}
+    page.keyboard.press("Control+y")
+    page.keyboard.press("Control+Shift+z")
+    until(page, "isSaved() && state.marks[1] !== null")
+    assert set(marks_of(table, FIRST)) == set(NINETEEN[:2])
+    assert page.evaluate("state.scale === state.fit")  # no drag of a point moved the image
+
+
+def test_keyboard_alone_marks_an_image(serve, open_page, folder: Path, table: Path) -> None:
+    page = open_page(serve(open_session(folder, names=NINETEEN[:3])))
+    assert page.evaluate("document.activeElement.id") == "stage"
+    page.keyboard.press("Enter")
+    until(page, "state.marks[0] !== null")
+    start = page.evaluate("[state.marks[0].x, state.marks[0].y]")
+    for keys in ("ArrowRight", "ArrowRight", "Shift+ArrowDown", "Control+ArrowLeft", "Control+Shift+ArrowUp", "u"):
+        page.keyboard.press(keys)
+    saved(page)
+    mark = marks_of(table, FIRST)[NINETEEN[0]]
+    assert (mark.x - start[0], mark.y - start[1]) == pytest.approx((0.2 - 10, 1 - 50)) and mark.flag == "unsure"
+    page.keyboard.press("Tab")
+    assert page.evaluate("state.chosen") == 1
+    page.keyboard.press("a")
+    until(page, "isSaved() && state.chosen === 2")
+    assert marks_of(table, FIRST)[NINETEEN[1]].flag == "absent"
+    page.keyboard.press("Shift+Tab")
+    assert page.evaluate("state.chosen") == 1
+    page.keyboard.press("Delete")
+    until(page, "isSaved() && state.marks[1] === null")
+    assert NINETEEN[1] not in marks_of(table, FIRST)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")  # behind the last landmark the focus goes on: no trap
+    assert page.evaluate("document.activeElement.id") != "stage"
+    page.keyboard.press("?")
+    assert page.locator("#help").is_visible()
+    page.keyboard.press("Escape")
+    assert page.locator("#help").is_hidden()
+
+
+def test_every_control_has_a_name(serve, open_page, folder: Path) -> None:
+    page = open_page(serve(open_session(folder)))
+    for control in page.locator("button:visible, input:visible, select:visible").all():
+        names = "e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.[0]?.textContent.trim()"
+        name = control.evaluate(f"(e) => {names}")
+        assert name, control.evaluate("(e) => e.outerHTML")
+
+
+def test_a_stale_page_does_not_overwrite(serve, open_page, folder: Path, table: Path) -> None:
+    address = serve(open_session(folder))
+    one, other = open_page(address), open_page(address)
+    other.route("**/api/news", lambda route: route.abort())  # it does not hear of the first one's change in time
+    click(one, np.array([100.0, 100.0]))
+    saved(one)
+    click(other, np.array([300.0, 300.0]))
+    other.wait_for_selector("#trouble:visible")
+    assert "changed on another page" in other.locator("#trouble").inner_text()
+    assert other.locator("#saved").inner_text() == "NOT SAVED"
+    assert np.abs(point_of(table, NINETEEN[0]) - 100).max() < 1
+    other.locator("#trouble-act").click()
+    until(other, "isSaved() && Math.abs(state.marks[0]?.x - 100) < 1")
+    other.evaluate("choose(1)")
+    click(other, np.array([300.0, 300.0]))
+    saved(other)
+    assert set(marks_of(table, FIRST)) == set(NINETEEN[:2])
+    until(one, "state.marks[1] !== null")  # and the first page hears of it
+
+
+def test_two_annotators_are_kept_apart(serve, open_page, folder: Path, table: Path) -> None:
+    anna = open_page(serve(open_session(folder, "anna")))
+    click(anna, np.array([100.0, 100.0]))
+    saved(anna)
+    bo = open_page(serve(open_session(folder, "bo")))
+    assert bo.evaluate("state.marks.every((mark) => mark === null)")
+    assert bo.locator("#view .mark.other").count() == 1 and bo.locator("#others-label").is_visible()
+    click(bo, np.array([200.0, 100.0]))
+    saved(bo)
+    assert np.abs(point_of(table, NINETEEN[0], annotator="anna") - 100).max() < 1
+    assert np.abs(point_of(table, NINETEEN[0], annotator="bo") - [200, 100]).max() < 1
+    blind = open_page(serve(open_session(folder, "cy", blind=True)))
+    assert blind.locator("#view .mark").count() == 0 and "blind" in blind.locator("#who").inner_text()
+
+
+def test_window_and_level_change_what_is_seen_and_no_point(serve, open_page, folder: Path) -> None:
+    page = open_page(serve(open_session(folder)))
+    grey = "(() => film.canvas.getContext('2d').getImageData(200, 60, 1, 1).data[0])()"
+    before = page.evaluate(grey)
+    x, y = on_screen(page, np.array([200.0, 200.0]))
+    page.mouse.move(x, y)
+    page.mouse.down(button="right")
+    page.mouse.move(x - 200, y + 40, steps=4)
+    page.mouse.up(button="right")
+    until(page, f"{grey} !== {before}")
+    assert page.evaluate("state.marks.every((mark) => mark === null)")
+    page.keyboard.press("w")
+    until(page, f"{grey} === {before}")
+    page.keyboard.press("i")
+    until(page, f"{grey} === {255 - before}")
+
+
+@pytest.mark.slow
+def test_a_killed_server_loses_at_most_the_last_move(open_page, folder: Path, table: Path) -> None:
+    """The page says that nothing answers and keeps what was not saved; a new start goes on where the table is."""
+    targets = places(10)
+    names = ",".join(NINETEEN)
+    with annotating(folder, "--landmarks", names) as (process, address):
+        page = open_page(address)
+        for target in targets[:6]:
+            click(page, target)
+        saved(page)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        click(page, targets[6])
+        page.wait_for_selector("#trouble:visible")
+        assert "does not answer" in page.locator("#trouble").inner_text()
+        assert page.locator("#saved").inner_text() == "NOT SAVED" and page.evaluate("queue.length") == 1
+    assert list(marks_of(table, FIRST)) == list(NINETEEN[:6])
+    with annotating(folder, "--landmarks", names) as (_, address):
+        page = open_page(address)
+        assert page.evaluate("state.chosen") == 6
+        for target in targets[6:]:
+            click(page, target)
+        saved(page)
+    assert list(marks_of(table, FIRST)) == list(NINETEEN[:10])
+
+
+@pytest.mark.parametrize("width", [1400, 800])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_the_window(serve, open_page, folder: Path, width: int, scheme: str) -> None:
+    page = open_page(serve(open_session(folder)), width=width, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    box = page.locator("#stage").bounding_box()
+    assert box["width"] > 0.55 * width and box["height"] > 500
+    low = page.locator("#delete").bounding_box()
+    assert low["y"] + low["height"] < 900  # the buttons are seen without scrolling
