@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from landmark_diffusion.finders.position_diffusion import PositionNoise, PositionSampling
     from landmark_diffusion.finders.windows import Windows
     from landmark_diffusion.methods.base import LandmarkModule
+    from landmark_diffusion.methods.contrastive_pretrain import Contrast, ContrastivePretrainModule
     from landmark_diffusion.methods.ddpm_options import GeneratedImages
     from landmark_diffusion.methods.ddpm_pretrain import DDPMPretrainModule
     from landmark_diffusion.methods.diffusion_heatmap import DiffusionHeatmapModule
+    from landmark_diffusion.methods.dino_pretrain import DINOPretrainModule, Distillation
     from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
     from landmark_diffusion.methods.position_diffusion import PositionDiffusionModule
+    from landmark_diffusion.methods.views import Views
     from landmark_diffusion.modelfile.model_file import read_model_file
     from landmark_diffusion.models.unet import UNet
     from landmark_diffusion.training.datamodule import LandmarkDataModule
@@ -50,11 +53,15 @@ __all__ = [
     "HeatmapTarget",
     "GeneratedImages",
     "Decoding",
+    "Contrast",
+    "ContrastivePretrainModule",
     "DDPMPretrainModule",
+    "DINOPretrainModule",
     "DataError",
     "Detection",
     "Detector",
     "DiffusionHeatmapModule",
+    "Distillation",
     "Finder",
     "Finding",
     "LandmarkEstimate",
@@ -67,6 +74,7 @@ __all__ = [
     "PositionDiffusionModule",
     "UNet",
     "UserError",
+    "Views",
     "Writer",
     "__version__",
     "check_samples",
@@ -76,6 +84,11 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Contrast": "landmark_diffusion.methods.contrastive_pretrain",
+    "ContrastivePretrainModule": "landmark_diffusion.methods.contrastive_pretrain",
+    "DINOPretrainModule": "landmark_diffusion.methods.dino_pretrain",
+    "Distillation": "landmark_diffusion.methods.dino_pretrain",
+    "Views": "landmark_diffusion.methods.views",
     "DDPMPretrainModule": "landmark_diffusion.methods.ddpm_pretrain",
     "DataError": "landmark_diffusion.core.errors",
     "Decoding": "landmark_diffusion.finders.finder",

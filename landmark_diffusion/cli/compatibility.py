@@ -34,6 +34,8 @@ LOSS = (
     *("target.", "noise.draws", "network.init_args.dropout"),
     *("pretrained", "weights", "keep_head", "landmark_map", "window_weight", "orientation.steps"),
     *("window_pretrained", "ddpm_start.", "alignment.", "condition.dropped"),
+    *("views.", "chunk", "contrast.temperature", "contrast.momentum", "distillation.local_", "distillation.momentum"),
+    *(f"distillation.{each}" for each in ("student_temperature", "teacher_temperature", "centre_momentum")),
 )
 """Options that shaped the weights but act in training alone: told when measuring, followed when resuming."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from landmark_diffusion.modelfile.model_file import SUFFIX
 from landmark_diffusion.models.network import GIVEN
 from landmark_diffusion.training.folder import BEST, LAST, RunFolder
 
+_PRETRAINING = re.compile(r"(ddpm|mocov3|simclrv2|dino)_pretrain(?=_|\.)")
 OF_DATASET = "data.dataset_options."
 SHARED = (
     *(f"data.{name}" for name in ("dataset", "root", "split", "size", "resize", "cache_folder", "landmark_names")),
@@ -84,7 +86,7 @@ def _commands(run: RunFolder, trained: Trained) -> list[tuple[str, str]]:
 
 def _fine_tuning(run: RunFolder, configs: Sequence[Path], given: Sequence[Options]) -> tuple[str, str]:
     known = {path.name: path for path in installed_configs()}
-    fitting = [path.name.replace("ddpm_pretrain", "finetune") for path in configs if "ddpm_pretrain" in path.name]
+    fitting = [_PRETRAINING.sub("finetune", path.name) for path in configs if _PRETRAINING.search(path.name)]
     config = next((name for name in fitting if name in known), "FINETUNE.yaml")
     there = config_options([known[config]]) if config in known else {}
     start = shlex.quote(str(run.checkpoints / LAST))

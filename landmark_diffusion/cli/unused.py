@@ -89,6 +89,16 @@ MODELS = {
         Rule(lambda o: not o["windows.count"], "windows.count is 0", ("windows.",)),
         _COSINE, *_COMMON,
     ),
+    "ContrastivePretrainModule": (
+        Rule(lambda o: o["contrast.kind"] == "simclr_v2", "contrast.kind is simclr_v2",
+             ("contrast.momentum", "contrast.predictor_layers")),
+        *_COMMON,
+    ),
+    "DINOPretrainModule": (
+        Rule(lambda o: not o["distillation.local_views"], "distillation.local_views is 0",
+             ("distillation.local_crop", "distillation.local_size")),
+        *_COMMON,
+    ),
 }  # fmt: skip
 """Options of the methods, by the name of the class."""
 

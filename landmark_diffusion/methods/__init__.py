@@ -14,6 +14,8 @@ METHODS = Registry(
         "DiffusionHeatmapModule": "landmark_diffusion.methods.diffusion_heatmap:DiffusionHeatmapModule",
         "HeatmapFinetuneModule": "landmark_diffusion.methods.heatmap_finetune:HeatmapFinetuneModule",
         "DDPMPretrainModule": "landmark_diffusion.methods.ddpm_pretrain:DDPMPretrainModule",
+        "ContrastivePretrainModule": "landmark_diffusion.methods.contrastive_pretrain:ContrastivePretrainModule",
+        "DINOPretrainModule": "landmark_diffusion.methods.dino_pretrain:DINOPretrainModule",
     },
 )
 """What ``model.class_path`` knows by a short name; a class path of one's own does as well."""

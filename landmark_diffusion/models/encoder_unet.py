@@ -44,6 +44,16 @@ class EncoderUNet(nn.Module):
         features = self.decoder(self.encoder(pad_to_multiple(x, MULTIPLE)))
         return wide_convolution(features, self.conv_out)[..., :height, :width]
 
+    @property
+    def encoded_channels(self) -> int:
+        """Channels of what ``encode`` gives."""
+        return int(self.encoder.channels[-1])  # type: ignore[index]
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        """Give the encoder's deepest features, (B, C, h, w)."""
+        found: torch.Tensor = self.encoder(pad_to_multiple(x, MULTIPLE))[-1]
+        return found
+
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
         """Give the encoder's parameters."""
         return self.encoder.parameters()

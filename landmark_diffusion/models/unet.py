@@ -136,7 +136,7 @@ class UNet(nn.Module):
         _check_choice("middle", middle, MIDDLES)
         _check_choice("final_activation", final_activation, FINAL_ACTIVATIONS)
         _check_choice("output_activation", output_activation, OUTPUT_ACTIVATIONS)
-        self.in_channels, self.out_channels = in_channels, out_channels
+        self.in_channels, self.out_channels, self.encoded_channels = in_channels, out_channels, encoder[-1]
         self.multiple = 2 ** (len(encoder) - 1)
         """Height and width are padded to a multiple of this many pixels."""
         self.final_activation, self.output_activation = final_activation, output_activation
@@ -212,18 +212,24 @@ class UNet(nn.Module):
             x = x.contiguous(memory_format=torch.channels_last)
         height, width = x.shape[-2:]
         embedding = self._embed(t, condition, len(x))
-        h = self.conv_in(pad_to_multiple(x, self.multiple))
-        skips = []
-        for i, stage in enumerate(self.encoder):
-            h = stage(h if i == 0 else self.down[i - 1](h), embedding)
-            skips.append(h)
-        h = skips.pop()
+        *skips, h = self._descend(x, embedding)
         h = self.decoder[0](h if self.middle is None else self.middle(h, embedding), embedding)
         for up, stage in zip(self.up, self.decoder[1:], strict=True):
             h = stage(torch.cat([up(h), skips.pop()], 1), embedding)
         h = self.norm_out(h)
         h = torch.tanh(h) if self.final_activation == "tanh" else F.silu(h)
         return self._head(h)[..., :height, :width], h[..., :height, :width]
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        """Give the deepest features of the way down, (B, C, h, w), of a network without steps or condition."""
+        return self._descend(x, self._embed(None, None, len(x)))[-1]
+
+    def _descend(self, x: torch.Tensor, embedding: torch.Tensor | None) -> list[torch.Tensor]:
+        h, found = self.conv_in(pad_to_multiple(x, self.multiple)), []
+        for i, stage in enumerate(self.encoder):
+            h = stage(h if i == 0 else self.down[i - 1](h), embedding)
+            found.append(h)
+        return found
 
     def _embed(self, t: torch.Tensor | None, condition: torch.Tensor | None, batch: int) -> torch.Tensor | None:
         if self.time is None and t is not None:

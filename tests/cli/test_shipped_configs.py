@@ -10,8 +10,8 @@ import yaml
 
 from landmark_diffusion.cli import main
 from landmark_diffusion.configuration.config_files import installed_configs
+from landmark_diffusion.methods import METHODS
 
-METHODS = ("DiffusionHeatmapModule", "PositionDiffusionModule", "DDPMPretrainModule", "HeatmapFinetuneModule")
 WHOLE = [path for path in installed_configs() if "model" in yaml.safe_load(path.read_text())]
 
 
@@ -25,7 +25,7 @@ def test_config_parses_alone_and_with_ddp(
             main(["fit", "--config", path.name, *more, "--print_config"])
         assert stop.value.code == 0
         printed = yaml.safe_load(capsys.readouterr().out)
-        assert printed["model"]["class_path"].rsplit(".", 1)[-1] in METHODS
+        assert printed["model"]["class_path"].rsplit(".", 1)[-1] in METHODS.built_in
         assert printed["trainer"]["strategy"] == ("ddp" if more else "auto")
 
 

@@ -17,8 +17,10 @@ import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
 
 from landmark_diffusion import (
+    ContrastivePretrainModule,
     DDPMPretrainModule,
     DiffusionHeatmapModule,
+    DINOPretrainModule,
     HeatmapFinetuneModule,
     LandmarkDataModule,
     PositionDiffusionModule,
@@ -219,6 +221,24 @@ def pooled(workers: int) -> tuple[DDPMPretrainModule, LandmarkDataModule]:
     return DDPMPretrainModule(**nested(options)), data
 
 
+SELF_SUPERVISED: dict[str, Any] = {**NETWORK, **COSINE, "chunk": 3}
+
+
+def contrast(workers: int) -> tuple[ContrastivePretrainModule, LandmarkDataModule]:
+    """MoCo v3 with a bank that overflows."""
+    torch.manual_seed(0)
+    options = {**SELF_SUPERVISED, "contrast.bank": 10, "contrast.hidden": 8, "contrast.out": 4}
+    return ContrastivePretrainModule(**nested(options)), phantoms(workers, labels=False)
+
+
+def distillation(workers: int) -> tuple[DINOPretrainModule, LandmarkDataModule]:
+    """DINO with two small views."""
+    torch.manual_seed(0)
+    head = {"distillation.hidden": 8, "distillation.bottleneck": 4, "distillation.out": 6}
+    options = {**SELF_SUPERVISED, **head, "distillation.local_views": 2}
+    return DINOPretrainModule(**nested(options)), phantoms(workers, labels=False)
+
+
 def finetuning(workers: int) -> tuple[HeatmapFinetuneModule, LandmarkDataModule]:
     """Paper B's second stage on three images; the rate is halved at every validation that is no better by far."""
     data = phantoms(workers, samples_per_epoch=8, train_images=[f"phantom_train_{i:06d}" for i in (1, 4, 6)])
@@ -244,6 +264,12 @@ def test_pooled_pretraining_stopped_and_continued(tmp_path: Path) -> None:
     check_resume(pooled, tmp_path, stops=[2, 4, 7], max_epochs=2)
 
 
+@pytest.mark.parametrize("build", [contrast, distillation])
+def test_self_supervision_stopped_and_continued(tmp_path: Path, build: Build) -> None:
+    """Slow copies, the bank and the centre go on where they stood."""
+    check_resume(build, tmp_path, stops=[1, 3], max_epochs=2, accumulate_grad_batches=2)
+
+
 @pytest.mark.parametrize("more", [{}, {"check_val_every_n_epoch": 2}, {"accumulate_grad_batches": 2}])
 def test_finetuning_with_a_plateau_schedule_stopped_and_continued(tmp_path: Path, more: dict[str, int]) -> None:
     """Stops at the ends of epochs among them: the schedule's step after the validation must not be lost."""
@@ -263,6 +289,7 @@ def test_the_plateau_schedule_lowers_the_rate_and_remembers_it(tmp_path: Path) -
 
 METHODS = {
     "diffusion": real, "positions": positions, "pretraining": pretraining, "finetuning": finetuning, "pooled": pooled,
+    "contrast": contrast, "distillation": distillation,
 }  # fmt: skip
 
 

@@ -1,0 +1,129 @@
+"""Losses and heads of self-supervision by whole images: contrast between them, and a student that follows a teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def info_nce(queries: torch.Tensor, keys: torch.Tensor, positives: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Contrast each query with its own key and all others: -log softmax(q k / tau) at the positive, (B,).
+
+    van den Oord et al. 2018; MoCo v3 (Chen, Xie and He 2021, algorithm 1), without its factor 2 tau.
+
+    Args:
+        queries: (B, D), of length 1.
+        keys: (K, D), of length 1.
+        positives: (B,) place of each query's own key.
+        temperature: tau.
+    """
+    return F.cross_entropy(queries @ keys.T / temperature, positives, reduction="none")
+
+
+def nt_xent(
+    first: torch.Tensor, second: torch.Tensor, temperature: float, others: torch.Tensor | None = None,
+    all_first: torch.Tensor | None = None, all_second: torch.Tensor | None = None, start: int = 0,
+) -> torch.Tensor:  # fmt: skip
+    """SimCLR's loss (Chen et al. 2020, eq. 1) of each of B images, the mean of its two views, (B,).
+
+    Args:
+        first, second: (B, D) of the two views, of length 1.
+        temperature: tau.
+        others: (K, D) further negatives.
+        all_first, all_second: (M, D) of all processes, this one's from place ``start``; by default there is one.
+    """
+    first_all, second_all = (first if all_first is None else all_first), (second if all_second is None else all_second)
+    count, of_all = len(first), len(first_all)
+    keys = torch.cat([first_all, second_all, *([] if others is None else [others])])
+    own = torch.arange(count, device=first.device) + start
+    parts = []
+    for views, self_at, positive in ((first, own, own + of_all), (second, own + of_all, own)):
+        logits = views @ keys.T / temperature
+        logits = logits.scatter(1, self_at[:, None], float("-inf"))
+        parts.append(F.cross_entropy(logits, positive, reduction="none"))
+    return (parts[0] + parts[1]) / 2
+
+
+def teacher_student(
+    student: Sequence[torch.Tensor], teacher: Sequence[torch.Tensor], centre: torch.Tensor,
+    student_temperature: float, teacher_temperature: float,
+) -> torch.Tensor:  # fmt: skip
+    """DINO's loss (Caron et al. 2021, eq. 3): cross-entropy of each student's view with each other of the teacher.
+
+    Args:
+        student: outputs (B, D) of all views, the teacher's views first.
+        teacher: outputs (B, D) of the global views.
+        centre: (D,), taken off the teacher's outputs.
+        student_temperature, teacher_temperature: of the two softmaxes.
+
+    Returns:
+        (B,), the mean over the pairs of different views.
+    """
+    wanted = [((each - centre) / teacher_temperature).softmax(-1).detach() for each in teacher]
+    found = [(each / student_temperature).log_softmax(-1) for each in student]
+    pairs = [-(target * log).sum(-1) for i, target in enumerate(wanted) for j, log in enumerate(found) if i != j]
+    return torch.stack(pairs).mean(0)
+
+
+def spread_of_features(features: torch.Tensor) -> torch.Tensor:
+    """Say how much features (B, D) differ between images: 1 for directions all over the sphere, 0 where all are alike.
+
+    The standard deviation of the features of length 1, over the images, in units of what independent ones have,
+    1 / sqrt(D) (Chen and He 2021, "Exploring simple Siamese representation learning").
+    """
+    unit = F.normalize(features.float(), dim=-1)
+    found: torch.Tensor = unit.std(0, correction=0).mean() * unit.shape[-1] ** 0.5
+    return found
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch norm that takes what it has learned so far where a batch has one image: an epoch's last one may."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (B, C) to (B, C)."""
+        if self.training and len(x) == 1:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        found: torch.Tensor = super().forward(x)
+        return found
+
+
+class ProjectionHead(nn.Sequential):
+    """A perceptron behind the encoder: ``layers`` linear layers, batch norm and ReLU between them.
+
+    Args:
+        width_in, hidden, width_out: of its layers.
+        layers: how many, at least 1.
+        last_norm: batch norm without weights of its own behind the last layer (MoCo v3, SimCLR v2).
+    """
+
+    def __init__(self, width_in: int, hidden: int, width_out: int, layers: int, last_norm: bool = True) -> None:
+        parts: list[nn.Module] = []
+        for place in range(layers):
+            last = place == layers - 1
+            width = width_out if last else hidden
+            parts.append(nn.Linear(width_in, width, bias=last and not last_norm))
+            if not last:
+                parts += [BatchNorm(width), nn.ReLU(inplace=True)]
+            elif last_norm:
+                parts.append(BatchNorm(width, affine=False))
+            width_in = width
+        super().__init__(*parts)
+
+
+class PrototypeHead(nn.Module):
+    """DINO's head: three linear layers with GELU, to length 1, and a last layer whose rows have length 1."""
+
+    def __init__(self, width_in: int, hidden: int, bottleneck: int, width_out: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(
+            nn.Linear(width_in, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck)
+        )
+        self.prototypes = nn.Parameter(torch.empty(width_out, bottleneck))
+        nn.init.trunc_normal_(self.prototypes, std=0.02)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (B, C) to (B, width_out)."""
+        return F.linear(F.normalize(self.mlp(x), dim=-1), F.normalize(self.prototypes, dim=-1))

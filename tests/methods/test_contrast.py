@@ -1,0 +1,222 @@
+"""Self-supervision by whole images: losses by closed form, processes alike, views, starts, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing
+from torch.nn import functional as F
+
+from landmark_diffusion import (
+    ContrastivePretrainModule,
+    DINOPretrainModule,
+    HeatmapFinetuneModule,
+    UserError,
+    Views,
+)
+from landmark_diffusion.methods.contrast import info_nce, nt_xent, spread_of_features, teacher_student
+from landmark_diffusion.methods.encoder_pretrain import follow, slow_copy
+from tests.methods.contrast_workers import STARTS, gradient_of_part, gradient_of_whole, work
+from tests.options import nested
+
+TINY: dict[str, Any] = {
+    "network.encoder_channels": [8, 16], "network.decoder_channels": [16, 8], "network.blocks_per_level": 1,
+    "network.attention_factors": [2],
+}  # fmt: skip
+HEAD = {"contrast.hidden": 8, "contrast.out": 4}
+PLAIN = Views(crop=(1, 1), mirror=0, brightness=0, contrast=0, blur=0, solarise=0)
+
+
+def unit(*shape: int, seed: int = 0) -> torch.Tensor:
+    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.double), dim=-1)
+
+
+def softmax_loss(scores: np.ndarray, place: int) -> float:
+    return float(np.log(np.exp(scores - scores[place]).sum()))
+
+
+def test_infonce_is_the_softmax_over_all_keys() -> None:
+    queries, keys = unit(3, 5), unit(7, 5, seed=1)
+    scores = (queries @ keys.T / 0.2).numpy()
+    expected = [softmax_loss(row, place) for row, place in zip(scores, (4, 0, 6), strict=True)]
+    assert info_nce(queries, keys, torch.tensor([4, 0, 6]), 0.2).tolist() == pytest.approx(expected, rel=1e-12)
+
+
+def test_nt_xent_leaves_out_the_view_itself() -> None:
+    first, second, others = unit(3, 5), unit(3, 5, seed=1), unit(2, 5, seed=2)
+    views = torch.cat([first, second, others]).numpy()
+    expected = np.zeros(3)
+    for anchor in range(6):
+        kept = [place for place in range(8) if place != anchor]
+        scores = views[kept] @ views[anchor] / 0.5
+        expected[anchor % 3] += softmax_loss(scores, kept.index((anchor + 3) % 6)) / 2
+    assert nt_xent(first, second, 0.5, others).tolist() == pytest.approx(expected.tolist(), rel=1e-12)
+
+
+def test_the_student_is_compared_with_each_other_view_of_the_teacher() -> None:
+    student, teacher, centre = (
+        [unit(2, 4, seed=i) for i in range(3)],
+        [unit(2, 4, seed=i + 7) for i in range(2)],
+        unit(4),
+    )
+    pairs = []
+    for i, j in ((0, 1), (0, 2), (1, 0), (1, 2)):
+        wanted = ((teacher[i] - centre) / 0.05).softmax(-1)
+        pairs.append(-(wanted * (student[j] / 0.1).softmax(-1).log()).sum(-1))
+    expected = torch.stack(pairs).mean(0)
+    assert torch.allclose(teacher_student(student, teacher, centre, 0.1, 0.05), expected, rtol=1e-12)
+
+
+def test_the_spread_of_features_tells_a_collapse() -> None:
+    assert float(spread_of_features(torch.ones(9, 6))) == 0
+    many = torch.randn(4000, 64, generator=torch.Generator().manual_seed(0))
+    assert float(spread_of_features(many)) == pytest.approx(1, abs=0.02)
+    assert float(spread_of_features(5 + many / 10)) < 0.03
+
+
+@pytest.mark.parametrize("kind", STARTS)
+def test_two_processes_have_the_gradient_of_one(tmp_path: Path, kind: str) -> None:
+    """Negatives are gathered: each process sees those of the other, and what it adds to the other's loss comes back."""
+    torch.multiprocessing.spawn(work, (2, str(tmp_path), kind), nprocs=2)
+    parts = [torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2)]
+    whole = gradient_of_whole(kind)
+    assert torch.allclose((parts[0] + parts[1]) / 2, whole, rtol=1e-9)
+    assert not torch.allclose(
+        gradient_of_part(kind, 0), whole, rtol=1e-3
+    )  # without the other's negatives it is another
+
+
+@pytest.mark.parametrize("kind", ["moco_v3", "simclr_v2"])
+def test_a_batch_in_chunks_has_the_same_gradient(kind: str) -> None:
+    def gradients(chunk: int) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        options = nested({**TINY, **HEAD, "contrast.kind": kind, "contrast.layers": 1})
+        module = ContrastivePretrainModule(chunk=chunk, **options)
+        batch = {"image": torch.rand(5, 1, 16, 20), "index": torch.arange(5)}
+        torch.manual_seed(1)
+        module.losses(batch)["loss"].backward()
+        return [each.grad for each in module.network.encoder_parameters()]  # type: ignore[misc, operator]
+
+    assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in zip(gradients(0), gradients(2), strict=True))
+
+
+def test_the_bank_keeps_the_newest_keys_and_no_broken_ones() -> None:
+    module = ContrastivePretrainModule(**nested({**TINY, **HEAD, "contrast.bank": 3}))
+    module._keys = [torch.full((2, 4), 1.0)]
+    module.remember()
+    assert int(module.bank_filled) == 2
+    module._keys = [torch.full((1, 4), 2.0), torch.full((1, 4), 3.0)]
+    module.remember()
+    assert module.bank[:, 0].tolist() == [2, 3, 1]
+    module._keys = [torch.full((1, 4), float("nan"))]
+    module.remember()
+    assert module.bank[:, 0].tolist() == [2, 3, 1]
+
+
+def test_a_slow_copy_follows_what_learns() -> None:
+    fast = torch.nn.Linear(2, 2)
+    fast.bias.requires_grad_(False)
+    slow = slow_copy(fast)
+    before = slow.weight.clone()
+    with torch.no_grad():
+        fast.weight += 1
+        fast.bias += 1
+    follow(slow, fast, 0.75)
+    assert torch.allclose(slow.weight, before + 0.25)
+    assert torch.allclose(slow.bias, fast.bias - 1)
+    assert not any(each.requires_grad for each in slow.parameters())
+
+
+def test_views_that_change_nothing_give_the_image() -> None:
+    image = torch.rand(3, 1, 12, 9)
+    assert torch.allclose(PLAIN.draw(image), image, atol=1e-6)
+    mirrored = Views(crop=(1, 1), mirror=1, brightness=0, contrast=0, blur=0, solarise=0)
+    assert torch.allclose(mirrored.draw(image), image.flip(-1), atol=1e-6)
+    inverted = Views(crop=(1, 1), mirror=0, brightness=0, contrast=0, blur=0, solarise=1)
+    found = inverted.draw(image)
+    changed = (found - image).abs() > 1e-5
+    assert changed.any() and torch.allclose(found[changed], 1 - image[changed], atol=1e-5)
+
+
+def test_a_turned_view_keeps_right_angles_in_an_image_of_unequal_sides() -> None:
+    """A square stays a square: its area and its extent about its own middle are those of a turned square."""
+    image = torch.zeros(64, 1, 80, 48)
+    image[:, :, 30:50, 14:34] = 1
+    torch.manual_seed(0)
+    found = Views(crop=(1, 1), turn=45, mirror=0, brightness=0, contrast=0, blur=0, solarise=0).draw(image)[:, 0]
+    rows, columns = torch.meshgrid(torch.arange(80.0), torch.arange(48.0), indexing="ij")
+    mass = found.sum((1, 2))
+    y, x = ((found * each).sum((1, 2)) / mass for each in (rows, columns))
+    spread = [
+        (found * (a - b[:, None, None]) * (c - d[:, None, None])).sum((1, 2)) / mass
+        for a, b, c, d in ((rows, y, rows, y), (columns, x, columns, x), (rows, y, columns, x))
+    ]
+    assert torch.allclose(mass, torch.tensor(400.0), rtol=0.02)
+    assert torch.allclose(spread[0], spread[1], rtol=0.03) and spread[2].abs().max() < 1
+
+
+def test_views_stay_grey_levels_and_follow_the_seed() -> None:
+    image = torch.rand(4, 1, 24, 30)
+    torch.manual_seed(5)
+    first = Views(turn=20).draw(image, (12, 15))
+    torch.manual_seed(5)
+    assert torch.equal(first, Views(turn=20).draw(image, (12, 15)))
+    assert first.shape == (4, 1, 12, 15) and first.min() >= 0 and first.max() <= 1
+
+
+@pytest.mark.parametrize("cls", [ContrastivePretrainModule, DINOPretrainModule])
+def test_its_encoder_is_the_start_of_fine_tuning_and_nothing_else_of_it(tmp_path: Path, cls: Any) -> None:
+    torch.manual_seed(0)
+    module = cls(**nested(TINY))
+    path = tmp_path / "last.ckpt"
+    saved = {**module.hparams, "_class_path": f"{cls.__module__}.{cls.__name__}"}
+    torch.save({"state_dict": module.state_dict(), "hyper_parameters": saved, "global_step": 7}, path)
+    finetuned = HeatmapFinetuneModule(3, null_time="removed", pretrained=str(path), weights="raw", **nested(TINY))
+    finetuned.take_start()
+    taken, own = finetuned.network.state_dict(), module.network.state_dict()
+    assert torch.equal(taken["encoder.1.blocks.0.conv_in.weight"], own["encoder.1.blocks.0.conv_in.weight"])
+    assert finetuned.transfer is not None
+    assert {name.partition(".")[0] for name in finetuned.transfer.taken} == {"conv_in", "encoder", "down"}
+    assert "the start is an encoder alone" in finetuned.transfer.new.values()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"network": {"class_path": "GU2Net"}}, r"model\.network: a GU2Net does not say what its encoder is \(encode,"),
+        ({"contrast.temperature": 0}, r"model\.contrast\.temperature: found 0, expected a number above 0"),
+        ({"contrast.kind": "byol"}, r"found 'byol', expected moco_v3 or simclr_v2"),
+        ({"views.crop": (0.5, 0.2)}, r"model\.views\.crop: found \[0.5, 0.2\], expected two rising shares"),
+        ({"chunk": -1}, r"model\.chunk: found -1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        ContrastivePretrainModule(**nested({**({} if "network" in options else TINY), **options}))
+
+
+def test_contrast_learns_to_tell_images_apart() -> None:
+    torch.manual_seed(0)
+    options = {
+        **TINY, "contrast.hidden": 32, "contrast.out": 16, "contrast.temperature": 0.2, "contrast.momentum": 0.9,
+        "views.crop": (0.8, 1.0), "views.mirror": 0.0, "views.brightness": 0.1, "views.contrast": 0.1,
+        "views.solarise": 0.0,
+    }  # fmt: skip
+    module = ContrastivePretrainModule(**nested(options))
+    image = torch.stack([F.interpolate(torch.rand(1, 1, 4, 4), size=(16, 16), mode="bilinear")[0] for _ in range(8)])
+    optimiser = torch.optim.AdamW(module.parameter_groups(), lr=3e-3)
+    found = []
+    for _ in range(40):
+        losses = module.losses({"image": image, "index": torch.arange(8)})
+        optimiser.zero_grad()
+        losses["loss"].backward()
+        optimiser.step()
+        for slow, fast, momentum in module.slow_parts():
+            follow(slow, fast, momentum)
+        found.append(float(losses["loss"].detach()))
+    chance = 2 * 2 * 0.2 * np.log(8)
+    assert found[0] > 0.8 * chance and np.mean(found[-10:]) < 0.3 * chance
