@@ -81,6 +81,15 @@ class ModelFacts:
     tensors: dict[str, list[int]] = field(default_factory=dict)
     weights_sha256: str = ""
 
+    def trained_splits(self, dataset: str) -> list[str | None]:
+        """Splits of a data set whose training part the weights have learned; None: the data set's own default.
+
+        Those of the model that it was adapted from are among them.
+        """
+        adapted = self.training.get("adapted") or {}
+        pairs = ((self.training, "dataset", "split"), (adapted, "start_dataset", "start_split"))
+        return [of.get(split) for of, name, split in pairs if of.get(name) == dataset]
+
     def config(self) -> dict[str, Any]:
         """Give the config that ``ldx test`` runs the model with: all but the place of the data."""
         init_args = {key: value for key, value in self.model.items() if key != "num_landmarks"}  # the data decides it

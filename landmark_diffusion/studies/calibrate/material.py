@@ -58,13 +58,13 @@ def labelled_images(
 
 
 def seen_in_training(facts: ModelFacts, section: dict[str, Any], images: LandmarkTorchDataset) -> bool:
-    """Tell whether any of the images trained the weights, as far as their data set and split tell."""
-    if facts.training.get("dataset") != section["dataset"]:
-        return False
-    split = {**section, "split": facts.training.get("split")}
-    known = labelled_images({key: value for key, value in split.items() if value is not None}, "train").samples
-    ids = {sample.image_id for sample in known}
-    return any(sample.image_id in ids for sample in images.samples)
+    """Tell whether any of the images trained the weights, or those they were adapted from, as far as splits tell."""
+    ids = {sample.image_id for sample in images.samples}
+    for split in facts.trained_splits(section["dataset"]):
+        options = {key: value for key, value in {**section, "split": split}.items() if value is not None}
+        if any(sample.image_id in ids for sample in labelled_images(options, "train").samples):
+            return True
+    return False
 
 
 @dataclass(frozen=True)

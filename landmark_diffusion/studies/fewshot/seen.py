@@ -22,20 +22,13 @@ def seen_by_start(
     if path is None or not is_model_file(path):
         return {}
     known: set[str] = set()
-    for split in _splits(read_facts(Path(path)).training, dataset):
+    for split in read_facts(Path(path)).trained_splits(dataset):
         try:
             known |= {sample.image_id for sample in build(split).samples("train")}
         except UserError:
             continue  # a split that this copy of the data does not allow
     counts = {part: len(known & set(ids)) for part, ids in parts.items()}
     return {part: count for part, count in counts.items() if count}
-
-
-def _splits(training: Mapping[str, Any], dataset: str) -> list[str | None]:
-    """Splits of this data set whose training part a model has learned, those of what it was adapted from included."""
-    adapted = training.get("adapted") or {}
-    pairs = [(training, "dataset", "split"), (adapted, "start_dataset", "start_split")]
-    return [of.get(split) for of, name, split in pairs if of.get(name) == dataset]
 
 
 def seen_in_words(start: Mapping[str, Any], parts: Mapping[str, int], measured: Sequence[str]) -> str:
