@@ -120,7 +120,7 @@ def _read_lines(source: LabelFormat, labels: LabelSet) -> list[str]:
         f"{counted(marked, 'point')}" + (f" ({parts})" if parts else ""),
         f"annotators: {_names(labels.annotator_names)}",
     ]
-    left = ", ".join(f"{count} {kind}" for kind, count in labels.left_out.items())
+    left = ", ".join(f"{kind} ({count})" for kind, count in labels.left_out.items())
     return lines + [f"left out: {left}"] * bool(left) + [f"note: {note}" for note in labels.notes]
 
 

@@ -61,11 +61,16 @@ def feed(
     parser.StartElementHandler, parser.EndElementHandler = start, end
     parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = handler.data, definitions
     size = 0
-    for block in blocks:
-        size += len(block)
-        if size > MOST_BYTES:
-            raise refuse("is larger than a table")
-        parser.Parse(block, False)
-        if size - parser.CurrentByteIndex > LONGEST_TAG:
-            raise refuse("has a tag that does not end")
-    parser.Parse(b"", True)
+    try:
+        for block in blocks:
+            size += len(block)
+            if size > MOST_BYTES:
+                raise refuse("is larger than a table")
+            parser.Parse(block, False)
+            if size - parser.CurrentByteIndex > LONGEST_TAG:
+                raise refuse("has a tag that does not end")
+        parser.Parse(b"", True)
+    except LookupError as error:
+        if type(error) is not LookupError:  # a handler's own
+            raise
+        raise refuse("is in an encoding that is not known") from None

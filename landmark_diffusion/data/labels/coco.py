@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from landmark_diffusion.core.errors import DataError, UserError
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.data.labels.building import LabelBuilder, coordinate, finite, image_name, side, text
 from landmark_diffusion.data.labels.label_format import LabelFormat
 from landmark_diffusion.data.labels.label_set import Flag, LabelledImage, LabelSet, Mark
@@ -50,7 +51,8 @@ class CocoFormat(LabelFormat):
     def more_losses(self, labels: LabelSet) -> list[str]:
         """Sizes belong to the format."""
         unknown = sum(image.size is None for image in labels.images)
-        return [f"has no size of {unknown} images, which some tools ask for: name --images"] if unknown else []
+        asked = "which some tools ask for: name --images"
+        return [f"has no size of {counted(unknown, 'image')}, {asked}"] if unknown else []
 
 
 class _Reading:

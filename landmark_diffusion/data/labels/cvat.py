@@ -117,7 +117,7 @@ class _Reading:
     def end(self, name: str) -> None:
         """An element ends."""
         self.path.pop()
-        if self.path[-1:] == ["label"] and name in ("name", "parent"):
+        if self.path[-1:] == ["label"] and self.labels and name in ("name", "parent"):
             said, (own, parent) = "".join(self.words).strip(), self.labels[-1]
             self.labels[-1] = (said, parent) if name == "name" else (own, said)
         self.words = []

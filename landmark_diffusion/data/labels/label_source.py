@@ -86,7 +86,7 @@ class LabelSource:
         except expat.ExpatError as error:
             why = expat.ErrorString(error.code)
             raise DataError(f"the file is no whole XML ({why})", self.path, error.lineno) from None
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: an encoding that expat cannot take
             raise DataError(f"the file cannot be read ({one_line(error)})", self.path) from None
 
     @cached_property

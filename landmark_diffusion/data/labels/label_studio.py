@@ -31,6 +31,8 @@ from landmark_diffusion.data.readers.radiograph import RADIOGRAPH_SUFFIXES
 
 CONFIG_FILE = ".config.xml"
 """The labelling interface, beside the tasks: without it Label Studio shows no points."""
+_DIGITS = 9
+"""Decimals of a pixel that are kept: more are of the division by 100 alone."""
 _UPLOADED = re.compile(r"[0-9a-f]{8}-", re.ASCII)
 
 
@@ -102,8 +104,8 @@ class _Reading:
     def _task(self, entry: Mapping[str, Any]) -> None:
         data = entry["data"]
         image = self.builder.image(self._name(data), _stated_size(data), _stated_spacing(data))
-        predictions = [each for each in entry.get("predictions") or () if isinstance(each, dict)]
-        if not self.predictions_count:
+        predictions = _objects(entry.get("predictions"))
+        if predictions and not self.predictions_count:
             self.builder.left_out["prediction"] += len(predictions)
             predictions = []
         for annotation in _annotations(entry):
@@ -125,17 +127,17 @@ class _Reading:
         if named is not None and (name := _first(_value(named).get("text"))):
             annotator = text(name, ANNOTATOR)
         self.builder.annotator(annotator)
-        flags = {each.get("id"): _flag(each) for each in results if each.get("type") == "choices"}
-        time = str(annotation.get("updated_at") or annotation.get("created_at") or "")[:40]
+        flags = {_region(each): _flag(each) for each in results if each.get("type") == "choices"}
+        time = _time(annotation)
         for result in results:
             if result.get("type") == "keypointlabels":
                 _fit_size(image, result, self.builder)
                 made = _origin(result.get("origin")) or origin
-                flag = flags.get(result.get("id")) or Flag.VISIBLE
+                flag = flags.get(_region(result)) or Flag.VISIBLE
                 self._point(image, annotator, _value(result), flag, made, time, result.get("score"))
             elif result.get("from_name") == NOT_THERE:
                 self._not_there(image, annotator, _value(result).get("choices"))
-            elif result is not named and not (result.get("type") == "choices" and flags[result.get("id")]):
+            elif result is not named and not (result.get("type") == "choices" and flags[_region(result)]):
                 self.builder.left_out[text(result.get("type") or "result", "type")] += 1
 
     def _point(
@@ -149,7 +151,7 @@ class _Reading:
         if image.size is None:
             raise UserError(f"{image.name}: found a point without original_width and original_height")
         x, y = (
-            coordinate(finite(value.get(axis), f"{landmark!r}: {axis}") / 100 * length, axis) - CENTRE
+            round(coordinate(finite(value.get(axis), f"{landmark!r}: {axis}") / 100 * length, axis) - CENTRE, _DIGITS)
             for axis, length in zip("xy", image.size, strict=True)
         )
         known = None if score is None else finite(score, f"{landmark!r}: score")
@@ -164,7 +166,7 @@ class _Reading:
         image = self.builder.image(self._name(entry), _stated_size(entry), _stated_spacing(entry), again=True)
         named = entry.get(ANNOTATOR)
         annotator = self.builder.annotator(named if isinstance(named, str) and named else _who(named))
-        time = str(entry.get("updated_at") or entry.get("created_at") or "")[:40]
+        time = _time(entry)
         for name, values in entry.items():
             if name == NOT_THERE:
                 self._not_there(image, annotator, values.get("choices") if isinstance(values, dict) else values)
@@ -207,8 +209,11 @@ def _annotations(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Annotations of a task, also under the name that early versions gave them, and each entry of the short form."""
     if _is_short(entry):
         return [entry]
-    found = entry.get("annotations") or entry.get("completions") or ()
-    return [each for each in found if isinstance(each, dict)]
+    return _objects(entry.get("annotations") or entry.get("completions"))
+
+
+def _objects(found: Any) -> list[Mapping[str, Any]]:
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
 
 def _who(completed_by: Any) -> str:
@@ -229,10 +234,21 @@ def _first(values: Any) -> Any:
     return values[0] if isinstance(values, list) and values else values
 
 
+def _region(result: Mapping[str, Any]) -> str:
+    """What a point and the choices beside it share."""
+    return str(result.get("id"))[:100]
+
+
 def _flag(result: Mapping[str, Any]) -> Flag | None:
     """What a choice beside a point says of it; None where it is about something else."""
     word = _first(_value(result).get("choices"))
-    return Flag(word) if word in (Flag.HIDDEN, Flag.UNSURE, Flag.VISIBLE) else None
+    return next((flag for flag in (Flag.HIDDEN, Flag.UNSURE, Flag.VISIBLE) if flag == word), None)
+
+
+def _time(entry: Mapping[str, Any]) -> str:
+    """When an annotation was saved last; empty where that is no text."""
+    found = entry.get("updated_at") or entry.get("created_at")
+    return text(found, "updated_at") if isinstance(found, str) and found else ""
 
 
 def _origin(word: Any) -> Origin | None:

@@ -134,5 +134,5 @@ def test_what_it_cannot_hold_is_said(tmp_path: Path) -> None:
         "COCO keypoints keeps no spacing (1 image)",
         "COCO keypoints keeps no time of a mark (1 point)",
         "COCO keypoints does not keep how a point was made (1 point)",
-        "COCO keypoints has no size of 1 images, which some tools ask for: name --images",
+        "COCO keypoints has no size of 1 image, which some tools ask for: name --images",
     ]
