@@ -10,6 +10,7 @@ from typing import Any
 from landmark_diffusion.annotate.images import FolderImages, Picture
 from landmark_diffusion.annotate.landmarks import Shares, shares_of_labels
 from landmark_diffusion.annotate.marks import mark_json, read_mark
+from landmark_diffusion.annotate.predictions import Predictor
 from landmark_diffusion.annotate.store import Store
 from landmark_diffusion.annotate.table import ImageCells
 from landmark_diffusion.core.errors import UserError
@@ -32,7 +33,8 @@ class Session:
         store: their marks.
         annotator: whose marks are made.
         blind: whether this annotator sees neither a model's points nor other annotators'.
-        shape: where each landmark usually lies; None to learn it from the marks that there are.
+        shape: where each landmark usually lies by a model; what is not known is learned from the marks that there are.
+        predictor: what a model finds, already started; None without a model, and for who is blind.
     """
 
     images: FolderImages
@@ -40,20 +42,27 @@ class Session:
     annotator: str
     blind: bool = False
     shape: Shares | None = None
+    predictor: Predictor | None = None
 
     def __post_init__(self) -> None:
         self._closed = threading.Event()
-        if self.shape is None:
+        if self.shape is None or None in self.shape:
             threading.Thread(target=self._read_sizes, daemon=True).start()
 
     def close(self) -> None:
         """End what runs in the background."""
         self._closed.set()
+        if self.predictor is not None:
+            self.predictor.close()
 
     @property
     def landmarks(self) -> tuple[str, ...]:
         """Names of the landmarks."""
         return self.store.landmarks
+
+    def is_finished(self, place: int) -> bool:
+        """Whether this annotator has said something of every landmark of an image."""
+        return self.store.count(self.images.table_names[place], self.annotator) >= len(self.landmarks)
 
     def about(self) -> dict[str, Any]:
         """What does not change."""
@@ -62,6 +71,7 @@ class Session:
             "table": self.store.path.name,
             "annotator": self.annotator,
             "blind": self.blind,
+            "model": None if self.predictor is None else self.predictor.model,
             "landmarks": list(self.landmarks),
             "images": [each.name for each in self.images.images],
         }
@@ -79,11 +89,14 @@ class Session:
             "done": [self.store.count(name, self.annotator) for name in names],
             "reloaded": self.store.reloaded,
             "trouble": trouble,
+            **({} if self.predictor is None else self.predictor.summary()),
         }
 
     def image(self, place: int) -> dict[str, Any]:
         """Marks of one image, and what others say of it."""
         name = self._name(place)
+        if self.predictor is not None:
+            self.predictor.want(place)
         marks = self.store.marks(name)
         own = marks.pop(self.annotator, {})
         return {
@@ -92,6 +105,7 @@ class Session:
             "size": list(self.images.size(place)),
             "marks": [mark_json(own.get(each)) for each in self.landmarks],
             "others": [] if self.blind else self._others(marks),
+            "prediction": None if self.predictor is None else self.predictor.found(place),
         }
 
     def picture(self, place: int) -> Picture:
@@ -117,8 +131,6 @@ class Session:
 
     def hint(self) -> Shares:
         """Where each landmark usually lies."""
-        if self.shape is not None:
-            return self.shape
         found: list[tuple[Iterable[Mapping[str, Mark]], tuple[int, int]]] = []
         for place, name in enumerate(self.images.table_names):
             size = self.images.known_size(place)
@@ -127,7 +139,8 @@ class Session:
                 marks = {who: own for who, own in marks.items() if who == self.annotator}
             if size is not None and marks and len(found) < HINTED:
                 found.append((marks.values(), size))
-        return shares_of_labels(self.landmarks, found)
+        learned = shares_of_labels(self.landmarks, found)
+        return [given or own for given, own in zip(self.shape or learned, learned, strict=True)]
 
     def _others(self, marks: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
         return [

@@ -17,6 +17,7 @@ from landmark_diffusion.core.untrusted import has_control_characters
 if TYPE_CHECKING:
     from landmark_diffusion.annotate.opening import TableChoice
     from landmark_diffusion.annotate.session import Session
+    from landmark_diffusion.detection.detector import Detector
 
 DESCRIPTION = (
     "Mark landmarks of the radiographs in a folder (PNG, JPEG, BMP, TIFF, DICOM), or correct those that a model finds, "
@@ -90,7 +91,9 @@ def _session(options: argparse.Namespace, root: Path, choice: TableChoice) -> Se
     table = choice.content()
     if choice.note and not choice.path.exists():
         _tell(choice.note)
-    store = Store(choice.path, table, landmark_list(options.landmarks, (), table.landmarks()))
+    detector = _detector(options)
+    known = () if detector is None else detector.facts.landmark_names
+    store = Store(choice.path, table, landmark_list(options.landmarks, known, table.landmarks()))
     unknown, twice = images.take_names(store.images())
     for names, what in ((unknown, "no image here, or several"), (twice, "an image that another name means as well")):
         if names:
@@ -98,7 +101,42 @@ def _session(options: argparse.Namespace, root: Path, choice: TableChoice) -> Se
             _tell(f"{counted(len(names), 'name')} of {choice.path.name} mean {what}: {', '.join(names[:3])}{more}")
     what = f"{counted(len(images), 'image')} of {root}, {counted(len(store.landmarks), 'landmark')}"
     _tell(f"{what}, as {options.annotator}{', blind' * options.blind}")
-    return Session(images, store, options.annotator, options.blind)
+    session = Session(images, store, options.annotator, options.blind)
+    if detector is not None:
+        _add_model(session, detector)
+    return session
+
+
+def _detector(options: argparse.Namespace) -> Detector | None:
+    if options.model is None:
+        for name in ("fast", "level", "device"):
+            if getattr(options, name):
+                raise UserError(f"--{name}: is of a model; give one by --model FILE.ldx")
+        return None
+    from landmark_diffusion.cli.detect_verb import describe
+    from landmark_diffusion.detection.detector import Detector
+
+    detector = Detector.load(options.model, fast=options.fast, level=options.level, device=options.device)
+    if not options.blind:
+        _tell(describe(detector))
+    return detector
+
+
+def _add_model(session: Session, detector: Detector) -> None:
+    """Let the model tell where landmarks usually lie, and where they are in each image to who is not blind."""
+    from landmark_diffusion.annotate.landmarks import places_of
+    from landmark_diffusion.annotate.predictions import Predictor, model_shape
+
+    names = session.landmarks
+    unknown = sum(place is None for place in places_of(names, detector.facts.landmark_names))
+    if unknown:
+        _tell(
+            f"{counted(unknown, 'landmark')} of {len(names)} {'is' if unknown == 1 else 'are'} not known to the model"
+        )
+    session.shape = model_shape(detector, names)
+    if not session.blind:
+        session.predictor = Predictor(detector, session.images.images, names, session.is_finished)
+        session.predictor.start()
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -108,6 +146,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--landmarks", default="", metavar="NAMES",
         help="names with commas, or a file with one a line; default the model's and those of the table",
     )  # fmt: skip
+    parser.add_argument("--model", metavar="FILE.ldx", help="model file whose points are shown, to accept or correct")
+    parser.add_argument("--fast", action="store_true", help="the fewest network evaluations that are nearly as good")
+    parser.add_argument("--level", type=float, help="stated coverage of the model's regions (default 0.9)")
+    parser.add_argument("--device", help="of the model: cpu, cuda or cuda:1; by default a GPU where there is one")
     parser.add_argument(
         "--annotator", default=ANNOTATOR, metavar="NAME", help=f"whose marks are made (default {ANNOTATOR})"
     )

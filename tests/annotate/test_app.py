@@ -19,6 +19,7 @@ from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.data.readers.image_io import read_grey
 from landmark_diffusion.web.access import Access
 from tests.annotate.folders import SIZE, marks_of, open_session, phantoms
+from tests.annotate.told import ToldPredictor
 
 NAMES = ("nasion", "sella", "gonion")
 TOKEN = "a-token-of-this-test"
@@ -148,6 +149,14 @@ def test_two_annotators_see_each_other_and_a_blind_one_sees_nobody(
     cy = make("cy", blind=True)
     assert "anna" not in json.dumps([cy.get(path).json() for path in ("/api/session", "/api/news", "/api/images/0")])
     assert cy.get("/api/images/0").json()["others"] == [] and cy.get("/api/hint").json() == [None] * 3
+
+
+def test_a_model_is_asked_for_the_image_that_is_looked_at(make: Callable[..., TestClient]) -> None:
+    told = ToldPredictor()
+    client = make(predictor=told)
+    assert client.get("/api/session").json()["model"] == "told.ldx"
+    assert client.get("/api/images/1").json()["prediction"]["level"] == 0.9 and told.asked == [1]
+    assert client.get("/api/news").json()["doubtful"] == [2, 2]
 
 
 def test_the_hint_is_where_landmarks_lie_on_the_mean(make: Callable[..., TestClient]) -> None:

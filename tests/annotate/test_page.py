@@ -14,6 +14,7 @@ import pytest
 
 from landmark_diffusion.annotate.session import Session
 from tests.annotate.folders import NINETEEN, SIZE, annotating, marks_of, open_session, phantoms, places, served
+from tests.annotate.told import ToldPredictor
 from tests.browsers import started_browser
 
 FIRST, SECOND = "phantom_test_000000.png", "phantom_test_000001.png"
@@ -205,6 +206,66 @@ def test_a_point_is_dragged_and_all_is_undone(serve, open_page, folder: Path, ta
     until(page, "isSaved() && state.marks[1] !== null")
     assert set(marks_of(table, FIRST)) == set(NINETEEN[:2])
     assert page.evaluate("state.scale === state.fit")  # no drag of a point moved the image
+
+
+def test_three_predictions_are_corrected_and_the_rest_accepted(serve, open_page, folder: Path, table: Path) -> None:
+    """The most doubtful landmark comes first; what the model said and what was moved are told apart on disk."""
+    found, moved = places(), {3: np.array([9.0, -6.0]), 7: np.array([-7.0, 8.0]), 0: np.array([12.0, 5.0])}
+    page = open_page(serve(open_session(folder, predictor=ToldPredictor())))
+    assert page.evaluate("state.chosen") == 7 and page.locator("#view .mark.found").count() == 18  # one is absent
+    assert page.locator("#view ellipse").count() == 18 and page.locator("#view ellipse.doubt").count() == 2
+    click(page, found[7] + moved[7])  # sets the chosen one, and goes on to the next doubtful one
+    assert page.evaluate("state.chosen") == 3
+    drag(page, found[3], found[3] + moved[3])
+    drag(page, found[0], found[0] + moved[0])
+    page.keyboard.press("Shift+Enter")
+    until(page, "isSaved() && state.marks.every((mark) => mark !== null)")
+    marks = marks_of(table, FIRST)
+    assert {name for name, mark in marks.items() if mark.origin == "corrected"} == {NINETEEN[at] for at in moved}
+    assert sum(mark.origin == "model" for mark in marks.values()) == 16 and marks[NINETEEN[11]].flag == "absent"
+    for place, name in enumerate(NINETEEN):
+        if place != 11:
+            off = np.array([marks[name].x, marks[name].y]) - found[place] - moved.get(place, 0)
+            assert np.abs(off).max() <= (1.1 / page.evaluate("state.scale") if place in moved else 0.001)
+    page.keyboard.press("Control+z")
+    until(page, "isSaved() && state.marks.filter((mark) => mark !== null).length === 3")
+    assert set(marks_of(table, FIRST)) == {NINETEEN[at] for at in moved}
+
+
+def test_predictions_are_accepted_one_by_one_from_the_most_doubtful(serve, open_page, folder, table: Path) -> None:
+    page = open_page(serve(open_session(folder, predictor=ToldPredictor())))
+    for _ in range(3):
+        page.keyboard.press("Enter")
+    page.keyboard.press("ArrowRight")  # a model's point that is moved is corrected
+    until(page, "isSaved() && state.marks.filter((mark) => mark !== null).length === 4")
+    origins = {name: mark.origin for name, mark in marks_of(table, FIRST).items()}
+    assert [origins.get(NINETEEN[at]) for at in (7, 3)] == ["model", "model"]
+    assert sorted(origins.values()) == ["corrected", "model", "model", "model"]
+
+
+def test_an_unlike_image_is_not_accepted_at_once(serve, open_page, folder: Path, table: Path) -> None:
+    told = ToldPredictor(unlike=True, image_score=0.001, regions=None, expected_error=None, level=None)
+    page = open_page(serve(open_session(folder, predictor=told)))
+    assert "do not rely" in page.locator("#unlike").inner_text() and page.locator("#accept-all").is_disabled()
+    page.keyboard.press("Shift+Enter")
+    assert page.evaluate("state.marks.every((mark) => mark === null)") and not table.exists()
+
+
+def test_actions_to_correct_an_image_and_to_mark_it(serve, open_page, folder: Path, table: Path) -> None:
+    """docs/annotate.md: nineteen either way where all points are wrong, one where none is, one and k where k are."""
+    away = np.array([10.0, 8.0])
+    page = open_page(serve(open_session(folder, predictor=ToldPredictor(places() + away, outside=None))))
+    actions = 0
+    for target in places():
+        drag(page, target + away, target)
+        actions += 1
+    until(page, "isSaved() && state.marks.every((mark) => mark !== null)")
+    assert actions == 19 and {mark.origin for mark in marks_of(table, FIRST).values()} == {"corrected"}
+    page.keyboard.press("n")
+    until(page, "state.place === 1")
+    page.keyboard.press("Shift+Enter")
+    until(page, "isSaved() && state.marks.every((mark) => mark !== null)")
+    assert {mark.origin for mark in marks_of(table, SECOND).values()} == {"model"}
 
 
 def test_keyboard_alone_marks_an_image(serve, open_page, folder: Path, table: Path) -> None:

@@ -177,6 +177,7 @@ for (const [id, act] of Object.entries({ accept, absent: toggleAbsent, unsure: t
 }
 listen("help-open", "click", () => byId("help").showModal());
 listen("order", "change", () => {
+  looked.splice(0, looked.length, state.place);
   arrangeImages();
   showImages();
 });
@@ -198,13 +199,18 @@ async function start() {
   byId("folder").title = folder;
   document.title = `${byId("folder").textContent} \u2013 marking landmarks`;
   byId("who").textContent = `${annotator}${blind ? ", blind: no points of the model or of others" : ""} \u2192 ${table}`;
+  if (state.about.model) {
+    byId("order").append(make("option", { value: "doubt" }, "most doubtful first"));
+    byId("order").value = "doubt";
+  }
   makeLandmarks();
   makeImages();
   arrangeImages();
   const first = arranged.find((place) => state.news.done[place] < names().length) ?? arranged[0];
   await show(first);
+  showWork(state.news);
   stage.focus({ preventScroll: true });
-  asking = setTimeout(askNews, 2000);
+  asking = setTimeout(askNews, 1000);
 }
 
 start();

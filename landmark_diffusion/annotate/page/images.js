@@ -12,17 +12,21 @@ function makeImages() {
   });
 }
 
+// But for the order by name, images that were looked at stay in front, in the order in which they were.
+const looked = [];
+
 function arrangeImages() {
-  const { done, doubts = [], ranks = [] } = state.news;
+  const { done, doubts = [], doubtful = [], ranks = [] } = state.news;
   const places = cards.map((_, place) => place);
   const total = names().length;
   const keys = {
     name: () => 0, open: (place) => Number(done[place] >= total),
-    doubt: (place) => (done[place] >= total ? 1e9 : 0) - (doubts[place] ?? -1),
+    doubt: (place) => (done[place] >= total ? 1e9 : 0) - (doubts[place] ?? -1) - 20 * (doubtful[place] ?? 0),
     suggest: (place) => ranks[place] ?? 1e9,
   };
-  const key = keys[byId("order").value] ?? keys.name;
-  arranged = places.sort((a, b) => key(a) - key(b) || a - b);
+  const order = byId("order").value;
+  const seen = (place) => (order === "name" || !looked.includes(place) ? looked.length : looked.indexOf(place));
+  arranged = places.sort((a, b) => seen(a) - seen(b) || keys[order](a) - keys[order](b) || a - b);
   const items = arranged.map((place) => cards[place].item);
   if (items.some((item, at) => byId("images").children[at] !== item)) byId("images").replaceChildren(...items);
 }
@@ -63,6 +67,7 @@ let showing = 0;
 async function show(place, anew = false) {
   const mine = ++showing;
   const other = place !== state.place;
+  const predictedBefore = Boolean(found());
   byId("waiting").hidden = !other;
   byId("waiting").textContent = "Reading the image\u2026";
   try {
@@ -90,8 +95,12 @@ async function show(place, anew = false) {
   byId("waiting").hidden = true;
   byId("image-name").textContent = state.about.images[place];
   byId("image-name").title = state.about.images[place];
-  if (other) {
+  if (!looked.includes(place)) looked.push(place);
+  arrangeImages();
+  if (other || (answer.prediction && !predictedBefore && state.marks.every((mark) => mark === null))) {
     state.chosen = isDone(inOrder()[0]) ? nextOpen() : inOrder()[0];
+  }
+  if (other) {
     state.drag = null;
     fitView();
   }
@@ -188,4 +197,8 @@ async function askNews() {
   asking = setTimeout(askNews, 2000);
 }
 
-function showWork() {}
+// What goes on in the background.
+function showWork({ looked, predicted }) {
+  byId("work").hidden = predicted === undefined || looked >= predicted.length;
+  byId("work").textContent = `The model looks at the images: ${looked} of ${predicted?.length}.`;
+}

@@ -67,7 +67,7 @@ function showLandmarks() {
 function showChosen() {
   const index = state.chosen;
   const mark = state.marks[index];
-  byId("chosen-name").textContent = `${index + 1} ${names()[index]}`;
+  byId("chosen-name").textContent = numbered(index);
   byId("chosen-words").textContent = chosenWords(index, mark);
   byId("accept").textContent = acceptedMark(index) ? "Accept" : isDone(index) ? "Next" : "Set here";
   byId("absent").setAttribute("aria-pressed", String(Boolean(isAbsent(mark))));

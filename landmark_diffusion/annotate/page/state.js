@@ -8,6 +8,7 @@ const known = new Map(); // place -> the server's last word on an image
 const isAbsent = (mark) => mark?.flag === "absent";
 const isUnsure = (mark) => mark?.flag === "unsure";
 const names = () => state.about.landmarks;
+const numbered = (index) => (names()[index] === `${index + 1}` ? names()[index] : `${index + 1} ${names()[index]}`);
 const found = () => state.image?.prediction ?? null;
 const isDone = (index) => (state.marks[index] ?? null) !== null;
 

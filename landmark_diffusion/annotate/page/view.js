@@ -190,7 +190,7 @@ function drawNames() {
   });
   const texts = drawn.map((mark) => {
     const index = Number(mark.dataset.landmark);
-    const name = long || index === state.chosen ? `${index + 1} ${names()[index]}` : `${index + 1}`;
+    const name = long || index === state.chosen ? numbered(index) : `${index + 1}`;
     return name + (isUnsure(state.marks[index]) ? " ?" : "");
   });
   const obstacles = anchors.filter((point) => point !== null);
