@@ -33,6 +33,7 @@ REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 PARSED = (
     "annotate",
     "detect",
+    "serve",
     "calibrate",
     "shifts",
     "suggest",

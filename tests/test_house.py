@@ -19,13 +19,13 @@ ROOT = Path(__file__).resolve().parents[1] / PACKAGE
 FLOORS = (
     "core", "phantom", "data", "heatmaps", "diffusion", "models", "hardware", "finders", "metrics", "spread",
     "modelfile", "training", "methods", "pictures", "detection", "evaluation", "export", "configuration", "web",
-    "studies", "annotate", "cli",
+    "studies", "annotate", "service", "cli",
 )  # fmt: skip
 WITHOUT_TORCH = ("core", "phantom", "configuration", "web")
 WITHOUT_LIGHTNING = (
     "core", "phantom", "data", "heatmaps", "diffusion", "models", "hardware", "finders", "metrics", "spread",
     "modelfile", "pictures", "detection", "export", "configuration", "web", "studies",
-    "annotate",
+    "annotate", "service",
 )  # fmt: skip
 
 

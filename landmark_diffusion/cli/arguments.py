@@ -101,11 +101,9 @@ def yaml_value(text: str) -> Any:
 
 def spacing_option(text: str) -> tuple[float, ...]:
     """Read mm per pixel, "0.1" or "0.1,0.12" for x and y; raises ArgumentTypeError on anything else."""
-    from landmark_diffusion.detection.spacing import check_spacing
+    from landmark_diffusion.detection.spacing import read_spacing
 
     try:
-        return check_spacing([float(part) for part in text.split(",")])
-    except (ValueError, UserError) as error:
-        raise argparse.ArgumentTypeError(
-            f"found {text!r}, expected mm per pixel above 0: 0.1, or 0.1,0.12 for x and y"
-        ) from error
+        return read_spacing(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("spacing: ")) from error

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from landmark_diffusion.cli.arguments import VerbParser, spacing_option
 from landmark_diffusion.cli.progress import progress
@@ -104,12 +104,18 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def add_detector_options(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    """Add what decides how landmarks are found: the model and its sampling."""
-    parser.add_argument("--model", required=required, metavar="FILE.ldx", help="model file of `ldx export`")
+    """Add what decides how landmarks are found in files: the model and its sampling, the spacing, the batch."""
+    add_model_options(parser, required)
     parser.add_argument(
         "--spacing", type=spacing_option, metavar="MM[,MM]",
         help="mm per pixel, one value or two for x and y; goes before that of a DICOM file",
     )  # fmt: skip
+    parser.add_argument("--batch-size", type=int, default=4, metavar="B", help="images at once (default 4)")
+
+
+def add_model_options(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """Add what decides how landmarks are found: the model and its sampling."""
+    parser.add_argument("--model", required=required, metavar="FILE.ldx", help="model file of `ldx export`")
     parser.add_argument("--fast", action="store_true", help="the fewest network evaluations that are nearly as good")
     parser.add_argument("--steps", type=int, metavar="K", help="network evaluations an image; by default the model's")
     parser.add_argument("--samples", type=int, metavar="K", help="sampled chains an image; by default the model's")
@@ -123,22 +129,31 @@ def add_detector_options(parser: argparse.ArgumentParser, required: bool = True)
         help="auto (default): a model that has learned to recognises mirrored, turned and negative images; as-is: none "
         "is changed",
     )  # fmt: skip
-    parser.add_argument("--batch-size", type=int, default=4, metavar="B", help="images at once (default 4)")
 
 
 def load_detector(options: argparse.Namespace) -> Detector:
     """Load the model with the options of ``add_detector_options``."""
-    from landmark_diffusion.detection.detector import Detector
-
     if options.batch_size < 1:
         raise UserError(f"--batch-size: found {options.batch_size}, expected at least 1")
-    names = ("fast", "steps", "samples", "decoder", "spread", "level", "seed", "device", "orientation")
-    detector = Detector.load(options.model, **{name: getattr(options, name) for name in names})
+    return load_model(options)
+
+
+def load_model(options: argparse.Namespace) -> Detector:
+    """Load the model with the options of ``add_model_options``; warns of those that are not used."""
+    from landmark_diffusion.detection.detector import Detector
+
+    detector = Detector.load(options.model, **model_options(options))
     if options.fast and options.steps is not None:
         warn_user("--fast gives way to --steps")
     if options.level is not None and detector.calibration is None:
         warn_user("--level is not used: without a calibration there are no regions (`ldx calibrate` makes one)")
     return detector
+
+
+def model_options(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of ``add_model_options`` as ``Detector`` takes them."""
+    names = ("fast", "steps", "samples", "decoder", "spread", "level", "seed", "device", "orientation")
+    return {name: getattr(options, name) for name in names}
 
 
 def describe(detector: Detector) -> str:

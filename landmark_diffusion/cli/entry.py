@@ -75,12 +75,12 @@ def _status(arguments: list[str], hung_up: Callable[[], bool]) -> int:
         with spoken_aloud(), allowed_classes(arguments) as rest:
             return _dispatch(rest)
     except UserError as error:
-        if _debug():
+        if debugging():
             raise
         print_error(error)
         return 1
     except KeyboardInterrupt:
-        if _debug():
+        if debugging():
             raise
         print("interrupted", file=sys.stderr)
         return 129 if hung_up() else 130  # as the shell numbers them: 128 + signal
@@ -172,7 +172,8 @@ def _unknown_verb(verb: str) -> str:
     return f"unknown verb {verb!r}.{hint if 'Known' in hint else hint + ' Verbs: ' + ', '.join(known) + '.'}"
 
 
-def _debug() -> bool:
+def debugging() -> bool:
+    """Whether tracebacks of errors are to be shown: `--debug`."""
     return os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
 
 

@@ -74,6 +74,7 @@ class Verb:
 OTHER_VERBS = {
     "detect": Verb("find landmarks in radiographs with a model file: `ldx detect IMAGES... --model FILE.ldx`"),
     "analyse": Verb("cephalometric analysis of detected landmarks: measures, classes, tracings"),
+    "serve": Verb("find landmarks for other programs, by HTTP: `ldx serve --model FILE.ldx`"),
     "calibrate": Verb(
         "make a model file's regions hold what they state: `ldx calibrate --config C --checkpoint FILE.ldx`"
     ),

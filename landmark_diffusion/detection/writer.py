@@ -24,6 +24,8 @@ class Writer(ABC):
 
     name: str
     """The form's name in ``--to``."""
+    reads_image: bool = False
+    """Whether it opens the image's file (``Detection.path``), which to any other form is a text."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -194,6 +194,8 @@ def _calibration(facts: ModelFacts) -> str:
     from landmark_diffusion.spread.table import calibration_grid
 
     calibration = Calibration.from_dict(facts.calibration, int(facts.model["num_landmarks"]), "the model's facts")
+    if not all(each.figures for each in calibration.settings):  # which are for the reader, and may be left out
+        return ""
     return calibration_grid(calibration).to_markdown() + "\n"
 
 

@@ -34,13 +34,13 @@ def check_token(token: str, where: str) -> str:
     return token
 
 
-def read_token(path: Path) -> str:
-    """Read a token from the first line of a file; raises UserError naming it."""
+def read_token(path: Path, option: str = "--token_file") -> str:
+    """Read a token from the first line of a file; raises UserError naming it, and the option that named it."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
-        raise UserError(f"--token_file {path}: cannot be read ({one_line(error)})") from error
-    return check_token(lines[0].strip() if lines else "", f"--token_file {path}")
+        raise UserError(f"{option} {path}: cannot be read ({one_line(error)})") from error
+    return check_token(lines[0].strip() if lines else "", f"{option} {path}")
 
 
 @dataclass(frozen=True)

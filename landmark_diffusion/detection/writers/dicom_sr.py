@@ -49,6 +49,7 @@ class DicomSrWriter(FileAnImage):
     """Write ``dicom_sr/NAME.dcm`` for each image that is a DICOM file, and say at the end how many are not."""
 
     name, subfolder, suffix = "dicom-sr", "dicom_sr", ".dcm"
+    reads_image = True
     left_out = 0
 
     def add(self, detection: Detection) -> None:
