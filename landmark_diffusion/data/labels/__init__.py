@@ -25,6 +25,12 @@ FORMATS = Registry(
         "cvat-skeleton": f"{_HERE}.cvat:CvatSkeletonFormat",
         "label-studio": f"{_HERE}.label_studio:LabelStudioFormat",
         "isbi": f"{_HERE}.isbi:IsbiFormat",
+        "via": f"{_HERE}.via:ViaFormat",
+        "via-csv": f"{_HERE}.via:ViaCsvFormat",
+        "slicer": f"{_HERE}.slicer:SlicerFormat",
+        "yolo": f"{_HERE}.yolo:YoloFormat",
+        "deeplabcut": f"{_HERE}.deeplabcut:DeepLabCutFormat",
+        "xlsx": "landmark_diffusion.data.sources.folder.labels_xlsx:XlsxFormat",
         "csv": "landmark_diffusion.data.sources.folder.labels_csv:CsvFormat",
     },
 )

@@ -123,6 +123,16 @@ class DicomHeader(NamedTuple):
 
 def read_dicom_header(path: Path) -> DicomHeader:
     """Read a DICOM file up to its pixels, which are not decoded; raises DataError as ``read_dicom`` does."""
+    with _named_faults(path), _undisturbed():
+        dataset = read_dicom_elements(path)
+        if "Rows" not in dataset or "Columns" not in dataset:
+            raise DataError("the DICOM file does not say its size (Rows, Columns); export it again", path)
+        patient = (_identifier(dataset, "PatientID"), _identifier(dataset, "IssuerOfPatientID"))
+        return DicomHeader((int(dataset.Columns), int(dataset.Rows)), read_spacing(dataset, []), patient)
+
+
+def read_dicom_elements(path: Path) -> Dataset:
+    """Read the elements of a DICOM image before its pixels; raises DataError as ``read_dicom`` does."""
     from pydicom.filereader import read_partial
 
     reached: list[bool] = []
@@ -136,10 +146,7 @@ def read_dicom_header(path: Path) -> DicomHeader:
     with _named_faults(path), _undisturbed(), path.open("rb") as file:
         dataset = read_partial(file, at_pixels, force=True)
         _check_image(dataset, path, any(reached))
-        if "Rows" not in dataset or "Columns" not in dataset:
-            raise DataError("the DICOM file does not say its size (Rows, Columns); export it again", path)
-        patient = (_identifier(dataset, "PatientID"), _identifier(dataset, "IssuerOfPatientID"))
-        return DicomHeader((int(dataset.Columns), int(dataset.Rows)), read_spacing(dataset, []), patient)
+        return dataset
 
 
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)

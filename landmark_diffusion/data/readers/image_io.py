@@ -59,7 +59,7 @@ def read_header(path: str | Path) -> tuple[int, int]:
     Raises DataError that names the file if it is missing, no image, too large, rotated by an EXIF tag or has pages.
     """
     path = Path(path)
-    with _opened(path) as image:
+    with opened_image(path) as image:
         return image.size
 
 
@@ -74,7 +74,7 @@ def read_grey(path: str | Path) -> np.ndarray:
 def read_grey_and_bits(path: str | Path) -> tuple[np.ndarray, int]:
     """Decode an image as ``read_grey`` does; return the grey and the number of bits that its values were read with."""
     path = Path(path)
-    with _opened(path) as image:
+    with opened_image(path) as image:
         deep = _has_deep_colour(image, path)
         image.load()
         _refuse_premultiplied(image, path)
@@ -174,7 +174,7 @@ def other_kinds_note(paths: Sequence[Path]) -> list[str]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def opened_image(path: Path) -> Iterator[Image.Image]:
     """Open an image, check what the header can tell, and turn what Pillow raises into a DataError with the file."""
     check_file(path)
     lenient = ImageFile.LOAD_TRUNCATED_IMAGES

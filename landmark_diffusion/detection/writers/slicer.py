@@ -17,20 +17,13 @@ import numpy as np
 
 from landmark_diffusion.core.files import atomic_path, atomic_write_text, writing
 from landmark_diffusion.core.texts import LIMITS
+from landmark_diffusion.data.labels.slicer import MARKUPS, VOLUME, ControlPoint, about, document
+from landmark_diffusion.data.readers.image_plane import ImagePlane
 from landmark_diffusion.detection.detection import Detection
 from landmark_diffusion.detection.writer import FileAnImage
 
-MARKUPS, IMAGE = ".mrk.json", ".nrrd"
-SCHEMA = (
-    "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
-    "markups-schema-v1.0.3.json#"
-)
-"""Identifies the format, Slicer checks it. (The file itself moved with Slicer's branch from master to main.)"""
-
 UNITS_ARE_PIXELS = "no spacing is known: 1 mm stands for 1 pixel"
 NOT_FOUND = "not found"
-UPRIGHT = [-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0]
-"""Orientation of a control point in LPS that is the identity in Slicer's own RAS, as Slicer writes it."""
 
 
 class SlicerWriter(FileAnImage):
@@ -51,7 +44,7 @@ class SlicerWriter(FileAnImage):
 
 def image_beside(path: Path) -> Path:
     """Name the image that belongs to Markups at ``path``, which ends in .mrk.json."""
-    return path.with_name(path.name.removesuffix(MARKUPS) + IMAGE)
+    return path.with_name(path.name.removesuffix(MARKUPS) + VOLUME)
 
 
 def write_slicer(path: Path, detection: Detection) -> Path:
@@ -69,44 +62,13 @@ def write_slicer(path: Path, detection: Detection) -> Path:
 def markups(detection: Detection) -> dict[str, Any]:
     """Describe a detection as Slicer's Markups, schema 1.0.3: one point list, a control point for each landmark."""
     detection = detection.without_absent()
-    points = detection.points * (detection.spacing or (1.0, 1.0))
-    words = _descriptions(detection)
-    markup = {
-        "type": "Fiducial",
-        "name": detection.name,
-        "description": _description(detection),
-        "coordinateSystem": "LPS",
-        "coordinateUnits": "mm",
-        "locked": False,
-        "fixedNumberOfControlPoints": False,
-        "labelFormat": "%N-%d",
-        "controlPoints": [
-            _control_point(number + 1, *entry)
-            for number, entry in enumerate(zip(detection.landmark_names, words, points, strict=True))
-        ],
-        "display": {
-            "visibility": True, "opacity": 1.0, "pointLabelsVisibility": True, "propertiesLabelVisibility": False,
-            "textScale": 2.5, "glyphType": "Cross2D", "glyphScale": 2.0, "useGlyphScale": True,
-        },
-    }  # fmt: skip
-    return {"@schema": SCHEMA, "markups": [markup]}
-
-
-def _control_point(number: int, label: str, description: str, point: np.ndarray) -> dict[str, Any]:
-    found = bool(np.isfinite(point).all())
-    return {
-        "id": str(number),
-        "label": label,
-        "description": description,
-        "associatedNodeID": "",
-        **({"position": [float(point[0]), float(point[1]), 0.0]} if found else {}),
-        "orientation": UPRIGHT,
-        "selected": True,
-        "locked": False,
-        "visibility": True,
-        # Slicer itself also knows "missing", which the published schema does not allow.
-        "positionStatus": "defined" if found else "undefined",
-    }
+    plane = ImagePlane.of(detection.spacing or (1.0, 1.0))
+    points = [
+        ControlPoint(name, plane.to_space(point) if np.isfinite(point).all() else None, words)
+        for name, point, words in zip(detection.landmark_names, detection.points, _descriptions(detection), strict=True)
+    ]
+    image = about(detection.path, plane, detection.spacing) if detection.path else None
+    return document(detection.name, points, _description(detection), image)
 
 
 def _descriptions(detection: Detection) -> list[str]:

@@ -50,12 +50,7 @@ class CsvFormat(LabelFormat):
     def files(self, labels: LabelSet, target: Path, images: ImageFolder) -> dict[str, bytes]:
         """Give the one table."""
         text = io.StringIO()
-        columns = _used_columns(labels)
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(columns)
-        for image in labels.images:
-            for cells in _rows(labels, image):
-                writer.writerow([cells[name] for name in columns])
+        csv.writer(text, lineterminator="\n").writerows(table_rows(labels))
         return {"": text.getvalue().encode()}
 
     def more_losses(self, labels: LabelSet) -> list[str]:
@@ -64,6 +59,15 @@ class CsvFormat(LabelFormat):
         if all(name.isascii() and name.isdigit() for name in names) and list(names) != sorted(names, key=int):
             return ["is read with landmarks that are numbers in the numbers' order"]
         return []
+
+
+def table_rows(labels: LabelSet) -> Iterator[list[str]]:
+    """Give the long table's header and rows, as text."""
+    columns = _used_columns(labels)
+    yield columns
+    for image in labels.images:
+        for cells in _rows(labels, image):
+            yield [cells[name] for name in columns]
 
 
 def read_label_table(path: Path, images: ImageFolder) -> LabelSet:
