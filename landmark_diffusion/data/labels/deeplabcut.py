@@ -89,7 +89,7 @@ class DeepLabCutFormat(LabelFormat):
             row = [image.name]
             for landmark in labels.landmark_names:
                 mark = image.marks.get((annotator, landmark))
-                row += [repr(mark.x), repr(mark.y)] if mark is not None and mark.placed else ["", ""]
+                row += [repr(float(mark.x)), repr(float(mark.y))] if mark is not None and mark.placed else ["", ""]
             writer.writerow(row)
         return {"": content.getvalue().encode()}
 

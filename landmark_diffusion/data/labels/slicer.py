@@ -127,7 +127,7 @@ class SlicerFormat(LabelFormat):
             orders.append(tuple(reading.landmarks))
         if off:
             builder.notes.append(
-                f"{off} points lie off the plane of their image, and were taken where they are nearest"
+                f"off the plane of their image, and taken at the nearest place in it: {off} of the points"
             )
         return builder.build(merged_order(dict.fromkeys(orders)))
 

@@ -205,7 +205,7 @@ def _read(
         except UserError as error:
             raise builder.fault(str(error) if line else f"{where}: {error}", line=line) from None
     known = {landmark for image in builder.images() for _, landmark in image.marks}
-    options = [name for name in declared.get(key or "", ()) if name.strip()]
+    options = [name for name in declared.get(key or NAME, ()) if name.strip()]
     return builder.build(options if options and known <= set(options) else None)
 
 
