@@ -1,4 +1,4 @@
-"""DeepLabCut: tables in the shape of what pandas' ``to_csv`` makes of its scorer, bodyparts and coords (not run here)."""
+"""DeepLabCut: tables in the shape that pandas' ``to_csv`` gives its scorer, bodyparts and coords (not run here)."""
 
 from __future__ import annotations
 
