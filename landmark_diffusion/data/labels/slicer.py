@@ -236,7 +236,7 @@ def _factor(markup: Mapping[str, Any], where: str) -> np.ndarray:
     units = units[0] if isinstance(units, list) and units else units
     if system not in ("LPS", "RAS"):
         raise UserError(f"{where}.coordinateSystem: found {system!r:.40}, expected LPS or RAS")
-    if units not in _UNITS:
+    if not isinstance(units, str) or units not in _UNITS:
         raise UserError(f"{where}.coordinateUnits: found {units!r:.40}, expected mm or um")
     return np.array([1.0, 1.0, 1.0] if system == "LPS" else [-1.0, -1.0, 1.0]) * _UNITS[units]
 

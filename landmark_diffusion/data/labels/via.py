@@ -123,6 +123,8 @@ def _json_entries(source: LabelSource, builder: LabelBuilder) -> Iterator[_Entry
     """Images in the project's order; in VIA 1 regions are an object of numbers, and attributes are lists of none."""
     document = source.json
     found = document.get(_METADATA, document)
+    if not isinstance(found, dict):
+        raise builder.fault(f"{_METADATA}: expected an object of images")
     listed = document.get(_ORDER)
     order = [key for key in listed if isinstance(key, str) and key in found] if isinstance(listed, list) else []
     for key in dict.fromkeys([*order, *found]):
