@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from landmark_diffusion.data.readers.levels import Levels, read_levels
+from landmark_diffusion.data.readers.radiograph import read_radiograph_header
 from landmark_diffusion.studies.suggest.pool import PoolImage, folder_images, meant_images
 
 KEPT = 4
@@ -100,11 +101,16 @@ class FolderImages:
             return picture
 
     def size(self, place: int) -> tuple[int, int]:
-        """Width and height of an image; raises DataError for one that cannot be used."""
-        return self.known_size(place) or self.picture(place).size
+        """Width and height of an image; raises DataError for one whose header cannot be read."""
+        known = self.known_size(place)
+        if known is None:
+            known = read_radiograph_header(self.images[place].file).size
+            with self._lock:
+                self._sizes[place] = known
+        return known
 
     def known_size(self, place: int) -> tuple[int, int] | None:
-        """Width and height where the image has been read already."""
+        """Width and height where they have been read already."""
         with self._lock:
             return self._sizes.get(place)
 

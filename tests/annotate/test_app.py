@@ -17,9 +17,12 @@ from landmark_diffusion.annotate.app import annotation_app, page_text
 from landmark_diffusion.annotate.opening import choose_table
 from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.data.readers.image_io import read_grey
+from landmark_diffusion.data.readers.radiograph import read_radiograph
+from landmark_diffusion.data.sources.folder.source import FolderDataset
 from landmark_diffusion.web.access import Access
 from tests.annotate.folders import SIZE, marks_of, open_session, phantoms
 from tests.annotate.told import ToldPredictor
+from tests.detection.bad_inputs import write_dicom
 
 NAMES = ("nasion", "sella", "gonion")
 TOKEN = "a-token-of-this-test"
@@ -86,6 +89,22 @@ def test_pixels_are_the_greys_that_the_model_sees(make: Callable[..., TestClient
     table = np.frombuffer(body[:levels], np.uint8)
     values = np.frombuffer(body[levels + levels % 2 :], "<u2" if size == 2 else np.uint8).reshape(height, width)
     np.testing.assert_array_equal(table[values], read_grey(folder / "phantom_test_000001.png"))
+
+
+def test_a_dicom_file_is_marked_with_all_of_its_values(make: Callable[..., TestClient], folder: Path) -> None:
+    grey = read_grey(folder / "phantom_test_000000.png")
+    write_dicom(folder / "a.dcm", grey.astype(np.uint16) * 16, BitsStored=12, WindowCenter=2000, WindowWidth=1000)
+    client = make()
+    answer = client.get("/api/images/0/pixels")
+    assert answer.headers["x-levels"] == "4096" and answer.headers["x-bytes"] == "2"
+    values = np.frombuffer(answer.content[4096:], "<u2").reshape(grey.shape)
+    np.testing.assert_array_equal(values, grey.astype(np.uint16) * 16)
+    table = np.frombuffer(answer.content[:4096], np.uint8)
+    np.testing.assert_array_equal(table[values], read_radiograph(folder / "a.dcm").grey)
+    assert table[1400] == 0 and table[2600] == 255  # the window of the file, which another may widen
+    assert mark(client, 1, {"0": point(1, 2)}).status_code == 200
+    (sample,) = FolderDataset(folder, split="all").samples("train")
+    assert sample.image_id == "a.dcm" and sample.mean_points[0].tolist() == [1, 2]
 
 
 def test_a_mark_is_saved_and_told(make: Callable[..., TestClient], folder: Path) -> None:

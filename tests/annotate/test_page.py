@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from landmark_diffusion.annotate.session import Session
 from tests.annotate.folders import NINETEEN, SIZE, annotating, marks_of, open_session, phantoms, places, served
@@ -140,8 +141,6 @@ def test_a_click_is_the_pixel_under_it_at_every_zoom(serve, open_page, folder: P
 @pytest.mark.parametrize("ratio", [1, 2])
 def test_the_image_and_the_marks_lie_in_one_frame(serve, open_page, folder: Path, ratio: float) -> None:
     """The canvas shows a pixel where the svg says it is: one white pixel of a black image, zoomed in."""
-    from PIL import Image
-
     pixels = np.zeros((480, 387), np.uint8)
     pixels[200:, 300:] = 90  # else it would be refused as of one grey
     pixels[123, 45] = 255
@@ -356,6 +355,19 @@ def test_window_and_level_change_what_is_seen_and_no_point(serve, open_page, fol
     until(page, f"{grey} === {before}")
     page.keyboard.press("i")
     until(page, f"{grey} === {255 - before}")
+
+
+def test_what_eight_bits_hide_is_seen_with_another_window(serve, open_page, folder: Path) -> None:
+    """A 12-bit image: two halves that differ by 8 of 4095, half a grey level, are told apart with a narrow window."""
+    values = np.full((480, 387), 1000, np.uint16)
+    values[:, 200:] = 1008
+    values[:40] = 4095
+    Image.fromarray(values).save(folder / FIRST)
+    page = open_page(serve(open_session(folder)))
+    greys = "[100, 300].map((x) => film.canvas.getContext('2d').getImageData(x, 300, 1, 1).data[0])"
+    assert np.ptp(page.evaluate(greys)) <= 1
+    page.evaluate("setLight(40 / 4095, 1004 / 4095)")
+    until(page, f"Math.abs(({greys})[0] - ({greys})[1]) > 40")
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from landmark_diffusion.data.readers.image_io import read_grey
+from landmark_diffusion.data.readers.levels import read_levels
 from landmark_diffusion.data.readers.radiograph import list_radiographs, read_radiograph
 from tests.detection.bad_inputs import deep, write_dicom
 
@@ -32,6 +33,10 @@ def test_picture_is_the_same_in_every_file_and_depth(tmp_path: Path) -> None:
     for path, bits in zip(paths, (8, 12, 16, 8, 12, 16, 16), strict=True):
         radiograph = read_radiograph(path)
         np.testing.assert_array_equal(radiograph.grey, levels, err_msg=path.name)
+        stored = read_levels(path)
+        np.testing.assert_array_equal(stored.table[stored.values], levels, err_msg=path.name)
+        assert len(stored.table) == 2**bits and stored.values.dtype == (np.uint8 if bits == 8 else np.uint16)
+        assert stored.spacing == radiograph.spacing
         assert radiograph.bits == bits and radiograph.grey.dtype == np.uint8
         known = path.suffix == ".dcm"
         assert radiograph.spacing == ((0.1, 0.1) if known else None)

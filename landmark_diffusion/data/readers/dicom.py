@@ -28,10 +28,10 @@ from PIL import Image, ImageFile
 
 from landmark_diffusion.core.errors import DataError
 from landmark_diffusion.core.texts import one_line
-from landmark_diffusion.data.readers.dicom_grey import to_grey
+from landmark_diffusion.data.readers.dicom_grey import to_levels
 from landmark_diffusion.data.readers.dicom_luts import read_palette
 from landmark_diffusion.data.readers.dicom_spacing import Spacing, numbers, read_spacing
-from landmark_diffusion.data.readers.image_io import check_file, check_size, depth_of, luminance_to_8_bit
+from landmark_diffusion.data.readers.image_io import GreyLevels, check_file, check_size, depth_of, luminance_to_8_bit
 from landmark_diffusion.data.readers.image_kinds import codestream_depth
 
 if TYPE_CHECKING:
@@ -108,8 +108,18 @@ def read_dicom(path: Path) -> tuple[np.ndarray, int, Spacing, tuple[str, ...]]:
     with _named_faults(path), _undisturbed():
         dataset = pydicom.dcmread(path, force=True)
         _check_image(dataset, path, "PixelData" in dataset)
-        grey, bits = _read_grey(dataset, path, notes)
-        return grey, bits, read_spacing(dataset, notes), tuple(notes)
+        levels = _read_levels(dataset, path, notes)
+        return levels.grey, levels.bits, read_spacing(dataset, notes), tuple(notes)
+
+
+def read_dicom_levels(path: Path) -> tuple[GreyLevels, Spacing]:
+    """Read a DICOM file as ``read_dicom`` does, with all of its values; raises the same."""
+    import pydicom
+
+    with _named_faults(path), _undisturbed():
+        dataset = pydicom.dcmread(path, force=True)
+        _check_image(dataset, path, "PixelData" in dataset)
+        return _read_levels(dataset, path, []), read_spacing(dataset, [])
 
 
 class DicomHeader(NamedTuple):
@@ -228,8 +238,8 @@ def _check_image(dataset: Dataset, path: Path, has_pixels: bool) -> None:
         )
 
 
-def _read_grey(dataset: Dataset, path: Path, notes: list[str]) -> tuple[np.ndarray, int]:
-    """Decode the pixels as grey (H, W) uint8, and tell the number of bits that they were read with."""
+def _read_levels(dataset: Dataset, path: Path, notes: list[str]) -> GreyLevels:
+    """Decode the pixels as values and the grey of each; colour is its luminance in 8 bits."""
     from pydicom.uid import JPEGTransferSyntaxes
 
     syntax, bits = _transfer_syntax(dataset), int(dataset.get("BitsStored") or 0)  # 0: the decoder says it
@@ -250,10 +260,10 @@ def _read_grey(dataset: Dataset, path: Path, notes: list[str]) -> tuple[np.ndarr
     if values.ndim != 2 + (kind == "RGB"):
         raise DataError(f"found pixels of shape {values.shape}, expected one image", path)
     if kind == "RGB":
-        return luminance_to_8_bit(values, bits), bits
+        return GreyLevels.of_grey(luminance_to_8_bit(values, bits), bits)
     if kind not in ("MONOCHROME1", "MONOCHROME2"):
         raise DataError(f"found PhotometricInterpretation {one_line(kind)}, expected grey, RGB, YBR or palette", path)
-    return to_grey(dataset, values, bits, kind == "MONOCHROME1", notes)
+    return to_levels(dataset, values, bits, kind == "MONOCHROME1", notes)
 
 
 def _stream_depth(dataset: Dataset) -> int | None:

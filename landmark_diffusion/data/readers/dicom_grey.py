@@ -13,7 +13,7 @@ import numpy as np
 
 from landmark_diffusion.data.readers.dicom_luts import read_lookup
 from landmark_diffusion.data.readers.dicom_spacing import numbers
-from landmark_diffusion.data.readers.image_io import DEPTHS, depth_of, grey_range
+from landmark_diffusion.data.readers.image_io import DEPTHS, GreyLevels, depth_of, grey_range
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -42,17 +42,15 @@ class View(NamedTuple):
     note: str = ""
 
 
-def to_grey(
-    dataset: Dataset, values: np.ndarray, bits: int, inverted: bool, notes: list[str]
-) -> tuple[np.ndarray, int]:
-    """Return the grey (H, W) uint8 of values stored in ``bits`` bits, and the bits that they were read with."""
+def to_levels(dataset: Dataset, values: np.ndarray, bits: int, inverted: bool, notes: list[str]) -> GreyLevels:
+    """Return the values (H, W) stored in ``bits`` bits, counted from the lowest, and the grey of each."""
     lowest = -(2 ** (bits - 1)) if dataset.PixelRepresentation else 0
     index = values.astype(np.int32) - lowest
     counts = np.bincount(index.ravel(), minlength=2**bits)
     stored = Stored(np.arange(lowest, lowest + 2**bits), counts, bits, bits == 16)
     shown, found = _shown(dataset, stored, notes)
     table = np.floor((1 - shown if inverted else shown) * 255 + 0.5).astype(np.uint8)
-    return table[index], found
+    return GreyLevels(index.astype(np.uint16), table, found)
 
 
 def _shown(dataset: Dataset, stored: Stored, notes: list[str]) -> tuple[np.ndarray, int]:

@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -53,6 +54,31 @@ _SIGNED, _PREMULTIPLIED = 2, 1  # values of the two
 _LUMINANCE = np.array([19595, 38470, 7471], np.uint32)  # of 65536: ITU-R 601-2, in the whole numbers that Pillow takes
 
 
+class GreyLevels(NamedTuple):
+    """An image as values and the grey of each, for who looks at it with another window.
+
+    Attributes:
+        values: (H, W) uint8 or uint16, from 0.
+        table: (L,) uint8, the grey of each value from 0 to L - 1.
+        bits: that the values were read with.
+    """
+
+    values: np.ndarray
+    table: np.ndarray
+    bits: int
+
+    @property
+    def grey(self) -> np.ndarray:
+        """(H, W) uint8."""
+        grey: np.ndarray = self.table[self.values]
+        return grey
+
+    @classmethod
+    def of_grey(cls, grey: np.ndarray, bits: int = 8) -> GreyLevels:
+        """Of an image (H, W) uint8 of which nothing finer is known."""
+        return cls(grey, np.arange(256, dtype=np.uint8), bits)
+
+
 def read_header(path: str | Path) -> tuple[int, int]:
     """Return an image's (width, height) in pixels without decoding it.
 
@@ -81,6 +107,15 @@ def read_grey_and_bits(path: str | Path) -> tuple[np.ndarray, int]:
         if image.format == "JPEG2000":
             return _from_jpeg_2000(image, path)
         return _deep_colour_to_grey(image, path) if deep else _to_grey(image, path)
+
+
+def read_grey_levels(path: Path) -> GreyLevels:
+    """Decode an image as ``read_grey`` does, 16-bit grey with all of its values; raises the same."""
+    with _opened(path) as image:
+        if image.format != "JPEG2000" and not _has_deep_colour(image, path) and _is_16_bit(image):
+            image.load()
+            return _levels_of_16_bit(image, path)
+    return GreyLevels.of_grey(*read_grey_and_bits(path))
 
 
 def to_8_bit(values: np.ndarray, bits: int) -> np.ndarray:
@@ -236,8 +271,9 @@ def _has_more(image: Image.Image) -> bool:
 def _to_grey(image: Image.Image, path: Path) -> tuple[np.ndarray, int]:
     if image.mode == "F":
         raise DataError("found 32-bit float pixels, whose range is not known; save it as 8 or 16-bit grey", path)
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        return _from_16_bit(image, path)
+    if _is_16_bit(image):
+        levels = _levels_of_16_bit(image, path)
+        return levels.grey, levels.bits
     if image.mode == "La":
         return np.array(image.getchannel(0), dtype=np.uint8), 8
     if _tiff_tag(image, _SAMPLE_FORMAT) == [_SIGNED] and np.asarray(image).max() > 127:
@@ -247,15 +283,19 @@ def _to_grey(image: Image.Image, path: Path) -> tuple[np.ndarray, int]:
     return np.array(image.convert("L"), dtype=np.uint8), 8
 
 
-def _from_16_bit(image: Image.Image, path: Path) -> tuple[np.ndarray, int]:
+def _is_16_bit(image: Image.Image) -> bool:
+    return image.mode == "I" or image.mode.startswith("I;16")
+
+
+def _levels_of_16_bit(image: Image.Image, path: Path) -> GreyLevels:
     values = np.asarray(image)
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
         raise DataError(f"found pixels from {low} to {high}, expected 0 to 65535; save it as 16-bit grey", path)
     bits = _stated_bits(image) or depth_of(max(high, _stated_largest(image)))
-    grey = to_8_bit(values, bits)
+    table = to_8_bit(np.arange(2**bits), bits)
     white_is_zero = _tiff_tag(image, _PHOTOMETRIC) == [0]  # Pillow turns 8-bit pixels of this kind, and not 16-bit ones
-    return 255 - grey if white_is_zero else grey, bits
+    return GreyLevels(values.astype(np.uint16), 255 - table if white_is_zero else table, bits)
 
 
 def _from_jpeg_2000(image: Image.Image, path: Path) -> tuple[np.ndarray, int]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from landmark_diffusion.data.readers.radiograph import read_radiograph
+from landmark_diffusion.data.readers.dicom import is_dicom, read_dicom_levels
+from landmark_diffusion.data.readers.image_io import GreyLevels, read_grey_levels
 
 
 @dataclass(frozen=True)
@@ -27,5 +28,11 @@ class Levels:
 
 def read_levels(path: Path) -> Levels:
     """Read any file that ``read_radiograph`` reads, and raise what it raises."""
-    radiograph = read_radiograph(path)
-    return Levels(radiograph.grey, np.arange(256, dtype=np.uint8), radiograph.spacing)
+    if is_dicom(path):
+        levels, spacing = read_dicom_levels(path)
+        return _levels(levels, spacing.value)
+    return _levels(read_grey_levels(path), None)
+
+
+def _levels(found: GreyLevels, spacing: tuple[float, float] | None) -> Levels:
+    return Levels(found.values.astype(np.uint8 if len(found.table) <= 256 else np.uint16), found.table, spacing)
