@@ -111,7 +111,7 @@ def read_grey_and_bits(path: str | Path) -> tuple[np.ndarray, int]:
 
 def read_grey_levels(path: Path) -> GreyLevels:
     """Decode an image as ``read_grey`` does, 16-bit grey with all of its values; raises the same."""
-    with opened(path) as image:
+    with opened_image(path) as image:
         if image.format != "JPEG2000" and not _has_deep_colour(image, path) and _is_16_bit(image):
             image.load()
             return _levels_of_16_bit(image, path)
