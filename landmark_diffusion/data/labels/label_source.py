@@ -6,6 +6,7 @@ import os
 import posixpath
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -19,6 +20,9 @@ from landmark_diffusion.data.readers.radiograph import list_radiographs, read_ra
 _HEAD = 2**16
 MOST_FILES = 1_000_000
 """Of a folder and those within: more is no set of labelled images, but a disk."""
+
+
+_MOST_BELOW = 1000
 
 
 class LabelSource:
@@ -114,7 +118,8 @@ class ImageFolder:
 
     Args:
         folder: where they lie; None where nobody said, and nothing is found then.
-        naming: whether images are called by their places in it; else only a missing ending is added to their names.
+        naming: whether images are called by their places in it; else (where nobody named the folder) only a missing
+            ending is added to their names, and they are looked for in it and the folders right below.
     """
 
     def __init__(self, folder: Path | None = None, naming: bool = True) -> None:
@@ -126,11 +131,19 @@ class ImageFolder:
     def _by_name(self) -> Mapping[str, list[Path]]:
         """Files by their own name and by that without its suffix."""
         found: dict[str, list[Path]] = {}
-        if self.folder is not None:
-            for path in list_radiographs(self.folder, recursive=True):
-                for name in {path.name, path.stem}:
-                    found.setdefault(name, []).append(path)
+        for path in self._files():
+            for name in {path.name, path.stem}:
+                found.setdefault(name, []).append(path)
         return found
+
+    def _files(self) -> list[Path]:
+        """Images of the folder and all within; where nobody named it, of those right below it alone."""
+        if self.folder is None:
+            return []
+        if self.naming:
+            return list_radiographs(self.folder, recursive=True)
+        below = (each for each in sorted(self.folder.iterdir()) if not each.name.startswith(".") and each.is_dir())
+        return [path for place in (self.folder, *islice(below, _MOST_BELOW)) for path in list_radiographs(place)]
 
     def find(self, name: str) -> Path | None:
         """Return the file that a name means: the one at that place, else the only one of that name anywhere within."""

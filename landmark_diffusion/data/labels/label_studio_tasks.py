@@ -22,7 +22,7 @@ _POINT_SIZE = 0.3  # percent of the image's width, as it is drawn
 
 def tasks_json(tasks: list[dict[str, Any]]) -> bytes:
     """Give tasks as the file that Label Studio imports."""
-    return (json.dumps(tasks, indent=1, allow_nan=False) + "\n").encode()
+    return (json.dumps(tasks, allow_nan=False) + "\n").encode()
 
 
 def config(landmark_names: tuple[str, ...]) -> str:
