@@ -30,6 +30,16 @@ _LACKING = re.compile(r"Problem with given class_path '([^']+)':\s+the following
 _IMPORT = re.compile(r"Expected a dot import path string: (\S+)")
 _GIVEN_VALUE = re.compile(r"(?:Given value|Got value): (.*?)(?:\. Got value: .*)?$", re.MULTILINE)
 _NESTED = re.compile(r"NestedArg\(key='([^']*)', val=(.*)\)")
+_IN_WORDS = {
+    "str": "text (in quotes)",
+    "float": "a number",
+    "int": "a whole number",
+    "bool": "true or false",
+    "tuple": "a list in brackets, such as [1, 2]",
+    "list": "a list in brackets, such as [1, 2]",
+    "dict": "a mapping, such as {name: value}",
+}
+"""What Python calls a type, for people."""
 _EXPECTED = re.compile(r"Expected an? (.+?)(?:\. Got value|$)", re.MULTILINE)
 
 
@@ -172,7 +182,8 @@ def _unknown_class(key: str, name: str, base_class: type) -> str:
 
 def _plain(text: str) -> str:
     text = re.sub(r"<class '([^']+)'>", r"\1", text.strip())
-    return "text (in quotes)" if text == "str" else text
+    text = re.sub(r"^tuple with", "a list with", text)
+    return _IN_WORDS.get(text, text)
 
 
 def _choices(text: str) -> list[str]:
