@@ -3,10 +3,11 @@
     python tools/loop_trials.py CLINIC START.ldx --by suggest > suggest.jsonl
     python tools/loop_trials.py CLINIC START.ldx --by random --draw 0 > random0.jsonl
 
-CLINIC is a folder data set outside the project, all of whose images have labels, and START has not seen them. ``--judge``
-of them, drawn with seed 0, are kept apart; of the others ten are labelled, the start is adapted to them, ten more are
-labelled, and so on to ``--most``. By "suggest" the first ten are those that `ldx suggest` names by the start, the next
-those by the adapted model; by "random" they are drawn. A row of JSON for each size: errors on those kept apart.
+CLINIC is a folder data set outside the project, all of whose images have labels, and START has not seen them. So many
+as ``--judge`` says, drawn with seed 0, are kept apart. Of the others ten are labelled, the start is adapted to them,
+ten more are labelled, and so on to ``--most``. By "suggest" the first ten are those that `ldx suggest` names by the
+start, the next those by the adapted model; by "random" they are drawn. A row of JSON for each size: errors on those
+kept apart.
 """
 
 from __future__ import annotations
