@@ -93,10 +93,12 @@ def test_files_that_cannot_be_used_are_named_and_left_out(capsys: pytest.Capture
     (ROOT / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing more")
     (ROOT / "empty.dcm").write_bytes(b"")
     cv2.imwrite(str(ROOT / "flat.png"), np.full((40, 40), 7, np.uint8))
+    cv2.imwrite(str(ROOT / "icon.png"), np.random.default_rng(0).integers(0, 256, (3, 900), dtype=np.uint8))
     assert suggest("--count", "20") == 0
     told = capsys.readouterr().err
     assert all(name in told for name in ("broken.png", "empty.dcm", "flat.png"))
-    assert "left out: 3 of 12 images" in told and "Traceback" not in told
+    assert "icon.png: found 900x3 px, expected 32 or more on each side" in told
+    assert "left out: 4 of 13 images" in told and "Traceback" not in told
     assert len(table()) == IMAGES
 
 
@@ -107,7 +109,7 @@ def test_one_image_and_others_of_odd_sizes() -> None:
     cv2.imwrite(str(ROOT / "only.png"), noise)
     assert suggest() == 0
     assert [row["image"] for row in table()] == ["only.png"]
-    cv2.imwrite(str(ROOT / "thin.png"), noise[:3])
+    cv2.imwrite(str(ROOT / "thin.png"), noise[:40])
     Image.fromarray(noise.astype(np.uint16) * 16).save(ROOT / "deep.tif")
     assert suggest("--overwrite") == 0
     assert {row["image"] for row in table()} <= {"only.png", "thin.png", "deep.tif"} and len(table()) >= 2

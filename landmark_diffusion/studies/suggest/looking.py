@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from landmark_diffusion.detection.detector import Detector
 
 
+LEAST = 32
+"""Pixels of an image's shorter side; the edges that images are compared by are read from no fewer."""
+
+
 @dataclass(frozen=True)
 class Seen:
     """What was seen of the images that could be used.
@@ -51,7 +55,7 @@ def look_at(
         greys = []
         for place, image in enumerate(images[start : start + batch_size], start):
             try:
-                greys.append(image.read().grey)
+                greys.append(_large_enough(image))
             except UserError as error:
                 tell(error)
             else:
@@ -65,3 +69,12 @@ def look_at(
     if not places:
         raise UserError("no image could be used; each is named above with what is wrong")
     return Seen(places, views, Belief.join(beliefs) if beliefs else None)
+
+
+def _large_enough(image: PoolImage) -> np.ndarray:
+    """Read an image; raises UserError for one of which nothing can be seen."""
+    grey = image.read().grey
+    height, width = grey.shape
+    if min(height, width) < LEAST:
+        raise UserError(f"{image.file}: found {width}x{height} px, expected {LEAST} or more on each side")
+    return grey
