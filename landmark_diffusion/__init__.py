@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from landmark_diffusion.methods.diffusion_heatmap import DiffusionHeatmapModule
     from landmark_diffusion.methods.dino_pretrain import DINOPretrainModule, Distillation
     from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
+    from landmark_diffusion.methods.offset_voting import OffsetVotingModule
     from landmark_diffusion.methods.position_diffusion import PositionDiffusionModule
     from landmark_diffusion.methods.views import Views
     from landmark_diffusion.modelfile.model_file import read_model_file
@@ -70,6 +71,7 @@ __all__ = [
     "LandmarkDataset",
     "LandmarkModule",
     "LandmarkSample",
+    "OffsetVotingModule",
     "PhantomDataset",
     "PositionDiffusionModule",
     "UNet",
@@ -109,6 +111,7 @@ _HOMES = {
     "MapTarget": "landmark_diffusion.finders.diffusion_heatmap",
     "NoiseOptions": "landmark_diffusion.diffusion.noise_schedule",
     "Optimisation": "landmark_diffusion.finders.optimisation",
+    "OffsetVotingModule": "landmark_diffusion.methods.offset_voting",
     "PhantomDataset": "landmark_diffusion.data.sources.phantom",
     "PositionDiffusionModule": "landmark_diffusion.methods.position_diffusion",
     "PositionNoise": "landmark_diffusion.finders.position_diffusion",

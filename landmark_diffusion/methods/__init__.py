@@ -13,6 +13,7 @@ METHODS = Registry(
         "PositionDiffusionModule": "landmark_diffusion.methods.position_diffusion:PositionDiffusionModule",
         "DiffusionHeatmapModule": "landmark_diffusion.methods.diffusion_heatmap:DiffusionHeatmapModule",
         "HeatmapFinetuneModule": "landmark_diffusion.methods.heatmap_finetune:HeatmapFinetuneModule",
+        "OffsetVotingModule": "landmark_diffusion.methods.offset_voting:OffsetVotingModule",
         "DDPMPretrainModule": "landmark_diffusion.methods.ddpm_pretrain:DDPMPretrainModule",
         "ContrastivePretrainModule": "landmark_diffusion.methods.contrastive_pretrain:ContrastivePretrainModule",
         "DINOPretrainModule": "landmark_diffusion.methods.dino_pretrain:DINOPretrainModule",

@@ -189,13 +189,14 @@ class Upsample(nn.Conv2d):
         return F.interpolate(super().forward(x), scale_factor=2.0, mode="nearest")
 
 
-def wide_convolution(features: torch.Tensor, conv: nn.Conv2d) -> torch.Tensor:
-    """Run a network's last convolution (3x3, padded by 1) in float32 or better under any precision.
+def wide_convolution(features: torch.Tensor, conv: nn.Conv2d, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """Run a network's last convolution in float32 or better under any precision; ``weight`` takes its own one's place.
 
     Neighbouring logits of a sharp map tie in bfloat16 (docs/conventions.md).
     """
+    weight = conv.weight if weight is None else weight
     wide = torch.promote_types(features.dtype, torch.float32)
-    wide = torch.promote_types(wide, conv.weight.dtype)
+    wide = torch.promote_types(wide, weight.dtype)
     with torch.autocast(features.device.type, enabled=False):
         bias = None if conv.bias is None else conv.bias.to(wide)
-        return F.conv2d(features.to(wide), conv.weight.to(wide), bias, padding=1)
+        return F.conv2d(features.to(wide), weight.to(wide), bias, padding=conv.padding)

@@ -41,6 +41,7 @@ NETWORKS = Registry(
         "UNet": "landmark_diffusion.models.unet:UNet",
         "DenseNetUNet": "landmark_diffusion.models.densenet:DenseNetUNet",
         "EfficientNetLiteUNet": "landmark_diffusion.models.efficientnet_lite:EfficientNetLiteUNet",
+        "AFPF": "landmark_diffusion.models.afpf:AFPF",
         "GU2Net": "landmark_diffusion.models.gu2net:GU2Net",
     },
 )

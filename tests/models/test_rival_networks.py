@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from landmark_diffusion import HeatmapFinetuneModule, UserError
 from landmark_diffusion.methods.pretrained import load_pretrained
+from landmark_diffusion.models.afpf import AFPF
 from landmark_diffusion.models.densenet import DenseNetUNet
 from landmark_diffusion.models.efficientnet_lite import EfficientNetLiteUNet
 from landmark_diffusion.models.gu2net import NOWHERE, GU2Net, product_logit
@@ -31,6 +32,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "DenseNetUNet": lambda: DenseNetUNet(1, 3, **NARROW),
     "EfficientNetLiteUNet": lambda: EfficientNetLiteUNet(1, 3, (16, 8, 8, 4, 4)),
     "GU2Net": lambda: GU2Net(1, 3, channels=(4, 8, 8)),
+    "AFPF": lambda: AFPF(1, 3, channels=(4, 4, 8, 8, 8), layers=(1, 1, 2, 2, 2)),
 }
 CLASSES = {"coffee": (967,), "chelsea": (281, 282, 285)}
 """Espresso; tabby, tiger cat and Egyptian cat: what skimage's pictures of these names show."""
@@ -46,6 +48,12 @@ def test_densenet_has_the_published_numbers_of_weights() -> None:
     assert count(rival.decoder.parameters()) + count(rival.conv_out.parameters()) == 12_268_931  # 12.3 million
     smaller = DenseNetUNet(3, 19, growth=32, blocks=(6, 12, 24, 16), first_channels=64)
     assert count(smaller.encoder_parameters()) == 7_978_856 - 1025 * 1000  # densenet121
+
+
+def test_afpf_has_the_published_numbers_of_weights() -> None:
+    network = AFPF(3, 3 * 19)
+    assert round(count(network.parameters()) / 1e6, 1) == 20.7
+    assert count(network.encoder_parameters()) == 20_035_392  # torchvision's vgg19_bn less its three linear layers
 
 
 def test_gu2net_has_the_published_numbers_of_weights() -> None:
