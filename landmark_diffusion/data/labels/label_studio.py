@@ -18,9 +18,11 @@ from landmark_diffusion.data.labels.label_format import LabelFormat
 from landmark_diffusion.data.labels.label_set import ABSENT, SOLE_ANNOTATOR, Flag, LabelledImage, LabelSet, Mark, Origin
 from landmark_diffusion.data.labels.label_source import ImageFolder, LabelSource
 from landmark_diffusion.data.labels.label_studio_tasks import (
-    ANNOTATOR,
     CENTRE,
+    FLAG,
     IMAGE,
+    MARKED_BY,
+    NAME,
     NOT_THERE,
     ORIGINS,
     config,
@@ -58,8 +60,16 @@ class LabelStudioFormat(LabelFormat):
 
     def files(self, labels: LabelSet, target: Path, images: ImageFolder) -> dict[str, bytes]:
         """Give the tasks and the labelling interface."""
-        tasks = [task(labels, image) for image in labels.images]
+        tasks = [task(labels, image, _served(image.name, images)) for image in labels.images]
         return {"": tasks_json(tasks), CONFIG_FILE: config(labels.landmark_names).encode()}
+
+
+def _served(name: str, images: ImageFolder) -> str:
+    """Path of an image from the folder above that of the images; its name where it is not there."""
+    path = images.find(name)
+    if path is None or images.folder is None:
+        return name
+    return f"{images.folder.resolve().name}/{path.relative_to(images.folder).as_posix()}"
 
 
 def _is_task(entry: Mapping[str, Any]) -> bool:
@@ -123,9 +133,9 @@ class _Reading:
         results = annotation.get("result")
         if not isinstance(results, list) or not all(isinstance(each, dict) for each in results):
             raise UserError("result: expected a list of objects")
-        named = next((each for each in results if each.get("from_name") == ANNOTATOR), None)
+        named = next((each for each in results if each.get("from_name") == MARKED_BY), None)
         if named is not None and (name := _first(_value(named).get("text"))):
-            annotator = text(name, ANNOTATOR)
+            annotator = text(name, MARKED_BY)
         self.builder.annotator(annotator)
         flags = {_region(each): _flag(each) for each in results if each.get("type") == "choices"}
         time = _time(annotation)
@@ -164,10 +174,14 @@ class _Reading:
     def _short(self, entry: Mapping[str, Any]) -> None:
         """One annotation of JSON_MIN: each element of the interface by its name, beside the task's data."""
         image = self.builder.image(self._name(entry), _stated_size(entry), _stated_spacing(entry), again=True)
-        named = entry.get(ANNOTATOR)
-        annotator = self.builder.annotator(named if isinstance(named, str) and named else _who(named))
+        if entry["annotation_id"] is None:  # a task that nobody has annotated
+            return
+        named = _first(entry.get(MARKED_BY))
+        annotator = self.builder.annotator(text(named, MARKED_BY) if named else _who(entry["annotator"]))
         time = _time(entry)
         for name, values in entry.items():
+            if name == FLAG:  # without a word on the point that it is about
+                self.builder.left_out["flag of a point"] += len(values) if isinstance(values, list) else 1
             if name == NOT_THERE:
                 self._not_there(image, annotator, values.get("choices") if isinstance(values, dict) else values)
                 continue
@@ -180,6 +194,8 @@ class _Reading:
 
     def _name(self, data: Mapping[str, Any]) -> str:
         """Name of the image: of the one element of a task's data that is an image's address."""
+        if isinstance(data.get(NAME), str):
+            return self.folder.name_of(image_name(data[NAME], NAME))
         texts = {key: value for key, value in data.items() if isinstance(value, str) and value.strip()}
         usual = [texts[key] for key in (IMAGE, "img", "image_url") if key in texts]
         by_suffix = [each for each in texts.values() if _address(each).lower().endswith(RADIOGRAPH_SUFFIXES)]

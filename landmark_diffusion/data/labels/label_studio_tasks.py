@@ -13,8 +13,10 @@ from landmark_diffusion.data.labels.label_set import SOLE_ANNOTATOR, Flag, Label
 
 CENTRE = 0.5
 """Where the centre of the first pixel lies, in pixels from the image's edge."""
-IMAGE, POINTS, FLAG, NOT_THERE, ANNOTATOR = "image", "landmark", "flag", "absent", "annotator"
-"""Names of the interface's elements."""
+NAME = "image_name"
+"""Element of a task's data that is ours: what the image is called in the labels."""
+IMAGE, POINTS, FLAG, NOT_THERE, MARKED_BY = "image", "landmark", "flag", "absent", "marked_by"
+"""Names of the interface's elements; ``annotator`` is one of Label Studio's own in JSON_MIN."""
 _LOCAL = "/data/local-files/?d="
 ORIGINS: dict[Origin, str] = {"by hand": "manual", "model": "prediction", "corrected": "prediction-changed"}
 _POINT_SIZE = 0.3  # percent of the image's width, as it is drawn
@@ -43,17 +45,18 @@ def config(landmark_names: tuple[str, ...]) -> str:
   <Choices name="{NOT_THERE}" toName="{IMAGE}" choice="multiple">
 {choices}
   </Choices>
-  <TextArea name="{ANNOTATOR}" toName="{IMAGE}" maxSubmissions="1" editable="true" placeholder="annotator"/>
+  <TextArea name="{MARKED_BY}" toName="{IMAGE}" maxSubmissions="1" editable="true" placeholder="annotator"/>
 </View>
 """
 
 
-def task(labels: LabelSet, image: LabelledImage, model: str | None = None) -> dict[str, Any]:
+def task(labels: LabelSet, image: LabelledImage, place: str, model: str | None = None) -> dict[str, Any]:
     """Give one image as a task: with an annotation a person, or with ``model``'s points as its prediction.
 
-    The image's size has to be known. Its address is that of a folder that Label Studio serves.
+    The image's size has to be known. ``place`` is its path from the folder that Label Studio serves, which has to hold
+    that of the images: it refuses to serve the folder itself.
     """
-    data: dict[str, Any] = {IMAGE: _LOCAL + quote(image.name)}
+    data: dict[str, Any] = {IMAGE: _LOCAL + quote(place), NAME: image.name}
     if image.size is not None:
         data |= {"width": image.size[0], "height": image.size[1]}
     if image.spacing is not None:
@@ -70,7 +73,7 @@ def task(labels: LabelSet, image: LabelledImage, model: str | None = None) -> di
 
 def _of_person(image: LabelledImage, annotator: str) -> list[dict[str, Any]]:
     """Points of a person, who is named unless nobody ever was."""
-    named = {"id": "annotator", "from_name": ANNOTATOR, "type": "textarea", "value": {"text": [annotator]}}
+    named = {"id": "marked_by", "from_name": MARKED_BY, "type": "textarea", "value": {"text": [annotator]}}
     front = [named | {"to_name": IMAGE}] if annotator != SOLE_ANNOTATOR else []
     return front + list(_written(image, annotator))
 

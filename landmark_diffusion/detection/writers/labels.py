@@ -82,7 +82,8 @@ class LabelStudioWriter(_LabelsFile):
     def files(cls, labels: LabelSet, path: Path, records: Sequence[Detection]) -> dict[str, bytes]:
         """Give the points as predictions, which somebody takes over or corrects."""
         model = records[0].model or "model"
-        tasks = [task(labels, image, model) for image in labels.images]
+        folder = Path(_shared([each.path for each in records])).name
+        tasks = [task(labels, image, f"{folder}/{image.name}".lstrip("/"), model) for image in labels.images]
         return {"": tasks_json(tasks), CONFIG_FILE: config(labels.landmark_names).encode()}
 
 
@@ -151,12 +152,16 @@ def labelled(detection: Detection, name: str, form: LabelFormat) -> LabelledImag
 
 def _names(paths: Sequence[str]) -> list[str]:
     """Files by their paths within the folder that all lie in, with ``/``."""
-    whole = [os.path.abspath(path) for path in paths]
+    shared = _shared(paths)
+    return [Path(os.path.relpath(path, shared)).as_posix() if shared else Path(path).name for path in paths]
+
+
+def _shared(paths: Sequence[str]) -> str:
+    """The folder that all files lie in, anywhere below; empty where there is none (on different drives of Windows)."""
     try:
-        shared = os.path.commonpath([os.path.dirname(path) for path in whole])
-    except ValueError:  # on different drives of Windows
-        return [Path(path).name for path in whole]
-    return [Path(os.path.relpath(path, shared)).as_posix() for path in whole]
+        return os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
+    except ValueError:
+        return ""
 
 
 def _leading_to(image: str, file: Path) -> str:

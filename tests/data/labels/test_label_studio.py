@@ -7,7 +7,9 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.data.labels import Flag, ImageFolder, LabelledImage, LabelSet, Mark, label_format, read_labels
@@ -94,8 +96,9 @@ def test_predictions_count_where_nobody_has_looked_at_them(tmp_path: Path) -> No
         ("annotator",),
         (LabelledImage("b/ä.png", (30, 40), None, {("annotator", "N"): Mark(1, 2, score=0.75)}),),
     )
-    made = task(labels, labels.images[0], "ceph.ldx")
-    assert made["data"] == {"image": "/data/local-files/?d=b/%C3%A4.png", "width": 30, "height": 40}
+    made = task(labels, labels.images[0], "xrays/b/ä.png", "ceph.ldx")
+    address = "/data/local-files/?d=xrays/b/%C3%A4.png"
+    assert made["data"] == {"image": address, "image_name": "b/ä.png", "width": 30, "height": 40}
     (prediction,) = made["predictions"]
     assert (prediction["model_version"], prediction["score"]) == ("ceph.ldx", 0.75) and "annotations" not in made
     _, found = read_labels(written(tmp_path, made))
@@ -120,6 +123,40 @@ def test_the_interface_beside_the_tasks_knows_what_they_name(tmp_path: Path) -> 
         assert element.get("toName") == each["to_name"] == "image" and element.tag.lower() == each["type"]
         values = each["value"].get("keypointlabels") or each["value"].get("choices") or []
         assert set(values) <= {child.get("value") for child in element}
+
+
+def test_what_label_studio_made_of_what_was_written() -> None:
+    """Its export (1.23.2) of tasks and interface that were written here, after an import without a complaint."""
+    form, labels = read_labels(Path(__file__).parent / "label_studio_1.23.2.json")
+    assert form.name == "label-studio" and labels.left_out == {}
+    assert (labels.annotator_names, set(labels.landmark_names)) == (("anna", "bo"), {"N", "S", "Me"})
+    first, second = labels.images
+    assert (first.name, first.size, first.spacing) == ("a.png", (200, 400), (0.1, 0.1))
+    assert (second.name, second.size, second.marks) == ("sub/b c.png", (64, 32), {})
+    flags = {key: mark.flag for key, mark in first.marks.items()}
+    assert flags == {
+        ("anna", "N"): Flag.HIDDEN, ("anna", "S"): Flag.UNSURE, ("anna", "Me"): Flag.ABSENT,
+        ("bo", "N"): Flag.VISIBLE, ("bo", "S"): Flag.VISIBLE,
+    }  # fmt: skip
+    assert (first.marks["anna", "S"].x, first.marks["anna", "S"].y) == (99.5, 50.25)
+    assert (first.marks["anna", "S"].origin, first.marks["bo", "S"].origin) == ("corrected", "by hand")
+    _, short = read_labels(Path(__file__).parent / "label_studio_1.23.2_min.json")
+    for image, other in zip(labels.images, short.images, strict=True):
+        assert image.name == other.name and image.marks.keys() == other.marks.keys()
+        for key, mark in image.marks.items():
+            assert not mark.placed or (other.marks[key].x, other.marks[key].y) == (mark.x, mark.y)
+    assert short.left_out == {"flag of a point": 2} and set(short.annotator_names) == {"anna", "bo"}
+
+
+def test_the_address_is_below_the_folder_that_is_served(tmp_path: Path) -> None:
+    """Label Studio serves no folder itself, but those within: the images' folder is named in the address."""
+    (tmp_path / "xrays" / "sub").mkdir(parents=True)
+    Image.fromarray(np.zeros((40, 30), np.uint8)).save(tmp_path / "xrays" / "sub" / "a b.png")
+    labels = LabelSet(("N",), ("annotator",), (LabelledImage("sub/a b.png"), LabelledImage("x.png", (3, 4))))
+    label_format("label-studio").write(labels, tmp_path / "t.json", ImageFolder(tmp_path / "xrays"))
+    found = [each["data"]["image"] for each in json.loads((tmp_path / "t.json").read_text())]
+    assert found == ["/data/local-files/?d=xrays/sub/a%20b.png", "/data/local-files/?d=x.png"]
+    assert [image.name for image in read_labels(tmp_path / "t.json")[1].images] == ["sub/a b.png", "x.png"]
 
 
 def test_sizes_are_needed(tmp_path: Path) -> None:
