@@ -152,11 +152,11 @@ def _images(options: argparse.Namespace, results: Path) -> list[PoolImage]:
 
 def _labelled(options: argparse.Namespace, images: Sequence[PoolImage]) -> set[int]:
     """Places of the images that have labels by the table named, or by the folder's own; tells which was read."""
-    from landmark_diffusion.studies.suggest.pool import labelled_names, match_names, own_table
+    from landmark_diffusion.studies.suggest.pool import labelled_names, match_names, own_labels
 
     table = None if options.labelled in (None, NO_TABLE) else Path(options.labelled).expanduser()
     if options.labelled is None and options.dataset == "folder":
-        table = own_table(Path(options.root).expanduser())
+        table = own_labels(Path(options.root).expanduser())
     if table is None:
         return set()
     try:

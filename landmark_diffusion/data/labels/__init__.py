@@ -45,6 +45,7 @@ __all__ = [
     "LabelSource",
     "LabelledImage",
     "Mark",
+    "forms_in",
     "images_of",
     "label_format",
     "read_labels",
@@ -64,21 +65,31 @@ def recognise(path: str | Path) -> tuple[LabelFormat, LabelSource]:
 
     Raises DataError where none fits, or several files of a folder do.
     """
-    source = LabelSource(path)
-    formats = [label_format(name) for name in FORMATS.names()]
-    if (found := _first(formats, source)) is not None:
-        return found, source
-    known = ", ".join(FORMATS.names())
-    if not source.is_folder:
-        raise DataError(f"found labels of no form that is known ({known}); name it by --from", path)
-    within = [LabelSource(each) for each in source.files if each.parent == source.path and _may_hold(each)]
-    fitting = [(form, each) for each in within if (form := _first(formats, each)) is not None]
+    fitting = forms_in(path)
     if len(fitting) == 1:
         return fitting[0]
+    known = ", ".join(FORMATS.names())
+    if not os.path.isdir(path):
+        source = LabelSource(path)
+        if source.beginning.startswith(("{", "[")):
+            _ = source.json  # tells damage with its line
+        raise DataError(f"found labels of no form that is known ({known}); name it by --from", path)
     if not fitting:
         raise DataError(f"found no labels of a form that is known here ({known}); name the file", path)
     names = ", ".join(f"{each.path.name} ({form.name})" for form, each in fitting[:5])
     raise DataError(f"found {len(fitting)} files with labels, {names}; name one of them", path)
+
+
+def forms_in(path: str | Path) -> list[tuple[LabelFormat, LabelSource]]:
+    """Tell which forms of labels there are: that of the file or folder, else those of the files in the folder."""
+    source = LabelSource(path)
+    formats = [label_format(name) for name in FORMATS.names()]
+    if (found := _first(formats, source)) is not None:
+        return [(found, source)]
+    if not source.is_folder:
+        return []
+    within = [LabelSource(each) for each in source.files if each.parent == source.path and _may_hold(each)]
+    return [(form, each) for each in within if (form := _first(formats, each)) is not None]
 
 
 def read_labels(path: str | Path, form: str | None = None, images: Path | None = None) -> tuple[LabelFormat, LabelSet]:

@@ -63,6 +63,7 @@ class DeepLabCutFormat(LabelFormat):
             try:
                 name = "/".join(cell for cell in cells[:index] if cell)
                 image = builder.image(images.name_of(image_name(name, "image")))
+                image.source = f"{source.path}:{line}"
                 for point in points:
                     builder.annotator(point.scorer)
                     if (mark := _mark(point, cells)) is not None:

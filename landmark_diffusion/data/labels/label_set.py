@@ -82,12 +82,14 @@ class LabelledImage:
         size: (width, height) in pixels, None where nobody says.
         spacing: mm a pixel (x, y), likewise.
         marks: (annotator, landmark) to what is said of the point; missing points have none.
+        source: "file" or "file:line" where it was read, where that is not the labels' one file; for messages.
     """
 
     name: str
     size: tuple[int, int] | None = None
     spacing: tuple[float, float] | None = None
     marks: dict[tuple[str, str], Mark] = field(default_factory=dict)
+    source: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,7 @@ class LabelMeFormat(LabelFormat):
                 raise
             except UserError as error:
                 raise builder.fault(str(error), path) from None
+            image.source = str(path)
             absent += [(image, name) for name in flags]
         names = _listed(folder.path / NAMES_FILE)
         known = {landmark for image in builder.images() for _, landmark in image.marks} | set(names)

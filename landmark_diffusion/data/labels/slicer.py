@@ -124,6 +124,7 @@ class SlicerFormat(LabelFormat):
                 raise
             except UserError as error:
                 raise builder.fault(str(error), path) from None
+            reading.image.source = str(path)
             orders.append(tuple(reading.landmarks))
         if off:
             builder.notes.append(

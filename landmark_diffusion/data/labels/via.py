@@ -191,6 +191,7 @@ def _read(
         where, line = entry.where, entry.line
         try:
             image = builder.image(images.name_of(image_name(entry.name, "filename")))
+            image.source = f"{builder.path}:{line}" if line else ""
             for region in entry.regions:
                 where, line = region.where, region.line
                 kind = region.shape.get("name")

@@ -76,6 +76,7 @@ class YoloFormat(LabelFormat):
         names = [data.names_of(kind, data.count) for kind in data.names or (0,)]
         for path in _texts(folder):
             image = builder.image(_image_of(folder.relative(path), data, images))
+            image.source = str(path)
             names += _read_text(builder, path, image, data, images)
         return builder.build(list(dict.fromkeys(name for each in names for name in each)))
 
@@ -173,9 +174,10 @@ def _image_of(relative: str, data: _Data, images: ImageFolder) -> str:
     before, _, within = f"/{relative}".rpartition(f"/{LABELS}/")
     stem = posixpath.splitext(within or relative)[0]
     for name in (posixpath.join(before.lstrip("/"), IMAGES, stem), stem):
-        if images.find(name) is not None:
+        path = images.find(name)
+        if path is not None and images.folder is not None and path.with_suffix("") == images.folder / name:
             return images.name_of(name)
-    return image_name(data.images.get(stem, stem), "image")
+    return images.name_of(image_name(data.images.get(stem, stem), "image"))
 
 
 def _read_text(

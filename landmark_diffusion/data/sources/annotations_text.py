@@ -43,7 +43,7 @@ def inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.logical_not(beyond.any(-1))
 
 
-def outside_fault(name: str, point: np.ndarray, size: tuple[int, int], path: Path, line: int) -> DataError:
+def outside_fault(name: str, point: np.ndarray, size: tuple[int, int], path: Path | str, line: int | None) -> DataError:
     """Return the message for a point outside its image of ``size`` (width, height)."""
     return DataError(
         f"{name} lies at ({point[0]:g}, {point[1]:g}), outside its image of {size[0]}x{size[1]} px; "

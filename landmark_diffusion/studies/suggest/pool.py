@@ -25,6 +25,7 @@ from landmark_diffusion.data.sources import build_dataset
 from landmark_diffusion.data.sources.folder.columns import IMAGE_COLUMNS, fold, read_columns
 from landmark_diffusion.data.sources.folder.images import loose
 from landmark_diffusion.data.sources.folder.text import Cells, read_cells
+from landmark_diffusion.data.sources.folder.tool_labels import of_tool, read_tool_labels, tool_of
 
 TABLES, WORKBOOKS = (".csv", ".tsv"), (".xlsx", ".xlsm")
 MOST = 4000
@@ -116,11 +117,21 @@ def own_table(root: Path) -> Path | None:
     return tables[0] if tables else None
 
 
+def own_labels(root: Path) -> Path | None:
+    """Find what says which images of a folder have labels: ``own_table``, else labels of a tool; None without.
+
+    Raises DataError where there are several.
+    """
+    return own_table(root) or of_tool(root, sorted(root.iterdir()))
+
+
 def labelled_names(table: Path) -> list[str]:
-    """Names of the images that a table gives points of; where it has no columns for any, all that it names.
+    """Names of the images that a table, or a tool's labels, give points of; all where it has no columns for any.
 
     Raises DataError for a file that is no table, or has no column with the image.
     """
+    if (tool := tool_of(table, None)) is not None:
+        return list(read_tool_labels(table.parent, table, tool).rows)
     cells = read_cells(table)
     folded = [fold(each) for each in cells.header]
     image = next((folded.index(fold(each)) for each in IMAGE_COLUMNS if fold(each) in folded), None)

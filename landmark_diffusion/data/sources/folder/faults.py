@@ -27,7 +27,8 @@ def folded(faults: Sequence[DataError], most: int = MOST) -> list[DataError]:
 
 def text(fault: DataError) -> str:
     """The message without its file and line."""
-    return str(fault).removeprefix(f"{fault.path}:{fault.line}: ")
+    line = "" if fault.line is None else f"{fault.line}: "
+    return str(fault).removeprefix(f"{fault.path}:{line or ' '}")
 
 
 def joined(group: Sequence[DataError]) -> DataError:
@@ -35,6 +36,8 @@ def joined(group: Sequence[DataError]) -> DataError:
     first, *others = group
     if not others:
         return first
+    if first.line is None:
+        return DataError(f"{text(first)} (and {len(others)} more like it)", first.path)
     lines = list(dict.fromkeys(str(each.line) for each in others))
     shown = ", ".join(lines[:_LINES]) + (", ..." if len(lines) > _LINES else "")
     word = "line" if len(lines) == 1 else "lines"

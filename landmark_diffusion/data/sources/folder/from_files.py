@@ -88,10 +88,11 @@ def _contradictions(table: LabelTable, headers: Mapping[str, Header]) -> list[st
         return []
     row, header = apart[0]
     said, found = (" x ".join(f"{side:g}" for side in each or ()) for each in (row.spacing, header.spacing))
+    line = f" (line {row.line})" if row.line else ""
     return [
         f"the table's spacing is taken, but {counted(len(apart), 'DICOM file')} "
-        f"{'says' if len(apart) == 1 else 'say'} another one: {row.image!r} (line {row.line}) {said} mm, its file "
-        f"{found} mm ({header.spacing_source})"
+        f"{'says' if len(apart) == 1 else 'say'} another one: {row.image!r}{line} {said} mm, its file {found} mm "
+        f"({header.spacing_source})"
     ]
 
 

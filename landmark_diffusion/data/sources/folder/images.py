@@ -143,7 +143,7 @@ def find_images(table: LabelTable, index: FileIndex) -> ImageMatch:
     same way.
     """
     match = ImageMatch({}, [], [], set())
-    lines: dict[Path, int] = {}
+    lines: dict[Path, LabelRow] = {}
     left: list[LabelRow] = []
     for name, row in table.rows.items():
         found = index.find(name)
@@ -155,16 +155,16 @@ def find_images(table: LabelTable, index: FileIndex) -> ImageMatch:
             names = ", ".join(path.name for path in found)
             match.faults.append(table.fault(f"the image {name!r} can mean {names}; add the suffix", row))
         elif found[0] in lines:
-            same = f"{name!r} is the same file as the image in line {lines[found[0]]}"
+            same = f"{name!r} is the same file as the image {lines[found[0]].said}"
             match.faults.append(table.fault(same, row))
         else:
-            match.images[name], lines[found[0]] = found[0], row.line
+            match.images[name], lines[found[0]] = found[0], row
     _match_alike(left, lines, table, index, match)
     return match
 
 
 def _match_alike(
-    left: list[LabelRow], lines: dict[Path, int], table: LabelTable, index: FileIndex, match: ImageMatch
+    left: list[LabelRow], lines: dict[Path, LabelRow], table: LabelTable, index: FileIndex, match: ImageMatch
 ) -> None:
     """Match what has no file of its exact name, and gather the faults of the rest by their kind."""
     wanted: dict[Path, list[LabelRow]] = {}
@@ -188,10 +188,14 @@ def _match_alike(
             names = ", ".join(str(path) if moved[row.image] else path.name for path in paths[:4])
             kind, near = "many", f"can mean {names}"
         elif paths and paths[0] in lines:
-            kind, near = "taken", f"could be {paths[0].name}, but that is the image of line {lines[paths[0]]}"
+            kind, near = "taken", f"could be {paths[0].name}, but that is the image {lines[paths[0]].said}"
         elif paths and len(wanted[paths[0]]) > 1:
             other = next(each for each in wanted[paths[0]] if each is not row)
-            kind, near = "claimed", f"could be {paths[0].name}, but so could {other.image!r} in line {other.line}"
+            kind, near = (
+                "claimed",
+                f"could be {paths[0].name}, but so could {other.image!r}"
+                + (f" in line {other.line}" if other.line else ""),
+            )
         elif paths:
             kind, near = f"differs {how}", f"is not there; the nearest file {paths[0].name} differs in {how}"
         else:

@@ -1,4 +1,4 @@
-"""FolderDataset: the user's own images and one CSV."""
+"""FolderDataset: the user's own images and one CSV, or labels of a tool."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from landmark_diffusion.data.sources.folder.images import (
 )
 from landmark_diffusion.data.sources.folder.misspelt import rare_names
 from landmark_diffusion.data.sources.folder.splits import STAGE_NAMES, too_few_patients, torn_patients, uneven_parts
-from landmark_diffusion.data.sources.folder.table import LabelRow, LabelTable, read_table
-from landmark_diffusion.data.sources.folder.text import SAVE_AS
+from landmark_diffusion.data.sources.folder.table import LabelRow, LabelTable
+from landmark_diffusion.data.sources.folder.tool_labels import WORKBOOKS, beside, find_labels, read_labels_table
 from landmark_diffusion.data.splits import FEW_TESTED, few_tested, fold_split, parse_folds, seeded_split
 
 NO_VALIDATION = "no validation images"
@@ -66,7 +66,8 @@ class _Files:
 
 
 class FolderDataset(LandmarkDataset):
-    """Images and one CSV with their landmarks, wide or long (docs/csv.md tells all columns and forms).
+    """Images and one CSV with their landmarks, wide or long (docs/csv.md tells all columns and forms), or labels in the
+    form of a tool (docs/formats.md).
 
     Images, DICOM files among them, are looked up beside the CSV, in ``root`` and in ``root/images``, with or without
     their suffix in the table. With a spacing for every image, of the table or of the DICOM file, the unit is mm, with
@@ -75,7 +76,8 @@ class FolderDataset(LandmarkDataset):
 
     Args:
         root: the folder with the images and the CSV.
-        csv: the table, relative to ``root`` or a path; None takes the one CSV that ``root`` holds.
+        csv: the table or a tool's labels (a file or a folder), relative to ``root`` or a path; None takes the one CSV
+            that ``root`` holds, else its one workbook, else labels of a tool, told by their content.
         split: "column" (by ``split_column``), "seeded" (by ``fractions`` and ``seed``), "auto": by the column where
             the table has it, or the one other column that holds train, val and test, else seeded; "all": every image
             trains; or "folds:5/2": all images in 5 folds by ``seed``, the 2nd is the test part and ``val_fraction`` of
@@ -92,6 +94,7 @@ class FolderDataset(LandmarkDataset):
             "column", or a ``split_column`` other than "split") reads the CSV, for its images and their parts.
         patient_column: name of the column with the patient; None takes ``patient``, ``subject``, ``group`` and alike,
             else the DICOM files' Patient ID; "none" keeps no images together.
+        form: of labels (docs/formats.md), where their content does not show it.
 
     Raises UserError on options that cannot be used, DataError on a missing root or CSV or an unusable header.
     """
@@ -111,6 +114,7 @@ class FolderDataset(LandmarkDataset):
         radii: tuple[float, ...] | None = None,
         labels: bool = True,
         patient_column: str | None = None,
+        form: str | None = None,
     ) -> None:
         self.folds = parse_folds(split)
         if self.folds is None and split not in ("auto", "column", "seeded", "all"):
@@ -128,8 +132,8 @@ class FolderDataset(LandmarkDataset):
         if self.bare is not None:
             self.table = _bare_table(self.root, self.bare)
         else:
-            self.table = read_table(_find_csv(self.root, csv), split_column, patient_column)
-            self.table.drop_absent()
+            path = find_labels(self.root, csv, form)
+            self.table = read_labels_table(self.root, path, form, split_column, patient_column)
         self.landmark_names = self.table.landmark_names if labels else ()
         self.annotator_names = self.table.annotator_names if labels else ()
         self.by_column = self.bare is None and _by_column(self.table, split, split_column)
@@ -190,9 +194,9 @@ class FolderDataset(LandmarkDataset):
         places = {each.image_path.parent for each in samples if each.image_path is not None}
         passed = [path for place in sorted(places) for path in other_kinds(place, read=RADIOGRAPH_SUFFIXES)]
         found = (
-            *self.table.notes, *_newer_workbook(self.table.path), *self._files.match.notes, *self._left_out_note(),
-            *other_kinds_note(passed), *self._spacings.notes, *self._patients.notes, *self._split_note(),
-            *self._few_note(),
+            *self.table.notes, *beside(self.table.path), *_newer_workbook(self.table.path), *self._files.match.notes,
+            *self._left_out_note(), *other_kinds_note(passed), *self._spacings.notes, *self._patients.notes,
+            *self._split_note(), *self._few_note(),
         )  # fmt: skip
         return [f"{self.table.path}: {note}" for note in found]
 
@@ -210,7 +214,8 @@ class FolderDataset(LandmarkDataset):
         if self.bare is not None:
             match, places = ImageMatch(self.bare, [], [], set()), []
         else:
-            places = list(dict.fromkeys((self.table.path.parent, self.root, self.root / "images")))
+            base = self.table.folder or self.table.path.parent
+            places = list(dict.fromkeys((base, self.root, self.root / "images")))
             match = find_images(self.table, FileIndex(places))
         headers, faults = read_headers(match.images.values(), self.root)
         return _Files(match, {n: headers[p] for n, p in sorted(match.images.items()) if p in headers}, faults, places)
@@ -245,7 +250,7 @@ class FolderDataset(LandmarkDataset):
         samples, outside = [], []
         for name, header in self._files.headers.items():
             row, size = table.rows[name], header.size
-            annotations, where = table.annotations(row), f"{table.path}:{row.line}"
+            annotations, where = table.annotations(row), table.where(row)
             faults += _row_faults(table, row, size)
             if not inside(annotations, size).all():
                 outside += _outside_faults(table, row, size)
@@ -263,8 +268,9 @@ class FolderDataset(LandmarkDataset):
         return samples, folded(faults)
 
     def _locate(self, sample: LandmarkSample, annotator: int, landmark: int) -> str:
-        mark = self.table.rows[sample.image_id].marks[self.annotator_names[annotator], self.landmark_names[landmark]]
-        return f"{self.table.path}:{mark[2]}"
+        row = self.table.rows[sample.image_id]
+        mark = row.marks[self.annotator_names[annotator], self.landmark_names[landmark]]
+        return self.table.where(row, mark[2])
 
     def _parts(self) -> dict[str, list[str]]:
         """Image ids of train, val and test."""
@@ -326,7 +332,8 @@ class FolderDataset(LandmarkDataset):
             return []
         names = ", ".join(path.name for path in self._left_out[:3]) + ", ..." * (count > 3)
         total = count + len(self.table.rows)
-        verb = "has no row and is" if count == 1 else "have no row and are"
+        what = "row" if self.table.columns or not self.labels else "point"
+        verb = f"has no {what} and is" if count == 1 else f"have no {what} and are"
         return [f"{count} of {total} images {verb} left out: {names}"]
 
     def _few_note(self) -> list[str]:
@@ -423,10 +430,17 @@ def _row_faults(table: LabelTable, row: LabelRow, size: tuple[int, int]) -> list
 def _outside_faults(table: LabelTable, row: LabelRow, size: tuple[int, int]) -> list[DataError]:
     """A fault with its own line for each point that lies outside the image."""
     return [
-        outside_fault(f"landmark {landmark!r} of {row.image!r}", np.array([x, y]), size, table.path, line)
+        _outside_fault(table, row, landmark, np.array([x, y]), size, line)
         for (_, landmark), (x, y, line) in row.marks.items()
         if not inside(np.array([x, y]), size)
     ]
+
+
+def _outside_fault(
+    table: LabelTable, row: LabelRow, landmark: str, point: np.ndarray, size: tuple[int, int], line: int
+) -> DataError:
+    name = f"landmark {landmark!r} of {row.image!r}"
+    return outside_fault(name, point, size, table.path if line else row.source or table.path, line or None)
 
 
 def _bare_table(root: Path, images: Iterable[str]) -> LabelTable:
@@ -434,38 +448,9 @@ def _bare_table(root: Path, images: Iterable[str]) -> LabelTable:
     return LabelTable(root, (), (), {name: LabelRow(name, 0) for name in images}, [], (), None, set())
 
 
-CSV_OPTION = "--data.dataset_options.csv"
-_TABLES = (".csv", ".tsv")
-_WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
-
-
-def _find_csv(root: Path, csv: str | Path | None) -> Path:
-    if csv is not None:
-        for path in (root / Path(csv).expanduser(), Path(csv).expanduser()):
-            if path.is_file():
-                return path
-        raise DataError(f"csv: the file does not exist in {root} nor in {Path.cwd()}", csv)
-    files = sorted(path for path in root.iterdir() if not path.name.startswith((".", "~")) and path.is_file())
-    found = [path for path in files if path.suffix.lower() in _TABLES]
-    if len(found) == 1:
-        return found[0]
-    names = ", ".join(path.name for path in found[:5])
-    if found:
-        count = len(found)
-        raise DataError(f"{count} CSV files in this folder ({names}); name the one to read by {CSV_OPTION} NAME", root)
-    books = [path for path in files if path.suffix.lower() in _WORKBOOKS]
-    if len(books) == 1 and books[0].suffix.lower() in (".xlsx", ".xlsm"):
-        return books[0]
-    if books:
-        raise DataError(f"no CSV file in this folder, but the workbook {books[0].name}; {SAVE_AS}", root)
-    text = next((path.name for path in files if path.suffix.lower() in (".txt", ".dat")), None)
-    hint = f"; if it is {text}, name it by {CSV_OPTION} NAME" if text else f", or its name by {CSV_OPTION}"
-    raise DataError(f"no CSV file in this folder; expected the one with the landmarks{hint}", root)
-
-
 def _newer_workbook(csv: Path) -> list[str]:
     """Say that a workbook of the table's name was changed after it: what was changed there may be missing here."""
-    books = [csv.with_suffix(suffix) for suffix in _WORKBOOKS if csv.suffix.lower() not in _WORKBOOKS]
+    books = [csv.with_suffix(suffix) for suffix in WORKBOOKS if csv.suffix.lower() not in WORKBOOKS]
     newer = [path.name for path in books if path.is_file() and path.stat().st_mtime > csv.stat().st_mtime]
     return [f"not used: {name}, which is newer than this table; export it again if it was edited" for name in newer]
 
@@ -477,6 +462,12 @@ def _asks_for_column(split: str, split_column: str) -> bool:
 def _by_column(table: LabelTable, split: str, split_column: str) -> bool:
     """Whether the split comes from the column; raises DataError where a column that was asked for is not there."""
     found = table.split_column
+    if _asks_for_column(split, split_column) and not table.columns:
+        raise DataError(
+            f"split_column: these labels have no column {split_column!r}, and none at all; divide them by --data.split "
+            "seeded, or convert them to a table (ldx data convert) and add one",
+            table.path,
+        )
     if _asks_for_column(split, split_column) and (found is None or found.lower() != split_column.lower()):
         raise DataError(
             f"split_column: no column {split_column!r}.{nearest_column(split_column, table.columns)}", table.path, 1

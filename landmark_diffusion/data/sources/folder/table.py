@@ -41,6 +41,8 @@ class LabelRow:
     patient: str = ""
     absent: bool = False
     """Whether a landmark is said not to be in the image."""
+    source: str = ""
+    """Where a tool's labels say it, "file" or "file:line", where that is not their one file."""
     _marks: list[Mark] = field(default_factory=list)
     _values: array[float] = field(default_factory=lambda: array("d"))
 
@@ -48,6 +50,11 @@ class LabelRow:
         """Add a point and the line that it stands in; the caller sees to it that there is one of each mark."""
         self._marks.append(mark)
         self._values.extend((x, y, line))
+
+    @property
+    def said(self) -> str:
+        """What other messages call it: its line, or its name where it has none."""
+        return f"in line {self.line}" if self.line else repr(self.image)
 
     @property
     def marked(self) -> Sequence[Mark]:
@@ -83,9 +90,16 @@ class LabelTable:
     notes: list[str] = field(default_factory=list)
     """How the file was read where that is not plain: its encoding, decimal commas, columns that are not used."""
 
+    folder: Path | None = None
+    """Where the images' names begin, where that is not beside the file: the folder of a tool's labels."""
+
     def fault(self, message: str, row: LabelRow) -> DataError:
         """Give the error that says what is wrong with a row."""
-        return DataError(message, self.path, row.line)
+        return DataError(message, self.path, row.line) if row.line else DataError(message, row.source or self.path)
+
+    def where(self, row: LabelRow, line: int | None = None) -> str:
+        """Say where a row, or a point of it in ``line``, stands: "file:line", or "file" where there are no lines."""
+        return f"{self.path}:{line or row.line}" if row.line else row.source or str(self.path)
 
     def drop_absent(self) -> None:
         """Leave out the images of which nothing is said but that landmarks are not in them."""
