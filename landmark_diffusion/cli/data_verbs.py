@@ -43,7 +43,11 @@ def run_data_check(argv: list[str]) -> int:
     parser.add_argument("--dataset", "--data.dataset", help="by name or class path; `ldx plugins` lists them")
     parser.add_argument("--root", "--data.root", help="folder of the dataset")
     parser.add_argument("--split", "--data.split", help="split by name, as in data.split")
-    parser.add_argument("--csv", "--data.dataset_options.csv", help="folder dataset: the table")
+    parser.add_argument("--csv", "--data.dataset_options.csv", help="folder dataset: the table, or a tool's labels")
+    parser.add_argument(
+        "--form", "--data.dataset_options.form",
+        help="folder dataset: form of the labels (docs/formats.md), where it is not recognised",
+    )  # fmt: skip
     parser.add_argument(
         "--split-column", "--data.dataset_options.split_column",
         help="folder dataset: name of the column with train, val, test",
@@ -116,10 +120,10 @@ def _build(arguments: argparse.Namespace) -> LandmarkDataset:
     if arguments.dataset not in (None, section.get("dataset")):  # the config's split is another dataset's
         section = {key: value for key, value in section.items() if key not in OF_ONE_DATASET}
     options = dict(section.get("dataset_options") or {})
-    name = arguments.dataset or section.get("dataset") or ("folder" if arguments.csv else None)
+    name = arguments.dataset or section.get("dataset") or ("folder" if arguments.csv or arguments.form else None)
     if name is None:
         raise UserError("ldx data check: name what to check, by --config NAME or by --dataset NAME --root PATH")
-    own = {key: getattr(arguments, key) for key in ("csv", "split_column", "patient_column")}
+    own = {key: getattr(arguments, key) for key in ("csv", "form", "split_column", "patient_column")}
     given = {"split": arguments.split or section.get("split"), **own}
     options |= {key: value for key, value in given.items() if value is not None}
     if section.get("labels") is False:

@@ -188,7 +188,10 @@ def _match_alike(
             names = ", ".join(str(path) if moved[row.image] else path.name for path in paths[:4])
             kind, near = "many", f"can mean {names}"
         elif paths and paths[0] in lines:
-            kind, near = "taken", f"could be {paths[0].name}, but that is the image {lines[paths[0]].said}"
+            kind, near = (
+                "taken",
+                f"could be {paths[0].name}, but that is the image {lines[paths[0]].said.replace('in line', 'of line')}",
+            )
         elif paths and len(wanted[paths[0]]) > 1:
             other = next(each for each in wanted[paths[0]] if each is not row)
             kind, near = (
