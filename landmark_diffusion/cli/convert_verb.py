@@ -19,7 +19,7 @@ from landmark_diffusion.data.labels import (
     read_labels,
     target_format,
 )
-from landmark_diffusion.data.labels.label_set import MEAN, Flag
+from landmark_diffusion.data.labels.label_set import MEAN, SOLE_ANNOTATOR, Flag
 
 DESCRIPTION = """Read labels in the form of one tool and write them in that of another. The form of the source is told
 by its content. Points keep to 1e-6 pixels, with names, flags and annotators; what the target cannot hold is said."""
@@ -118,8 +118,9 @@ def _read_lines(source: LabelFormat, labels: LabelSet) -> list[str]:
         f"read {source.title}: {counted(len(labels.images), 'image')}, "
         f"{counted(len(labels.landmark_names), 'landmark')} ({_names(labels.landmark_names)}), "
         f"{counted(marked, 'point')}" + (f" ({parts})" if parts else ""),
-        f"annotators: {_names(labels.annotator_names)}",
     ]
+    if labels.annotator_names != (SOLE_ANNOTATOR,):
+        lines.append(f"annotators: {_names(labels.annotator_names)}")
     left = ", ".join(f"{kind} ({count})" for kind, count in labels.left_out.items())
     return lines + [f"left out: {left}"] * bool(left) + [f"note: {note}" for note in labels.notes]
 

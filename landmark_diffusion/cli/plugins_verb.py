@@ -1,4 +1,4 @@
-"""``ldx plugins``: the data sets, methods, networks and outputs that are known, and why one of them cannot be used."""
+"""``ldx plugins``: what is known by a short name, and why one of them cannot be used."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ from landmark_diffusion.cli.arguments import VerbParser
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.registry import Registry
 
-DESCRIPTION = """List the data sets, methods, networks and outputs that ldx knows by a short
-name: those built in, and those that other installed packages bring by entry points. Each
-is imported, so that one that cannot be used is named with the why."""
+DESCRIPTION = """List the data sets, methods, networks, outputs and forms of labels that ldx knows by
+a short name: those built in, and those that other installed packages bring by entry points.
+Each is imported, so that one that cannot be used is named with the why."""
 
 
 def run_plugins(arguments: list[str]) -> int:
     """Print one line for each; return 0, also where one cannot be used. ``arguments`` are those behind the verb."""
     VerbParser("plugins", DESCRIPTION).parse(arguments)
+    from landmark_diffusion.data.labels import FORMATS
     from landmark_diffusion.data.sources import DATASETS
     from landmark_diffusion.detection.forms import WRITERS
     from landmark_diffusion.methods import METHODS
     from landmark_diffusion.models.network import NETWORKS
 
-    known = (("data sets", DATASETS), ("methods", METHODS), ("networks", NETWORKS), ("outputs", WRITERS))
+    known = (
+        ("data sets", DATASETS), ("methods", METHODS), ("networks", NETWORKS), ("outputs", WRITERS),
+        ("forms of labels", FORMATS),
+    )  # fmt: skip
     for title, registry in known:
         print(f"{title} ({registry.option}; others bring them by the entry points {registry.group}):")
         width = max(map(len, registry.names()))

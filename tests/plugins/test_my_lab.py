@@ -163,7 +163,14 @@ def test_plugins_lists_what_there_is_and_names_what_cannot_be_used(
     assert lines["MyMethod"].endswith("(my_lab.method:MyMethod)") and lines["my_text"].endswith("MyWriter)")
     assert "cannot be used: data.dataset: gone cannot be imported: No module named 'gone_lab'" in lines["gone"]
     assert "cannot be used: --to: odd is no Writer" in lines["odd"]
-    assert {"isbi2015", "PositionDiffusionModule", "DDPMPretrainModule", "csv", "dicom-sr"} <= lines.keys()
+    assert {
+        "isbi2015",
+        "PositionDiffusionModule",
+        "DDPMPretrainModule",
+        "csv",
+        "dicom-sr",
+        "deeplabcut",
+    } <= lines.keys()
 
 
 def test_a_method_that_is_called_otherwise_than_its_class_is_refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from landmark_diffusion.core.errors import DataError, UserError
@@ -83,7 +84,7 @@ def recognise(path: str | Path) -> tuple[LabelFormat, LabelSource]:
 def forms_in(path: str | Path) -> list[tuple[LabelFormat, LabelSource]]:
     """Tell which forms of labels there are: that of the file or folder, else those of the files in the folder."""
     source = LabelSource(path)
-    formats = [label_format(name) for name in FORMATS.names()]
+    formats = _usable()
     if (found := _first(formats, source)) is not None:
         return [(found, source)]
     if not source.is_folder:
@@ -106,6 +107,15 @@ def images_of(path: Path, folder: Path | None = None) -> ImageFolder:
     if folder is not None:
         return ImageFolder(folder)
     return ImageFolder(path if os.path.isdir(path) else path.parent, naming=False)
+
+
+def _usable() -> list[LabelFormat]:
+    """All forms; one of another package that cannot be loaded is passed over, and `ldx plugins` says why."""
+    found = [label_format(name) for name in FORMATS.built_in]
+    for name in FORMATS.found():
+        with suppress(UserError):
+            found.append(label_format(name))
+    return found
 
 
 def _first(formats: list[LabelFormat], source: LabelSource) -> LabelFormat | None:

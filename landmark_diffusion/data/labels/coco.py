@@ -88,7 +88,7 @@ class _Reading:
             return
         if not isinstance(names, list):
             raise UserError("keypoints: expected a list of names")
-        names = [text(name, "keypoints") for name in names]
+        names = [text(name, "keypoints").strip() for name in names]
         self.keypoints[_identity(entry, "id")] = names
         for pair in entry.get("skeleton") or ():
             ends = [side(end, "skeleton") for end in pair] if isinstance(pair, list) else []

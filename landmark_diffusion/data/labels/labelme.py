@@ -43,7 +43,7 @@ class LabelMeFormat(LabelFormat):
         """A JSON object with shapes and imagePath, or a folder where one of the first is such."""
         if source.is_folder:
             return any(self.recognises(LabelSource(path)) for path in source.named(".json")[:_LOOKED_AT])
-        return '"shapes"' in source.content.decode("utf-8", "ignore") and _is_labelme(source.looked_at)
+        return _is_labelme(source.looked_at)
 
     def read(self, source: LabelSource, images: ImageFolder) -> LabelSet:
         """Read one file, or all that a folder and those within hold; other JSON files are counted."""
