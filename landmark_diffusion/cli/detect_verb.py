@@ -115,7 +115,9 @@ def add_detector_options(parser: argparse.ArgumentParser, required: bool = True)
 
 def add_model_options(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Add what decides how landmarks are found: the model and its sampling."""
-    parser.add_argument("--model", required=required, metavar="FILE.ldx", help="model file of `ldx export`")
+    parser.add_argument(
+        "--model", required=required, metavar="FILE.ldx", help="model file of `ldx export`, or its --hub folder"
+    )  # fmt: skip
     parser.add_argument("--fast", action="store_true", help="the fewest network evaluations that are nearly as good")
     parser.add_argument("--steps", type=int, metavar="K", help="network evaluations an image; by default the model's")
     parser.add_argument("--samples", type=int, metavar="K", help="sampled chains an image; by default the model's")

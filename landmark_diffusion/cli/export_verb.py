@@ -1,4 +1,4 @@
-"""``ldx export``: a checkpoint as one file to hand over, with its card, and the networks of a model as ONNX."""
+"""``ldx export``: a checkpoint as one file to hand over, with its card; a model as ONNX, or as a folder for a hub."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from landmark_diffusion.modelfile.model_file import SUFFIX, check_target, is_mod
 from landmark_diffusion.training.folder import CONFIG, RunFolder
 
 if TYPE_CHECKING:
+    import numpy as np
     from lightning.pytorch import LightningModule
 
     from landmark_diffusion.finders.finder import Finder
@@ -29,18 +30,40 @@ FEW_UPRIGHT = 10
 DESCRIPTION = (
     "Write a checkpoint as one file to hand over: the weights that `ldx test` measures (the averaged ones where there "
     "is an average) and all that a prediction needs, without pickle and without places on this machine. "
-    "`ldx test FILE.ldx --data.root PATH` measures it. With a target FILE.onnx: the networks of a checkpoint or of a "
-    "FILE.ldx alone, for other runtimes, checked against torch (docs/model_file.md)."
+    "`ldx test FILE.ldx --data.root PATH` measures it. With a target FILE.onnx, of a checkpoint or of a FILE.ldx: a "
+    "program for other runtimes that takes an image and gives points, checked against `ldx detect`. With --hub FOLDER: "
+    "a folder in the form of model hubs, which `ldx detect --model FOLDER` reads (docs/model_file.md)."
 )
 
 
 def run_export(arguments: list[str]) -> int:
-    """Write the model file and its card, or the networks as ONNX; nothing is written where anything is amiss."""
+    """Write the model file and its card, an ONNX file or a hub's folder; nothing is written where anything is amiss."""
     options = _parse(arguments)
+    _check_options(options)
     options.checkpoint = str(_checkpoint(Path(options.checkpoint)))
+    if options.file is None:
+        return _export_folder(options)
     if Path(options.file).suffix == ONNX_SUFFIX:
-        return _export_networks(options)
+        return _export_onnx(options)
     return _export_model(options)
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    """Refuse options that do not go together."""
+    if options.file is None and options.hub is None:
+        raise UserError(f"ldx export: name the file to write, FILE{SUFFIX} or FILE{ONNX_SUFFIX}, or --hub FOLDER")
+    onnx = options.file is not None and (options.onnx or Path(options.file).suffix == ONNX_SUFFIX)
+    for name, value in (("networks", options.networks), ("check", options.check)):
+        if value and not onnx:
+            raise UserError(f"--{name}: goes with a target FILE{ONNX_SUFFIX}, or with --onnx")
+    if options.networks and options.check:
+        raise UserError("--check: the networks alone find no points in images; leave out --networks or --check")
+    if options.onnx and options.file is None:
+        raise UserError(f"--onnx: goes with a target FILE{SUFFIX}, beside which FILE{ONNX_SUFFIX} is written")
+    if options.hub is not None:
+        from landmark_diffusion.export.hub import check_folder
+
+        check_folder(Path(options.hub), options.overwrite)
 
 
 def _checkpoint(path: Path) -> Path:
@@ -72,12 +95,14 @@ def _export_model(options: argparse.Namespace) -> int:
 
     facts, weights, module = _read(options)
     if options.onnx:  # first, since it is what may be refused
-        _write_networks(target.with_suffix(ONNX_SUFFIX), module, weights, facts, options)
+        _write_onnx(target.with_suffix(ONNX_SUFFIX), module, weights, facts, options)
     if upright:
         facts, weights = _oriented(facts, weights, upright)
     write_model_and_card(target, card, facts, weights, options.overwrite)
     count = sum(value.numel() for value in weights.values())
     print(f"wrote {target} ({target.stat().st_size / 2**20:.1f} MiB, {count} parameters) and its card {card}")
+    if options.hub is not None:
+        _write_folder(Path(options.hub), facts, weights, options.overwrite)
     print(f"measure it: ldx test {target}" + (" --data.root PATH" if takes_root(facts.data["dataset"]) else ""))
     return 0
 
@@ -87,8 +112,8 @@ def _refuse_again(options: argparse.Namespace, target: Path) -> None:
     if not options.orientation:
         raise UserError(
             f"{options.checkpoint} is an exported model already; copy it, name a checkpoint (.ckpt), let it learn "
-            f"orientations (--orientation UPRIGHT_XRAYS), or, for its networks as ONNX, name a target such as "
-            f"{target.with_suffix(ONNX_SUFFIX)}"
+            f"orientations (--orientation UPRIGHT_XRAYS), or, for ONNX, name a target such as "
+            f"{target.with_suffix(ONNX_SUFFIX)}; --hub FOLDER alone writes a folder for a hub"
         )
     for name in ("metrics", "note"):
         if getattr(options, name) is not None:
@@ -141,44 +166,121 @@ def _read(options: argparse.Namespace) -> tuple[ModelFacts, Mapping[str, Any], F
     return facts, content["state_dict"], module
 
 
-def _export_networks(options: argparse.Namespace) -> int:
-    """Write FILE.onnx, and FILE.windows.onnx for a model with two networks, of a checkpoint or of a FILE.ldx."""
-    for name in ("metrics", "card", "note", "orientation"):
+def _export_onnx(options: argparse.Namespace) -> int:
+    """Write FILE.onnx of a checkpoint or of a FILE.ldx."""
+    for name in ("metrics", "card", "note", "orientation", "hub"):
         if getattr(options, name) is not None:
             raise UserError(f"--{name}: goes with a target FILE{SUFFIX}; found {options.file}")
     facts, weights, module = _read(options)
-    _write_networks(Path(options.file), module, weights, facts, options)
+    _write_onnx(Path(options.file), module, weights, facts, options)
     return 0
 
 
-def _write_networks(
-    path: Path, module: Finder, weights: Mapping[str, Any], facts: ModelFacts, options: argparse.Namespace
-) -> None:
-    from landmark_diffusion.export.onnx_export import write_onnx
+def _export_folder(options: argparse.Namespace) -> int:
+    """Write a hub's folder alone, of a checkpoint or of a FILE.ldx."""
+    for name in ("card", "orientation"):
+        if getattr(options, name) is not None:
+            raise UserError(f"--{name}: goes with a target FILE{SUFFIX}; write that first, and its folder from it")
+    if is_model_file(Path(options.checkpoint)):
+        for name in ("metrics", "note"):
+            if getattr(options, name) is not None:
+                raise UserError(f"--{name}: goes with a checkpoint; {options.checkpoint} says its own")
+    facts, weights, module = _read(options)
+    _load(module, weights, options)
+    _write_folder(Path(options.hub), facts, weights, options.overwrite)
+    return 0
 
+
+def _write_folder(folder: Path, facts: ModelFacts, weights: Mapping[str, Any], overwrite: bool) -> None:
+    from landmark_diffusion.export.hub import write_hub_folder
+
+    names = write_hub_folder(folder, facts, weights, overwrite)
+    print(f"wrote {folder} ({', '.join(names)}); use it: ldx detect IMAGES --model {folder}. Nothing was uploaded")
+
+
+def _load(module: Finder, weights: Mapping[str, Any], options: argparse.Namespace) -> None:
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(f"{options.checkpoint}: the weights do not fit the options beside them: {error}") from error
+
+
+def _write_onnx(
+    path: Path, module: Finder, weights: Mapping[str, Any], facts: ModelFacts, options: argparse.Namespace
+) -> None:
+    _load(module, weights, options)
+    if options.networks:
+        return _write_networks(path, module, facts, options)
+    from landmark_diffusion.export.onnx_program import TOLERANCE, write_program
+
+    images = _images(options.check)
+    print("translating and checking, which takes a minute or two", flush=True)
+    made = write_program(path, module, facts, images, options.overwrite)
+    size, (torch_s, onnx_s) = path.stat().st_size / 2**20, made.seconds
+    checked = f"{made.images} {'phantoms' if images is None else 'images'}"
+    print(
+        f"wrote {path} ({size:.1f} MiB, {', '.join(made.inputs)} -> {', '.join(made.outputs)}); on {checked} points "
+        f"are up to {made.difference:.1e} px from those of ldx detect (allowed {TOLERANCE:g}), covariances "
+        f"{made.spread:.1e} of their size; an image takes {onnx_s:.2f} s in onnxruntime, {torch_s:.2f} s in torch"
+    )
+    if made.undecided:
+        left = counted(made.undecided, "point")
+        print(f"left out of this: {left} that torch itself does not give to {TOLERANCE:g} px")
+    print("how to run it with onnxruntime and numpy alone: docs/examples/onnx_points.py")
+
+
+def _images(asked: Sequence[str] | None) -> list[np.ndarray] | None:
+    """The images to check with, so many as are needed; None where none were named."""
+    if not asked:
+        return None
+    from landmark_diffusion.data.readers.radiograph import read_radiograph
+    from landmark_diffusion.detection.inputs import find_images
+    from landmark_diffusion.export.onnx_program import IMAGES
+
+    found = find_images(asked, tell=print)
+    if len(found) > IMAGES:
+        print(f"--check: {IMAGES} of the {len(found)} images, evenly chosen")
+    chosen = [found[place * len(found) // IMAGES] for place in range(IMAGES)] if len(found) > IMAGES else found
+    return [read_radiograph(path).grey for path in chosen]
+
+
+def _write_networks(path: Path, module: Finder, facts: ModelFacts, options: argparse.Namespace) -> None:
+    """Write FILE.onnx, and FILE.windows.onnx for a model with two networks."""
+    from landmark_diffusion.export.onnx_export import write_onnx
+
     for each in write_onnx(path, module, facts, options.overwrite):
         size, names = each.path.stat().st_size / 2**20, ", ".join(each.network.inputs)
         print(
             f"wrote {each.path} ({size:.1f} MiB, {names} -> {each.network.output[0]}); largest difference from torch "
             f"{each.difference:.1e} (allowed {each.allowed:.1e}) in outputs of up to {each.scale:.3g}"
         )
-    print(
-        "ONNX holds networks alone: what is left to do with their output stands in the file and in docs/model_file.md"
-    )
+    print("these are networks alone: what is left to do with their output stands in the file and in docs/model_file.md")
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = VerbParser("export", DESCRIPTION)
     parser.add_argument(
         "checkpoint", metavar="CHECKPOINT",
-        help=f"such as runs/NAME/checkpoints/best.ckpt, or runs/NAME; FILE{SUFFIX} for ONNX and --orientation",
+        help=f"such as runs/NAME/checkpoints/best.ckpt, or runs/NAME; FILE{SUFFIX} for ONNX, --hub and --orientation",
     )  # fmt: skip
-    parser.add_argument("file", metavar="FILE", help=f"the file to write: FILE{SUFFIX}, or FILE{ONNX_SUFFIX}")
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?",
+        help=f"the file to write: FILE{SUFFIX}, or FILE{ONNX_SUFFIX}; may be left out with --hub",
+    )  # fmt: skip
     parser.add_argument("--onnx", action="store_true", help=f"write FILE{ONNX_SUFFIX} beside FILE{SUFFIX}")
+    parser.add_argument(
+        "--networks", action="store_true",
+        help="ONNX: the networks alone, without resizing, chain and decoding (two files for a model with windows)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--check", nargs="+", metavar="IMAGE",
+        help="ONNX: compare with `ldx detect` on up to 20 of these, files or folders; by default on phantoms",
+    )  # fmt: skip
+    parser.add_argument(
+        "--hub", metavar="FOLDER",
+        help="write a folder as model hubs have it: model.safetensors, config.json, README.md, example.py; nothing is "
+        "uploaded",
+    )  # fmt: skip
     parser.add_argument("--metrics", metavar="METRICS.json", help="the figures; by default those of RUN/test")
     parser.add_argument("--card", metavar="FILE.md", help="the card; by default beside the file")
     parser.add_argument("--note", metavar="TEXT", help="terms of use of the weights; by default from the data set")

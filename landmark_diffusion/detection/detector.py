@@ -114,9 +114,12 @@ class Detector:
 
     @classmethod
     def load(cls, path: str | Path, **options: Any) -> Detector:
-        """Read a model file of ``ldx export``; ``options`` are those of the class. Raises UserError naming the file."""
+        """Read a model file of ``ldx export``, or its folder for a hub; ``options`` are those of the class.
+
+        Raises UserError naming the file.
+        """
         module, facts = load_module(path)
-        return cls(module, facts, Path(path).name, **options)
+        return cls(module, facts, Path(path).name or Path(path).resolve().name, **options)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -232,7 +235,7 @@ class Detector:
         order nor the batch matter.
         """
         self.module.fixed_seed = self.seed
-        keys = [zlib.crc32(image.numpy().tobytes()) for image in images]
+        keys = [image_key(image) for image in images]
         with torch.no_grad():
             return self.module.find({"image": torch.stack(list(images)).to(self.device), "index": torch.tensor(keys)})
 
@@ -303,6 +306,11 @@ class Detector:
 def network_input(grey: np.ndarray, frame: Frame) -> torch.Tensor:
     """Resize (H, W) uint8 grey to the network's input (1, H, W) in [0, 1], as in training without augmentation."""
     return torch.from_numpy(resize_image(grey, frame)).unsqueeze(0).float() / 255
+
+
+def image_key(image: torch.Tensor) -> int:
+    """Give the key of an image's noise, by its content (1, H, W) as the network sees it."""
+    return zlib.crc32(image.numpy().tobytes())
 
 
 def _sentence(doubt: str | None) -> list[str]:

@@ -15,6 +15,7 @@ from landmark_diffusion.finders import import_finders
 from landmark_diffusion.finders.finder import Finder
 from landmark_diffusion.methods import METHODS
 from landmark_diffusion.modelfile.facts import ModelFacts
+from landmark_diffusion.modelfile.hub_folder import model_in_folder
 from landmark_diffusion.modelfile.model_file import SUFFIX, is_model_file, read_model_file
 from landmark_diffusion.modelfile.network_size import check_network_size, stored_values
 
@@ -74,16 +75,18 @@ def build_module(
 def load_module(path: str | Path) -> tuple[Finder, ModelFacts]:
     """Read an exported model and return its module, ready to predict, and what the file says of it.
 
+    ``path`` is a FILE.ldx, or a folder of ``ldx export --hub``.
     Raises UserError naming the file where it is none, is damaged or too new, or its weights do not fit.
     """
-    path = Path(path)
+    hubbed = os.path.isdir(path)
+    path = model_in_folder(path) if hubbed else Path(path)
     there = os.path.isfile(path)  # not Path.is_file, which raises for some names
     if path.suffix in (".ckpt", ".pt", ".pth") and there:
         raise UserError(
             f"{path}: found a checkpoint, expected a model file ({SUFFIX}); write one: ldx export {path} "
             f"{path.with_suffix(SUFFIX).name}"
         )
-    if there and not is_model_file(path):
+    if there and not is_model_file(path) and not hubbed:
         raise UserError(f"{path}: expected a model file that ends in {SUFFIX}, as `ldx export` writes it")
     try:
         content = read_model_file(path)

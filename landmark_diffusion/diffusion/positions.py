@@ -126,7 +126,12 @@ def previous_position(
     ``eta`` 1 draws from q(y_s | y_t, y_0) (ancestral; mean y_0 + r^2 (y_t - y_0), variance sigma_s^2 (1 - r^2) with r =
     sigma_s / sigma_t), 0 is DDIM's deterministic step y_0 + r (y_t - y_0).
     """
+    kept, spread = step_weights(sigma, previous, eta)
+    return y0 + kept * (y_t - y0) + spread * noise
+
+
+def step_weights(sigma: float, previous: float, eta: float) -> tuple[float, float]:
+    """How much of y_t - y_0, and how much noise, a step of ``previous_position`` keeps."""
     ratio = previous / sigma
     spread = eta * previous * math.sqrt(max(0.0, 1 - ratio**2))
-    kept = math.sqrt(max(0.0, previous**2 - spread**2)) / sigma
-    return y0 + kept * (y_t - y0) + spread * noise
+    return math.sqrt(max(0.0, previous**2 - spread**2)) / sigma, spread

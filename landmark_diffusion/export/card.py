@@ -26,8 +26,11 @@ from landmark_diffusion.modelfile.facts import ModelFacts, facts_from_json
 from landmark_diffusion.modelfile.model_file import check_target, model_content, read_model_file
 
 
-def model_card(facts: ModelFacts, name: str) -> str:
-    """Write the card of the file called ``name``; all in it comes from the file's own description."""
+def model_card(facts: ModelFacts, name: str, use: str | None = None) -> str:
+    """Write the card of the file called ``name``; all in it comes from the file's own description.
+
+    ``use`` says how to use it, by default how to measure it.
+    """
     template = files(__package__).joinpath("card.md.template").read_text("utf-8")
     return Template(template).substitute(
         name=name,
@@ -35,7 +38,7 @@ def model_card(facts: ModelFacts, name: str) -> str:
         version=escape(facts.package_version),
         landmarks=_landmarks(facts),
         size="{}x{}".format(*facts.data["size"]),
-        root=" --data.root PATH" if takes_root(str(facts.data["dataset"])) else "",
+        use=use or f"    ldx test {name}" + (" --data.root PATH" if takes_root(str(facts.data["dataset"])) else ""),
         data=_bullets(map(escape, _data(facts))),
         figures=_figures(facts),
         calibration=_calibration(facts),

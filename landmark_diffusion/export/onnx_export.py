@@ -8,31 +8,29 @@ from __future__ import annotations
 
 import copy
 import json
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
-from torch.nn import functional as F
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.files import atomic_path
 from landmark_diffusion.export.onnx_networks import Network, list_networks
+from landmark_diffusion.export.traced.layers import with_exported_layers
+from landmark_diffusion.export.translation import (
+    PACKAGES,
+    SUFFIX,
+    Call,
+    check_packages,
+    check_weights,
+    session,
+    translate,
+)
 from landmark_diffusion.finders.finder import Finder
 from landmark_diffusion.modelfile.facts import ModelFacts
-from landmark_diffusion.models.blocks import GroupNorm, SelfAttention
 
-SUFFIX = ".onnx"
-OPSET = 18
-"""The oldest that torch's exporter writes by itself, read by onnxruntime from 1.14 on."""
-
-PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 BATCHES = (1, 2)
 """Images of the two batches that a file is checked with."""
 
@@ -43,12 +41,6 @@ Both work in float32 and add the same numbers in another order, so they differ b
 exact result. Torch's part of that is measured, against itself in float64; the runtime's is like it, and a few times as
 much where it approximates exponentials. A wrong operator or weight differs by thousands of times as much.
 """
-
-MAX_WEIGHTS = 2**25
-"""Weights of attention, queries x positions x heads, that a file holds at a time for each image: 128 MiB."""
-
-MAX_BYTES = 2**31 - 2**24
-"""Weights of one file: protobuf, which ONNX is written in, ends at 2 GiB; the rest is for the graph."""
 
 NOT_INCLUDED = (
     "The network alone. Not in this file: reading and resizing the image, the chain of a diffusion with its noise, "
@@ -66,16 +58,6 @@ class Written:
     difference: float
     allowed: float
     scale: float
-
-
-def check_packages() -> None:
-    """Raise UserError where a package of the extra ``onnx`` is missing."""
-    missing = [name for name in PACKAGES if find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"ONNX: the export needs {', '.join(missing)}, which is not installed: "
-            "pip install 'landmark_diffusion[onnx]'"
-        )
 
 
 def onnx_targets(path: Path, networks: Sequence[Network], overwrite: bool) -> list[Path]:
@@ -100,9 +82,8 @@ def write_onnx(path: Path, module: Finder, facts: ModelFacts, overwrite: bool = 
     module = module.cpu().eval()
     networks = list_networks(module, facts)
     targets = onnx_targets(path, networks, overwrite)
-    size = max(sum(value.numel() * 4 for value in network.module.parameters()) for network in networks)
-    if size > MAX_BYTES:
-        raise UserError(f"{path}: the weights take {size / 2**30:.1f} GiB, and one ONNX file holds less than 2 GiB")
+    for network in networks:
+        check_weights(path, network.module)
     try:
         with ExitStack() as files:  # all are written and checked before the first takes its name
             places = [files.enter_context(atomic_path(target)) for target in targets]
@@ -115,83 +96,12 @@ def write_onnx(path: Path, module: Finder, facts: ModelFacts, overwrite: bool = 
         raise UserError(f"{path}: the network could not be written ({error.strerror or error})") from error
 
 
-# ---- to ONNX ---------------------------------------------------------------------------------------------------------
-
-
-class AttentionInParts(SelfAttention):
-    """SelfAttention, some queries at a time.
-
-    Torch's fused kernel never holds all weights; runtimes do, and at 640x800 and factor 4 they would take 16 GB.
-    """
-
-    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """Mix the values of all positions, as SelfAttention does."""
-        queries = max(1, MAX_WEIGHTS // (self.heads * k.shape[-2]))
-        return torch.cat([F.scaled_dot_product_attention(part, k, v) for part in q.split(queries, -2)], -2)
-
-
-class GroupNormByRows(GroupNorm):
-    """GroupNorm whose means are means of the rows' means.
-
-    onnxruntime's own normalisation adds the pixels of a group one after another: a million of them at 640x800, and the
-    result is off by 1e-4 where torch is by 1e-6.
-    """
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalise x (B,C,H,W) as GroupNorm does."""
-        groups = x.unflatten(1, (self.num_groups, -1))
-        centred = groups - _mean_of_group(groups)
-        normed: torch.Tensor = (centred * (_mean_of_group(centred.square()) + self.eps).rsqrt()).flatten(1, 2)
-        return normed * self.weight[:, None, None] + self.bias[:, None, None]
-
-
-def _mean_of_group(groups: torch.Tensor) -> torch.Tensor:
-    """Mean of each group of (B, groups, C, H, W), with axes of 1 left in place."""
-    return groups.mean(-1, keepdim=True).mean((2, 3), keepdim=True)
-
-
-EXPORTED: dict[type[nn.Module], type[nn.Module]] = {SelfAttention: AttentionInParts, GroupNorm: GroupNormByRows}
-"""Layers of the same weights and result that do the work in an order that suits other runtimes."""
-
-
 def to_onnx(network: Network, metadata: dict[str, str]) -> bytes:
     """Translate a network to the bytes of an ONNX file, weights and all."""
-    module = copy.deepcopy(network.module)
-    for layer in module.modules():
-        layer.__class__ = EXPORTED.get(type(layer), type(layer))
-    axis = torch.export.Dim(network.axis)
-    with torch.no_grad(), _quiet():
-        # strict, since tracing without it takes len(x) for a constant
-        arguments = network.draw(BATCHES[-1])
-        program = torch.export.export(module, arguments, dynamic_shapes=[{0: axis}] * len(arguments), strict=True)
-        made = torch.onnx.export(
-            program, dynamo=True, opset_version=OPSET, input_names=list(network.inputs),
-            output_names=[network.output[0]], verbose=False,
-        )  # fmt: skip
-    assert made is not None
-    proto = made.model_proto
-    _tidy(proto, network.axis, metadata)
-    content: bytes = proto.SerializeToString(deterministic=True)
-    return content
-
-
-def _tidy(proto: Any, axis: str, metadata: dict[str, str]) -> None:
-    """Name the free axis, take out the exporter's notes (they name folders of this machine), and put in ours."""
-    import onnx
-
-    graph = proto.graph
-    free = graph.input[0].type.tensor_type.shape.dim[0].dim_param
-    for value in (*graph.input, *graph.output, *graph.value_info):
-        del value.metadata_props[:]
-        for dimension in value.type.tensor_type.shape.dim:
-            if dimension.dim_param == free:
-                dimension.dim_param = axis
-    for part in (proto, graph, *graph.node, *graph.initializer):
-        del part.metadata_props[:]
-        part.doc_string = ""
-    graph.name = metadata["network"]
-    onnx.helper.set_model_props(proto, metadata)
-    onnx.checker.check_model(proto, full_check=True)
+    arguments = network.draw(BATCHES[-1])
+    free = ({0: network.axis},) * len(arguments)
+    module = with_exported_layers(copy.deepcopy(network.module))
+    return translate(module, Call(arguments, free, list(network.inputs), [network.output[0]]), network.part, metadata)
 
 
 def _metadata(network: Network, facts: ModelFacts) -> dict[str, str]:
@@ -218,30 +128,12 @@ def _metadata(network: Network, facts: ModelFacts) -> dict[str, str]:
     }
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's talk about itself, and about packages it does not need, from the user."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
-    finally:
-        logger.setLevel(level)
-
-
 # ---- the check -------------------------------------------------------------------------------------------------------
 
 
 def _checked(network: Network, target: Path, place: Path) -> Written:
     """Run the file at ``place`` against torch; raises UserError where they differ by more than rounding."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(str(place), options, providers=["CPUExecutionProvider"])
+    runtime = session(place)
     precise = copy.deepcopy(network.module).double()
     difference = rounding = scale = 0.0
     for count in BATCHES:
@@ -250,7 +142,7 @@ def _checked(network: Network, target: Path, place: Path) -> Written:
             ours = network.module(*arguments)
             exact = precise(*(value.double() if value.is_floating_point() else value for value in arguments))
         feed = {name: value.numpy() for name, value in zip(network.inputs, arguments, strict=True)}
-        theirs = torch.from_numpy(session.run(None, feed)[0])
+        theirs = torch.from_numpy(runtime.run(None, feed)[0])
         if theirs.shape != ours.shape:
             raise UserError(f"{target}: gives {list(theirs.shape)} where torch gives {list(ours.shape)}; not written")
         difference = _largest(difference, theirs - ours)

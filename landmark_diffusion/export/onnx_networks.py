@@ -42,7 +42,7 @@ class Network:
 
 def list_networks(module: Finder, facts: ModelFacts) -> list[Network]:
     """List the networks of a module, the one that sees the whole image first; raises UserError without a size."""
-    width, height = _size(facts)
+    width, height = network_size(facts)
     image = {"image": f"(batch, 1, {height}, {width}) float32 grey in [0, 1]: batch, channel, height, width"}
 
     def images(count: int) -> tuple[torch.Tensor, ...]:
@@ -67,8 +67,8 @@ def list_networks(module: Finder, facts: ModelFacts) -> list[Network]:
     return [Network("network", "", module, image, output, "batch", images)]
 
 
-def _size(facts: ModelFacts) -> tuple[int, int]:
-    """(width, height) in network pixels; a file may come from anybody."""
+def network_size(facts: ModelFacts) -> tuple[int, int]:
+    """Read (width, height) in network pixels; raises UserError where that is none: a file may come from anybody."""
     found = facts.data.get("size")
     if not isinstance(found, (list, tuple)) or len(found) != 2 or not all(type(n) is int and n > 0 for n in found):
         raise UserError(f"ONNX: found data.size {found!r:.60} in the model, expected (width, height) in pixels")

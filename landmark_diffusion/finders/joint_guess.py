@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -66,11 +67,17 @@ class JointGuess(NamedTuple):
 
 
 def guess_jointly(
-    maps: torch.Tensor, prior: ShapePrior, options: Joint, outside: torch.Tensor | None = None
+    maps: torch.Tensor,
+    prior: ShapePrior,
+    options: Joint,
+    outside: torch.Tensor | None = None,
+    propagate: Callable[..., Cavity] = propagate,
+    joint_maps: Callable[..., JointMaps] = joint_maps,
 ) -> JointGuess:
     """Weigh maps (B, N, H, W) that sum to 1 by the prior; arithmetic in float64 under any precision.
 
     ``outside`` (B, N) is the probability that the landmark lies outside the image, by a network that was taught so.
+    ``propagate`` and ``joint_maps`` are those of heatmaps/joint.py, or others that do the same (export/traced).
     """
     height, width = maps.shape[-2:]
     with torch.autocast(maps.device.type, enabled=False):

@@ -21,7 +21,7 @@ from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.groups import as_group, at_least_one
 from landmark_diffusion.core.seeds import evaluation_seed
 from landmark_diffusion.diffusion.positions import Aggregate, PositionLevel, PositionSchedule, conclude, position_sample
-from landmark_diffusion.diffusion.samplers import keyed_noise
+from landmark_diffusion.diffusion.samplers import Noise, keyed_noise
 from landmark_diffusion.finders.diffusion_heatmap import REFERENCE_WIDTH, ReverseStep
 from landmark_diffusion.finders.finder import Finder, LandmarkEstimate
 from landmark_diffusion.finders.heatmap_finetune import NullTime
@@ -287,10 +287,14 @@ class PositionDiffusion(Finder):
         self, pyramid: list[torch.Tensor], positions: torch.Tensor, sigma: torch.Tensor, t: torch.Tensor
     ) -> torch.Tensor:
         """l: (B,N,P,P) from the windows around positions (B,N,2) at sigma (B,) in network pixels and t (B,)."""
-        batch, count = positions.shape[:2]
-        seen = self.windows.cut(pyramid, positions, sigma).flatten(0, 1).to(self.steps.dtype)
+        return self._evidence_of(self.windows.cut(pyramid, positions, sigma), t)
+
+    def _evidence_of(self, windows: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """l: (B,N,P,P) from windows (B,N,views,P,P) at t (B,)."""
+        batch, count = windows.shape[:2]
+        seen = windows.flatten(0, 1).to(self.steps.dtype)
         patches = F.pixel_unshuffle(scale_image(seen, self.image_range), self.windows.patch)
-        which = torch.eye(count, device=positions.device).repeat(batch, 1).to(patches.dtype)
+        which = torch.eye(count, device=windows.device).repeat(batch, 1).to(patches.dtype)
         logits = self.window_network(patches, t.repeat_interleave(count), which)
         return F.pixel_shuffle(logits, self.windows.patch).view(batch, count, self.windows.size, self.windows.size)
 
@@ -396,7 +400,7 @@ class PositionDiffusion(Finder):
         maps, joint = spatial_softmax(logits), None
         if self.joint.enabled and self.shape_prior.is_set:
             gone = (-logits.float().flatten(-2).logsumexp(-1)).sigmoid() if self.outside else None
-            joint = guess_jointly(maps, self.shape_prior, self.joint, gone)
+            joint = self._guess_jointly(maps, gone)
             log_p = joint.maps.log_maps
             maps = log_p.exp()
         else:
@@ -406,14 +410,22 @@ class PositionDiffusion(Finder):
         log_prior = log_p - log_p.amin((-2, -1), keepdim=True)
         return FirstGuess(self._pyramid(image), maps, log_prior, points, joint)
 
+    def _guess_jointly(self, maps: torch.Tensor, gone: torch.Tensor | None) -> JointGuess:
+        """Weigh the first guess's maps (B,N,H,W) by the prior; ``gone`` (B,N) as ``guess_jointly``'s ``outside``."""
+        return guess_jointly(maps, self.shape_prior, self.joint, gone)
+
+    def _noise_source(self, batch: Batch, sample: int) -> Noise:
+        """Noise (B,N,2) of a chain, keyed by (seed, image, sample)."""
+        seeds = [evaluation_seed(self.seed, int(index), sample) for index in batch["index"]]
+        return keyed_noise(seeds, (self.num_landmarks, 2), batch["image"].device)
+
     def _chain(
         self, view: FirstGuess, batch: Batch, count: int, sample: int
     ) -> Iterator[tuple[PositionLevel, torch.Tensor, WindowMap]]:
-        """The evaluations after the first, from start_sigma to end_sigma; noise is keyed by (seed, image, sample)."""
+        """The evaluations after the first, from start_sigma to end_sigma."""
         schedule = self._schedule(batch["image"].shape[-1])
         levels = schedule.levels(self.sampling.start_sigma, self.sampling.end_sigma, count - 1)
-        seeds = [evaluation_seed(self.seed, int(index), sample) for index in batch["index"]]
-        noise = keyed_noise(seeds, (self.num_landmarks, 2), view.points.device)
+        noise = self._noise_source(batch, sample)
         start = view.points + self.sampling.start_noise * (self.sampling.start_sigma * schedule.unit) * noise()
         return position_sample(partial(self._estimate, view), start, levels, noise, self.sampling.eta)
 

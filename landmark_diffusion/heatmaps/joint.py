@@ -17,13 +17,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-_DAMPING = 0.4
-_LEAST_PRECISION = 1e-6
-_BLUR = 40.0
+DAMPING = 0.4
+LEAST_PRECISION = 1e-6
+BLUR = 40.0
 """By how much the variance of a peak is larger in the first step."""
-_LEAST_LOG = -60.0
+LEAST_LOG = -60.0
 """Logarithm of the least value of a map, against its highest: arithmetic on still smaller ones is slow."""
-_LAST_STEPS = 4
+LAST_STEPS = 4
 """Steps without blur, at the end."""
 
 
@@ -105,9 +105,9 @@ def _propagate(
     start = (prior @ mean).reshape(count, 2)
     site, pull = np.zeros((batch, count, 2, 2)), np.zeros((batch, count, 2))
     log_mass = np.log(masses) + math.log1p(-missed)
-    blurs = [_BLUR ** (1 - step / max(1, steps - _LAST_STEPS - 1)) for step in range(steps - _LAST_STEPS)]
+    blurs = [BLUR ** (1 - step / max(1, steps - LAST_STEPS - 1)) for step in range(steps - LAST_STEPS)]
     cavity = _Moments(pull, site)
-    for blur in [*blurs, *[1.0] * min(steps, _LAST_STEPS)]:
+    for blur in [*blurs, *[1.0] * min(steps, LAST_STEPS)]:
         precision = np.tile(prior.reshape(count, 2, count, 2), (batch, 1, 1, 1, 1))
         precision[:, each, :, each] += site.swapaxes(0, 1)
         spread = np.linalg.inv(precision.reshape(batch, 2 * count, 2 * count))
@@ -121,8 +121,8 @@ def _propagate(
         nothing = np.log((1 - inside) * beyond + inside * missed) - math.log(area)
         moments = _tilted(cavity, places, log_mass, nothing[..., None], blur * variance * np.eye(2))
         new = _positive(_inverse(moments.covariance) - without)
-        site = _DAMPING * site + (1 - _DAMPING) * new
-        pull = _DAMPING * pull + (1 - _DAMPING) * (_times(without + new, moments.mean) - push)
+        site = DAMPING * site + (1 - DAMPING) * new
+        pull = DAMPING * pull + (1 - DAMPING) * (_times(without + new, moments.mean) - push)
     return cavity
 
 
@@ -145,7 +145,7 @@ def joint_maps(maps: torch.Tensor, cavity: Cavity, told: Told, variance: float =
     product = torch.addcmul(rows[..., None] + columns[..., None, :], mixed[..., None], along[..., None, :])
     product += maps.float().mul((1 - told.missed) * height * width).add_(told.missed).log_()
     highest = product.amax((-2, -1))
-    product.sub_(highest[..., None, None]).clamp_min_(_LEAST_LOG)
+    product.sub_(highest[..., None, None]).clamp_min_(LEAST_LOG)
     mass = highest + product.exp().sum((-2, -1)).log()
     inside = torch.from_numpy(_inside(around, (height, width))).to(maps.device)
     beyond = (1 - inside) * told.outside()
@@ -190,10 +190,10 @@ def _tilted(
 
 
 def _positive(matrices: np.ndarray) -> np.ndarray:
-    """The nearest symmetric (..., 2, 2) matrices whose eigenvalues are at least ``_LEAST_PRECISION``."""
+    """The nearest symmetric (..., 2, 2) matrices whose eigenvalues are at least ``LEAST_PRECISION``."""
     a, b, d = matrices[..., 0, 0], (matrices[..., 0, 1] + matrices[..., 1, 0]) / 2, matrices[..., 1, 1]
     middle, half = (a + d) / 2, np.hypot((a - d) / 2, b)
-    high, low = np.maximum(middle + half, _LEAST_PRECISION), np.maximum(middle - half, _LEAST_PRECISION)
+    high, low = np.maximum(middle + half, LEAST_PRECISION), np.maximum(middle - half, LEAST_PRECISION)
     # with c and s the cosine and sine of twice the long axis's angle; a round matrix has any axis
     c, s = (a - d) / np.maximum(2 * half, 1e-300), b / np.maximum(half, 1e-300)
     mean, reach = (high + low) / 2, (high - low) / 2

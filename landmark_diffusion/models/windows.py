@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch.nn import functional as F
 
@@ -42,6 +45,23 @@ def cut_windows(
                 windows[chosen] += weight[chosen] * F.grid_sample(image[chosen], grid[chosen], align_corners=False)
         cut: torch.Tensor = windows.unflatten(2, (-1, size)).transpose(1, 2)
         return cut
+
+
+def cut_windows_of(
+    levels: Sequence[torch.Tensor], centres: torch.Tensor, pixel_size: torch.Tensor, size: int
+) -> torch.Tensor:
+    """``cut_windows`` from the first levels of a pyramid, which have to be enough, without a look at values."""
+    grid = _grid(levels[0], centres.float(), pixel_size.float(), size)
+    level = pixel_size.float().clamp_min(1).log2().clamp_max(len(levels) - 1)
+    weights = [(1 - (level - number).abs()).clamp_min(0)[:, None, None, None] for number in range(len(levels))]
+    parts = [w * F.grid_sample(each, grid, align_corners=False) for w, each in zip(weights, levels, strict=True)]
+    cut: torch.Tensor = sum(parts[1:], parts[0]).unflatten(2, (-1, size)).transpose(1, 2)
+    return cut
+
+
+def levels_of(pixel_size: float, levels: int) -> int:
+    """How many levels of a pyramid of ``levels`` windows take of whose pixels are at most so wide."""
+    return min(levels, 1 + math.ceil(math.log2(max(pixel_size, 1.0))))
 
 
 def _grid(image: torch.Tensor, centres: torch.Tensor, pixel_size: torch.Tensor, size: int) -> torch.Tensor:

@@ -30,14 +30,16 @@ LEAST_FAR = 20
 RIGHT = 0.01
 """An image whose mean error is at most this share of the network's width has right points: 2 mm on a cephalogram, where
 its anatomy is as large as is usual."""
-_SOFTENING = 0.5
+SOFTENING = 0.5
 """Network pixels that are added to an error before its logarithm is taken."""
 _RIDGE = 1e-3
 _QUANTILES = np.linspace(0, 1, 201)
+LOG_ODDS_FROM = 1e-4
+"""Probabilities nearer to 0 and 1 count as this one."""
 _LEAST_OUTSIDE = 20
 """Landmarks outside the image that their probability can be corrected by."""
 _NEWTON_STEPS = 30
-_SIZES = (0.25, 4.0)
+SIZES = (0.25, 4.0)
 """Sizes of an anatomy that are believed, against the usual one."""
 
 
@@ -80,7 +82,7 @@ class Doubt:
         errors = np.where(beyond, np.nan, np.linalg.norm(answers.points - truth, axis=-1))
         evidence = evidences(answers)
         known = np.isfinite(errors) & np.isfinite(evidence).all(-1)
-        rows, found = evidence[known], np.log(errors[known] + _SOFTENING)
+        rows, found = evidence[known], np.log(errors[known] + SOFTENING)
         mean, deviation = rows.mean(0), rows.std(0)
         deviation = np.where(deviation > 1e-6, deviation, 1.0)  # an evidence that never changes says nothing
         scores = (rows - mean) / deviation
@@ -111,7 +113,7 @@ class Doubt:
 
     def probability(self, answers: Answers) -> np.ndarray:
         """How likely each point (I, N) is far off, by what the regression has left on the calibration images."""
-        needed = math.log(self.far + _SOFTENING) - np.log(self.predicted(answers))
+        needed = math.log(self.far + SOFTENING) - np.log(self.predicted(answers))
         likely: np.ndarray = 1 - np.searchsorted(self.rest, needed, side="right") / len(self.rest)
         return likely
 
@@ -124,7 +126,7 @@ class Doubt:
 
         A point's own covariance is among the evidences; what the others add to it counts, and only what adds.
         """
-        own = expected_radial_error(answers.covariance) + _SOFTENING
+        own = expected_radial_error(answers.covariance) + SOFTENING
         factor = np.clip(self.predicted(answers) / own, 1.0, None)
         widened: np.ndarray = answers.covariance * (factor**2)[..., None, None]
         return widened
@@ -141,7 +143,7 @@ class Doubt:
 
     def sizes(self, answers: Answers) -> np.ndarray:
         """How large each image (I,) shows the anatomy, against what is usual."""
-        found: np.ndarray = np.clip(extents(answers.points) / self.extent, *_SIZES)
+        found: np.ndarray = np.clip(extents(answers.points) / self.extent, *SIZES)
         return found
 
     def p_values(self, answers: Answers) -> np.ndarray:
@@ -194,11 +196,11 @@ def extents(points: np.ndarray) -> np.ndarray:
 
 def evidences(answers: Answers) -> np.ndarray:
     """What speaks for an error of each point, (I, N, F): of the point itself, and the mean over its image."""
-    found = [np.log(expected_radial_error(answers.covariance) + _SOFTENING)]
+    found = [np.log(expected_radial_error(answers.covariance) + SOFTENING)]
     if answers.first_covariance is not None:
-        found.append(np.log(expected_radial_error(answers.first_covariance) + _SOFTENING))
+        found.append(np.log(expected_radial_error(answers.first_covariance) + SOFTENING))
     if answers.first_points is not None:
-        found.append(np.log(np.linalg.norm(answers.points - answers.first_points, axis=-1) + _SOFTENING))
+        found.append(np.log(np.linalg.norm(answers.points - answers.first_points, axis=-1) + SOFTENING))
     if answers.missed is not None and answers.outside is not None:
         found.append(_log_odds(answers.missed + answers.outside))
     own = np.stack(found, -1)
@@ -230,7 +232,7 @@ def _correction(outside: np.ndarray | None, beyond: np.ndarray, marked: np.ndarr
 
 
 def _log_odds(probability: np.ndarray) -> np.ndarray:
-    clipped = np.clip(probability, 1e-4, 1 - 1e-4)
+    clipped = np.clip(probability, LOG_ODDS_FROM, 1 - LOG_ODDS_FROM)
     odds: np.ndarray = np.log(clipped / (1 - clipped))
     return odds
 

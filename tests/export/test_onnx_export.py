@@ -21,9 +21,11 @@ from torch import nn
 from landmark_diffusion import PositionDiffusionModule
 from landmark_diffusion.cli import main
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.export import onnx_export
-from landmark_diffusion.export.onnx_export import AttentionInParts, GroupNormByRows, Written, write_onnx
+from landmark_diffusion.export import onnx_export, translation
+from landmark_diffusion.export.onnx_export import Written, write_onnx
 from landmark_diffusion.export.onnx_networks import list_networks
+from landmark_diffusion.export.traced import layers
+from landmark_diffusion.export.traced.layers import AttentionInParts, GroupNormByRows
 from landmark_diffusion.methods.base import LandmarkModule
 from landmark_diffusion.methods.diffusion_heatmap import DiffusionHeatmapModule
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
@@ -239,7 +241,7 @@ def test_large_images_lose_no_digits(tmp_path: Path) -> None:
 
 
 def test_attention_in_parts_is_attention(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_export, "MAX_WEIGHTS", 2 * 35 * 4)  # four queries of 35 at a time, for two heads
+    monkeypatch.setattr(layers, "MAX_WEIGHTS", 2 * 35 * 4)  # four queries of 35 at a time, for two heads
     torch.manual_seed(0)
     whole, parts = SelfAttention(8, heads=2), AttentionInParts(8, heads=2)
     nn.init.normal_(whole.project.weight)
@@ -251,7 +253,7 @@ def test_attention_in_parts_is_attention(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.slow
 def test_a_file_never_holds_all_weights_of_attention_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At 640x800 they would take 16 GB of the reader's memory."""
-    monkeypatch.setattr(onnx_export, "MAX_WEIGHTS", 4 * 23 * 30 * 100)  # 100 queries of 690 at a time, for four heads
+    monkeypatch.setattr(layers, "MAX_WEIGHTS", 4 * 23 * 30 * 100)  # 100 queries of 690 at a time, for four heads
     module = finetuned({**TINY, "network.attention_factors": [1]})
     (written,) = write_onnx(tmp_path / "x.onnx", module, facts(module))
     proto = onnx.load(written.path)
@@ -293,7 +295,7 @@ def test_a_file_that_is_there_is_not_replaced_unasked(exported: Written, tmp_pat
 
 
 def test_without_the_extra_it_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_export, "find_spec", lambda name: None if name == "onnxscript" else object())
+    monkeypatch.setattr(translation, "find_spec", lambda name: None if name == "onnxscript" else object())
     with pytest.raises(UserError, match=r"needs onnxscript, .*pip install 'landmark_diffusion\[onnx\]'"):
         write_onnx(tmp_path / "x.onnx", tiny(), facts(tiny()))
 
@@ -307,7 +309,7 @@ def test_a_model_file_without_a_size_is_refused(size: Any, tmp_path: Path) -> No
 
 def test_weights_that_no_file_can_hold_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As those of ceph_finetune_released.yaml, 2.3 GiB: protobuf's own word is "Failed to serialize proto"."""
-    monkeypatch.setattr(onnx_export, "MAX_BYTES", 100)
+    monkeypatch.setattr(translation, "MAX_BYTES", 100)
     with pytest.raises(UserError, match=r"x\.onnx: the weights take 0\.0 GiB, and one ONNX file holds less than 2 GiB"):
         write_onnx(tmp_path / "x.onnx", tiny(), facts(tiny()))
     assert not list(tmp_path.iterdir())
@@ -338,7 +340,7 @@ class Runtime(nn.Module):
 def test_the_shipped_model_finds_the_same_points_with_its_onnx_files(tmp_path: Path) -> None:
     """The whole chain with both networks run by onnxruntime: points within 0.01 network px."""
     source = REPOSITORY / "weights" / "ceph_small.ldx"
-    assert main(["export", str(source), str(tmp_path / "ceph.onnx")]) == 0
+    assert main(["export", str(source), str(tmp_path / "ceph.onnx"), "--networks"]) == 0
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 1.1 * source.stat().st_size
     model = read_model_file(source)
     module = PositionDiffusionModule(**model.facts.model).eval()
