@@ -27,7 +27,7 @@ from landmark_diffusion.web.refusal import Refusal
 
 MOST_BYTES = 2**20
 """Of a request: the marks of 1000 landmarks are 100 kB."""
-SCRIPTS = ("base", "state", "light", "view", "loupe", "saving", "editing", "landmarks", "images", "actions")
+SCRIPTS = ("base", "state", "light", "view", "loupe", "saving", "editing", "landmarks", "images", "adapt", "actions")
 
 
 def annotation_app(
@@ -50,6 +50,8 @@ class _Handlers:
             Route("/api/session", self.about),
             Route("/api/news", self.news),
             Route("/api/hint", self.hint),
+            Route("/api/adapt", self.adaptation),
+            Route("/api/adapt/{order:str}", self.adapt, methods=["POST"]),
             Route("/api/images/{place:int}", self.image),
             Route("/api/images/{place:int}/pixels", self.pixels),
             Route("/api/images/{place:int}/marks", self.change, methods=["POST"]),
@@ -66,6 +68,15 @@ class _Handlers:
 
     def hint(self, request: Request) -> Response:
         return JSONResponse(self.session.hint())
+
+    def adaptation(self, request: Request) -> Response:
+        return JSONResponse(_answered(self.session.adaptation))
+
+    def adapt(self, request: Request) -> Response:
+        order = str(request.path_params["order"])
+        if order not in ("start", "stop", "use"):
+            raise Refusal(404, "not_found", f"found {order!r:.20}, expected start, stop or use")
+        return JSONResponse(_answered(lambda: self.session.adaptation(order)))
 
     def image(self, request: Request) -> Response:
         return JSONResponse(_answered(lambda: self.session.image(_place(request))))

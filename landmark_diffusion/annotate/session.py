@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from landmark_diffusion.annotate.adapting import Adapting
 from landmark_diffusion.annotate.images import FolderImages, Picture
 from landmark_diffusion.annotate.landmarks import Shares, shares_of_labels
 from landmark_diffusion.annotate.marks import mark_json, read_mark
 from landmark_diffusion.annotate.predictions import Predictor
 from landmark_diffusion.annotate.store import Store
+from landmark_diffusion.annotate.suggesting import Suggester
 from landmark_diffusion.annotate.table import ImageCells
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.labels.label_set import Mark
@@ -35,6 +37,8 @@ class Session:
         blind: whether this annotator sees neither a model's points nor other annotators'.
         shape: where each landmark usually lies by a model; what is not known is learned from the marks that there are.
         predictor: what a model finds, already started; None without a model, and for who is blind.
+        suggester: which images to mark next, already started; None where nobody asked.
+        adapting: what can be learned from the marks.
     """
 
     images: FolderImages
@@ -43,6 +47,8 @@ class Session:
     blind: bool = False
     shape: Shares | None = None
     predictor: Predictor | None = None
+    suggester: Suggester | None = None
+    adapting: Adapting | None = None
 
     def __post_init__(self) -> None:
         self._closed = threading.Event()
@@ -52,8 +58,9 @@ class Session:
     def close(self) -> None:
         """End what runs in the background."""
         self._closed.set()
-        if self.predictor is not None:
-            self.predictor.close()
+        for each in (self.predictor, self.suggester, self.adapting):
+            if each is not None:
+                each.close()
 
     @property
     def landmarks(self) -> tuple[str, ...]:
@@ -72,6 +79,8 @@ class Session:
             "annotator": self.annotator,
             "blind": self.blind,
             "model": None if self.predictor is None else self.predictor.model,
+            "suggest": self.suggester is not None,
+            "adapt": self.adapting is not None,
             "landmarks": list(self.landmarks),
             "images": [each.name for each in self.images.images],
         }
@@ -90,6 +99,7 @@ class Session:
             "reloaded": self.store.reloaded,
             "trouble": trouble,
             **({} if self.predictor is None else self.predictor.summary()),
+            **({} if self.suggester is None else self.suggester.summary()),
         }
 
     def image(self, place: int) -> dict[str, Any]:
@@ -128,6 +138,40 @@ class Session:
         about = ImageCells(size, self.images.picture(place).levels.spacing)
         self.store.change(name, self.annotator, revision, changes, about)
         return self.image(place)
+
+    def adaptation(self, order: str = "") -> dict[str, Any]:
+        """What can be learned from the marks; ``order`` is "start", "stop", "use" (the new model) or nothing.
+
+        Raises UserError where it cannot be done, and for a model that cannot be used.
+        """
+        if self.adapting is None:
+            raise UserError("nothing is learned here")
+        if order == "start":
+            self.adapting.start()
+        elif order == "stop":
+            self.adapting.stop()
+        elif order == "use":
+            self._use(self.adapting)
+        marked = {name for name in self.store.images() if self.store.marks(name)}
+        return {**self.adapting.summary(), "marked": sum(name in marked for name in self.images.table_names)}
+
+    def _use(self, adapting: Adapting) -> None:
+        from landmark_diffusion.annotate.predictions import Predictor, model_shape
+        from landmark_diffusion.detection.detector import Detector
+
+        path = adapting.target
+        if not path.is_file():
+            raise UserError(f"{path} is not there yet; adapt first")
+        before = self.predictor
+        options = {} if before is None else {"device": str(before.detector.device)}
+        detector = Detector.load(path, **options)
+        adapting.taken(path)
+        self.shape = model_shape(detector, self.landmarks)
+        if not self.blind:
+            self.predictor = Predictor(detector, self.images.images, self.landmarks, self.is_finished)
+            self.predictor.start()
+        if before is not None:
+            before.close()
 
     def hint(self) -> Shares:
         """Where each landmark usually lies."""

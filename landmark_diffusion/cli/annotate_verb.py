@@ -28,11 +28,12 @@ EXAMPLES = """examples:
   ldx annotate my_xrays --landmarks "nasion,sella,gonion"
   ldx annotate my_xrays --model ceph.ldx --annotator anna
   ldx annotate my_xrays --model ceph.ldx --annotator bo --blind
+  ldx annotate my_xrays --model ceph.ldx --suggest
 
 Open the address that is printed; Ctrl-C ends it. Points of several annotators are kept apart, and a training takes
 their mean: to correct somebody's points, give their name.
 """
-ANNOTATOR = "annotator"
+ANNOTATOR, SUGGESTED = "annotator", 10
 
 
 def run_annotate(arguments: list[str]) -> int:
@@ -82,6 +83,7 @@ def _serve(options: argparse.Namespace, root: Path, choice: TableChoice, listeni
 
 
 def _session(options: argparse.Namespace, root: Path, choice: TableChoice) -> Session:
+    from landmark_diffusion.annotate.adapting import Adapting
     from landmark_diffusion.annotate.images import FolderImages
     from landmark_diffusion.annotate.landmarks import landmark_list
     from landmark_diffusion.annotate.session import Session
@@ -104,6 +106,9 @@ def _session(options: argparse.Namespace, root: Path, choice: TableChoice) -> Se
     session = Session(images, store, options.annotator, options.blind)
     if detector is not None:
         _add_model(session, detector)
+    if options.suggest is not None:
+        _add_suggestions(session, options.suggest)
+    session.adapting = Adapting(root, choice.path, None if options.model is None else Path(options.model))
     return session
 
 
@@ -139,6 +144,15 @@ def _add_model(session: Session, detector: Detector) -> None:
         session.predictor.start()
 
 
+def _add_suggestions(session: Session, count: int) -> None:
+    from landmark_diffusion.annotate.suggesting import Suggester
+
+    marked = set(session.store.images())
+    labelled = {place for place, name in enumerate(session.images.table_names) if name in marked}
+    session.suggester = Suggester(session.images.images, labelled, count, session.predictor)
+    session.suggester.start()
+
+
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = VerbParser("annotate", DESCRIPTION, EXAMPLES)
     parser.add_argument("folder", metavar="FOLDER", help="folder of the images")
@@ -157,11 +171,17 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--blind", action="store_true", help="show neither the model's points nor those of other annotators"
     )
     parser.add_argument(
+        "--suggest", type=int, nargs="?", const=SUGGESTED, metavar="N",
+        help=f"order the images by what to mark next, N of them ({SUGGESTED}), as ldx suggest does",
+    )  # fmt: skip
+    parser.add_argument(
         "--table", metavar="FILE.csv", help="where marks are written; default the folder's own, or annotations.csv"
     )
     parser.add_argument("--port", type=int, default=0, help="of this computer; default one that is free")
     parser.add_argument("--open", action="store_true", help="open the page in the browser of this computer")
     options = parser.parse(arguments)
+    if options.suggest is not None and options.suggest < 1:
+        raise UserError(f"--suggest: found {options.suggest}, expected at least 1")
     options.annotator = options.annotator.strip()
     if not options.annotator or has_control_characters(options.annotator) or len(options.annotator) > 100:
         raise UserError(f"--annotator: found {options.annotator!r:.40}, expected a name of at most 100 letters")

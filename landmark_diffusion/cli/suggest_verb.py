@@ -187,7 +187,7 @@ def _next(options: argparse.Namespace, names: Sequence[str], labelled: Sequence[
         images = json.dumps([*labelled, *names])
         return f"next: label them, then {shlex.join([*words, '--data.train_images', images])}"
     folder = shlex.quote(str(options.root))
-    label = f"next: label them (a row each in the table beside the images of {folder}; docs/csv.md), then"
+    label = f"next: label them by ldx annotate {folder}, or in the table beside the images (docs/csv.md), then"
     start = options.model or "MODEL.ldx"
     target = "mine.ldx" if Path(start).name != "mine.ldx" else "mine_next.ldx"
     adapt = f"ldx adapt {shlex.quote(start)} --data.root {folder} --output {target}"

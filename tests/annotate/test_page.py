@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from landmark_diffusion.annotate.adapting import Adapting
 from landmark_diffusion.annotate.session import Session
+from landmark_diffusion.annotate.suggesting import Suggester
 from tests.annotate.folders import NINETEEN, SIZE, annotating, marks_of, open_session, phantoms, places, served
 from tests.annotate.told import ToldPredictor
 from tests.browsers import started_browser
@@ -120,7 +122,7 @@ def point_of(path: Path, landmark: str, image: str = FIRST, annotator: str = "an
     return np.array([mark.x, mark.y])
 
 
-@pytest.mark.parametrize("ratio", [1, 1.5, 2])
+@pytest.mark.parametrize("ratio", [1, pytest.param(1.5, marks=pytest.mark.slow), 2])
 def test_a_click_is_the_pixel_under_it_at_every_zoom(serve, open_page, folder: Path, table: Path, ratio: float) -> None:
     """Pixel centres are whole numbers: the middle of the drawn pixel (x, y) is stored as x, y."""
     page = open_page(serve(open_session(folder)), ratio, 1200, 820)
@@ -250,6 +252,7 @@ def test_an_unlike_image_is_not_accepted_at_once(serve, open_page, folder: Path,
     assert page.evaluate("state.marks.every((mark) => mark === null)") and not table.exists()
 
 
+@pytest.mark.slow
 def test_actions_to_correct_an_image_and_to_mark_it(serve, open_page, folder: Path, table: Path) -> None:
     """docs/annotate.md: nineteen either way where all points are wrong, one where none is, one and k where k are."""
     away = np.array([10.0, 8.0])
@@ -357,6 +360,24 @@ def test_window_and_level_change_what_is_seen_and_no_point(serve, open_page, fol
     until(page, f"{grey} === {255 - before}")
 
 
+def test_suggested_images_come_first_and_the_command_is_shown(serve, open_page, folder: Path) -> None:
+    phantoms(folder, 4)
+    session = open_session(folder)
+    session.suggester = Suggester(session.images.images, {0}, 2)
+    session.adapting = Adapting(folder, session.store.path, Path("ceph.ldx"))
+    session.suggester.start()
+    page = open_page(serve(session))
+    until(page, "state.news.suggesting.done && state.news.ranks.filter(Boolean).length === 2")
+    page.reload()
+    until(page, "state.image !== null && state.news.ranks[arranged[0]] === 1 && state.news.ranks[arranged[1]] === 2")
+    first = page.locator("#images button").first.inner_text()
+    assert "label 1." in first and "Why: " in first
+    page.locator("#adapt-open").click()
+    until(page, "byId('adapt-command').textContent.startsWith('ldx adapt ceph.ldx --data.root ')")
+    assert "0 images have marks" in page.locator("#adapt-words").inner_text()
+    assert page.locator("#adapt-start").is_disabled()
+
+
 def test_what_eight_bits_hide_is_seen_with_another_window(serve, open_page, folder: Path) -> None:
     """A 12-bit image: two halves that differ by 8 of 4095, half a grey level, are told apart with a narrow window."""
     values = np.full((480, 387), 1000, np.uint16)
@@ -396,8 +417,7 @@ def test_a_killed_server_loses_at_most_the_last_move(open_page, folder: Path, ta
     assert list(marks_of(table, FIRST)) == list(NINETEEN[:10])
 
 
-@pytest.mark.parametrize("width", [1400, 800])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (800, "dark")])
 def test_it_fits_the_window(serve, open_page, folder: Path, width: int, scheme: str) -> None:
     page = open_page(serve(open_session(folder)), width=width, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width

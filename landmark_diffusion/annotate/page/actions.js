@@ -203,6 +203,11 @@ async function start() {
     byId("order").append(make("option", { value: "doubt" }, "most doubtful first"));
     byId("order").value = "doubt";
   }
+  if (state.about.suggest) {
+    byId("order").append(make("option", { value: "suggest" }, "worth marking next"));
+    byId("order").value = "suggest";
+  }
+  startAdapt();
   makeLandmarks();
   makeImages();
   arrangeImages();

@@ -14,6 +14,7 @@ function makeImages() {
 
 // But for the order by name, images that were looked at stay in front, in the order in which they were.
 const looked = [];
+let suggested = false;
 
 function arrangeImages() {
   const { done, doubts = [], doubtful = [], ranks = [] } = state.news;
@@ -43,7 +44,8 @@ function showImages() {
     if (unlike[place]) badges.push(make("span", { class: "badge unlike" }, "unlike"));
     if (doubtful[place] && !whole) badges.push(make("span", { class: "badge" }, `${doubtful[place]} doubtful`));
     parts[2].replaceChildren(...badges);
-    parts[3].textContent = byId("order").value === "suggest" ? reasons[place] ?? "" : "";
+    parts[3].textContent = place === state.place && reasons[place] ? `Why: ${reasons[place]}.` : "";
+    button.title = [state.about.images[place], reasons[place]].filter(Boolean).join(": ");
     button.setAttribute("aria-label", `${state.about.images[place]}: ${whole ? "done" : `${done[place]} of ${total}`}`);
     if (place === state.place) button.setAttribute("aria-current", "true");
     else button.removeAttribute("aria-current");
@@ -97,8 +99,8 @@ async function show(place, anew = false) {
   byId("image-name").title = state.about.images[place];
   if (!looked.includes(place)) looked.push(place);
   arrangeImages();
-  if (other || (answer.prediction && !predictedBefore && state.marks.every((mark) => mark === null))) {
-    state.chosen = isDone(inOrder()[0]) ? nextOpen() : inOrder()[0];
+  if (other || (found() && !predictedBefore && state.marks.every((mark) => mark === null))) {
+    state.chosen = inOrder().find((index) => !isDone(index)) ?? inOrder()[0];
   }
   if (other) {
     state.drag = null;
@@ -186,6 +188,10 @@ async function askNews() {
     const mine = known.get(state.place);
     const newer = mine && isSaved() && !state.drag && mine.revision !== news.revisions[state.place];
     const told = Boolean(news.predicted?.[state.place]) && !state.image?.prediction;
+    if (news.suggesting?.done && !suggested) {
+      suggested = true;
+      if (byId("order").value === "suggest") looked.splice(0, looked.length, state.place); // the list is there only now
+    }
     arrangeImages();
     showImages();
     showWork(news);
@@ -198,7 +204,13 @@ async function askNews() {
 }
 
 // What goes on in the background.
-function showWork({ looked, predicted }) {
-  byId("work").hidden = predicted === undefined || looked >= predicted.length;
-  byId("work").textContent = `The model looks at the images: ${looked} of ${predicted?.length}.`;
+function showWork({ looked, predicted, suggesting }) {
+  const words = [];
+  if (predicted !== undefined && looked < predicted.length) {
+    words.push(`The model looks at the images: ${looked} of ${predicted.length}.`);
+  }
+  if (suggesting && !suggesting.done) words.push(`What to mark next: ${suggesting.looked} of ${suggesting.of} images compared.`);
+  if (suggesting?.trouble) words.push(`No suggestions: ${suggesting.trouble}.`);
+  byId("work").hidden = !words.length;
+  byId("work").textContent = words.join(" ");
 }

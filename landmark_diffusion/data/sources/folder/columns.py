@@ -24,6 +24,8 @@ LANDMARK_COLUMNS = ("landmark", "landmark_name", "landmark_id", "point", "point_
 ANNOTATOR_COLUMNS = ("annotator", "annotator_id", "observer", "rater", "reader")
 FLAG_COLUMN, ABSENT = "flag", "absent"
 """What is said of a point of a long table, and the word for one that is not in the image."""
+SAID_COLUMNS = (FLAG_COLUMN, "origin", "time", "score")
+"""Columns beside the point, each optional, that say something of it."""
 PATIENT_COLUMNS = (
     "patient", "patient_id", "patient_no", "patient_name", "subject", "subject_id", "person", "person_id", "group",
     "group_id",

@@ -15,13 +15,11 @@ from landmark_diffusion.data.labels.building import LabelBuilder, coordinate, im
 from landmark_diffusion.data.labels.label_format import Holds, LabelFormat
 from landmark_diffusion.data.labels.label_set import ORIGINS, Flag, LabelledImage, LabelSet, Mark, Origin
 from landmark_diffusion.data.labels.label_source import ImageFolder, LabelSource
-from landmark_diffusion.data.sources.folder.columns import Columns, fold, read_columns
+from landmark_diffusion.data.sources.folder.columns import SAID_COLUMNS, Columns, fold, read_columns
 from landmark_diffusion.data.sources.folder.table import LabelRow, LabelTable, read_table
 from landmark_diffusion.data.sources.folder.text import Cells, read_cells
 
-FLAG_COLUMNS = ("flag", "origin", "time", "score")
-"""Columns of the long form beside the point, each optional: what is said of it."""
-COLUMNS = ("image", "annotator", "landmark", "x", "y", *FLAG_COLUMNS, "width", "height", "spacing_x", "spacing_y")
+COLUMNS = ("image", "annotator", "landmark", "x", "y", *SAID_COLUMNS, "width", "height", "spacing_x", "spacing_y")
 """Columns of the table that is written; those of sizes, spacings and flags only where something is known."""
 
 
@@ -122,12 +120,12 @@ def _add_absent(builder: LabelBuilder, made: dict[str, LabelledImage], table: La
 
 
 class _Said:
-    """What the columns ``FLAG_COLUMNS`` of a long table say, by line."""
+    """What the columns ``SAID_COLUMNS`` of a long table say, by line."""
 
     def __init__(self, cells: Cells, columns: Columns) -> None:
         self.cells, self.columns = cells, columns
         keys = [fold(name) for name in cells.header]
-        self.places = {name: keys.index(name) for name in FLAG_COLUMNS if columns.long and name in keys}
+        self.places = {name: keys.index(name) for name in SAID_COLUMNS if columns.long and name in keys}
         self._rows = dict(cells.records) if self.places else {}
 
     def text(self, column: str, line: int) -> str:

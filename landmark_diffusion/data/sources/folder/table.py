@@ -17,7 +17,14 @@ from landmark_diffusion.core.cells import plain_name
 from landmark_diffusion.core.errors import DataError
 from landmark_diffusion.core.texts import counted
 from landmark_diffusion.data.labels.label_set import SOLE_ANNOTATOR
-from landmark_diffusion.data.sources.folder.columns import ABSENT, Columns, fold, read_columns, unused_columns
+from landmark_diffusion.data.sources.folder.columns import (
+    ABSENT,
+    SAID_COLUMNS,
+    Columns,
+    fold,
+    read_columns,
+    unused_columns,
+)
 from landmark_diffusion.data.sources.folder.numbers import Parse, is_missing, number_parser
 from landmark_diffusion.data.sources.folder.splits import find_split
 from landmark_diffusion.data.sources.folder.text import Record, read_cells
@@ -145,10 +152,15 @@ def read_table(
     fill = filling.long if columns.long else filling.wide
     rows, names, annotators = fill(records)
     split, patient = (None if at is None else columns.header[at] for at in (columns.part, columns.patient))
-    notes = [*cells.notes, *notes, *filling.notes(), *_unused(columns, records, read_elsewhere)]
+    notes = [*cells.notes, *notes, *filling.notes(), *_unused(columns, records, {*read_elsewhere, *_said(columns)})]
     return LabelTable(
         path, names, annotators, rows, faults, tuple(cells.header), split, mentioned, doubt, patient, notes
     )
+
+
+def _said(columns: Columns) -> tuple[str, ...]:
+    """Columns beside the flag that say something of a point: `ldx annotate` and `ldx data convert` write them."""
+    return SAID_COLUMNS if columns.flag is not None else ()
 
 
 def _unused(columns: Columns, records: list[Record], but: Collection[str]) -> list[str]:
