@@ -22,7 +22,8 @@ MOST_FILES = 1_000_000
 """Of a folder and those within: more is no set of labelled images, but a disk."""
 
 
-_MOST_BELOW = 1000
+_LEVELS, _MOST_BELOW = 2, 1000
+"""How deep, and in how many folders, images are looked for where nobody named theirs: YOLO's lie in images/train."""
 
 
 class LabelSource:
@@ -119,7 +120,7 @@ class ImageFolder:
     Args:
         folder: where they lie; None where nobody said, and nothing is found then.
         naming: whether images are called by their places in it; else (where nobody named the folder) only a missing
-            ending is added to their names, and they are looked for in it and the folders right below.
+            ending is added to their names, and they are looked for in it and two levels below.
     """
 
     def __init__(self, folder: Path | None = None, naming: bool = True) -> None:
@@ -137,13 +138,16 @@ class ImageFolder:
         return found
 
     def _files(self) -> list[Path]:
-        """Images of the folder and all within; where nobody named it, of those right below it alone."""
+        """Images of the folder and all within; where nobody named it, of two levels below it alone."""
         if self.folder is None:
             return []
         if self.naming:
             return list_radiographs(self.folder, recursive=True)
-        below = (each for each in sorted(self.folder.iterdir()) if not each.name.startswith(".") and each.is_dir())
-        return [path for place in (self.folder, *islice(below, _MOST_BELOW)) for path in list_radiographs(place)]
+        places = [self.folder]
+        for _ in range(_LEVELS):
+            below = (each for place in places for each in _folders(place) if each not in places)
+            places += list(islice(below, _MOST_BELOW - len(places)))
+        return [path for place in places for path in list_radiographs(place)]
 
     def find(self, name: str) -> Path | None:
         """Return the file that a name means: the one at that place, else the only one of that name anywhere within."""
@@ -176,3 +180,11 @@ class ImageFolder:
             return None, None
         header = read_radiograph_header(path)
         return header.size, header.spacing
+
+
+def _folders(place: Path) -> list[Path]:
+    """Folders right below another, without hidden ones; none where that may not be looked into."""
+    try:
+        return sorted(each for each in place.iterdir() if not each.name.startswith(".") and os.path.isdir(each))
+    except OSError:
+        return []
