@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,7 +56,7 @@ def openapi(detector: Detector, limits: Limits, forms: Sequence[str], orientatio
             "/openapi.json": {"get": _get("This description", "openapi")},
         },
         "components": {
-            "schemas": {"points": points_schema(), "error": ERROR},
+            "schemas": {**_points_schemas(), "error": ERROR},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "query": {"type": "apiKey", "in": "query", "name": "token"},
@@ -74,6 +75,17 @@ HEALTH = {
 }
 
 
+def _points_schemas() -> dict[str, Any]:
+    """The schema of points.json as one of several schemas: most programs read no identifiers within a description."""
+    schema = points_schema()
+    named = {"points": schema, **{f"points_{name}": part for name, part in schema.pop("$defs").items()}}
+    for name in ("$schema", "$id"):
+        del schema[name]
+    text = json.dumps(named).replace('"#/$defs/', '"#/components/schemas/points_')
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
 def _detect(limits: Limits, forms: Sequence[str], orientation: str) -> dict[str, Any]:
     return {
         "operationId": "detect",
@@ -88,7 +100,7 @@ def _detect(limits: Limits, forms: Sequence[str], orientation: str) -> dict[str,
             ),
             _option(
                 "orientation",
-                "auto: a model that has learned to recognises mirrored, turned and negative images; as-is: the image "
+                "auto: a model that has learned it recognises mirrored, turned and negative images; as-is: the image "
                 f"is taken as it is. By default {orientation}.",
                 {"enum": list(ORIENTATIONS)},
             ),
@@ -124,11 +136,11 @@ def _get(
     summary: str, name: str, schema: dict[str, Any] | None = None, security: list[dict[str, Any]] | None = None
 ) -> dict[str, Any]:
     content = {"application/json": {"schema": schema or {"type": "object"}}}
-    refusals = {} if security is not None else _refusals("401")
+    refusals = _refusals("403") if security is not None else _refusals("401", "403")
     found = {
         "operationId": name,
         "summary": summary,
-        "responses": {"200": {"description": "As JSON.", "content": content}, **_refusals("403"), **refusals},
+        "responses": {"200": {"description": "As JSON.", "content": content}, **refusals},
     }
     return found if security is None else {**found, "security": security}
 

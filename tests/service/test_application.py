@@ -302,9 +302,12 @@ def test_the_description_names_every_path_and_holds_together(client: TestClient)
     routes = {route.path for route in client.app._app.routes}  # type: ignore[union-attr]
     assert routes == {*described["paths"], "/docs", "/"}
     parts = described["components"]["schemas"]
-    for each in references({key: value for key, value in described.items() if key != "components"}):
-        assert each.removeprefix("#/components/schemas/") in parts
-    assert parts["points"] == points_schema()
+    assert {each.removeprefix("#/components/schemas/") for each in references(described)} == set(parts)
+    answer = client.post("/v1/detect", content=encoded(LEVELS, "PNG")).json()
+    judge = jsonschema.Draft202012Validator({**described, "$ref": "#/components/schemas/points"})
+    judge.validate(answer)
+    answer["images"][0]["landmarks"][0]["point_px"] = [1]
+    assert not judge.is_valid(answer)
     (form,) = [each for each in described["paths"]["/v1/detect"]["post"]["parameters"] if each["name"] == "to"]
     assert form["schema"]["enum"][0] == "json" and {"csv", "html", "overlay"} < set(form["schema"]["enum"])
 
