@@ -327,7 +327,7 @@ def plan(options: argparse.Namespace) -> list[tuple[int, bool, float]]:
     """Clients, whether some requests are bad, and seconds, of each cell."""
     if options.minutes:
         return [(16, True, 60 * options.minutes)]
-    return [(count, bad, options.seconds) for count in CLIENTS for bad in (False, True)]
+    return [(count, bad, options.seconds) for count in options.clients for bad in (False, True)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -338,6 +338,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--minutes", type=float, default=0.0, help="one cell alone: 16 clients, bad requests, for so long"
     )
+    parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of torch in each worker")
     parser.add_argument("--json", type=Path)

@@ -210,7 +210,8 @@ def test_errors_are_json_for_programs_and_a_page_for_people() -> None:
     busy = asked.get("/fail?kind=refusal", headers=BEARER)
     assert (busy.status_code, busy.headers["retry-after"], busy.json()["kind"]) == (503, "2", "busy")
     wrong = asked.post("/fail", headers=BEARER)
-    assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, HEAD") and wrong.json()["kind"] == "method"
+    assert wrong.status_code == 405 and wrong.json()["kind"] == "method"
+    assert set(wrong.headers["allow"].split(", ")) == {"GET", "HEAD"}
     assert not told
 
 
