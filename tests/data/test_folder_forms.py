@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from landmark_diffusion.cli import main
 from landmark_diffusion.core.errors import DataError
 from landmark_diffusion.data.labels import Flag, ImageFolder, LabelledImage, LabelSet, Mark, label_format
 from landmark_diffusion.data.labels.label_set import ABSENT
@@ -99,6 +100,29 @@ def test_labels_of_a_tool_in_another_folder_and_their_form_can_be_named(tmp_path
     for form in (None, "coco"):
         dataset = FolderDataset(root, csv="more/points.json", split="all", form=form)
         assert len(dataset.samples("train")) == 4
+
+
+def test_labels_where_exports_have_them_and_by_the_form_alone(tmp_path: Path) -> None:
+    """COCO of CVAT: annotations/person_keypoints_default.json beside images."""
+    root = folder(tmp_path / "own", "coco", label_set())
+    (root / "annotations").mkdir()
+    exported = root / "annotations" / "person_keypoints_default.json"
+    (root / "labels.json").rename(exported)
+    dataset = FolderDataset(root, split="all")
+    assert dataset.table.path == exported and len(dataset.samples("train")) == 4
+    label_format("via").write(label_set(count=3), root / "annotations" / "via.json", ImageFolder(root))
+    with pytest.raises(
+        DataError, match=r"\(annotations/person_keypoints_default\.json \(COCO keypoints\), annotations/"
+    ):
+        FolderDataset(root)
+    marked = tuple(image for image in label_set(count=3).images if image.marks)
+    label_format("csv").write(LabelSet(NAMES, ("anna",), marked), root / "points.csv", ImageFolder(root))
+    with pytest.raises(DataError, match=r"form: found 0 files in this folder that end in \.json, expected one of COCO"):
+        FolderDataset(root, form="coco")
+    exported.rename(root / "labels.json")
+    assert len(FolderDataset(root, form="coco", split="all").samples("train")) == 4
+    assert len(FolderDataset(root, split="all").samples("train")) == 3  # by the table
+    assert main(["data", "check", "--form", "coco", "--root", str(root), "--no-decode"]) == 0
 
 
 def test_a_folder_of_labelme_files_beside_its_images(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ CSV_OPTION, FORM_OPTION = "--data.dataset_options.csv", "--data.dataset_options.
 TABLES = (".csv", ".tsv")
 WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
 _TOOLS = (".json", ".xml", ".yaml", ".yml")
+_EXPORTED = ("annotations", "labels")
 _OUR_OWN = ("csv", "xlsx")
 _TOOLS_TABLES = ("via", "deeplabcut")
 """Forms that may be a CSV too; both are told by their first lines."""
@@ -40,6 +41,8 @@ def find_labels(root: Path, named: str | Path | None, form: str | None = None) -
                 return path
         raise DataError(f"csv: the file does not exist in {root} nor in {Path.cwd()}", named)
     files = sorted(path for path in root.iterdir() if not path.name.startswith((".", "~")) and path.is_file())
+    if form is not None and form not in _OUR_OWN:
+        return _of_form(root, files, label_format(form))
     found = [path for path in files if path.suffix.lower() in TABLES]
     if len(found) == 1:
         return found[0]
@@ -50,8 +53,6 @@ def find_labels(root: Path, named: str | Path | None, form: str | None = None) -
     books = [path for path in files if path.suffix.lower() in WORKBOOKS]
     if len(books) == 1 and books[0].suffix.lower() in (".xlsx", ".xlsm"):
         return books[0]
-    if form is not None and form not in _OUR_OWN:
-        return root
     if (tool := of_tool(root, files)) is not None:
         return tool
     if books:
@@ -61,11 +62,31 @@ def find_labels(root: Path, named: str | Path | None, form: str | None = None) -
     raise DataError(f"no CSV file in this folder; expected the one with the landmarks, or labels of a tool{hint}", root)
 
 
+def _of_form(root: Path, files: list[Path], form: LabelFormat) -> Path:
+    """The folder, or the one file in it that may be of a form; raises DataError where that is none or several."""
+    if not form.suffix:
+        return root
+    found = [path for path in files if path.suffix.lower() == form.suffix]
+    if len(found) != 1:
+        names = f" ({', '.join(path.name for path in found[:5])})" if found else ""
+        raise DataError(
+            f"form: found {counted(len(found), 'file')} in this folder that end in {form.suffix}{names}, expected one "
+            f"of {form.title}; name it by {CSV_OPTION} NAME",
+            root,
+        )
+    return found[0]
+
+
 def of_tool(root: Path, files: list[Path]) -> Path | None:
-    """The folder or file in it with labels of a tool; None where there is none. A damaged one alone says what it is."""
-    fitting = [(form, source) for form, source in forms_in(root) if form.name not in _OUR_OWN]
+    """The folder or file in it with labels of a tool; None where there is none. A damaged one alone says what it is.
+
+    Those in ``annotations`` and ``labels`` within count where there are none beside, as tools export them.
+    """
+    places = [root, *(root / name for name in _EXPORTED if (root / name).is_dir())]
+    found = ([each for each in forms_in(place) if each[0].name not in _OUR_OWN] for place in places)
+    fitting = next((each for each in found if each), [])
     if len(fitting) > 1:
-        names = ", ".join(f"{source.path.name} ({form.title})" for form, source in fitting[:5])
+        names = ", ".join(f"{source.path.relative_to(root).as_posix()} ({form.title})" for form, source in fitting[:5])
         raise DataError(
             f"{len(fitting)} files with labels in this folder ({names}); name the one to read by {CSV_OPTION} NAME",
             root,
