@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.data.readers.levels import Levels, read_levels
 from landmark_diffusion.data.readers.radiograph import read_radiograph_header
 from landmark_diffusion.studies.suggest.pool import PoolImage, folder_images, meant_images
@@ -50,7 +51,10 @@ class FolderImages:
 
     def __init__(self, root: Path, tell: Callable[[str], object]) -> None:
         self.root = root
-        self.images = folder_images(root, None, tell, "ldx annotate")
+        there = folder_images(root, None, tell, "ldx annotate")
+        self.images = [each for each in there if _can_be_named(each.name)]
+        if left := len(there) - len(self.images):
+            tell(f"{counted(left, 'image')} left out: the name is no text (UTF-8), or begins or ends with a blank")
         self.table_names = [each.name for each in self.images]
         """How the table names each, or is to name it."""
         self._pictures: OrderedDict[int, Picture] = OrderedDict()
@@ -113,6 +117,15 @@ class FolderImages:
         """Width and height where they have been read already."""
         with self._lock:
             return self._sizes.get(place)
+
+
+def _can_be_named(name: str) -> bool:
+    """Whether a table can name it: its cells are UTF-8, and are read without blanks at their ends."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return name == name.strip()
 
 
 def _encoded(levels: Levels) -> bytes:

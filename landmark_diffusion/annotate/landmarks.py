@@ -46,6 +46,7 @@ def _asked(text: str) -> list[str]:
 
 
 def _checked(names: Sequence[str]) -> tuple[str, ...]:
+    names = [name.strip() for name in names]
     if not names:
         raise UserError(
             "no landmark is known: name them by --landmarks 'nasion,sella,...' or --landmarks FILE (a name a line), or "

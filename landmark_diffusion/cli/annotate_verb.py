@@ -101,6 +101,10 @@ def _session(options: argparse.Namespace, root: Path, choice: TableChoice) -> Se
         if names:
             more = ", ..." * (len(names) > 3)
             _tell(f"{counted(len(names), 'name')} of {choice.path.name} mean {what}: {', '.join(names[:3])}{more}")
+    who = store.spelled(options.annotator)
+    if who != options.annotator:
+        _tell(f"the table has the annotator {who!r}: {options.annotator!r} goes on as that")
+        options.annotator = who
     what = f"{counted(len(images), 'image')} of {root}, {counted(len(store.landmarks), 'landmark')}"
     _tell(f"{what}, as {options.annotator}{', blind' * options.blind}")
     session = Session(images, store, options.annotator, options.blind)

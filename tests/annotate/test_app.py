@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,14 @@ def test_several_tables_are_asked_about(folder: Path) -> None:
     (folder / "wide.csv").write_text("image,x1,y1\na.png,1,2\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"wide.*another --table"):
         choose_table(folder, "wide.csv")
+
+
+def test_names_that_no_table_can_hold_are_left_out(make: Callable[..., TestClient], folder: Path) -> None:
+    for name in (b"\xff.png", b" blank.png"):
+        (Path(os.fsdecode(os.fsencode(folder) + b"/" + name))).write_bytes(
+            (folder / "phantom_test_000000.png").read_bytes()
+        )
+    assert len(make().get("/api/session").json()["images"]) == 2
 
 
 def test_names_that_are_markup_stay_text(make: Callable[..., TestClient], folder: Path) -> None:

@@ -270,6 +270,18 @@ def test_actions_to_correct_an_image_and_to_mark_it(serve, open_page, folder: Pa
     assert {mark.origin for mark in marks_of(table, SECOND).values()} == {"model"}
 
 
+def test_undo_goes_back_to_the_image_that_was_changed(serve, open_page, folder: Path, table: Path) -> None:
+    page = open_page(serve(open_session(folder)))
+    click(page, np.array([100.0, 100.0]))
+    page.keyboard.press("n")
+    until(page, "state.place === 1 && state.image !== null")
+    click(page, np.array([200.0, 100.0]))
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+z")
+    until(page, "isSaved() && state.place === 0 && state.marks[0] === null")
+    assert marks_of(table, FIRST) == {} and marks_of(table, SECOND) == {}
+
+
 def test_keyboard_alone_marks_an_image(serve, open_page, folder: Path, table: Path) -> None:
     page = open_page(serve(open_session(folder, names=NINETEEN[:3])))
     assert page.evaluate("document.activeElement.id") == "stage"
@@ -311,7 +323,9 @@ def test_every_control_has_a_name(serve, open_page, folder: Path) -> None:
 def test_a_stale_page_does_not_overwrite(serve, open_page, folder: Path, table: Path) -> None:
     address = serve(open_session(folder))
     one, other = open_page(address), open_page(address)
-    other.route("**/api/news", lambda route: route.abort())  # it does not hear of the first one's change in time
+    other.route(
+        "**/api/news", lambda route: route.fulfill(status=503, body="{}")
+    )  # it does not hear of the first one's change in time
     click(one, np.array([100.0, 100.0]))
     saved(one)
     click(other, np.array([300.0, 300.0]))
@@ -326,6 +340,18 @@ def test_a_stale_page_does_not_overwrite(serve, open_page, folder: Path, table: 
     saved(other)
     assert set(marks_of(table, FIRST)) == set(NINETEEN[:2])
     until(one, "state.marks[1] !== null")  # and the first page hears of it
+
+
+def test_a_page_that_got_no_answer_goes_on_when_there_is_one(serve, open_page, folder: Path, table: Path) -> None:
+    page = open_page(serve(open_session(folder)))
+    page.route("**/api/**", lambda route: route.abort())
+    click(page, np.array([100.0, 100.0]))
+    page.wait_for_selector("#trouble:visible")
+    assert page.locator("#saved").inner_text() == "NOT SAVED"
+    page.unroute("**/api/**")
+    saved(page)
+    until(page, "byId('trouble').hidden")
+    assert set(marks_of(table, FIRST)) == {NINETEEN[0]}
 
 
 def test_two_annotators_are_kept_apart(serve, open_page, folder: Path, table: Path) -> None:

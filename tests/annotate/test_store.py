@@ -94,6 +94,13 @@ def test_a_table_that_is_gone_is_written_anew_whole(store: Store) -> None:
     assert set(new_store(store.path).images()) == {"a.png", "b.png"}
 
 
+def test_an_annotator_goes_on_under_the_spelling_of_the_table(store: Store) -> None:
+    store.change("a.png", "Anna B.", 1, {"nasion": hand(1, 2)}, ABOUT)
+    assert (
+        store.spelled("anna b") == "Anna B." and store.spelled("bo") == "bo" and store.spelled("Anna B.") == "Anna B."
+    )
+
+
 def test_a_failed_write_changes_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.change("a.png", "anna", 1, {"nasion": hand(1, 2)}, ABOUT)
     before = store.path.read_bytes()

@@ -174,6 +174,23 @@ def test_a_column_that_means_something_else_is_not_written_to(tmp_path: Path, co
         MarksTable.read(written(tmp_path, f"image,landmark,x,y,{column}\na.png,nasion,1,2,{cell}\n"))
 
 
+def test_a_table_is_read_again_while_two_names_alike_are_half_marked(tmp_path: Path) -> None:
+    """N and n of a cephalogram, or Anna who forgot her capital letter: what was marked must not lock itself out."""
+    text = "image,annotator,landmark,x,y\na.png,anna,N,1,2\nb.png,Anna,n,1,2\n"
+    assert len(MarksTable.read(written(tmp_path, text)).marks()) == 2
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+a", "-5", "@x", "'quoted", "plain"])
+def test_a_name_that_a_spreadsheet_would_run_is_escaped_and_read_back(tmp_path: Path, name: str) -> None:
+    table = MarksTable.empty()
+    put(table, f"{name}.png", name, name, hand(1, 2))
+    path = written(tmp_path, table.text())
+    assert not any(cell.startswith(("=", "+", "-", "@")) for row in cells(table.text()) for cell in row)
+    assert list(MarksTable.read(path).marks()) == [Key(f"{name}.png", name, name)]
+    read = read_table(path, "split")
+    assert list(read.rows) == [f"{name}.png"] and read.landmark_names == (name,) and read.annotator_names == (name,)
+
+
 def test_a_header_alone_is_a_beginning(tmp_path: Path) -> None:
     assert MarksTable.read(written(tmp_path, ",".join(COLUMNS) + "\n")).marks() == {}
 

@@ -33,23 +33,32 @@ function arrangeImages() {
 }
 
 function showImages() {
-  const { done, doubts = [], doubtful = [], unlike = [], ranks = [], reasons = [] } = state.news;
+  cards.forEach((_, place) => showCard(place));
+  showProgress();
+}
+
+function showCard(place) {
+  const { done, doubtful = [], unlike = [], ranks = [], reasons = [] } = state.news;
+  const { item, button, parts } = cards[place];
   const total = names().length;
-  cards.forEach(({ item, button, parts }, place) => {
-    const whole = done[place] >= total;
-    item.classList.toggle("whole", whole);
-    parts[1].textContent = whole ? "\u2713" : done[place] ? `${done[place]}/${total}` : "";
-    const badges = [];
-    if (ranks[place]) badges.push(make("span", { class: "badge plain" }, `label ${ranks[place]}.`));
-    if (unlike[place]) badges.push(make("span", { class: "badge unlike" }, "unlike"));
-    if (doubtful[place] && !whole) badges.push(make("span", { class: "badge" }, `${doubtful[place]} doubtful`));
-    parts[2].replaceChildren(...badges);
-    parts[3].textContent = place === state.place && reasons[place] ? `Why: ${reasons[place]}.` : "";
-    button.title = [state.about.images[place], reasons[place]].filter(Boolean).join(": ");
-    button.setAttribute("aria-label", `${state.about.images[place]}: ${whole ? "done" : `${done[place]} of ${total}`}`);
-    if (place === state.place) button.setAttribute("aria-current", "true");
-    else button.removeAttribute("aria-current");
-  });
+  const whole = done[place] >= total;
+  item.classList.toggle("whole", whole);
+  parts[1].textContent = whole ? "\u2713" : done[place] ? `${done[place]}/${total}` : "";
+  const badges = [];
+  if (ranks[place]) badges.push(make("span", { class: "badge plain" }, `label ${ranks[place]}.`));
+  if (unlike[place]) badges.push(make("span", { class: "badge unlike" }, "unlike"));
+  if (doubtful[place] && !whole) badges.push(make("span", { class: "badge" }, `${doubtful[place]} doubtful`));
+  parts[2].replaceChildren(...badges);
+  parts[3].textContent = place === state.place && reasons[place] ? `Why: ${reasons[place]}.` : "";
+  button.title = [state.about.images[place], reasons[place]].filter(Boolean).join(": ");
+  button.setAttribute("aria-label", `${state.about.images[place]}: ${whole ? "done" : `${done[place]} of ${total}`}`);
+  if (place === state.place) button.setAttribute("aria-current", "true");
+  else button.removeAttribute("aria-current");
+}
+
+function showProgress() {
+  const { done } = state.news;
+  const total = names().length;
   const finished = done.filter((count) => count >= total).length;
   filled(byId("progress"), { max: done.length * total || 1, value: done.reduce((sum, count) => sum + Math.min(count, total), 0) }, []);
   byId("progress-text").textContent = `${finished} of ${done.length} images done`;
@@ -109,6 +118,7 @@ async function show(place, anew = false) {
   cards[place].item.scrollIntoView({ block: "nearest", inline: "nearest" });
   showPrediction();
   showMarks();
+  showImages();
   showHint();
   const following = arranged[arranged.indexOf(place) + 1];
   if (other && following !== undefined) setTimeout(() => readAhead(following), 300);
@@ -152,7 +162,8 @@ function showMarks() {
   if (!state.image) return;
   if (state.news) {
     state.news.done[state.place] = state.marks.filter((mark) => mark !== null).length;
-    showImages();
+    showCard(state.place); // of thousands of images this one alone
+    showProgress();
   }
   showLandmarks();
   drawMarks();
@@ -176,6 +187,7 @@ function choose(index) {
 
 // What happened elsewhere: other pages, the model, another program.
 let asking = 0;
+let lost = false; // whether the last one was not answered
 async function askNews() {
   clearTimeout(asking);
   try {
@@ -184,7 +196,8 @@ async function askNews() {
     if (!isSaved()) Object.assign(news, { done: before.done, revisions: before.revisions });
     state.news = news;
     if (news.trouble) showTrouble(news.trouble, "Try again", askNews);
-    else if (before?.trouble) showTrouble("");
+    else if ((before?.trouble || lost) && isSaved()) showTrouble("");
+    lost = false;
     const mine = known.get(state.place);
     const newer = mine && isSaved() && !state.drag && mine.revision !== news.revisions[state.place];
     const told = Boolean(news.predicted?.[state.place]) && !state.image?.prediction;
@@ -198,7 +211,10 @@ async function askNews() {
     if (newer) say("changed elsewhere: shown anew");
     if (newer || (told && state.image && !state.drag)) await show(state.place, newer);
   } catch (error) {
-    if (error.status === 0) showTrouble(error.message, "Try again", askNews);
+    if (error.status === 0) {
+      lost = true;
+      showTrouble(error.message, "Try again", askNews);
+    }
   }
   asking = setTimeout(askNews, 2000);
 }

@@ -29,6 +29,9 @@ from landmark_diffusion.data.sources.folder.numbers import Parse, is_missing, nu
 from landmark_diffusion.data.sources.folder.splits import find_split
 from landmark_diffusion.data.sources.folder.text import Record, read_cells
 
+ALIKE = "and no image has both"
+"""In the fault of two names that may be one."""
+
 Number = TypeVar("Number", int, float)
 
 
@@ -277,7 +280,7 @@ class _Filling:
                 mark[at] == name and (*mark[:at], other, *mark[at + 1 :]) in marks for mark in marks
             ):
                 self._fault(
-                    f"the {what} {name!r} is written {other!r} in line {names[other]}, and no image has both; write "
+                    f"the {what} {name!r} is written {other!r} in line {names[other]}, {ALIKE}; write "
                     "one of them everywhere",
                     line,
                 )
