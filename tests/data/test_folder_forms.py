@@ -178,6 +178,15 @@ def test_missing_images_and_the_same_image_twice_name_the_entry(tmp_path: Path) 
         FolderDataset(root, split_column="part")
 
 
+def test_points_of_a_model_are_told(tmp_path: Path) -> None:
+    """Predictions for correcting lie in the same form as labels."""
+    marks = {("anna", "N"): Mark(3, 4, origin="model"), ("anna", "S"): Mark(5, 6, origin="corrected")}
+    root = folder(
+        tmp_path / "own", "labelme", LabelSet(NAMES, ("anna",), (LabelledImage("x/0.png", SIZE, None, marks),))
+    )
+    assert any("1 of 2 points are a model's, which nobody corrected" in note for note in FolderDataset(root).notes())
+
+
 def test_labels_without_any_point_are_refused(tmp_path: Path) -> None:
     root = folder(tmp_path / "own", "coco", LabelSet(NAMES, ("anna",), (LabelledImage("x/a.png", SIZE),)))
     with pytest.raises(DataError, match=r"labels\.json: found no point in the labels \(COCO keypoints\) of 1"):

@@ -172,8 +172,11 @@ def _notes(labels: LabelSet, names: tuple[str, ...], form: LabelFormat) -> list[
     idle = [name for name in labels.landmark_names if name not in names]
     by = labels.marking()
     left = ", ".join(f"{kind} ({count})" for kind, count in labels.left_out.items())
+    placed = [mark for image in labels.images for mark in image.marks.values() if mark.placed]
+    found = sum(mark.origin == "model" for mark in placed)
     return [
         f"read as {form.title}" + (f", marked by {', '.join(by[:6])}" if len(by) > 1 else ""),
+        *([f"{found} of {len(placed)} points are a model's, which nobody corrected"] if found else []),
         *([f"left out: {left}"] if left else []),
         *([f"not used: landmarks that no image has, {', '.join(idle[:6])}"] if idle else []),
         *labels.notes,
