@@ -10,7 +10,8 @@ status that it has to have. Cells last ``--seconds`` each. With ``--minutes`` th
 with bad requests, for so long. Memory is that of the service and the processes that it has started (Pss, so that what
 they share counts once), each second. Slow clients hold their connections beside all that.
 
-Exit status 1 where an answer was another one, a request had another status, or the service ended.
+Exit status 1 where an answer was another one, a request had another status, the service ended or left something, or,
+with ``--minutes`` of 2 and more, the median memory of the last fifth lies over 10 % and 30 MiB above the second's.
 """
 
 from __future__ import annotations
@@ -323,6 +324,13 @@ def shown(cells: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
+def growth(used: Sequence[int]) -> str | None:
+    """Say that memory has grown, by the medians of the second fifth of the time and of the last."""
+    fifth = len(used) // 5
+    before, after = float(np.median(used[fifth : 2 * fifth])), float(np.median(used[-fifth:]))
+    return f"memory has grown from {before:.0f} to {after:.0f} MiB" if after > 1.1 * before + 30 else None
+
+
 def plan(options: argparse.Namespace) -> list[tuple[int, bool, float]]:
     """Clients, whether some requests are bad, and seconds, of each cell."""
     if options.minutes:
@@ -364,6 +372,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.print(shown(cells))
     for each in cells:
         faults += [f"{count} times {what}" for what, count in each["wrong"].items()]
+        if options.minutes >= 2 and (grown := growth(each["memory_mib"])):
+            faults.append(grown)
     if options.json:
         options.json.write_text(json.dumps(cells, indent=1) + "\n")
     for fault in faults:
