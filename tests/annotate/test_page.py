@@ -354,6 +354,33 @@ def test_a_page_that_got_no_answer_goes_on_when_there_is_one(serve, open_page, f
     assert set(marks_of(table, FIRST)) == {NINETEEN[0]}
 
 
+def test_an_answer_that_comes_in_the_middle_of_a_drag_does_not_undo_it(serve, open_page, folder, table: Path) -> None:
+    page = open_page(serve(open_session(folder)))
+    waiting: list[Any] = []
+    page.route("**/marks", lambda route: route.continue_() if waiting else waiting.append(route))
+    start, end = np.array([100.0, 100.0]), np.array([180.0, 150.0])
+    click(page, start)
+    page.mouse.move(*on_screen(page, start))
+    page.mouse.down()
+    page.mouse.move(*on_screen(page, end), steps=3)
+    waiting[0].continue_()
+    until(page, "isSaved()")
+    page.mouse.up()
+    until(page, "isSaved() && Math.abs(state.marks[0].x - 180) < 1")
+    saved(page)
+    assert np.abs(point_of(table, NINETEEN[0]) - end).max() < 1
+
+
+def test_after_a_click_on_a_button_the_keys_mean_the_image(serve, open_page, folder: Path) -> None:
+    page = open_page(serve(open_session(folder)))
+    page.locator("#landmarks button").nth(4).click()
+    page.keyboard.press("Enter")
+    page.locator("#unsure").click()
+    before = page.evaluate("state.marks[4].x")
+    page.keyboard.press("Shift+ArrowRight")
+    assert page.evaluate("[state.marks[4].x, state.marks[4].flag]") == [before + 1, "unsure"]
+
+
 def test_two_annotators_are_kept_apart(serve, open_page, folder: Path, table: Path) -> None:
     anna = open_page(serve(open_session(folder, "anna")))
     click(anna, np.array([100.0, 100.0]))

@@ -83,6 +83,14 @@ stage.addEventListener("pointerleave", () => {
 });
 for (const name of ["focus", "blur"]) stage.addEventListener(name, () => drawLoupe());
 
+stage.addEventListener("mousedown", (event) => {
+  if (event.button === 1) event.preventDefault(); // some browsers scroll by it
+});
+// After a click of the mouse the keys mean the image again; who goes by Tab stays where he is.
+document.querySelector("main").addEventListener("click", (event) => {
+  if (event.detail > 0 && event.target.closest("button, input[type=checkbox]")) stage.focus({ preventScroll: true });
+});
+
 stage.addEventListener("wheel", (event) => {
   event.preventDefault();
   const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 16 : 1;

@@ -172,7 +172,7 @@ function showMarks() {
 // The server's word after a change.
 function takeSaved(place, answer) {
   if (state.news) state.news.revisions[place] = answer.revision;
-  if (place !== state.place || queue.some((each) => each.place === place)) return;
+  if (place !== state.place || state.drag || queue.some((each) => each.place === place)) return;
   state.image = answer;
   state.marks = answer.marks.map(copy);
   showMarks();
