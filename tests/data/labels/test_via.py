@@ -1,4 +1,4 @@
-"""VIA 2: a project and exports in the shape of via.js 2.0 (project_save_confirmed, pack_via_metadata), not run here."""
+"""VIA 2: files that version 2.0.10 wrote in a browser, and others in the shape of its code (via.js)."""
 
 from __future__ import annotations
 
@@ -87,6 +87,31 @@ def test_exports_as_json_and_as_csv_say_the_same(tmp_path: Path) -> None:
         assert labels.landmark_names == ('red "dot"',)
         assert labels.images[0].marks == {(ME, 'red "dot"'): Mark(51, 37)}
         assert [image.name for image in labels.images] == ["a.png", "b.png"] and not labels.images[1].marks
+
+
+EXPORTED_JSON = (
+    '{"a.png976":{"filename":"a.png","size":976,"regions":[{"shape_attributes":{"name":"point","cx":10.25,"cy":20.5},'
+    '"region_attributes":{"landmark":"N","flag":"visible"}},{"shape_attributes":{"name":"point","cx":150.75,"cy":99.125},'
+    '"region_attributes":{"landmark":"S","flag":"hidden"}},{"shape_attributes":{"name":"point","cx":40,"cy":60},'
+    '"region_attributes":{"landmark":"Go"}}],"file_attributes":{"absent":{"Me":true}}}}'
+)
+EXPORTED_CSV = """filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes
+a.png,976,"{""absent"":{""Me"":true}}",3,0,"{""name"":""point"",""cx"":10.25,""cy"":20.5}","{""landmark"":""N"",""flag"":""visible""}"
+a.png,976,"{""absent"":{""Me"":true}}",3,1,"{""name"":""point"",""cx"":150.75,""cy"":99.125}","{""landmark"":""S"",""flag"":""hidden""}"
+a.png,976,"{""absent"":{""Me"":true}}",3,2,"{""name"":""point"",""cx"":40,""cy"":60}","{""landmark"":""Go""}"
+"""
+"""What VIA 2.0.10 in Chromium 150 exported of a project that was written here, opened with its image of 300x200 px; the
+third point was clicked there, 40.1 and 60.1 px from the image's corner (its name and the count are put in by hand)."""
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.json", EXPORTED_JSON), ("a.csv", EXPORTED_CSV)])
+def test_what_via_itself_exported(name: str, content: str, tmp_path: Path) -> None:
+    form, labels = read_labels(written(tmp_path, content, name))
+    assert form.name == "via" and labels.landmark_names == ("N", "S", "Go", "Me")
+    assert labels.images[0].marks == {
+        (ME, "N"): Mark(10.25, 20.5), (ME, "S"): Mark(150.75, 99.125, Flag.HIDDEN), (ME, "Go"): Mark(40, 60),
+        (ME, "Me"): ABSENT,
+    }  # fmt: skip
 
 
 def test_regions_of_version_1_and_ticked_boxes(tmp_path: Path) -> None:
