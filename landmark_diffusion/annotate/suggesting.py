@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.texts import one_line
-from landmark_diffusion.studies.suggest.belief import Belief
-from landmark_diffusion.studies.suggest.looking import look_at
 from landmark_diffusion.studies.suggest.pool import PoolImage, drawn
-from landmark_diffusion.studies.suggest.suggestion import pool_distances, suggest
 
 if TYPE_CHECKING:
     from landmark_diffusion.annotate.predictions import Predictor
@@ -75,6 +72,9 @@ class Suggester:
             self._found, self._trouble, self._done = found, trouble, True
 
     def _find(self) -> dict[int, tuple[int, str]]:
+        from landmark_diffusion.studies.suggest.belief import Belief
+        from landmark_diffusion.studies.suggest.suggestion import pool_distances, suggest
+
         detector = None if self._predictor is None else self._predictor.detector
         turn = nullcontext() if self._predictor is None else self._predictor.turn
         places, views, beliefs = [], [], []
@@ -98,6 +98,8 @@ class Suggester:
 
 def _seen(image: PoolImage, detector: Any) -> Any:
     """What one image looks like and what a model says of it; None for one that cannot be used."""
+    from landmark_diffusion.studies.suggest.looking import look_at
+
     silent: Callable[[Any], object] = lambda _: None  # noqa: E731 - told where it is looked at
     try:
         return look_at([image], detector, 1, silent, silent)

@@ -58,3 +58,12 @@ def test_first_line_comes_from_the_first_process_alone(
     say_first("test", ["m.ldx"])
     say_first("detect", ["x.png"])
     assert capfd.readouterr() == ("", "")
+
+
+def test_marking_from_scratch_loads_no_torch() -> None:
+    """`ldx annotate` without a model answers within a second; torch alone would take several."""
+    modules = "app", "opening", "adapting", "images", "landmarks"
+    program = "import sys\n" + "".join(f"import landmark_diffusion.annotate.{name}\n" for name in modules)
+    program += "from landmark_diffusion.data.checks.samples import root_folder\n"
+    program += "from landmark_diffusion.studies.trainings.locks import exclusive\nsys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
