@@ -1,4 +1,4 @@
-"""DeepLabCut: tables in the shape that pandas' ``to_csv`` gives its scorer, bodyparts and coords (not run here)."""
+"""DeepLabCut: tables as pandas 3.1.1 writes its frames of scorer, bodyparts and coords; it read what is written here."""
 
 from __future__ import annotations
 
