@@ -1,4 +1,4 @@
-"""DeepLabCut: tables as pandas 3.1.1 writes its frames of scorer, bodyparts and coords; it read what is written here."""
+"""DeepLabCut: tables as pandas 3.1.1 wrote frames of scorer, bodyparts and coords; it read what is written here."""
 
 from __future__ import annotations
 
