@@ -42,7 +42,9 @@ def gaussian_kernel(sigma: float | torch.Tensor, kernel_size: int, batch: int = 
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise UserError(f"blur_kernel: found {kernel_size}, expected an odd number of pixels")
     sigmas = torch.as_tensor(sigma, dtype=torch.float64, device="cpu").reshape(-1, 1)
-    if not bool((sigmas >= 0).all()) or len(sigmas) not in (1, batch):
+    # a number is looked at as one, for who translates: a graph has no values to look at
+    right = bool((sigmas >= 0).all()) if isinstance(sigma, torch.Tensor) else sigma >= 0
+    if not right or len(sigmas) not in (1, batch):
         raise UserError(
             f"blur sigma: found {sigma}, expected a number of at least 0, or one for each of {batch} samples"
         )

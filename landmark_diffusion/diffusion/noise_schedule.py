@@ -88,6 +88,7 @@ class NoiseSchedule:
         self.betas = betas
         self.alphas = 1 - betas
         self.alphas_bar = torch.cumprod(self.alphas, 0)
+        self._bars: list[float] = self.alphas_bar.tolist()
         before = torch.cat([torch.ones(1, **_TABLE), self.alphas_bar[:-1]])
         self.posterior_variance = betas * (1 - before) / (1 - self.alphas_bar)
         """beta_tilde_t (paper A below eq. 5); 0 at t = 0."""
@@ -101,7 +102,7 @@ class NoiseSchedule:
             raise UserError(f"steps: found {list(steps)}, expected at least one, in strictly descending order")
         if steps[0] >= self.steps or steps[-1] < 0:
             raise UserError(f"steps: found {list(steps)}, expected 0 to {self.steps - 1} (noise.steps - 1)")
-        return [Level(t, self.alphas_bar[t].item()) for t in steps]
+        return [Level(t, self._bars[t]) for t in steps]
 
     def posterior(self, x0: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and variance of q(x_(t-1) | x_t, x_0) (eq. 8 and beta_tilde) for x0, x_t (B, ...) at steps t (B,).
