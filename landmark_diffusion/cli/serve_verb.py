@@ -165,7 +165,7 @@ def _views(options: argparse.Namespace, first: bool) -> Views:
     else:
         module, facts = load_module(options.model)
     kept = {key: value for key, value in model_options(options).items() if key != "orientation"}
-    name = Path(options.model).name
+    name = Path(options.model).name or Path(options.model).resolve().name  # of a folder for a hub, which may be "."
     return {each: Detector(module, facts, name, orientation=each, **kept) for each in ORIENTATIONS}  # type: ignore[arg-type]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -23,8 +24,9 @@ def started(
     surroundings = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **(environment or {})}
     errors = (folder / "stderr.txt").open("w+")
     process = subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.PIPE, stderr=errors, text=True, cwd=folder, env=surroundings
-    )
+        [sys.executable, *command], stdout=subprocess.PIPE, stderr=errors, text=True, cwd=folder, env=surroundings,
+        preexec_fn=_ctrl_c_works,
+    )  # fmt: skip
     assert process.stdout is not None
     try:
         end, lines = time.monotonic() + seconds, []
@@ -63,3 +65,7 @@ def everything(connection: socket.socket) -> bytes:
     except ConnectionResetError:
         pass
     return found
+
+
+def _ctrl_c_works() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs start with it ignored
