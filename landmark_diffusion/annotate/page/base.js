@@ -54,7 +54,7 @@ const askJson = async (path, body = undefined) => (await ask(path, body)).json()
 // One line over the page, with one thing to do about it.
 function showTrouble(words, name = "", act = null) {
   byId("trouble").hidden = !words;
-  byId("trouble-text").textContent = words ? words[0].toUpperCase() + words.slice(1) : "";
+  byId("trouble-text").textContent = words.replace(/^[a-z]+ /, (word) => word[0].toUpperCase() + word.slice(1)); // no file
   byId("trouble-act").hidden = act === null;
   byId("trouble-act").textContent = name;
   byId("trouble-act").onclick = act;
