@@ -1,7 +1,8 @@
 """The program that decodes strangers' images: a process of its own, with limits, that the service can end.
 
 It gets images at its standard input and gives greys at its standard output (``frames``). It knows neither torch nor the
-model, the token or the network. Started as ``python -m landmark_diffusion.service.reader FOLDER ROOT PIXELS BYTES``.
+model, the token or the network. Started as ``python -m landmark_diffusion.service.reader FOLDER ROOT PIXELS BYTES
+SERVICE``, the last the number of the service's process.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ BASE, PIXEL = 2**30, 48
 def main() -> None:
     """Decode what comes until the input ends; then, where the service has ended, remove what it left."""
     folder, root, pixels, most = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    answers, orders, service = _private_streams(), sys.stdin.buffer, os.getppid()
+    answers, orders, service = _private_streams(), sys.stdin.buffer, int(sys.argv[5])  # it may have ended by now
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's, which ends this one
     os.chdir(folder)
     Image.MAX_IMAGE_PIXELS = pixels
     _limit_memory(BASE + PIXEL * pixels + 4 * most)
     import pydicom.pixels  # noqa: F401 - so that the first DICOM file does not wait for it
 
-    write_frame(answers, {"ready": True})
     try:
+        write_frame(answers, {"ready": True})
         while True:
             head, content = read_frame(orders, most)
             _limit_time(float(head["seconds"]))

@@ -100,7 +100,7 @@ class Reader:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(mode=0o700)
         program = [sys.executable, "-P", "-m", "landmark_diffusion.service.reader"]
-        options = (self._folder, self._root, self._limits.max_pixels, self._limits.max_bytes)
+        options = (self._folder, self._root, self._limits.max_pixels, self._limits.max_bytes, os.getpid())
         self._process = subprocess.Popen(
             [*program, *map(str, options)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment(os.environ, self._folder), bufsize=-1,

@@ -78,9 +78,12 @@ def test_ctrl_c_ends_as_everywhere(model: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_kill_leaves_neither_processes_nor_images(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_kill_leaves_neither_processes_nor_images(model: Path, tmp_path: Path, asked: bool) -> None:
+    """Also while the processes that decode are still being started."""
     with started(serve(model), tmp_path, environment={"TMPDIR": str(tmp_path)}) as (process, address):
-        assert ask(root(address), "/v1/detect", encoded(LEVELS, "PNG"))[0] == 200
+        if asked:
+            assert ask(root(address), "/v1/detect", encoded(LEVELS, "PNG"))[0] == 200
         readers = children(process.pid)
         assert len(readers) == 2
         process.send_signal(signal.SIGKILL)
