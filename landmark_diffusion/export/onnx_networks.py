@@ -13,6 +13,7 @@ from landmark_diffusion.data.sources.phantom import MIN_SIDE, PhantomDataset
 from landmark_diffusion.finders.diffusion_heatmap import DiffusionHeatmap
 from landmark_diffusion.finders.finder import Finder
 from landmark_diffusion.finders.heatmap_finetune import HeatmapFinetune
+from landmark_diffusion.finders.offset_voting import OffsetVoting
 from landmark_diffusion.finders.position_diffusion import PositionDiffusion
 from landmark_diffusion.modelfile.facts import ModelFacts
 
@@ -123,6 +124,11 @@ def _check_forward(module: Finder) -> None:
 
 def _meaning(module: Finder) -> str:
     """What the maps of a method with one network mean."""
+    if isinstance(module, OffsetVoting):
+        return (
+            "(batch, 3 landmarks, height, width) float32, pixel by pixel of the image: logits of lying in a landmark's "
+            f"disc of {module.voting.radius:g} px at 640 wide, then x and then y offsets to its centre in radii"
+        )
     if not isinstance(module, (HeatmapFinetune, DiffusionHeatmap)):
         return f"what the forward of {type(module).__module__}.{type(module).__qualname__} gives for an image"
     maps = "(batch, landmarks, height, width) float32, pixel by pixel of the image: "

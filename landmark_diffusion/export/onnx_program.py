@@ -304,6 +304,12 @@ def _checked(
             undecided += int((~known).sum())
         far, spread = _largest(far, away[known]), _largest(spread, wider[known])
     count = len(images) * len(detector.facts.landmark_names)
+    if undecided > MOST_UNDECIDED * count and far <= TOLERANCE and spread <= SPREAD_TOLERANCE:
+        raise UserError(
+            f"{target}: not written, since it cannot be checked: torch itself finds {undecided} of {count} points on "
+            f"{len(images)} images elsewhere when it computes in float64. So it is of a model that has learned too "
+            "little, or of images that are not what it learned: train it for longer, or name images by --check"
+        )
     if not far <= TOLERANCE or not spread <= SPREAD_TOLERANCE or undecided > MOST_UNDECIDED * count:
         raise UserError(
             f"{target}: not written, since onnxruntime gives other points than torch: on {len(images)} images they are "

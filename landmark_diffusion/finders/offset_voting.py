@@ -78,9 +78,13 @@ class OffsetVoting(Finder):
         self.network = build_network(network, 1, 3 * num_landmarks)
         self.image_range = check_range(image_range)
 
-    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (B, N, H, W) of the discs, and offsets (B, N, 2, H, W) in radii, of image (B, 1, H, W) in [0, 1]."""
-        maps = self.network(scale_image(image, self.image_range))
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Run the network on image (B, 1, H, W) in [0, 1]: (B, 3 N, H, W), discs' logits, then x and y offsets."""
+        maps: torch.Tensor = self.network(scale_image(image, self.image_range))
+        return maps
+
+    def parts(self, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tell the maps apart: logits (B, N, H, W) of the discs, and offsets (B, N, 2, H, W) in radii."""
         count = self.num_landmarks
         return maps[:, :count], torch.stack([maps[:, count : 2 * count], maps[:, 2 * count :]], 2)
 
@@ -94,7 +98,7 @@ class OffsetVoting(Finder):
 
     def predict_maps(self, batch: Batch, in_fit: bool = False) -> dict[str, torch.Tensor]:
         """Give the maps of votes."""
-        return {self.main_variant: self.votes(*self(batch["image"]))}
+        return {self.main_variant: self.votes(*self.parts(self(batch["image"])))}
 
     def votes(self, logits: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
         """Give the maps of votes (B, N, H, W) of what the network says."""

@@ -19,7 +19,7 @@ class OffsetVotingModule(LandmarkModule, OffsetVoting):
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Cross-entropy of the discs' pixels, and the mean absolute error of the offsets within (section 2.2)."""
-        logits, offsets = self(batch["image"])
+        logits, offsets = self.parts(self(batch["image"]))
         points = batch["target_points"].nanmean(1)
         size = (logits.shape[-2], logits.shape[-1])
         wanted = pixel_offsets(points, size)

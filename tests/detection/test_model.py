@@ -45,7 +45,8 @@ def test_weights_and_facts_are_those_of_the_file_and_nothing_is_trained(model: P
 
 def test_every_method_that_finds_landmarks_can_be_loaded() -> None:
     """Also one whose module nobody has imported yet; not the pre-training, which finds none."""
-    assert set(landmark_methods()) == {"DiffusionHeatmapModule", "HeatmapFinetuneModule", "PositionDiffusionModule"}
+    known = {"DiffusionHeatmapModule", "HeatmapFinetuneModule", "OffsetVotingModule", "PositionDiffusionModule"}
+    assert set(landmark_methods()) == known
 
 
 @pytest.mark.parametrize("name", ["last.ckpt", "model.pt", "model.pth"])
