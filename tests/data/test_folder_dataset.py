@@ -190,7 +190,6 @@ BAD_TABLES = {
     "half a point": (WIDE.replace("9,10", "9,"), 4, "found only one of x and y"),
     "too few cells": (WIDE.replace("9,10,", "9,"), 4, "found 4 cells, expected 5"),
     "too many cells": (WIDE.replace("9,10,", "9,9,10,"), 4, "found 6 cells, expected 5"),
-    "no point": (WIDE.replace("5,6", ","), 3, "'b.png' has no point at all"),
     "outside": (WIDE.replace("5,6", "5,50"), 3, r"'1' of 'b.png' lies at \(5, 50\), outside its image of 100x50"),
     "negative": (WIDE.replace("5,6", "-0.6,5"), 3, r"lies at \(-0.6, 5\), outside"),
     "image twice": (WIDE + "a.png,1,2,3,4\n", 6, "the image 'a.png' is there twice, first in line 2"),
@@ -255,6 +254,12 @@ def test_images_without_a_row_are_left_out_with_one_note(root: Path) -> None:
     assert _all(dataset).keys() == EXPECTED.keys()
     assert [finding for finding in dataset.check() if finding.level == "error"] == []
     assert "6 of 10 images have no row and are left out: extra.png, more0.png, more1.png, ..." in _notes(root)
+
+
+def test_images_of_which_no_point_is_marked_yet_are_left_out(root: Path) -> None:
+    (root / "landmarks.csv").write_text(WIDE.replace("5,6", ",").replace("0,0,69,69", ",,,"))
+    assert [sample.image_id for sample in FolderDataset(root, split="all").samples("train")] == ["a.png", "c.jpg"]
+    assert "2 of 4 images have no point and are left out: b.png, d.png" in _notes(root)
 
 
 def test_parts_that_are_empty_or_small_are_told(tmp_path: Path) -> None:

@@ -111,9 +111,17 @@ class LabelTable:
         """Say where a row, or a point of it in ``line``, stands: "file:line", or "file" where there are no lines."""
         return f"{self.path}:{line or row.line}" if row.line else row.source or str(self.path)
 
-    def drop_absent(self) -> None:
-        """Leave out the images of which nothing is said but that landmarks are not in them."""
-        self.rows = {name: row for name, row in self.rows.items() if row.marked or not row.absent}
+    def drop_unmarked(self) -> None:
+        """Leave out, with a note, images of which no point is marked yet; where none has one, each is a fault."""
+        faulty = {fault.line for fault in self.faults}
+        kept = {name: row for name, row in self.rows.items() if row.marked or (row.line and row.line in faulty)}
+        left = [name for name in self.rows if name not in kept]
+        if not left or not any(row.marked for row in kept.values()):
+            return
+        names = ", ".join(left[:3]) + ", ..." * (len(left) > 3)
+        verb = "has no point and is" if len(left) == 1 else "have no point and are"
+        self.notes.append(f"{len(left)} of {len(self.rows)} images {verb} left out: {names}")
+        self.rows = kept
 
     def annotations(self, row: LabelRow) -> np.ndarray:
         """Points of one image, (A, N, 2) original pixels, NaN where a point was not marked."""

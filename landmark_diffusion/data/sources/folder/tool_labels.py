@@ -120,7 +120,7 @@ def read_labels_table(
     tool = tool_of(path, form)
     if tool is None:
         table = read_table(path, split_column, patient_column)
-        table.drop_absent()
+        table.drop_unmarked()
         return table
     return read_tool_labels(root, path, tool)
 
