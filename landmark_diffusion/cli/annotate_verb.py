@@ -79,7 +79,7 @@ def _serve(options: argparse.Namespace, root: Path, choice: TableChoice, listeni
         serve(annotation_app(session, access, _tell_fault), listening, ready)
     finally:
         session.close()
-        print(f"annotate: ended; the marks are in {choice.path}", flush=True)
+        _tell(f"ended; the marks are in {choice.path}" if choice.path.exists() else "ended; nothing was marked")
 
 
 def _session(options: argparse.Namespace, root: Path, choice: TableChoice) -> Session:

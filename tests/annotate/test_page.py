@@ -215,8 +215,10 @@ def test_three_predictions_are_corrected_and_the_rest_accepted(serve, open_page,
     page = open_page(serve(open_session(folder, predictor=ToldPredictor())))
     assert page.evaluate("state.chosen") == 7 and page.locator("#view .mark.found").count() == 18  # one is absent
     assert page.locator("#view ellipse").count() == 18 and page.locator("#view ellipse.doubt").count() == 2
+    assert page.locator("#accept-all").inner_text() == "Accept all 19 left (2 doubtful)"
     click(page, found[7] + moved[7])  # sets the chosen one, and goes on to the next doubtful one
     assert page.evaluate("state.chosen") == 3
+    assert page.locator("#accept-all").inner_text() == "Accept all 18 left (1 doubtful)"
     drag(page, found[3], found[3] + moved[3])
     drag(page, found[0], found[0] + moved[0])
     page.keyboard.press("Shift+Enter")
@@ -250,6 +252,34 @@ def test_an_unlike_image_is_not_accepted_at_once(serve, open_page, folder: Path,
     assert "do not rely" in page.locator("#unlike").inner_text() and page.locator("#accept-all").is_disabled()
     page.keyboard.press("Shift+Enter")
     assert page.evaluate("state.marks.every((mark) => mark === null)") and not table.exists()
+
+
+def test_an_image_that_cannot_be_shown_has_nothing_of_the_one_before(serve, open_page, folder: Path) -> None:
+    (folder / SECOND).write_bytes((folder / SECOND).read_bytes()[:3000])
+    page = open_page(serve(open_session(folder, predictor=ToldPredictor())))
+    page.mouse.move(*on_screen(page, places()[3]))
+    page.keyboard.press("u")
+    until(page, "isSaved() && state.marks[7] !== null")
+    page.keyboard.press("n")
+    until(page, "state.place === 1 && byId('waiting').textContent.includes('cannot be decoded')")
+    page.evaluate("showHint()")
+    page.mouse.move(*on_screen(page, places()[4]))
+    page.wait_for_timeout(200)
+    assert page.locator("#landmarks li, #view .mark, #view ellipse").count() == 0
+    texts = ("#image-done", "#chosen-name", "#chosen-words", "#shape-words")
+    assert [page.locator(each).inner_text() for each in texts] == [""] * 4
+    assert all(
+        page.locator(f"#{each}").is_disabled() for each in ("accept", "absent", "unsure", "delete", "accept-all")
+    )
+    assert page.locator("#loupe").is_hidden() and page.locator("#shape").is_hidden()
+    assert page.evaluate(
+        "(() => { const c = byId('film'); return [...c.getContext('2d').getImageData(0, 0, c.width, c.height)"
+        ".data].every((value) => value === 0) })()"
+    )
+    page.locator("#undo").click()  # goes back to the image that was changed
+    until(page, "isSaved() && state.place === 0 && state.marks[7] === null")
+    assert page.locator("#landmarks li").count() == 19 and page.locator("#view .mark.found").count() == 18
+    assert page.locator("#accept").is_enabled() and page.locator("#accept-all").is_enabled()
 
 
 @pytest.mark.slow
@@ -342,6 +372,19 @@ def test_a_stale_page_does_not_overwrite(serve, open_page, folder: Path, table: 
     until(one, "state.marks[1] !== null")  # and the first page hears of it
 
 
+def test_the_choice_goes_on_when_another_page_has_set_the_landmark(serve, open_page, folder, table: Path) -> None:
+    address = serve(open_session(folder))
+    one, other = open_page(address), open_page(address)
+    click(one, np.array([100.0, 100.0]))
+    saved(one)
+    until(other, "state.marks[0] !== null")
+    assert other.evaluate("state.chosen") == 1
+    click(other, np.array([300.0, 300.0]))
+    saved(other)
+    assert np.abs(point_of(table, NINETEEN[0]) - 100).max() < 1
+    assert np.abs(point_of(table, NINETEEN[1]) - 300).max() < 1
+
+
 def test_a_page_that_got_no_answer_goes_on_when_there_is_one(serve, open_page, folder: Path, table: Path) -> None:
     page = open_page(serve(open_session(folder)))
     page.route("**/api/**", lambda route: route.abort())
@@ -418,16 +461,23 @@ def test_suggested_images_come_first_and_the_command_is_shown(serve, open_page, 
     session = open_session(folder)
     session.suggester = Suggester(session.images.images, {0}, 2)
     session.adapting = Adapting(folder, session.store.path, Path("ceph.ldx"))
-    session.suggester.start()
     page = open_page(serve(session))
-    until(page, "state.news.suggesting.done && state.news.ranks.filter(Boolean).length === 2")
+    assert page.locator("#work").inner_text() == "Comparing the images, 0 of 4: the order follows."
+    session.suggester.start()
+    until(page, "suggested && state.news.ranks.filter(Boolean).length === 2 && byId('work').hidden")
+    assert page.evaluate("state.place === 0 && arranged[0] === 0 && state.news.ranks[arranged[1]] === 1")
     page.reload()
     until(page, "state.image !== null && state.news.ranks[arranged[0]] === 1 && state.news.ranks[arranged[1]] === 2")
     first = page.locator("#images button").first.inner_text()
     assert "label 1." in first and "Why: " in first
+    page.evaluate("names().forEach((_, index) => putPoint(index, [20 * index, 100]))")
+    until(page, "isSaved() && cards[state.place].item.classList.contains('whole')")
+    done = page.locator("#images button").first.inner_text()
+    assert "label" not in done and "Why" not in done
+    page.keyboard.press("Control+z")
     page.locator("#adapt-open").click()
     until(page, "byId('adapt-command').textContent.startsWith('ldx adapt ceph.ldx --data.root ')")
-    assert "0 images have marks" in page.locator("#adapt-words").inner_text()
+    assert "1 image has marks" in page.locator("#adapt-words").inner_text()
     assert page.locator("#adapt-start").is_disabled()
 
 

@@ -59,12 +59,20 @@ def test_a_second_one_on_the_same_table_is_refused(folder: Path, capsys: pytest.
     assert "another process still holds annotations.csv (ldx annotate)" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status", "table", "words"),
+    [
+        (signal.SIGINT, 130, "", "nothing was marked"),
+        (signal.SIGTERM, 143, "image,annotator,landmark,x,y\n", "the marks are in"),
+    ],
+)
 @pytest.mark.slow
-def test_it_ends_by_a_signal(folder: Path, number: signal.Signals, status: int) -> None:
+def test_it_ends_by_a_signal(folder: Path, number: signal.Signals, status: int, table: str, words: str) -> None:
+    if table:
+        (folder / "annotations.csv").write_text(table)
     with annotating(folder, "--landmarks", "a,b") as (process, address):
         assert address.startswith("http://127.0.0.1:") and "?token=" in address
         process.send_signal(number)
         assert process.wait(30) == status
-        assert process.stdout is not None and "the marks are in" in process.stdout.read()
+        assert process.stdout is not None and words in process.stdout.read()
     assert not (folder / "annotations.csv").exists()  # where nothing was marked nothing is written

@@ -177,7 +177,7 @@ listen("light-reset", "click", resetLight);
 for (const name of ["names", "regions", "others", "loupe"]) listen(`show-${name}`, "change", drawMarks);
 for (const [id, act] of Object.entries({ accept, absent: toggleAbsent, unsure: toggleUnsure, delete: remove, undo, redo, "accept-all": acceptAll })) {
   listen(id, "click", () => {
-    if (!state.image) return;
+    if (!state.image && act !== undo && act !== redo) return;
     act();
     if (!byId(id).disabled) return;
     stage.focus(); // a button that has nothing left to do would lose the focus to nowhere
@@ -215,6 +215,7 @@ async function start() {
     byId("order").append(make("option", { value: "suggest" }, "worth marking next"));
     byId("order").value = "suggest";
   }
+  suggested = Boolean(state.news.suggesting?.done);
   startAdapt();
   makeLandmarks();
   makeImages();

@@ -23,7 +23,7 @@ function arrangeImages() {
   const keys = {
     name: () => 0, open: (place) => Number(done[place] >= total),
     doubt: (place) => (done[place] >= total ? 1e9 : 0) - (doubts[place] ?? -1) - 20 * (doubtful[place] ?? 0),
-    suggest: (place) => ranks[place] ?? 1e9,
+    suggest: (place) => (done[place] >= total ? 2e9 : ranks[place] ?? 1e9),
   };
   const order = byId("order").value;
   const seen = (place) => (order === "name" || !looked.includes(place) ? looked.length : looked.indexOf(place));
@@ -45,12 +45,13 @@ function showCard(place) {
   item.classList.toggle("whole", whole);
   parts[1].textContent = whole ? "\u2713" : done[place] ? `${done[place]}/${total}` : "";
   const badges = [];
-  if (ranks[place]) badges.push(make("span", { class: "badge plain" }, `label ${ranks[place]}.`));
+  if (ranks[place] && !whole) badges.push(make("span", { class: "badge plain" }, `label ${ranks[place]}.`));
   if (unlike[place]) badges.push(make("span", { class: "badge unlike" }, "unlike"));
   if (doubtful[place] && !whole) badges.push(make("span", { class: "badge" }, `${doubtful[place]} doubtful`));
   parts[2].replaceChildren(...badges);
-  parts[3].textContent = place === state.place && reasons[place] ? `Why: ${reasons[place]}.` : "";
-  button.title = [state.about.images[place], reasons[place]].filter(Boolean).join(": ");
+  const reason = whole ? null : reasons[place];
+  parts[3].textContent = place === state.place && reason ? `Why: ${reason}.` : "";
+  button.title = [state.about.images[place], reason].filter(Boolean).join(": ");
   button.setAttribute("aria-label", `${state.about.images[place]}: ${whole ? "done" : `${done[place]} of ${total}`}`);
   if (place === state.place) button.setAttribute("aria-current", "true");
   else button.removeAttribute("aria-current");
@@ -90,18 +91,14 @@ async function show(place, anew = false) {
     if (anew || !unsaved || !known.has(place)) known.set(place, answer);
     const marks = known.get(place).marks.map(copy);
     for (const each of queue) if (each.place === place) Object.assign(marks, each.marks);
+    const open = !other && !isDone(state.chosen);
     Object.assign(state, { place, image: answer, marks });
+    if (open && isDone(state.chosen)) state.chosen = nextOpen(); // set elsewhere: a click would replace it
     if (pixels) takeFilm(pixels);
   } catch (error) {
     if (mine !== showing) return;
     if (error.status === 0) return showTrouble(error.message, "Try again", () => show(place, anew));
-    Object.assign(state, { place, image: null });
-    byId("image-name").textContent = state.about.images[place];
-    byId("waiting").textContent = error.message;
-    byId("waiting").hidden = false;
-    for (const layer of layers) layer.replaceChildren();
-    byId("film").getContext("2d").clearRect(0, 0, 1e5, 1e5);
-    return showImages();
+    return showUnusable(place, error.message);
   }
   byId("waiting").hidden = true;
   byId("image-name").textContent = state.about.images[place];
@@ -122,6 +119,24 @@ async function show(place, anew = false) {
   showHint();
   const following = arranged[arranged.indexOf(place) + 1];
   if (other && following !== undefined) setTimeout(() => readAhead(following), 300);
+}
+
+// An image that cannot be shown: nothing of the one before stays.
+function showUnusable(place, words) {
+  Object.assign(state, { place, image: null, marks: [], drag: null });
+  byId("image-name").textContent = byId("image-name").title = state.about.images[place];
+  byId("waiting").textContent = words;
+  byId("waiting").hidden = false;
+  byId("zoom").textContent = "";
+  byId("others-label").hidden = true;
+  for (const layer of layers) layer.replaceChildren();
+  byId("film").width = 1; // empties it; the next image sets it anew
+  stage.classList.remove("moving", "dragging");
+  drawLoupe();
+  showPrediction();
+  showShape();
+  showLandmarks();
+  showImages();
 }
 
 // The pixels of the next image are asked for while this one is looked at.
@@ -203,7 +218,8 @@ async function askNews() {
     const told = Boolean(news.predicted?.[state.place]) && !state.image?.prediction;
     if (news.suggesting?.done && !suggested) {
       suggested = true;
-      if (byId("order").value === "suggest") looked.splice(0, looked.length, state.place); // the list is there only now
+      const begun = looked.filter((place) => place === state.place || news.done[place]); // the list is there only now
+      if (byId("order").value === "suggest") looked.splice(0, looked.length, ...begun);
     }
     arrangeImages();
     showImages();
@@ -225,7 +241,7 @@ function showWork({ looked, predicted, suggesting }) {
   if (predicted !== undefined && looked < predicted.length) {
     words.push(`The model looks at the images: ${looked} of ${predicted.length}.`);
   }
-  if (suggesting && !suggesting.done) words.push(`What to mark next: ${suggesting.looked} of ${suggesting.of} images compared.`);
+  if (suggesting && !suggesting.done) words.push(`Comparing the images, ${suggesting.looked} of ${suggesting.of}: the order follows.`);
   if (suggesting?.trouble) words.push(`No suggestions: ${suggesting.trouble}.`);
   byId("work").hidden = !words.length;
   byId("work").textContent = words.join(" ");

@@ -19,7 +19,7 @@ function makeLandmarks() {
 
 function arrangeLandmarks() {
   byId("landmark-order-label").hidden = !found()?.doubts.some((doubt) => doubt !== null);
-  byId("landmarks").replaceChildren(...inOrder().map((index) => rows[index].item));
+  byId("landmarks").replaceChildren(...(state.image ? inOrder().map((index) => rows[index].item) : []));
 }
 
 const STATES = {
@@ -60,26 +60,37 @@ function showLandmarks() {
     button.title = words;
   });
   const done = state.marks.filter((mark) => mark !== null).length;
-  byId("image-done").textContent = `${done} of ${names().length}`;
+  byId("image-done").textContent = state.image ? `${done} of ${names().length}` : "";
   showChosen();
 }
 
+function showNothingChosen() {
+  for (const id of ["chosen-name", "chosen-words", "shape-words"]) byId(id).textContent = "";
+  for (const id of ["absent", "unsure"]) byId(id).setAttribute("aria-pressed", "false");
+  for (const id of ["accept", "absent", "unsure", "delete", "accept-all"]) byId(id).disabled = true;
+  byId("accept-all").hidden = true;
+}
+
 function showChosen() {
+  byId("undo").disabled = !history_.done.length;
+  byId("redo").disabled = !history_.undone.length;
+  if (!state.image) return showNothingChosen();
   const index = state.chosen;
   const mark = state.marks[index];
   byId("chosen-name").textContent = numbered(index);
   byId("chosen-words").textContent = chosenWords(index, mark);
   byId("accept").textContent = acceptedMark(index) ? "Accept" : isDone(index) ? "Next" : "Set here";
+  byId("accept").disabled = byId("absent").disabled = false;
   byId("absent").setAttribute("aria-pressed", String(Boolean(isAbsent(mark))));
   byId("unsure").setAttribute("aria-pressed", String(Boolean(isUnsure(mark))));
   byId("unsure").disabled = isAbsent(mark ?? acceptedMark(index)) || (!mark && !acceptedMark(index));
   byId("delete").disabled = !mark;
-  byId("undo").disabled = !history_.done.length;
-  byId("redo").disabled = !history_.undone.length;
-  const left = names().filter((_, place) => acceptedMark(place)).length;
+  const open = names().map((_, place) => place).filter(acceptedMark);
+  const [left, doubts] = [open.length, open.filter((place) => found().doubtful[place]).length];
   byId("accept-all").hidden = !found();
   byId("accept-all").disabled = !left || found()?.unlike === true;
-  byId("accept-all").textContent = left ? `Accept all ${left} left` : "Nothing left to accept";
+  byId("accept-all").textContent = !left ? "Nothing left to accept"
+    : `Accept all ${left} left${doubts ? ` (${doubts} doubtful)` : ""}`;
   for (const [place, dot] of [...byId("shape").querySelectorAll("circle")].map((dot) => [Number(dot.dataset.landmark), dot])) {
     dot.classList.toggle("chosen", place === index);
     dot.setAttribute("r", place === index ? shapeDot * 1.9 : shapeDot);
@@ -109,7 +120,7 @@ let shapeDot = 1;
 function showShape() {
   const shape = byId("shape");
   const dots = state.hint.map((share, index) => (share ? [index, share] : null)).filter(Boolean);
-  byId("shape").style.display = dots.length ? "" : "none";
+  byId("shape").style.display = dots.length && state.image ? "" : "none";
   if (!dots.length || !state.image) return shape.replaceChildren();
   const [width, height] = state.image.size;
   const points = dots.map(([index, [x, y]]) => [index, x * width, y * height]);

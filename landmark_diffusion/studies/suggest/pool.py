@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from landmark_diffusion.core.errors import DataError, UserError
+from landmark_diffusion.core.texts import counted, one_line
 from landmark_diffusion.data.checks.samples import root_folder
 from landmark_diffusion.data.readers.dicom_spacing import UNKNOWN_SPACING
 from landmark_diffusion.data.readers.image_io import other_kinds, other_kinds_note
@@ -53,8 +55,8 @@ def folder_images(
     """List the radiographs of a folder, of any kind that ``ldx detect`` reads, by their path within it.
 
     Those in ``root``; if there is none, those in ``root/images`` and the folders within; else those in all folders
-    within. Hidden folders and ``results`` are passed over. ``tell`` hears of images of other kinds. Raises DataError
-    for a folder that is not there or holds none.
+    within. Hidden folders and ``results`` are passed over. ``tell`` hears of images of other kinds, and of those in
+    folders within that are left out. Raises DataError for a folder that is not there or holds none.
     """
     root = root_folder(root, verb)
     for place, recursive in ((root, False), (root / "images", True), (root, True)):
@@ -64,9 +66,30 @@ def folder_images(
         if found:
             for line in other_kinds_note(other_kinds(place, recursive, RADIOGRAPH_SUFFIXES)):
                 tell(line)
+            for line in _left_out(root, place, results) if place != root or not recursive else []:
+                tell(line)
             names = [path.relative_to(place).as_posix() for path in found]
             return [PoolImage(name, str(path), _reader(path)) for name, path in zip(names, found, strict=True)]
     raise DataError(f"no radiograph found here or in the folders within ({', '.join(RADIOGRAPH_SUFFIXES)})", root)
+
+
+def _left_out(root: Path, place: Path, results: Path | None) -> list[str]:
+    """Say how many images lie in folders of ``root`` that are not looked at, where those of ``place`` are."""
+    inside = sorted((each for each in root.iterdir() if each != place and not each.name.startswith(".")), key=str)
+    counts = {}
+    for folder in inside:
+        if os.path.isdir(folder) and not folder.is_symlink():
+            images = list_radiographs(folder, recursive=True)
+            counts[folder.name] = sum(not _passed_over(each, folder, results) for each in images)
+    names = [f"{one_line(name)}/" for name, count in counts.items() if count]
+    if not names:
+        return []
+    total = sum(counts.values())
+    more = ", ..." * (len(names) > 3)
+    return [
+        f"{counted(total, 'image')} in sub-folders {'is' if total == 1 else 'are'} not looked at "
+        f"({', '.join(names[:3])}{more}); for those name the sub-folder"
+    ]
 
 
 def _passed_over(path: Path, place: Path, results: Path | None) -> bool:

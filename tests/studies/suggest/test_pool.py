@@ -40,6 +40,30 @@ def test_images_lie_in_the_folder_else_below(tmp_path: Path) -> None:
     assert folder_images(tmp_path, tmp_path / "out", print)[0].read().grey.shape == (20, 30)
 
 
+def test_images_in_folders_that_are_not_looked_at_are_counted(tmp_path: Path) -> None:
+    for name in (
+        "a.png",
+        "b/1.png",
+        "b/deep/2.png",
+        "\u00dcbung A/3.png",
+        "out/4.png",
+        ".thumbs/5.png",
+        "b/.old/6.png",
+    ):
+        write(tmp_path / name)
+    (tmp_path / "notes").mkdir()
+    told: list[str] = []
+    folder_images(tmp_path, tmp_path / "out", told.append)
+    assert told == ["3 images in sub-folders are not looked at (b/, \u00dcbung A/); for those name the sub-folder"]
+    (tmp_path / "a.png").unlink()
+    told.clear()
+    folder_images(tmp_path, tmp_path / "out", told.append)
+    assert told == []  # those in all folders are
+    write(tmp_path / "images" / "c" / "7.png")
+    folder_images(tmp_path, tmp_path / "out", told.append)
+    assert told == ["3 images in sub-folders are not looked at (b/, \u00dcbung A/); for those name the sub-folder"]
+
+
 def test_a_folder_without_any_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no radiograph found"):
         listed(tmp_path)
