@@ -276,6 +276,8 @@ def test_an_image_that_cannot_be_shown_has_nothing_of_the_one_before(serve, open
         "(() => { const c = byId('film'); return [...c.getContext('2d').getImageData(0, 0, c.width, c.height)"
         ".data].every((value) => value === 0) })()"
     )
+    for name in ("zoom-fit", "zoom-in", "light-reset", "show-names"):  # no script fails
+        page.evaluate(f"byId('{name}').click()")
     page.locator("#undo").click()  # goes back to the image that was changed
     until(page, "isSaved() && state.place === 0 && state.marks[7] === null")
     assert page.locator("#landmarks li").count() == 19 and page.locator("#view .mark.found").count() == 18

@@ -27,6 +27,7 @@ const placeOf = (event) => {
 };
 
 function fitView() {
+  if (!state.image) return;
   const [width, height] = state.image.size;
   const [across, down] = stageSize();
   state.fit = Math.min(across / width, down / height);
