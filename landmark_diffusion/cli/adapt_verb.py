@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landmark_diffusion.cli.arguments import VerbParser, yaml_value
+from landmark_diffusion.cli.progress import TimedLines
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.say import say
 from landmark_diffusion.core.texts import counted
@@ -239,7 +240,8 @@ def _progress(total: int) -> Iterator[tuple[Callable[[str], None], Steps]]:
             else:
                 bar.console.print(line, markup=False, highlight=False)
 
-        yield tell, lambda text, done=0: bar.update(task, advance=done, description=text)
+        lines = TimedLines(total, "updates and images")
+        yield tell, lines if bar.disable else lambda text, done=0: bar.update(task, advance=done, description=text)
 
 
 def _report(adapted: Adapted, plan: AdaptPlan, target: Path, seconds: float) -> None:

@@ -211,11 +211,22 @@ def _write_onnx(
     _load(module, weights, options)
     if options.networks:
         return _write_networks(path, module, facts, options)
-    from landmark_diffusion.export.onnx_program import TOLERANCE, write_program
+    from landmark_diffusion.cli.progress import progress
+    from landmark_diffusion.export.onnx_program import IMAGES, TOLERANCE, write_program
 
     images = _images(options.check)
-    print("translating and checking, which takes a minute or two", flush=True)
-    made = write_program(path, module, facts, images, options.overwrite)
+    what = "phantom" if images is None else "image"
+    count = IMAGES if images is None else len(images)
+    print("translating and checking, which takes some minutes", flush=True)
+    with progress(count, "translating", lines=f"{what}s") as advance:
+
+        def checked(done: int) -> None:
+            if done:
+                advance("checking")
+            else:
+                print(f"translated; checking on {counted(count, what)}", flush=True)
+
+        made = write_program(path, module, facts, images, options.overwrite, checked)
     size, (torch_s, onnx_s) = path.stat().st_size / 2**20, made.seconds
     checked = f"{made.images} {'phantoms' if images is None else 'images'}"
     print(

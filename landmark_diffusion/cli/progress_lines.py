@@ -9,9 +9,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
 from landmark_diffusion.cli.pace import Pace, describe_batches, describe_fit
+from landmark_diffusion.cli.progress import SECONDS_BETWEEN_LINES
 from landmark_diffusion.training.lightning_internals import planned_steps
-
-SECONDS_BETWEEN_LINES = 15.0
 
 
 class ProgressLines(ProgressBar):

@@ -116,7 +116,7 @@ def _serve(options: argparse.Namespace, limits: Limits, listening: socket.socket
     from landmark_diffusion.service.desk import Desk
     from landmark_diffusion.service.forms import load_forms
     from landmark_diffusion.web.running import serve
-    from landmark_diffusion.web.sockets import address
+    from landmark_diffusion.web.sockets import address, seen_from_elsewhere
 
     forms = load_forms(None if options.to is None else words(options.to))
     if not forms:
@@ -132,6 +132,8 @@ def _serve(options: argparse.Namespace, limits: Limits, listening: socket.socket
         print(f"serve: answers at {where}/v1/detect; what can be asked is at {where}/docs{told}", flush=True)
         if made:
             print(f"serve: the token of this run is {access.token}", flush=True)
+        if (elsewhere := seen_from_elsewhere(listening)) is not None:
+            print(f"serve: other computers ask {elsewhere}/v1/detect, or this computer's address in it", flush=True)
 
     desk = Desk(views, forms, limits, _threads(limits.workers))
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -152,9 +152,11 @@ def write_program(
     facts: ModelFacts,
     images: Sequence[np.ndarray] | None = None,
     overwrite: bool = False,
+    checked: Callable[[int], object] = lambda done: None,
 ) -> Checked:
     """Write a model as one ONNX file from image to points, checked on ``images`` (H, W) uint8, else on phantoms.
 
+    ``checked`` hears how many of them are done: 0 once the model is translated, then after each.
     Raises UserError for a missing package, a file that is there (unless ``overwrite``), weights that no file can hold,
     a method that cannot be translated, and a file that does not give the points of ``ldx detect`` to ``TOLERANCE``.
     """
@@ -172,7 +174,8 @@ def write_program(
     content = _translated(program, call, facts, detector)
     with atomic_path(path) as place:
         place.write_bytes(content)
-        return _checked(path, place, detector, program, call, images or list(phantoms(size)))
+        checked(0)
+        return _checked(path, place, detector, program, call, images or list(phantoms(size)), checked)
 
 
 def phantoms(size: tuple[int, int], count: int = IMAGES) -> Iterator[np.ndarray]:
@@ -276,13 +279,14 @@ def _calibration(facts: ModelFacts, detector: Detector) -> dict[str, Any] | None
 
 
 def _checked(
-    target: Path, place: Path, detector: Detector, program: Program, call: Call, images: Sequence[np.ndarray]
-) -> Checked:
+    target: Path, place: Path, detector: Detector, program: Program, call: Call, images: Sequence[np.ndarray],
+    checked: Callable[[int], object],
+) -> Checked:  # fmt: skip
     """Run the file at ``place`` against ``ldx detect``; raises UserError where a point is elsewhere."""
     runtime = session(place)
     far = spread = 0.0
     undecided, seconds = 0, []
-    for grey in images:
+    for number, grey in enumerate(images, start=1):
         begun = time.perf_counter()
         radiograph = Radiograph(grey, None, UNKNOWN_SPACING, (), 8)
         (expected,) = detector.detect([radiograph], ["image"], ["image"], explain=False)
@@ -303,6 +307,7 @@ def _checked(
             known &= ~_undecided(program, expected.points, feed)
             undecided += int((~known).sum())
         far, spread = _largest(far, away[known]), _largest(spread, wider[known])
+        checked(number)
     count = len(images) * len(detector.facts.landmark_names)
     if undecided > MOST_UNDECIDED * count and far <= TOLERANCE and spread <= SPREAD_TOLERANCE:
         raise UserError(

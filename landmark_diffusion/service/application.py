@@ -59,8 +59,8 @@ def service_app(
         Route("/docs", service.docs),
         Route("/", service.docs),
     ]
-    most = desk.limits.max_bytes + FORM_OVERHEAD
-    return guarded(routes, access, BodyLimits(most, desk.limits.timeout), tell)
+    limits = BodyLimits(desk.limits.max_bytes, desk.limits.timeout, around=FORM_OVERHEAD)
+    return guarded(routes, access, limits, tell)
 
 
 @dataclass

@@ -87,6 +87,20 @@ class _InMemory(MultiPartParser):
     spool_max_size = 2**62  # nothing of it goes to disk; the body's own limit holds
 
 
+_FAULTS = {
+    "Too many files": "with more than one file",
+    "Too many fields": "with fields",
+    "Missing boundary": "without the boundary of its parts in Content-Type",
+    'The Content-Disposition header field "name"': "with a part that has no name",
+}
+"""What Starlette's errors begin with, in the words of this package."""
+
+
+def _fault(error: Exception) -> str:
+    said = str(getattr(error, "message", ""))
+    return next((ours for theirs, ours in _FAULTS.items() if said.startswith(theirs)), "that is damaged")
+
+
 async def _file_of_form(request: Request, content: bytearray) -> tuple[bytes, str | None]:
     async def pieces() -> AsyncGenerator[bytes, None]:
         for start in range(0, len(content), PIECE):
@@ -95,9 +109,8 @@ async def _file_of_form(request: Request, content: bytearray) -> tuple[bytes, st
     try:
         form = await _InMemory(request.headers, pieces(), max_files=1, max_fields=0).parse()
     except (MultiPartException, KeyError, ValueError) as error:
-        words = str(getattr(error, "message", "")) or "it is damaged"
         raise UserError(
-            f"found a form that cannot be used ({words}), expected one file and no fields: options go into the query"
+            f"found a form {_fault(error)}, expected one file and no fields: options go into the query"
         ) from error
     files = [each for each in form.values() if isinstance(each, UploadFile)]
     if len(files) != 1:

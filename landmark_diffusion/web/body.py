@@ -16,11 +16,24 @@ DRAIN_SECONDS, DRAIN_BYTES = 2.0, 64 * 2**20
 
 @dataclass(frozen=True)
 class BodyLimits:
-    """Limits on the body of a request: ``most`` bytes, ``seconds`` for all of it, ``idle`` seconds without any."""
+    """Limits on the body of a request.
+
+    Attributes:
+        most: bytes, as people are told.
+        seconds: for all of it.
+        idle: seconds without any byte.
+        around: bytes more that are let through, of a form around its file.
+    """
 
     most: int
     seconds: float = 60.0
     idle: float = 10.0
+    around: int = 0
+
+    @property
+    def all(self) -> int:
+        """Bytes of the whole body."""
+        return self.most + self.around
 
 
 class LimitedBody:
@@ -44,12 +57,12 @@ class LimitedBody:
         """Receive one message of ASGI."""
         if self.finished:
             return await self._receive()
-        if self._length.isdigit() and int(self._length) > self._limits.most:
+        if self._length.isdigit() and int(self._length) > self._limits.all:
             raise self._too_large(int(self._length))
         message = await self._in_time()
         self._count += len(message.get("body", b""))
         self.finished = not message.get("more_body", False)
-        if self._count > self._limits.most:
+        if self._count > self._limits.all:
             raise self._too_large(None)
         return message
 
@@ -76,7 +89,7 @@ class LimitedBody:
             return
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
-                while not self.finished and self._count < self._limits.most + DRAIN_BYTES:
+                while not self.finished and self._count < self._limits.all + DRAIN_BYTES:
                     message = await self._receive()
                     self._count += len(message.get("body", b""))
                     self.finished = not message.get("more_body", False)

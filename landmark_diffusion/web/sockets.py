@@ -63,6 +63,13 @@ def is_loopback(listening: socket.socket) -> bool:
     return ipaddress.ip_address(str(listening.getsockname()[0]).partition("%")[0]).is_loopback
 
 
+def seen_from_elsewhere(listening: socket.socket) -> str | None:
+    """Where other computers reach what listens at all addresses, 0.0.0.0 or ::, by this computer's name; else None."""
+    host, port = listening.getsockname()[:2]
+    everywhere = ipaddress.ip_address(str(host).partition("%")[0]).is_unspecified
+    return f"http://{socket.gethostname()}:{port}" if everywhere else None
+
+
 def address(listening: socket.socket) -> str:
     """Where it is reached: http://127.0.0.1:8710."""
     host, port = listening.getsockname()[:2]

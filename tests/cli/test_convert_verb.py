@@ -98,6 +98,12 @@ def test_sizes_and_spacing_of_dicom_files(folder: Path, capsys: pytest.CaptureFi
         ("none.csv --to csv --output out.csv", "none.csv: there is no file and no folder of this name"),
         ("two.csv --to cocoa --output out", "Did you mean coco"),
         ("images/sub/a.png --to csv --output out.csv", "found labels of no form that is known"),
+        ("empty.json --to csv --output out.csv", "empty.json: the file is empty"),
+        ("empty.json --from coco --to csv --output out.csv", "empty.json: the file is empty"),
+        (
+            "two.csv --from cvat --to coco --output out.csv",
+            "the file is no whole XML (syntax error); by its content it is csv: leave out --from cvat",
+        ),
         ("images --to csv --output out.csv", "found no labels of a form that is known here"),
         ("two.csv --from coco --to csv --output out.csv", "two.csv:1: the file is no whole JSON"),
         ("two.csv --to csv --output out.csv --images none", "none: --images: there is no folder of this name"),
@@ -105,6 +111,7 @@ def test_sizes_and_spacing_of_dicom_files(folder: Path, capsys: pytest.CaptureFi
     ],
 )
 def test_what_cannot_be_done_is_said(line: str, said: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "empty.json").write_text("\n")
     assert convert(line) == 1
     assert said in " ".join(capsys.readouterr().err.split())
     assert not (folder / "out.csv").exists()

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from landmark_diffusion.cli import pace
 from landmark_diffusion.cli.pace import Pace, describe_batches, describe_fit, spell
+from landmark_diffusion.cli.progress import TimedLines, progress
 from landmark_diffusion.cli.progress_bar import RunBar
 from landmark_diffusion.cli.progress_lines import ProgressLines
 from tests.cli.fakes import TinyData, TinyModel
@@ -156,3 +157,24 @@ def test_the_bar_counts_the_whole_run(
 
 def test_the_bar_of_a_run_without_an_end(tmp_path: Path) -> None:
     fit(tmp_path, RunBar(), max_epochs=-1, max_time=timedelta(seconds=0.05))
+
+
+def test_lines_of_other_work_come_now_and_then(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    lines = TimedLines(20, "images")
+    clock[0] += 60
+    lines("checking", 1)  # the first one, after a minute of other work, says nothing of the pace
+    clock[0] += 10
+    lines("checking", 1)  # too soon for another line
+    clock[0] += 10
+    lines("checking", 1)
+    assert capsys.readouterr().out == "checking: 1 of 20 images\nchecking: 3 of 20 images, 3 min left\n"
+
+
+def test_a_bar_has_lines_in_a_file_where_they_are_asked_for(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for lines, said in (("", ""), ("images", "translating: 1 of 2 images\n")):
+        with progress(2, "translating", lines=lines) as advance:
+            clock[0] += 60
+            advance()
+        assert capsys.readouterr().out == said

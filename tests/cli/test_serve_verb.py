@@ -109,6 +109,8 @@ def test_opened_wider_it_makes_a_token_and_any_name_will_do(model: Path, tmp_pat
         token = process.stdout.readline().removeprefix("serve: the token of this run is ").strip()
         assert len(token) > 40
         port = int(root(address).rpartition(":")[2])
+        told = process.stdout.readline()
+        assert told.startswith(f"serve: other computers ask http://{socket.gethostname()}:{port}/v1/detect, or ")
         here = f"http://{socket.gethostbyname(socket.gethostname())}:{port}"
         for where in (here, f"http://localhost:{port}"):
             assert ask(where, "/v1/model")[0] == 401

@@ -14,7 +14,7 @@ import pytest
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.detection.detector import Detector
 from landmark_diffusion.service.asked import Asked
-from landmark_diffusion.service.bodies import Budget
+from landmark_diffusion.service.bodies import FORM_OVERHEAD, Budget
 from landmark_diffusion.service.desk import Desk, Unwanted
 from landmark_diffusion.service.forms import load_forms
 from landmark_diffusion.service.limits import Limits
@@ -180,7 +180,8 @@ def test_a_form_may_be_as_large_as_a_bare_image(model: Path) -> None:
         with client_of(desk, model) as client:
             padded = GOOD + bytes(most - len(GOOD))
             assert client.post("/v1/detect", files={"image": ("a.png", padded)}).status_code == 200
-            for sent in ({"content": padded + b"x"}, {"files": {"image": ("a.png", padded + b"x")}}):
+            far = bytes(most + FORM_OVERHEAD + 1)  # refused before all of it has come
+            for sent in ({"content": padded + b"x"}, {"files": {"image": ("a.png", padded + b"x")}}, {"content": far}):
                 found = client.post("/v1/detect", **sent)
                 assert (found.status_code, found.json()["kind"]) == (413, "too_large")
                 assert f"expected at most {most}" in found.json()["error"]

@@ -15,7 +15,7 @@ import pytest
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.web import extra
 from landmark_diffusion.web.extra import need_server
-from landmark_diffusion.web.sockets import address, is_loopback, listen
+from landmark_diffusion.web.sockets import address, is_loopback, listen, seen_from_elsewhere
 from tests.web.processes import everything, exchange, place, started
 
 PROGRAM = """
@@ -105,7 +105,11 @@ def test_a_taken_port_is_told() -> None:
 def test_addresses() -> None:
     everywhere = listen("0.0.0.0", 0)
     assert not is_loopback(everywhere)
+    elsewhere = seen_from_elsewhere(everywhere)
+    assert elsewhere == f"http://{socket.gethostname()}:{everywhere.getsockname()[1]}"
     everywhere.close()
+    with listen("127.0.0.1", 0) as inside:
+        assert seen_from_elsewhere(inside) is None
     for host, port, says in (
         ("192.0.2.1", 0, "--host 192.0.2.1: cannot be listened at"),  # of RFC 5737, nobody's
         ("no such host", 0, "--host no such host: cannot be listened at"),

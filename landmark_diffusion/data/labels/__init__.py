@@ -64,8 +64,9 @@ def label_format(name: str) -> LabelFormat:
 def recognise(path: str | Path) -> tuple[LabelFormat, LabelSource]:
     """Tell by its content which form a file or folder has; of a folder, also the one file in it that has one.
 
-    Raises DataError where none fits, or several files of a folder do.
+    Raises DataError for an empty file, where none fits, or several files of a folder do.
     """
+    _refuse_empty(LabelSource(path))
     fitting = forms_in(path)
     if len(fitting) == 1:
         return fitting[0]
@@ -98,8 +99,24 @@ def read_labels(path: str | Path, form: str | None = None, images: Path | None =
 
     ``images`` is the folder of its images; by default that of the labels. Raises DataError for what cannot be read.
     """
-    found, source = recognise(path) if form is None else (label_format(form), LabelSource(path))
-    return found, found.read(source, images_of(source.path, images))
+    if form is None:
+        found, source = recognise(path)
+        return found, found.read(source, images_of(source.path, images))
+    found, source = label_format(form), LabelSource(path)
+    _refuse_empty(source)
+    try:
+        return found, found.read(source, images_of(source.path, images))
+    except DataError as error:
+        other = _first(_usable(), source)
+        if other is None or isinstance(found, type(other)):  # a kind of it reads the same
+            raise
+        raise DataError(f"{error}; by its content it is {other.name}: leave out --from {form}") from error
+
+
+def _refuse_empty(source: LabelSource) -> None:
+    """Raise DataError for a file without any content, blanks aside."""
+    if not (source.is_folder or source.head.strip() or source.content.strip()):
+        raise DataError("the file is empty, expected labels; export or copy it again", source.path)
 
 
 def images_of(path: Path, folder: Path | None = None) -> ImageFolder:

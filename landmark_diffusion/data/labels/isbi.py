@@ -7,6 +7,7 @@ users this package takes them for the pixels that were clicked, so that the cent
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Sequence
 from pathlib import Path
 
 from landmark_diffusion.core.errors import UserError
@@ -55,11 +56,7 @@ class IsbiFormat(LabelFormat):
     def files(self, labels: LabelSet, target: Path, images: ImageFolder) -> dict[str, bytes]:
         """Give a file for each image and doctor who marked all 19 points."""
         names = _names(labels)
-        if others := [name for name in labels.marking() if name not in ANNOTATOR_FOLDERS]:
-            raise UserError(
-                f"--to isbi: its folders are those of {' and '.join(ANNOTATOR_FOLDERS)}, found the annotator "
-                f"{others[0]!r}; give these names in a CSV first, or choose one by --annotator"
-            )
+        _refuse_others(labels.marking())
         made: dict[str, bytes] = {}
         for image in labels.images:
             for doctor, folder in ANNOTATOR_FOLDERS.items():
@@ -98,6 +95,21 @@ def _doctors(path: Path) -> dict[str, Path]:
         if (path / parent / folder).is_dir()
     }
     return {doctor: found[doctor] for doctor in ANNOTATOR_FOLDERS if doctor in found}
+
+
+def _refuse_others(marking: Sequence[str]) -> None:
+    """Refuse annotators who have no folder; raises UserError that says what to do."""
+    others = [name for name in marking if name not in ANNOTATOR_FOLDERS]
+    if not others:
+        return
+    known = [name for name in ANNOTATOR_FOLDERS if name in marking]
+    chosen = f"; or write {known[0]} alone by --annotator {known[0]}" if known else ""
+    doctors = tuple(ANNOTATOR_FOLDERS)
+    raise UserError(
+        f"--to isbi: it has folders for the annotators {' and '.join(doctors)} alone, found {others[0]!r}: write the "
+        f"labels by --to csv, put {' or '.join(doctors)} for {others[0]!r} in its column annotator, and convert "
+        f"that{chosen}"
+    )
 
 
 def _names(labels: LabelSet) -> dict[str, str]:

@@ -43,8 +43,12 @@ def test_what_it_cannot_hold(tmp_path: Path) -> None:
     lost = label_format("isbi").write(labels, tmp_path / "out", ImageFolder())
     assert lost == ["ISBI 2015 has no line for a missing point: left out 1 images or readings, 002"]
     assert not (tmp_path / "out" / "400_junior" / "002.txt").exists()
-    with pytest.raises(UserError, match="its folders are those of senior and junior, found the annotator 'anna'"):
+    says = r"senior and junior alone, found 'anna': .* put senior or junior for 'anna' in its column annotator.* that$"
+    with pytest.raises(UserError, match=says):
         label_format("isbi").write(label_set("1", annotators=("anna",)), tmp_path / "no", ImageFolder())
+    both = label_set("1", annotators=("anna", "junior"))
+    with pytest.raises(UserError, match=r"or write junior alone by --annotator junior$"):
+        label_format("isbi").write(both, tmp_path / "no", ImageFolder())
     with pytest.raises(UserError, match="its 19 landmarks without their names, and 'sella' is missing"):
         label_format("isbi").write(LabelSet(("N",), ("senior",), ()), tmp_path / "no", ImageFolder())
     with pytest.raises(UserError, match=r"two images would have the file 400_senior/001\.txt"):
