@@ -220,13 +220,13 @@ def _write_onnx(
     print("translating and checking, which takes some minutes", flush=True)
     with progress(count, "translating", lines=f"{what}s") as advance:
 
-        def checked(done: int) -> None:
+        def tell(done: int) -> None:
             if done:
                 advance("checking")
             else:
                 print(f"translated; checking on {counted(count, what)}", flush=True)
 
-        made = write_program(path, module, facts, images, options.overwrite, checked)
+        made = write_program(path, module, facts, images, options.overwrite, tell)
     size, (torch_s, onnx_s) = path.stat().st_size / 2**20, made.seconds
     checked = f"{made.images} {'phantoms' if images is None else 'images'}"
     print(

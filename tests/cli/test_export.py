@@ -373,8 +373,11 @@ def test_the_whole_program_is_checked_on_images_of_ones_own(
     """At most twenty, from all over a folder."""
     found: list[Any] = []
 
-    def write_program(path: Path, module: Any, facts: Any, images: Any, overwrite: bool) -> onnx_program.Checked:
+    def write_program(
+        path: Path, module: Any, facts: Any, images: Any, overwrite: bool, checked: Any
+    ) -> onnx_program.Checked:
         found.extend([module, images])
+        checked(0)
         path.write_bytes(b"onnx")
         return onnx_program.Checked(path, ("image",), ("points", "covariance"), len(images), 2e-4, 1e-5, 1, (0.5, 0.25))
 
@@ -389,6 +392,7 @@ def test_the_whole_program_is_checked_on_images_of_ones_own(
     widths = [grey.shape[1] for grey in images]
     assert len(widths) == len(set(widths)) == 20 and widths[0] == 30 and widths[-1] >= 53
     out = capsys.readouterr().out
+    assert "translated; checking on 20 images\n" in out
     assert "--check: 20 of the 25 images" in out and "image -> points, covariance" in out
     assert "on 20 images points are up to 2.0e-04 px from those of ldx detect (allowed 0.01)" in out
     assert "left out of this: 1 point that torch itself does not give to 0.01 px" in out

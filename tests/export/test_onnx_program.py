@@ -280,7 +280,9 @@ def test_images_of_ones_own_are_compared(
     translated: Callable[[float], None], told: tuple[Finder, ModelFacts], tmp_path: Path
 ) -> None:
     translated(0.0)
-    assert write_program(tmp_path / "x.onnx", *told, images=[picture(1), picture(2)]).images == 2
+    heard: list[int] = []
+    made = write_program(tmp_path / "x.onnx", *told, images=[picture(1), picture(2)], checked=heard.append)
+    assert made.images == 2 and heard == [0, 1, 2]
 
 
 def test_a_file_that_is_there_is_not_replaced_unasked(told: tuple[Finder, ModelFacts], tmp_path: Path) -> None:
