@@ -25,8 +25,8 @@ INTERNAL = ("_instantiator", "_class_path")
 DATA_THAT_MATTERS = ("size", "resize")
 """Options of the data that a network was trained for; another value measures something else."""
 
-FREE = ("decoding.", "sampling.", "joint.", "network.init_args.gradient_checkpointing",
-        "network.init_args.channels_last")  # fmt: skip
+FREE = ("decoding.", "sampling.", "joint.", "voting.voters", "voting.spread",
+        "network.init_args.gradient_checkpointing", "network.init_args.channels_last")  # fmt: skip
 """Options of sampling, decoding, the joint first guess and memory: the weights do not depend on them, so the config
 wins."""
 
@@ -34,7 +34,8 @@ LOSS = (
     *("target.", "noise.draws", "network.init_args.dropout"),
     *("pretrained", "weights", "keep_head", "landmark_map", "window_weight", "orientation.steps"),
     *("window_pretrained", "ddpm_start.", "alignment.", "condition.dropped"),
-    *("views.", "chunk", "contrast.temperature", "contrast.momentum", "distillation.local_", "distillation.momentum"),
+    *("views.", "chunk", "contrast.temperature", "contrast.momentum", "distillation.momentum", "voting.disc_weight"),
+    *(f"distillation.local_{each}" for each in ("views", "crop", "size")),
     *(f"distillation.{each}" for each in ("student_temperature", "teacher_temperature", "centre_momentum")),
 )
 """Options that shaped the weights but act in training alone: told when measuring, followed when resuming."""
