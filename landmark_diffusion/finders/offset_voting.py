@@ -5,6 +5,7 @@ Chen et al. 2019, "Cephalometric landmark detection by attentive feature pyramid
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from inspect import currentframe
 from typing import Any
@@ -104,5 +105,5 @@ class OffsetVoting(Finder):
         """Give the maps of votes (B, N, H, W) of what the network says."""
         width = logits.shape[-1]
         radius = self.radius(width)
-        voters = max(1, round(self.voting.voters * 3.14159265 * radius**2))
+        voters = max(1, round(self.voting.voters * math.pi * radius**2))
         return cast_votes(logits.sigmoid(), offsets, radius, voters, self.voting.spread * width / REFERENCE_WIDTH)

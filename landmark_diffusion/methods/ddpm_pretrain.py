@@ -36,7 +36,7 @@ from landmark_diffusion.methods.ddpm_options import (
     SetCondition,
     uniform_of,
 )
-from landmark_diffusion.methods.training import TrainedModule
+from landmark_diffusion.methods.training import TrainedModule, no_landmarks
 from landmark_diffusion.models.network import NetworkFactory, build_network, described
 from landmark_diffusion.models.presets import PAPER_B
 
@@ -210,10 +210,7 @@ class DDPMPretrainModule(TrainedModule):
 
     def on_predict_start(self) -> None:
         """Refuse: there are no landmarks to predict."""
-        raise UserError(
-            "ldx predict: DDPMPretrainModule learns images and finds no landmarks; fine-tune its checkpoint first "
-            "(HeatmapFinetuneModule, model.pretrained)"
-        )
+        raise no_landmarks("DDPMPretrainModule")
 
     def _seen(self, image: torch.Tensor, drawn: torch.Tensor | None) -> torch.Tensor:
         """What is denoised: the images (B,1,H,W), or windows (B count,views,P,P) by the numbers drawn for them."""

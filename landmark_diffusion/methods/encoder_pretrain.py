@@ -14,7 +14,7 @@ from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.finders.image_range import check_range, scale_image
 from landmark_diffusion.finders.method import Batch
 from landmark_diffusion.methods.contrast import spread_of_features
-from landmark_diffusion.methods.training import TrainedModule
+from landmark_diffusion.methods.training import TrainedModule, no_landmarks
 from landmark_diffusion.models.network import NetworkFactory, build_network
 
 
@@ -111,10 +111,7 @@ class EncoderPretrainModule(TrainedModule):
 
     def on_predict_start(self) -> None:
         """Refuse: there are no landmarks to predict."""
-        raise UserError(
-            f"ldx predict: {type(self).__name__} learns images and finds no landmarks; fine-tune its checkpoint first "
-            "(HeatmapFinetuneModule, model.pretrained)"
-        )
+        raise no_landmarks(type(self).__name__)
 
 
 def slow_copy(module: nn.Module) -> nn.Module:

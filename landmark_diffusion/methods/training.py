@@ -219,6 +219,14 @@ class TrainedModule(Method, LightningModule):
         return mean
 
 
+def no_landmarks(method: str) -> UserError:
+    """Give the error of a pre-training that is asked to predict."""
+    return UserError(
+        f"ldx predict: {method} learns images and finds no landmarks; fine-tune its checkpoint first "
+        "(HeatmapFinetuneModule, model.pretrained)"
+    )
+
+
 def lr_factor(step: int, warmup: int, total: int | None) -> float:
     """Factor on the learning rate: linear warm-up over ``warmup`` steps, then cosine to 0 at ``total``, or constant."""
     if step < warmup:

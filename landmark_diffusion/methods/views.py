@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.diffusion.blur import gaussian_blur
 
 GREATEST_BLUR = 2.0
 """Standard deviation of the strongest blur, px of the view."""
@@ -85,14 +86,7 @@ class Views:
 
     def _blurred(self, view: torch.Tensor) -> torch.Tensor:
         chosen, sigma = uniform(view, 0, 1) < self.blur, uniform(view, 0.1, GREATEST_BLUR)
-        places = torch.arange(-math.ceil(3 * GREATEST_BLUR), math.ceil(3 * GREATEST_BLUR) + 1, device=view.device)
-        sharp = (places == 0).to(view.dtype).expand(len(view), -1)
-        kernel = torch.exp(-0.5 * (places / sigma[:, None]).square())
-        kernel = torch.where(chosen[:, None], kernel / kernel.sum(1, keepdim=True), sharp)
-        reach = len(places) // 2
-        padded = F.pad(view.transpose(0, 1), (reach, reach, reach, reach), mode="replicate")
-        down = F.conv2d(padded, kernel[:, None, :, None], groups=len(view))
-        return F.conv2d(down, kernel[:, None, None, :], groups=len(view)).transpose(0, 1)
+        return gaussian_blur(view, sigma * chosen, 2 * math.ceil(3 * GREATEST_BLUR) + 1)
 
     def _solarised(self, view: torch.Tensor) -> torch.Tensor:
         chosen, level = uniform(view, 0, 1) < self.solarise, uniform(view, 0.4, 0.9)

@@ -120,6 +120,15 @@ def finite(value: Any, what: str) -> float:
     return float(value)
 
 
+def spacing_of(found: Any) -> tuple[float, float] | None:
+    """Give our own element of a file: mm a pixel along x and y, None where it is not there; raises UserError else."""
+    if found is None:
+        return None
+    if not isinstance(found, list) or len(found) != 2 or not all(finite(each, "spacing") > 0 for each in found):
+        raise UserError(f"spacing: found {found!r:.60}, expected mm a pixel [x, y]")
+    return float(found[0]), float(found[1])
+
+
 def coordinate(value: Any, what: str) -> float:
     """Give a coordinate in pixels; raises UserError for what is no finite number or lies beyond any image."""
     number = finite(value, what)

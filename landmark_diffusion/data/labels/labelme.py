@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from landmark_diffusion.core.errors import DataError, UserError
-from landmark_diffusion.data.labels.building import LabelBuilder, coordinate, finite, image_name, side, text
+from landmark_diffusion.data.labels.building import LabelBuilder, coordinate, finite, image_name, side, spacing_of, text
 from landmark_diffusion.data.labels.label_format import LabelFormat
 from landmark_diffusion.data.labels.label_set import ABSENT, ORIGINS, Flag, LabelledImage, LabelSet, Mark
 from landmark_diffusion.data.labels.label_source import ImageFolder, LabelSource
@@ -110,7 +110,7 @@ def _read_image(
     name = images.name_of(image_name(posixpath.join(folder, name), "imagePath"))
     stated = found.get("imageWidth") is not None and found.get("imageHeight") is not None
     size = (side(found["imageWidth"], "imageWidth"), side(found["imageHeight"], "imageHeight")) if stated else None
-    image = builder.image(name, size, _spacing(found.get("spacing")))
+    image = builder.image(name, size, spacing_of(found.get("spacing")))
     for number, shape in enumerate(found["shapes"]):
         kind = shape.get("shape_type", "polygon") if isinstance(shape, dict) else ""
         if kind != "point":
@@ -139,15 +139,6 @@ def _read_point(shape: Mapping[str, Any], what: str) -> tuple[str, Mark]:
         x, y, flag, origin, text(time, f"{what}.time") if time else "",
         None if score is None else finite(score, f"{what}.score"),
     )  # fmt: skip
-
-
-def _spacing(found: Any) -> tuple[float, float] | None:
-    """Our own element: mm a pixel along x and y."""
-    if found is None:
-        return None
-    if not isinstance(found, list) or len(found) != 2 or not all(finite(each, "spacing") > 0 for each in found):
-        raise UserError(f"spacing: found {found!r:.60}, expected mm a pixel [x, y]")
-    return float(found[0]), float(found[1])
 
 
 def _path_to(image: LabelledImage, file: Path, images: ImageFolder) -> str:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from landmark_diffusion.core.errors import DataError, UserError
-from landmark_diffusion.data.labels.building import LabelBuilder, finite, image_name, merged_order, text
+from landmark_diffusion.data.labels.building import LabelBuilder, finite, image_name, merged_order, spacing_of, text
 from landmark_diffusion.data.labels.label_format import LabelFormat
 from landmark_diffusion.data.labels.label_set import ABSENT, Flag, LabelledImage, LabelSet, Mark
 from landmark_diffusion.data.labels.label_source import ImageFolder, LabelSource
@@ -173,7 +173,7 @@ class _File:
         own = content.get(OWN) if isinstance(content.get(OWN), dict) else None
         stem = relative[: -len(MARKUPS)] if relative.lower().endswith(MARKUPS) else posixpath.splitext(relative)[0]
         name = images.name_of(image_name(stem if own is None else own.get("name"), "image"))
-        self.image = builder.image(name, None, None if own is None else _spacing(own.get("spacing")))
+        self.image = builder.image(name, None, None if own is None else spacing_of(own.get("spacing")))
         self.plane = self._plane(own, path, images.find(name))
         self.landmarks: dict[str, None] = {}
 
@@ -247,11 +247,3 @@ def _triple(found: Any, what: str) -> np.ndarray:
     if len(values) != 3:
         raise UserError(f"{what}: found {found!r:.60}, expected three numbers")
     return np.array([finite(value, what) for value in values])
-
-
-def _spacing(found: Any) -> tuple[float, float] | None:
-    if found is None:
-        return None
-    if not isinstance(found, list) or len(found) != 2 or not all(finite(each, "spacing") > 0 for each in found):
-        raise UserError(f"spacing: found {found!r:.60}, expected mm a pixel [x, y]")
-    return float(found[0]), float(found[1])

@@ -35,11 +35,7 @@ class CsvFormat(LabelFormat):
             return False
         if source.beginning.startswith(("{", "[", "<")) or source.head.startswith(b"PK\x03\x04"):
             return False
-        try:
-            read_columns(read_cells(source.path), "split", None)
-        except DataError:
-            return False
-        return True
+        return names_points(source.path)
 
     def read(self, source: LabelSource, images: ImageFolder) -> LabelSet:
         """Read a wide or long table; the first fault of any row is raised."""
@@ -57,6 +53,15 @@ class CsvFormat(LabelFormat):
         if all(name.isascii() and name.isdigit() for name in names) and list(names) != sorted(names, key=int):
             return ["is read with landmarks that are numbers in the numbers' order"]
         return []
+
+
+def names_points(path: Path) -> bool:
+    """Tell whether a table has a header that names an image and points."""
+    try:
+        read_columns(read_cells(path), "split", None)
+    except DataError:
+        return False
+    return True
 
 
 def table_rows(labels: LabelSet) -> Iterator[list[str]]:

@@ -5,41 +5,23 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from landmark_diffusion.core.errors import DataError, UserError
-from landmark_diffusion.data.labels.label_format import LabelFormat
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.labels.label_set import LabelSet
 from landmark_diffusion.data.labels.label_source import ImageFolder, LabelSource
-from landmark_diffusion.data.sources.folder.columns import read_columns
-from landmark_diffusion.data.sources.folder.labels_csv import CsvFormat, read_label_table, table_rows
-from landmark_diffusion.data.sources.folder.text import read_cells
+from landmark_diffusion.data.sources.folder.labels_csv import CsvFormat, names_points, table_rows
 
 _NUMBERS = ("x", "y", "score", "width", "height", "spacing_x", "spacing_y")
 _SHEET = "landmarks"
 
 
-class XlsxFormat(LabelFormat):
+class XlsxFormat(CsvFormat):
     """The long table with flags, as CSV has it, with numbers as numbers."""
 
     name, title, suffix = "xlsx", "Excel", ".xlsx"
-    holds = CsvFormat.holds
 
     def recognises(self, source: LabelSource) -> bool:
         """A workbook whose filled sheet has a header that names an image and points."""
-        if source.is_folder or not source.head.startswith(b"PK\x03\x04"):
-            return False
-        try:
-            read_columns(read_cells(source.path), "split", None)
-        except DataError:
-            return False
-        return True
-
-    def read(self, source: LabelSource, images: ImageFolder) -> LabelSet:
-        """Read a wide or long table; the first fault of any row is raised."""
-        return read_label_table(source.path, images)
-
-    def more_losses(self, labels: LabelSet) -> list[str]:
-        """As the CSV."""
-        return CsvFormat().more_losses(labels)
+        return not source.is_folder and source.head.startswith(b"PK\x03\x04") and names_points(source.path)
 
     def files(self, labels: LabelSet, target: Path, images: ImageFolder) -> dict[str, bytes]:
         """Give the workbook; raises UserError without the package that writes it."""
