@@ -85,8 +85,10 @@ class LandmarkTorchDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
         epoch, place = key if isinstance(key, tuple) else (0, int(key))
-        rng = np.random.default_rng(sample_seed(self.seed, epoch, place))
-        index = place % len(self.samples)
+        return self.example(place % len(self.samples), np.random.default_rng(sample_seed(self.seed, epoch, place)))
+
+    def example(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        """Give the sample at ``index``, augmented by what ``rng`` draws."""
         sample, frame = self.samples[index], self.frames[index]
         image = self.image(index)
         targets = self._targets(sample, rng)

@@ -109,13 +109,18 @@ class HeatmapFinetune(Finder):
         head = getattr(self.network, "head", None)
         return {f"network.{head}.{part}": (0, 0) for part in ("weight", "bias") if head}
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Run the network on image (B,1,H,W) in [0,1]: logits (B,N,H,W) float32."""
+    def forward(self, image: torch.Tensor, place: int = 0) -> torch.Tensor:
+        """Run the network on image (B,1,H,W) in [0,1]: logits (B,N,H,W) float32.
+
+        ``place`` above 0 is an auxiliary data set, whose N landmarks a network with weights of each finds.
+        """
         scaled = scale_image(image, self.image_range)
+        which = {"place": place} if place else {}
         if self.null_time == "first_step":
-            logits: torch.Tensor = self.network(scaled, torch.zeros(len(image), dtype=torch.long, device=image.device))
+            steps = torch.zeros(len(image), dtype=torch.long, device=image.device)
+            logits: torch.Tensor = self.network(scaled, steps, **which)
         else:
-            logits = self.network(scaled)
+            logits = self.network(scaled, **which)
         return logits
 
     def variants(self, in_fit: bool = False) -> tuple[str, ...]:

@@ -51,9 +51,15 @@ class HeatmapFinetuneModule(LandmarkModule, HeatmapFinetune):
             {"params": encoder, "lr": self.optimisation.learning_rate * self.encoder_rate},
         ]
 
+    @property
+    def auxiliary_maps(self) -> tuple[int, ...]:
+        """Landmarks of each auxiliary data set that the network has maps for."""
+        return tuple(getattr(self.network, "maps", ())[1:])
+
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """The loss asked for, against the target maps."""
-        return {"loss": LOSSES[self.target.loss](self(batch["image"]), self._target(batch))}
+        """The loss asked for, against the target maps; a batch is of one data set where auxiliary ones train too."""
+        place = int(batch["set"][0]) if self.auxiliary_maps else 0
+        return {"loss": LOSSES[self.target.loss](self(batch["image"], place), self._target(batch))}
 
     def image_losses(self, batch: Batch) -> torch.Tensor:
         """The same loss for each image alone, (B,)."""

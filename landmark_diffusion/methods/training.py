@@ -23,6 +23,7 @@ from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 from landmark_diffusion.models.network import described
 from landmark_diffusion.models.presets import is_network
 from landmark_diffusion.training import module_callbacks
+from landmark_diffusion.training.auxiliary import check_network
 from landmark_diffusion.training.processes import gather_objects
 
 PLATEAU_KEY = "reduce_lr_on_plateau"
@@ -137,8 +138,14 @@ class TrainedModule(Method, LightningModule):
         )
         return [*average, *early_stop]
 
+    @property
+    def auxiliary_maps(self) -> tuple[int, ...]:
+        """Landmarks of each auxiliary data set that the network has maps for; of most networks none."""
+        return ()
+
     def on_fit_start(self) -> None:
-        """Refuse options that need a validation loss where there is none."""
+        """Refuse auxiliary data sets that the network cannot take, and options that need an absent validation loss."""
+        check_network(self, self.auxiliary_maps, getattr(self.trainer.datamodule, "auxiliary_landmarks", {}))  # type: ignore[attr-defined]
         wanted = [name for name, on in (
             ("lr_schedule: plateau", self.optimisation.lr_schedule == "plateau"),
             ("early_stopping_patience", self.optimisation.early_stopping_patience > 0),

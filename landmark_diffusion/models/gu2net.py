@@ -133,8 +133,8 @@ class GU2Net(nn.Module):
 
     Args:
         in_channels: of the image.
-        out_channels: maps of all data sets together.
-        landmarks: landmarks of each data set, in the order of their maps; () is one data set.
+        out_channels: maps of the data set that is tested.
+        auxiliary: maps of each further data set that trains with it (``data.auxiliary``); () is one data set.
         channels: widths of the local network, top to bottom.
 
     Raises UserError on options that do not go together.
@@ -144,42 +144,32 @@ class GU2Net(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        landmarks: Sequence[int] = (),
+        auxiliary: Sequence[int] = (),
         channels: Sequence[int] = (64, 128, 256, 512, 512),
     ) -> None:
         super().__init__()
-        maps = tuple(landmarks) or (out_channels,)
-        if sum(maps) != out_channels or min(maps) < 1:
+        self.maps = (out_channels, *auxiliary)
+        """Landmarks of each data set; the tested one is the first."""
+        if min(self.maps) < 1:
             raise UserError(
-                f"GU2Net: landmarks: found {list(maps)}, expected the number of each data set, {out_channels} in all"
+                f"GU2Net: auxiliary: found {list(auxiliary)}, expected the number of landmarks of each further data set"
             )
         if len(channels) < 2 or channels[-1] != channels[-2] or min(channels) < 1:
             raise UserError(
                 f"GU2Net: channels: found {list(channels)}, expected at least two widths of at least 1, the last two "
                 "alike"
             )
-        self.maps = maps
         self.multiple = max(2 ** (len(channels) - 1), QUARTER)
-        self.local = LocalNet(in_channels, maps, channels)
-        self.whole = nn.ModuleList(GlobalNet(in_channels, count) for count in maps)
+        self.local = LocalNet(in_channels, self.maps, channels)
+        self.whole = nn.ModuleList(GlobalNet(in_channels, count) for count in self.maps)
 
-    def forward(self, x: torch.Tensor, place: int = 0) -> torch.Tensor:
-        """Run the network on images of the data set at ``place``; maps of the others' landmarks are nowhere.
-
-        Logits of float32 or better. "Nowhere" is the lowest logit that the type holds without overflow in a sigmoid.
-        """
+    def forward(self, x: torch.Tensor, *, place: int = 0) -> torch.Tensor:
+        """Map images of the data set at ``place`` to logits (B, N, H, W) of its landmarks, float32 or better."""
         height, width = x.shape[-2:]
         padded = pad_to_multiple(x, self.multiple)
         local = self.local(padded, place)
-        found = product_logit(local, self.whole[place](padded, local.sigmoid()))[..., :height, :width]
-        if len(self.maps) == 1:
-            return found
-        before, behind = sum(self.maps[:place]), sum(self.maps[place + 1 :])
-        return F.pad(found, (0, 0, 0, 0, before, behind), value=NOWHERE)
-
-
-NOWHERE = -40.0
-"""Logit of the maps of another data set's landmarks."""
+        found: torch.Tensor = product_logit(local, self.whole[place](padded, local.sigmoid()))
+        return found[..., :height, :width]
 
 
 def product_logit(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

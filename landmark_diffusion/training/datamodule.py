@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,12 +25,14 @@ from landmark_diffusion.data.augmentation import get_recipe
 from landmark_diffusion.data.cache import ImageCache
 from landmark_diffusion.data.checks.labels import refuse_mixed_spacing, tell_labels
 from landmark_diffusion.data.geometry import ResizeMode
+from landmark_diffusion.data.joined_dataset import JoinedTorchDataset
 from landmark_diffusion.data.landmark_names import arranged, renamed
 from landmark_diffusion.data.sample import LandmarkSample
-from landmark_diffusion.data.source import Stage
+from landmark_diffusion.data.source import LandmarkDataset, Stage
 from landmark_diffusion.data.sources import build_dataset
 from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset, check_target_points
 from landmark_diffusion.finders.method import Batch
+from landmark_diffusion.training.auxiliary import build_auxiliary, check_sets
 from landmark_diffusion.training.lightning_internals import loading_checkpoint, move_to_other_processes, resume_position
 from landmark_diffusion.training.mixing import MixedOrder, Mixing
 from landmark_diffusion.training.pseudo_labels import PseudoLabels, Unlabelled
@@ -78,7 +80,10 @@ class LandmarkDataModule(LightningDataModule):
             name: another}, to rename some.
         pseudo_labels: train on the images without labels too, by what the network finds in them: those of the training
             part that ``train_images`` does not name, and those that the dataset has no labels of.
-        mixing: how often the sets of a pooled data set come, and whether a batch has images of one set alone.
+        mixing: how often each of several sets comes (pooled, or with auxiliary ones), and whether a batch has images of
+            one set alone.
+        auxiliary: data sets that train too, with landmarks of their own, and are not tested: for each ``dataset``, and
+            where it needs them ``root``, ``split``, ``dataset_options`` and ``name``. The network has weights for each.
         check_labels: False goes on with labels that look as if they were no pixels of their image, without a word.
 
     Raises UserError (DataError with file and line) for options and data that cannot be used.
@@ -108,6 +113,7 @@ class LandmarkDataModule(LightningDataModule):
         check_labels: bool = True,
         mixing: Mixing = Mixing(balance="image", batches="mixed"),
         pseudo_labels: PseudoLabels = PseudoLabels(rounds=(), keep=0.8, views=4),
+        auxiliary: list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__()
         options = dict(dataset_options or {})
@@ -133,13 +139,38 @@ class LandmarkDataModule(LightningDataModule):
         self.check_labels = check_labels
         self.mixing = as_group(Mixing, mixing, "data.mixing")
         self.pseudo_labels = as_group(PseudoLabels, pseudo_labels, "data.pseudo_labels")
+        self._described_auxiliary = auxiliary or []
+        if auxiliary:
+            self._check_auxiliary(labels)
         self.unlabelled: Unlabelled | None = None
         """Images without labels that train; None where none do, and before the training set is built."""
         self._without_labels = partial(build_dataset, dataset, root, **{**options, "labels": False})
         self._seed = seed
         self._datasets: dict[str, LandmarkTorchDataset] = {}
+        self._joined: JoinedTorchDataset | None = None
         self._begun = _Place()
         self._told = False
+
+    def _check_auxiliary(self, labels: bool) -> None:
+        """Raise UserError for options that do not go with sets of other landmarks."""
+        if self.mixing.batches != "one_set":
+            raise UserError(
+                "data.auxiliary: the sets have landmarks of their own, so a batch is of one set: give "
+                f"data.mixing.batches one_set (found {self.mixing.batches})"
+            )
+        if not labels or self.pseudo_labels.rounds:
+            what = "data.pseudo_labels" if labels else "data.labels false (dataset: pooled joins images without labels)"
+            raise UserError(f"data.auxiliary does not go with {what}: leave one of the two out")
+
+    @cached_property
+    def auxiliary(self) -> dict[str, LandmarkDataset]:
+        """The auxiliary sets by name, built when a training first asks for them: a test needs none."""
+        return build_auxiliary(self._described_auxiliary, self.target_points)
+
+    @property
+    def auxiliary_landmarks(self) -> dict[str, int]:
+        """Number of landmarks of each auxiliary set."""
+        return {name: len(each.landmark_names) for name, each in self.auxiliary.items()}
 
     @property
     def num_landmarks(self) -> int:
@@ -190,6 +221,20 @@ class LandmarkDataModule(LightningDataModule):
             )
         return self._datasets[stage]
 
+    def training_set(self) -> LandmarkTorchDataset | JoinedTorchDataset:
+        """The examples that train: those of the training part, and behind them those of the auxiliary sets."""
+        own = self.stage_dataset("train")
+        if self._joined is None or self._joined.parts[0] is not own:
+            others = [
+                LandmarkTorchDataset(
+                    each, each.samples("train"), self.size, self.resize, self.cache, recipe=self.recipe,
+                    target_points=self.target_points, seed=self.seed,
+                )
+                for each in self.auxiliary.values()
+            ]  # fmt: skip
+            self._joined = JoinedTorchDataset([own, *others])
+        return self._joined if self.auxiliary else own
+
     def _add_unlabelled(self, labelled: list[LandmarkSample]) -> list[LandmarkSample]:
         """Find the images that train without labels, in the order of the dataset; what is tested is none of them.
 
@@ -239,6 +284,12 @@ class LandmarkDataModule(LightningDataModule):
                 count = counted(len(self.unlabelled.ids), "image")
                 say(f"data: {count} without labels train from the first round of pseudo-labels on")
         datasets = [self.stage_dataset(name) for name in wanted[stage]]
+        others: Sequence[LandmarkTorchDataset] = ()
+        if stage == "fit" and self.auxiliary:
+            check_sets(self.auxiliary, self.check_labels)
+            training = self.training_set()
+            assert isinstance(training, JoinedTorchDataset)
+            others = training.parts[1:]
         if len(self.landmark_names):
             more = self.source.samples("test") if stage == "fit" else []
             every = [*chain.from_iterable(dataset.samples for dataset in datasets), *more]
@@ -249,15 +300,17 @@ class LandmarkDataModule(LightningDataModule):
                 tell_labels(labelled, self.source)
         frames = [frame for dataset in datasets for frame in dataset.frames]
         self.cache.check_room(self.source, chain.from_iterable(dataset.samples for dataset in datasets), frames)
-        for dataset in datasets:
+        for other in others:
+            self.cache.check_room(other.source, other.samples, other.frames)
+        for dataset in (*datasets, *others):
             if len(dataset) < EAGER_LIMIT:
-                self.cache.fill(self.source, dataset.samples, dataset.frames)
+                self.cache.fill(dataset.source, dataset.samples, dataset.frames)
         if stage == "fit":
             self._begun = _Place()
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches in an order keyed by (seed, epoch), from where a resumed run stopped."""
-        dataset = self.stage_dataset("train")
+        dataset = self.training_set()
         epoch, done = resume_position(self.trainer) if self.trainer is not None else (0, 0)
         drawn = self._drawn(epoch, done)
         self._begun = _Place(epoch, done, drawn)
@@ -328,7 +381,7 @@ class LandmarkDataModule(LightningDataModule):
     @property
     def _epoch_length(self) -> int:
         mixed = self._mixed
-        return mixed.length if mixed is not None else self.samples_per_epoch or len(self.stage_dataset("train"))
+        return mixed.length if mixed is not None else self.samples_per_epoch or len(self.training_set())
 
     @property
     def _first(self) -> Callable[[], int] | None:
@@ -343,7 +396,7 @@ class LandmarkDataModule(LightningDataModule):
         """The order of several sets, or of images with and without labels; None where the plain one serves."""
         if self.mixing == Mixing():
             return None
-        dataset = self.stage_dataset("train")
+        dataset = self.training_set()
         sets = dataset.sets
         if self.unlabelled is not None:
             sets = (np.arange(len(dataset)) >= self.unlabelled.labelled).astype(np.int16)

@@ -183,3 +183,9 @@ def forget_signal_handler(trainer: Trainer, number: int) -> None:
 def cluster_environment(trainer: Trainer) -> Any:
     """Give what Lightning knows of the cluster that it runs on; None outside of one."""
     return trainer._accelerator_connector.cluster_environment
+
+
+def waits_for_all_gradients(trainer: Trainer) -> bool:
+    """Whether processes share gradients in a way (DDP) that takes one from every weight in each step."""
+    options = getattr(trainer.strategy, "_ddp_kwargs", None)
+    return options is not None and not options.get("find_unused_parameters", False)

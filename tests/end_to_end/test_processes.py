@@ -129,3 +129,25 @@ def test_weights_and_biases_works_without_account_and_network(tmp_path: Path) ->
     pictures = {path.stat().st_size for path in files[1].parent.rglob("*.png")}
     written = {path.stat().st_size for path in (folder / "test" / "report").glob("*.png")}
     assert pictures == written
+
+
+def test_two_processes_train_several_labelled_sets(tmp_path: Path) -> None:
+    """Each process has batches of one set: the weights of a set that no process sees in a step have no gradient."""
+    more = "[{dataset: phantom, name: more, dataset_options: {count: [3, 1, 1], image_size: [96, 120], seed: 5}}]"
+    network = '{"class_path": "GU2Net", "init_args": {"channels": [4, 8, 8], "auxiliary": [12]}}'
+    arguments = [
+        *("fit", "--config", "rival_gu2net_small.yaml", "--data.dataset=phantom", "--data.split=null", *TWO),
+        *("--data.dataset_options.count=[4,2,2]", "--data.size=[32,40]", "--data.batch_size=2"),
+        *("--data.auxiliary", more, "--trainer.max_steps=4", "--data.samples_per_epoch=16"),
+        *("--data.mixing.batches=one_set", "--data.mixing.balance=set", "--model.network", network),
+    ]  # fmt: skip
+    refused = run([*arguments, "--run_folder", str(tmp_path / "refused")], tmp_path)
+    assert refused.status == 1 and "ddp_find_unused_parameters_true" in refused.err and "Traceback" not in refused.err
+    folder = tmp_path / "run"
+    done = run(
+        [*arguments, "--trainer.strategy=ddp_find_unused_parameters_true", "--run_folder", str(folder)], tmp_path
+    )
+    assert done.status == 0, done.err
+    found = weights(folder)
+    assert found["global_step"] == 4
+    assert all(value.isfinite().all() for value in found["state_dict"].values())

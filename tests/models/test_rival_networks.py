@@ -20,7 +20,7 @@ from landmark_diffusion.methods.pretrained import load_pretrained
 from landmark_diffusion.models.afpf import AFPF
 from landmark_diffusion.models.densenet import DenseNetUNet
 from landmark_diffusion.models.efficientnet_lite import EfficientNetLiteUNet
-from landmark_diffusion.models.gu2net import NOWHERE, GU2Net, product_logit
+from landmark_diffusion.models.gu2net import GU2Net, product_logit
 
 NARROW: dict[str, Any] = {
     "growth": 4,
@@ -58,7 +58,7 @@ def test_afpf_has_the_published_numbers_of_weights() -> None:
 
 def test_gu2net_has_the_published_numbers_of_weights() -> None:
     assert round(count(GU2Net(1, 19).parameters()) / 1e6, 2) == 2.74
-    assert round(count(GU2Net(1, 62, landmarks=(19, 6, 37)).parameters()) / 1e6, 2) == 4.38
+    assert round(count(GU2Net(1, 19, auxiliary=(6, 37)).parameters()) / 1e6, 2) == 4.38
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -85,18 +85,16 @@ def test_the_product_of_two_maps_keeps_its_tails() -> None:
 
 def test_a_data_set_of_gu2net_shares_pointwise_kernels_alone() -> None:
     torch.manual_seed(0)
-    network = GU2Net(1, 5, landmarks=(3, 2), channels=(4, 8, 8))
-    maps = network(torch.rand(2, 1, 16, 16), 1)
-    assert (maps[:, :3] == NOWHERE).all() and (maps[:, 3:] > NOWHERE).all()
-    maps[:, 3:].sum().backward()
+    network = GU2Net(1, 3, auxiliary=(2,), channels=(4, 8, 8))
+    maps = network(torch.rand(2, 1, 16, 16), place=1)
+    assert maps.shape == (2, 2, 16, 16)
+    maps.sum().backward()
     touched = {name for name, each in network.named_parameters() if each.grad is not None}
     shared = {name for name, _ in network.named_parameters() if ".pointwise." in name}
-    first = {
-        name for name, _ in network.named_parameters() if any(f".{part}.0." in name for part in ("depthwise", "norm"))
-    }
-    assert shared <= touched and not first & touched
-    with pytest.raises(UserError, match=r"landmarks: found \[3, 1\], expected the number of each data set, 5 in all"):
-        GU2Net(1, 5, landmarks=(3, 1))
+    own = re.compile(r"local\..*\.(depthwise|norm)\.1\.|local\.last\.1\.|whole\.1\.")
+    assert touched == shared | {name for name, _ in network.named_parameters() if own.match(name)}
+    with pytest.raises(UserError, match=r"auxiliary: found \[0\], expected the number of landmarks"):
+        GU2Net(1, 3, auxiliary=(0,))
 
 
 def test_other_numbers_of_blocks_and_widths_are_refused() -> None:

@@ -221,6 +221,19 @@ def pooled(workers: int) -> tuple[DDPMPretrainModule, LandmarkDataModule]:
     return DDPMPretrainModule(**nested(options)), data
 
 
+def several_sets(workers: int) -> tuple[HeatmapFinetuneModule, LandmarkDataModule]:
+    """One network for two labelled sets, whose batches alternate."""
+    more = {"dataset": "phantom", "dataset_options": {"count": (3, 1, 1), "image_size": (96, 120), "seed": 5}}
+    data = phantoms(
+        workers, samples_per_epoch=10, auxiliary=[{**more, "name": "more"}],
+        mixing={"balance": "set", "batches": "one_set"},
+    )  # fmt: skip
+    torch.manual_seed(0)
+    network = {"class_path": "GU2Net", "init_args": {"channels": [4, 8, 8], "auxiliary": [data.num_landmarks]}}
+    options = nested({**COSINE, "optimisation.learning_rate": 1e-3, "target.loss": "bce"})
+    return HeatmapFinetuneModule(data.num_landmarks, null_time="removed", network=network, **options), data
+
+
 SELF_SUPERVISED: dict[str, Any] = {**NETWORK, **COSINE, "chunk": 3}
 
 
@@ -262,6 +275,10 @@ def test_pretraining_with_accumulation_stopped_and_continued(tmp_path: Path) -> 
 
 def test_pooled_pretraining_stopped_and_continued(tmp_path: Path) -> None:
     check_resume(pooled, tmp_path, stops=[2, 4, 7], max_epochs=2)
+
+
+def test_several_labelled_sets_stopped_and_continued(tmp_path: Path) -> None:
+    check_resume(several_sets, tmp_path, stops=[2, 7], max_epochs=2)
 
 
 @pytest.mark.parametrize("build", [contrast, distillation])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,16 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from landmark_diffusion.core.errors import DataError, UserError
-from landmark_diffusion.core.suggestions import did_you_mean
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.data.source import Finding, LandmarkDataset, Stage
+from landmark_diffusion.data.sources.described import build_sets
 
 SEPARATOR = "/"
 """Between a set's name and the image's own id."""
-OPTIONS = ("dataset", "root", "name", "split", "dataset_options")
-"""What may be said of a set."""
-_NAME = re.compile(r"[\w-]+")
 
 
 class PooledDataset(LandmarkDataset):
@@ -47,19 +43,7 @@ class PooledDataset(LandmarkDataset):
     ) -> None:
         if labels:
             raise UserError("the dataset pooled gives images alone: found data.labels true, expected false")
-        if isinstance(sets, (str, Mapping)) or len(sets) < 1:
-            raise UserError(
-                f"data.dataset_options.sets: found {sets!r:.60}, expected a list of at least one set, such as "
-                "[{dataset: isbi2015, root: isbi2015}, {dataset: hand, root: hand}]"
-            )
-        self.sets: dict[str, LandmarkDataset] = {}
-        for place, described in enumerate(sets):
-            name, built = _build(described, root, f"data.dataset_options.sets[{place}]")
-            if name in self.sets:
-                raise UserError(
-                    f"data.dataset_options.sets[{place}]: found a second set called {name!r}; give it another `name`"
-                )
-            self.sets[name] = built
+        self.sets: dict[str, LandmarkDataset] = build_sets(sets, root, "data.dataset_options.sets", labels=False)
 
     def set_names(self) -> tuple[str, ...]:
         """Names of the sets, in the order of the option."""
@@ -111,32 +95,3 @@ class PooledDataset(LandmarkDataset):
     def _own(self, sample: LandmarkSample) -> tuple[LandmarkDataset, LandmarkSample]:
         name, _, image_id = sample.image_id.partition(SEPARATOR)
         return self.sets[name], replace(sample, image_id=image_id)
-
-
-def _build(described: Any, root: str | Path | None, where: str) -> tuple[str, LandmarkDataset]:
-    """Build one set from what a config says of it, under its name; its own errors say which set it is."""
-    from landmark_diffusion.data.sources import DATASETS, build_dataset, takes_root
-
-    if not isinstance(described, Mapping) or not isinstance(described.get("dataset"), str):
-        raise UserError(f"{where}: found {described!r:.60}, expected `dataset: NAME` with the set's options")
-    for option in described:
-        if option not in OPTIONS:
-            raise UserError(f"{where}: unknown option {option!r:.60}.{did_you_mean(str(option), OPTIONS)}")
-    dataset = described["dataset"]
-    name = str(described.get("name") or dataset.rpartition(".")[2])
-    if not _NAME.fullmatch(name):
-        raise UserError(f"{where}.name: found {name!r:.60}, expected letters, digits, _ and -: folders are called so")
-    options = dict(described.get("dataset_options") or {})
-    if described.get("split") is not None:
-        options["split"] = described["split"]
-    own_root = described.get("root")
-    place = Path(root or ".").expanduser() / Path(own_root or ".").expanduser()
-    try:
-        DATASETS.load(dataset)
-        if own_root is None and root is None and takes_root(dataset):
-            raise UserError("its `root` is missing: say where its images lie")
-        return name, build_dataset(dataset, place, labels=False, **options)
-    except DataError:
-        raise  # it names the file
-    except UserError as error:
-        raise UserError(f"{where} ({name}): {error}") from error
