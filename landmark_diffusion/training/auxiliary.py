@@ -9,7 +9,7 @@ from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.checks.labels import tell_labels
 from landmark_diffusion.data.source import LandmarkDataset
 from landmark_diffusion.data.sources.described import build_sets
-from landmark_diffusion.data.torch_dataset import check_target_points
+from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset, check_target_points
 from landmark_diffusion.training.lightning_internals import waits_for_all_gradients
 
 if TYPE_CHECKING:
@@ -32,14 +32,13 @@ def build_auxiliary(described: Sequence[Mapping[str, Any]], target_points: str) 
     return sets
 
 
-def check_sets(sets: Mapping[str, LandmarkDataset], check_labels: bool) -> None:
-    """Read what the sets train on; raises UserError for a set without training images and for faults in its labels."""
+def check_sets(sets: Mapping[str, LandmarkTorchDataset], check_labels: bool) -> None:
+    """Raise UserError for a set without training images and for faults in its labels; tell doubts of these."""
     for name, each in sets.items():
-        samples = each.samples("train")
-        if not samples:
+        if not len(each):
             raise UserError(f"{WHERE}: the train part of {name} is empty in its split; choose another `split`")
         if check_labels:
-            tell_labels(samples, each)
+            tell_labels(list(each.samples), each.source)
 
 
 def check_network(module: LightningModule, taken: Sequence[int], given: Mapping[str, int]) -> None:

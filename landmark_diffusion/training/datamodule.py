@@ -286,10 +286,10 @@ class LandmarkDataModule(LightningDataModule):
         datasets = [self.stage_dataset(name) for name in wanted[stage]]
         others: Sequence[LandmarkTorchDataset] = ()
         if stage == "fit" and self.auxiliary:
-            check_sets(self.auxiliary, self.check_labels)
             training = self.training_set()
             assert isinstance(training, JoinedTorchDataset)
             others = training.parts[1:]
+            check_sets(dict(zip(self.auxiliary, others, strict=True)), self.check_labels)
         if len(self.landmark_names):
             more = self.source.samples("test") if stage == "fit" else []
             every = [*chain.from_iterable(dataset.samples for dataset in datasets), *more]

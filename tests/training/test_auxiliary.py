@@ -144,6 +144,7 @@ def test_only_the_first_set_is_validated_and_tested(tmp_path: Path) -> None:
         ({"mixing": {"balance": "set"}}, r"give data\.mixing\.batches one_set \(found mixed\)"),
         ({"labels": False}, r"data\.auxiliary does not go with data\.labels false"),
         ({"pseudo_labels": {"rounds": [0.5]}}, r"data\.auxiliary does not go with data\.pseudo_labels"),
+        ({"auxiliary": [phantoms(0)]}, r"data\.auxiliary: the train part of phantom is empty in its split"),
         ({"auxiliary": [{"root": "x"}]}, r"data\.auxiliary\[0\]: found .*expected `dataset: NAME`"),
         ({"auxiliary": [phantoms(2), phantoms(3)]}, r"data\.auxiliary\[1\]: found a second set called 'phantom'"),
         (
