@@ -49,7 +49,7 @@ test: $(INSTALLED_DEV) ## run the fast tests
 slow: $(INSTALLED_DEV) ## run the slow tests (real processes, long runs)
 	$(BIN)/python -m pytest -m slow $(TEST_OPTIONS)
 
-fuzz: $(INSTALLED_DEV) ## feed the readers 41,000 damaged files and requests, and run every attack of tests/security (minutes)
+fuzz: $(INSTALLED_DEV) ## feed the readers 50,000 damaged files and requests, and run every attack of tests/security (minutes)
 	LDX_FUZZ=full $(BIN)/python -m pytest tests/fuzz $(TEST_OPTIONS)
 	$(BIN)/python -m pytest tests/security -m "slow or not slow" $(TEST_OPTIONS)
 

@@ -90,7 +90,10 @@ class _Reading:
             raise UserError("keypoints: expected a list of names")
         names = [text(name, "keypoints").strip() for name in names]
         self.keypoints[_identity(entry, "id")] = names
-        for pair in entry.get("skeleton") or ():
+        skeleton = entry.get("skeleton") or []
+        if not isinstance(skeleton, list):
+            raise UserError(f"skeleton: found {skeleton!r:.60}, expected a list of pairs")
+        for pair in skeleton:
             ends = [side(end, "skeleton") for end in pair] if isinstance(pair, list) else []
             if len(ends) != 2 or max(ends) > len(names):
                 raise UserError(f"skeleton: found {pair!r:.60}, expected two numbers of keypoints from 1 on")

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from landmark_diffusion.core.errors import DataError, UserError
-from landmark_diffusion.data.labels.building import LabelBuilder, coordinate, finite, image_name, side, text
+from landmark_diffusion.data.labels.building import LabelBuilder, coordinate, finite, image_name, side, spacing_of, text
 from landmark_diffusion.data.labels.label_format import LabelFormat
 from landmark_diffusion.data.labels.label_set import ABSENT, SOLE_ANNOTATOR, Flag, LabelledImage, LabelSet, Mark, Origin
 from landmark_diffusion.data.labels.label_source import ImageFolder, LabelSource
@@ -113,7 +113,7 @@ class _Reading:
 
     def _task(self, entry: Mapping[str, Any]) -> None:
         data = entry["data"]
-        image = self.builder.image(self._name(data), _stated_size(data), _stated_spacing(data))
+        image = self.builder.image(self._name(data), _stated_size(data), spacing_of(data.get("spacing")))
         predictions = _objects(entry.get("predictions"))
         if predictions and not self.predictions_count:
             self.builder.left_out["prediction"] += len(predictions)
@@ -173,7 +173,7 @@ class _Reading:
 
     def _short(self, entry: Mapping[str, Any]) -> None:
         """One annotation of JSON_MIN: each element of the interface by its name, beside the task's data."""
-        image = self.builder.image(self._name(entry), _stated_size(entry), _stated_spacing(entry), again=True)
+        image = self.builder.image(self._name(entry), _stated_size(entry), spacing_of(entry.get("spacing")), again=True)
         if entry["annotation_id"] is None:  # a task that nobody has annotated
             return
         named = _first(entry.get(MARKED_BY))
@@ -276,14 +276,6 @@ def _stated_size(data: Mapping[str, Any]) -> tuple[int, int] | None:
     width, height = data.get("width"), data.get("height")
     both = isinstance(width, int) and isinstance(height, int)
     return (side(width, "width"), side(height, "height")) if both else None
-
-
-def _stated_spacing(data: Mapping[str, Any]) -> tuple[float, float] | None:
-    found = data.get("spacing")
-    if not isinstance(found, list) or len(found) != 2:
-        return None
-    x, y = (finite(each, "spacing") for each in found)
-    return (x, y) if x > 0 and y > 0 else None
 
 
 def _fit_size(image: LabelledImage, result: Mapping[str, Any], builder: LabelBuilder) -> None:

@@ -97,7 +97,10 @@ def _cold_words(chosen: Chosen, images: int, first: bool, far: float) -> str:
     if first:
         return f"the most typical of {counted(images, 'image')}: the others lie nearest to it"
     if nearer <= 1:
-        return f"stands for itself: {far:.2f} from the nearest one with labels or before it (two images: 1 on the mean)"
+        return (
+            "unlike all with labels or before it in this list: it differs from the nearest of them "
+            f"{far:.1f} times as much as two of these images on average"
+        )
     return f"{counted(nearer, 'image')} of {images} are nearer to it than to any before"
 
 
