@@ -80,10 +80,10 @@ class PositionDiffusionModule(LandmarkModule, PositionDiffusion):
             coarse = spatial_nll_or_outside(logits, target * ~gone[..., None, None], gone)
         else:
             coarse = spatial_nll(logits, target)
-        window = self._window_nll(batch)
+        window = self.window_nll(batch)
         return {"loss": coarse + self.window_weight * window, "nll": coarse, "window_nll": window}
 
-    def _window_nll(self, batch: Batch) -> torch.Tensor:
+    def window_nll(self, batch: Batch) -> torch.Tensor:
         """-log p(y_0 | y_t, image) for t drawn evenly, the mass of y_0 shared by the window's pixels around it."""
         image, pyramid = batch["image"], self._pyramid(batch["image"])
         schedule = self._schedule(image.shape[-1])
