@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--name", required=True, help="of the row")
     parser.add_argument("--table", type=Path, default=HOME / "docs" / "experiments" / "window_trials.csv")
     parser.add_argument("--updates", type=int, nargs="+", default=[2000])
+    parser.add_argument("--save", type=Path, help="file for the window network's averaged weights")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--recipe", default="paper_a")
     parser.add_argument("--size", type=int, nargs=2, default=(384, 480), metavar=("WIDTH", "HEIGHT"))
@@ -65,6 +66,8 @@ def main() -> None:
     for updates, minutes in train(module, data, options.updates):
         for steps in evaluations:
             write_row(options, updates, steps, minutes, measure(module, data, steps))
+        if options.save is not None:
+            torch.save(module.window_network.state_dict(), options.save)
 
 
 def build(options: argparse.Namespace, landmarks: int) -> PositionDiffusionModule:
