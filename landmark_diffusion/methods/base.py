@@ -78,9 +78,16 @@ class LandmarkModule(TrainedModule, Finder):
         if self.pretrained is None or self.start is not None:
             return
         options, names = dict(self.hparams), data.landmark_names
-        self.start = load_start(self, self.pretrained, names, options, self.weights, self.landmark_map)
-        self._knows_forms = self.start.knows_forms
+        self.begin_with(load_start(self, self.pretrained, names, options, self.weights, self.landmark_map))
+        assert self.start is not None
         say(self.start.describe())
+
+    def begin_with(self, start: Start) -> None:
+        """Note the start whose weights are in the module.
+
+        What it knows of orientations and shapes is not learned anew, unless it is of another anatomy.
+        """
+        self.start, self._knows_forms = start, start.knows_forms and start.same_anatomy
 
     def learn_points(self, points: np.ndarray) -> None:
         """Learn what a method knows of the training points (I, N, 2), in network pixels, beside its weights."""

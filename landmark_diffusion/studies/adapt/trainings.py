@@ -33,6 +33,7 @@ def begin(plan: AdaptPlan) -> tuple[Any, Start]:
     module = METHODS.load(plan.facts.class_path)(**plan.options)
     torch.manual_seed(noise_seed(plan.seed, 0, 0, 0))
     found = load_start(module, plan.start, plan.names, dict(module.hparams), renamed=plan.landmark_map)
+    module.begin_with(found)
     module.fixed_seed = plan.seed
     return module, found
 
