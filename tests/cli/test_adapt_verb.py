@@ -94,6 +94,23 @@ def test_a_calibrated_model_of_ones_own_landmarks_comes_with_a_table(
     assert not Path("runs/adapt/mine").exists()
 
 
+def test_what_the_start_knows_of_orientations_and_shapes_is_kept() -> None:
+    """A handful of images must not teach anew what the start knows from many; nor does that cost minutes a training."""
+    changes = {"orientation.learn": True, "orientation.steps": 1}
+    knows = module(changes, n=len(NAMES))
+    knows.shape_prior.fit(torch.rand(30, len(NAMES), 2))
+    facts = ModelFacts(
+        "PositionDiffusionModule", tiny_options({"num_landmarks": len(NAMES), **changes}), NAMES,
+        {"dataset": "phantom", "size": [64, 80]}, 7, seed=3, training={"dataset": "phantom", "split": None},
+    )  # fmt: skip
+    write_model_file(START, facts, knows.state_dict(), overwrite=True)
+    assert main(ARGUMENTS) == 0
+    found, before = read_model_file(MINE).weights, read_model_file(START).weights
+    kept = [name for name in before if name.startswith(("form_network.", "shape_prior."))]
+    assert len(kept) > 4 and all(torch.equal(found[name], before[name]) for name in kept)
+    assert not torch.equal(found["network.conv_in.weight"], before["network.conv_in.weight"])
+
+
 def test_a_stopped_one_goes_on_and_ends_as_the_unbroken_one(
     steps: list[int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
