@@ -189,10 +189,11 @@ def likeliest_mix(residuals: np.ndarray, covariance: np.ndarray) -> tuple[float,
     half the mean squared Mahalanobis length, which leaves a search along one line.
     """
     mean_variance = max(float(np.trace(covariance, axis1=-2, axis2=-1).mean() / 2), 1e-12)
+    mixes = _MIXES[:-1]  # a floor of zero would let one image that is much too sure decide everything
+    shapes = mixes[:, None, None, None] * covariance / mean_variance + (1 - mixes)[:, None, None, None] * np.eye(2)
+    sizes = np.maximum((mahalanobis(residuals, shapes) ** 2).mean(-1) / 2, 1e-12)
+    costs = np.log(sizes) + 0.5 * np.linalg.slogdet(shapes)[1].mean(-1)
     best = (math.inf, 1.0, 0.0)
-    for mix in _MIXES[:-1]:  # a floor of zero would let one image that is much too sure decide everything
-        shape = mix * covariance / mean_variance + (1 - mix) * np.eye(2)
-        size = max(float((mahalanobis(residuals, shape) ** 2).mean() / 2), 1e-12)
-        cost = math.log(size) + 0.5 * float(np.linalg.slogdet(shape)[1].mean())
+    for mix, size, cost in zip(mixes.tolist(), sizes.tolist(), costs.tolist(), strict=True):
         best = min(best, (cost, size * mix / mean_variance, size * (1 - mix)))
     return best[1], best[2]

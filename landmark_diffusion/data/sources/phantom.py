@@ -131,9 +131,7 @@ class PhantomDataset(LandmarkDataset):
     def _sample(self, stage: Stage, index: int) -> LandmarkSample:
         annotations = NO_ANNOTATION
         if self.labels:
-            entropy = self._entropy(stage, index)
-            anatomy = build(SkullParameters.draw(entropy))
-            annotations = film_to_pixels(_annotate(anatomy.landmarks, anatomy.tangents, entropy), self.image_size)
+            annotations = film_to_pixels(_marks(self._entropy(stage, index)), self.image_size)
         image_id = f"phantom_{stage}_{index:06d}"
         source = f"phantom(seed={self.seed}, {stage} {index})"
         return LandmarkSample(image_id, self.image_size, annotations, self.spacing, None, source)
@@ -149,6 +147,13 @@ class PhantomDataset(LandmarkDataset):
 
 
 _anatomy = lru_cache(maxsize=16)(build)
+
+
+@lru_cache(maxsize=4096)
+def _marks(entropy: tuple[int, ...]) -> np.ndarray:
+    """Two annotators' marks (2, N, 2) in film mm on the skull of ``entropy``; kept, as a command asks several times."""
+    anatomy = build(SkullParameters.draw(entropy))
+    return _annotate(anatomy.landmarks, anatomy.tangents, entropy)
 
 
 def _annotate(points: np.ndarray, tangents: np.ndarray, entropy: tuple[int, ...]) -> np.ndarray:
