@@ -96,7 +96,7 @@ def finetuned(pretrained: Path) -> Path:
 
 
 def test_finetuning_is_tested_by_both_protocols(finetuned: Path) -> None:
-    outcome = ldx("test", *FINETUNE, "--run_folder", str(finetuned), "--protocols=[paper_b]")
+    outcome = ldx("test", *FINETUNE, "--run_folder", str(finetuned), "--protocols=[paper_b]", "--pictures=0")
     assert outcome.status == 0, outcome.err
     metrics = json.loads((finetuned / "test" / "metrics.json").read_text())
     assert metrics["variants"]["heatmap"]["images"] == 5

@@ -42,7 +42,7 @@ def tested(fitted: Path) -> tuple[Path, Outcome]:
     """The folder that ``ldx test`` wrote, and what it printed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "160")  # no row of the table wraps
-        outcome = ldx("test", *PHANTOM, "--run_folder", str(fitted))
+        outcome = ldx("test", *PHANTOM, "--pictures=1", "--run_folder", str(fitted))
     assert outcome.status == 0, outcome.err
     return fitted / "test", outcome
 
@@ -71,7 +71,8 @@ def test_results_are_whole_whatever_becomes_of_the_terminal(
     shutil.copytree(fitted / "checkpoints", tmp_path / "checkpoints")
     make, status = FAILING[kind]
     monkeypatch.setattr(sys, "stdout", make())
-    assert main([verb, *PHANTOM, "--run_folder", str(tmp_path)]) == status
+    more = ("--pictures=1",) if verb == "test" else ()
+    assert main([verb, *PHANTOM, *more, "--run_folder", str(tmp_path)]) == status
     written = {path.name for path in (tmp_path / verb).iterdir()}
     expected = {"predictions.csv", "predictions_single_step.csv"}
     assert written == expected if verb == "predict" else expected | {"metrics.json", "spread.csv", "report"} <= written
