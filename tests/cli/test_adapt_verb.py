@@ -44,7 +44,6 @@ ARGUMENTS = [
 def _start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tiny model that knows 8 of the 12 landmarks, and a rule of a few updates."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LDX_CACHE", str(tmp_path / "cache"))
     options = tiny_options({"num_landmarks": len(THEIRS)})
     facts = ModelFacts(
         "PositionDiffusionModule", options, THEIRS, {"dataset": "phantom", "size": [64, 80]}, 7, seed=3,

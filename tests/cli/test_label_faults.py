@@ -78,6 +78,7 @@ def test_no_file_no_place(root: Path) -> None:
     assert (root.parent / "out" / "label_faults.csv").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_real_radiographs(
     shared_data: Callable[[str], Path],
     tmp_path: Path,

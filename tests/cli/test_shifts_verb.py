@@ -32,7 +32,6 @@ MODEL = Path("tiny.ldx")
 @pytest.fixture(autouse=True)
 def _model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LDX_CACHE", str(tmp_path / "cache"))
     _write(seed=0)
 
 

@@ -12,21 +12,42 @@ from landmark_diffusion.cli import main
 from landmark_diffusion.configuration.config_files import installed_configs
 from landmark_diffusion.methods import METHODS
 
-WHOLE = [path for path in installed_configs() if "model" in yaml.safe_load(path.read_text())]
+METHOD = {  # config -> its method
+    path: content["model"]["class_path"]
+    for path in installed_configs()
+    if "model" in (content := yaml.safe_load(path.read_text()))
+}
+ONE_EACH = {method: path for path, method in METHOD.items()}.values()
 
 
-@pytest.mark.parametrize("path", WHOLE, ids=lambda path: path.stem)
-def test_config_parses_alone_and_with_ddp(
+@pytest.mark.parametrize("path", METHOD, ids=lambda path: path.stem)
+def test_config_parses_alone(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for more in ([], ["--config", "ddp.yaml"]):
-        with pytest.raises(SystemExit) as stop:
-            main(["fit", "--config", path.name, *more, "--print_config"])
-        assert stop.value.code == 0
-        printed = yaml.safe_load(capsys.readouterr().out)
-        assert printed["model"]["class_path"].rsplit(".", 1)[-1] in METHODS.built_in
-        assert printed["trainer"]["strategy"] == ("ddp" if more else "auto")
+    assert _strategy(["--config", path.name], capsys) == "auto"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=[pytest.mark.slow] * (path not in ONE_EACH)) for path in METHOD],
+    ids=lambda path: path.stem,
+)
+def test_config_parses_with_ddp(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _strategy(["--config", path.name, "--config", "ddp.yaml"], capsys) == "ddp"
+
+
+def _strategy(configs: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", *configs, "--print_config"])
+    assert stop.value.code == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["model"]["class_path"].rsplit(".", 1)[-1] in METHODS.built_in
+    strategy: str = printed["trainer"]["strategy"]
+    return strategy
 
 
 def test_misspelt_option_of_the_real_model(

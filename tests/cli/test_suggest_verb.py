@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -20,13 +21,20 @@ IMAGES = 9
 ROOT = Path("xrays")
 
 
-@pytest.fixture(autouse=True)
-def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    ROOT.mkdir()
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The images, drawn once."""
+    folder = tmp_path_factory.mktemp("drawn")
     source = PhantomDataset(count=(IMAGES, 0, 0), image_size=(97, 120))
     for place, sample in enumerate(source.samples("train")):
-        cv2.imwrite(str(ROOT / f"{place:03}.png"), source.load_image(sample))
+        cv2.imwrite(str(folder / f"{place:03}.png"), source.load_image(sample))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _folder(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(drawn, ROOT)
 
 
 def suggest(*arguments: str) -> int:
