@@ -1,7 +1,8 @@
 """A model as one ONNX file from image to points: it gives what ``ldx detect`` gives, and a wrong one is never left.
 
-A translation takes long, so most tests run the graph's program in torch, and one tiny model is translated; those of
-each method, and of the shipped models on real radiographs, are slow.
+A translation takes up to a minute, so the fast tests run the graph's program in torch, also where a file is checked;
+those of files are slow: of a tiny model, of each method, and of the shipped models on real radiographs. A file with a
+network alone is among the fast ones (`test_onnx_export.py`).
 """
 
 from __future__ import annotations
@@ -191,6 +192,7 @@ def _session(path: Path) -> Any:
     return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
 
+@pytest.mark.slow
 def test_onnxruntime_gives_the_points_of_detect(exported: Checked, told: tuple[Finder, ModelFacts]) -> None:
     assert exported.difference < 0.01 and exported.images == IMAGES and exported.undecided < 3
     detector, session = Detector(*told, orientation="as-is", device="cpu"), _session(exported.path)
@@ -199,6 +201,7 @@ def test_onnxruntime_gives_the_points_of_detect(exported: Checked, told: tuple[F
         agree(found, detector(picture(7, size)))
 
 
+@pytest.mark.slow
 def test_the_file_stands_alone_and_explains_itself(exported: Checked) -> None:
     proto = onnx.load(exported.path, load_external_data=False)
     shape = [axis.dim_param for axis in proto.graph.input[0].type.tensor_type.shape.dim]
@@ -216,6 +219,7 @@ def test_the_file_stands_alone_and_explains_itself(exported: Checked) -> None:
         assert str(place).encode() not in content
 
 
+@pytest.mark.slow
 def test_regions_follow_from_the_metadata(exported: Checked, told: tuple[Finder, ModelFacts]) -> None:
     session = _session(exported.path)
     calibration = json.loads(session.get_modelmeta().custom_metadata_map["calibration"])
@@ -228,6 +232,7 @@ def test_regions_follow_from_the_metadata(exported: Checked, told: tuple[Finder,
         assert np.allclose(found["covariance"] * reach[:, None, None] ** 2, expected.regions, rtol=0.01, atol=0.01)
 
 
+@pytest.mark.slow
 def test_the_example_of_the_docs_needs_no_torch(
     exported: Checked, told: tuple[Finder, ModelFacts], tmp_path: Path
 ) -> None:
@@ -251,12 +256,34 @@ def test_the_example_of_the_docs_needs_no_torch(
 # ---- refusals -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def translated(exported: Checked, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Make the exporter give the tiny program with one weight changed by so much."""
+class InTorch:
+    """In place of onnxruntime: runs the program itself, and moves its points by so many pixels."""
+
+    def __init__(self, program: Program, by: float) -> None:
+        self.program, self.by = program, by
+
+    def run(self, _: None, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        with torch.no_grad():
+            points, *others = (found.numpy() for found in self.program(*map(torch.from_numpy, inputs.values())))
+        return [points + np.float32(self.by), *others]
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, by: float) -> None:
+    """Make a file's content a word, and its session the program that it would hold."""
+    programs: list[Program] = []
+    monkeypatch.setattr(onnx_program, "translate", lambda program, *_: programs.append(program) or b"a program")
+    monkeypatch.setattr(onnx_program, "session", lambda place: InTorch(programs[-1], by))
+
+
+@pytest.fixture(params=["torch", pytest.param("onnxruntime", marks=pytest.mark.slow)])
+def translated(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Make the exporter give the tiny program with its points, or one weight, changed by so much."""
 
     def change(by: float) -> None:
-        proto = onnx.load(exported.path)
+        if request.param == "torch":
+            stand_in(monkeypatch, by)
+            return
+        proto = onnx.load(request.getfixturevalue("exported").path)
         weight = next(each for each in proto.graph.initializer if each.name.endswith("network.conv_out.weight"))
         values = onnx.numpy_helper.to_array(weight).copy()
         values += by * np.sign(values)
