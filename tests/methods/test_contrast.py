@@ -78,7 +78,9 @@ def test_the_spread_of_features_tells_a_collapse() -> None:
     assert float(spread_of_features(5 + many / 10)) < 0.03
 
 
-@pytest.mark.parametrize("kind", STARTS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind != "moco_v3")) for kind in STARTS]
+)
 def test_two_processes_have_the_gradient_of_one(tmp_path: Path, kind: str) -> None:
     """Negatives are gathered: each process sees those of the other, and what it adds to the other's loss comes back."""
     torch.multiprocessing.spawn(work, (2, str(tmp_path), kind), nprocs=2)

@@ -105,13 +105,14 @@ def test_a_form_that_is_not_certain_is_not_undone() -> None:
 # ---- learning -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_learns_to_tell_all_forms_of_new_images(learned: FormNetwork) -> None:
     images = [form.apply(skull) for skull in skulls(12, 4) for form in FORMS]
     found = recognise(learned, images)
     assert [each.form for each in found] == [form for _ in range(4) for form in FORMS]
 
 
-def test_learning_repeats_and_draws_nothing_outside(learned: FormNetwork) -> None:
+def test_learning_repeats_and_draws_nothing_outside() -> None:
     torch.manual_seed(1)
     np.random.seed(1)
     before = torch.get_rng_state(), np.random.get_state()[1]

@@ -49,21 +49,25 @@ def test_five_samples_on_two_processes_count_five(two: list[dict[str, Any]]) -> 
     check(two, "five", make_cases(5))
 
 
+@pytest.mark.slow
 def test_two_and_three_processes_agree_to_the_last_bit(two: list[dict[str, Any]], three: list[dict[str, Any]]) -> None:
     values = {result["five"][name].item() for result in two + three for name in ("mre", "std")}
     assert len(values) == 2
 
 
+@pytest.mark.slow
 def test_one_sample_on_three_processes_counts_one(three: list[dict[str, Any]]) -> None:
     assert [result["one"]["places"] for result in three] == [[0], [0], [0]]
     check(three, "one", make_cases(1))
 
 
-def test_a_process_without_samples_neither_hangs_nor_changes_anything(
-    two: list[dict[str, Any]], three: list[dict[str, Any]]
-) -> None:
+def test_a_process_without_samples_neither_hangs_nor_changes_anything(two: list[dict[str, Any]]) -> None:
     check(two, "one_without_samples", make_cases(1))
     check(two, "collection_without_samples", make_cases(1))
+
+
+@pytest.mark.slow
+def test_a_process_of_three_without_samples_changes_nothing(three: list[dict[str, Any]]) -> None:
     check(three, "one_without_samples", make_cases(2))
 
 

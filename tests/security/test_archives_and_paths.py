@@ -95,7 +95,7 @@ def test_a_users_table_may_name_images_anywhere_and_results_stay_in_the_run(home
     absolute = str(home.parent / "other" / "c.png")
     _table(home / "own", "a.png", "../../b.png", absolute)
     before = outside(home)
-    outcome = ldx("test", "tiny.ldx", "--data.root", "own", "--trainer.accelerator", "cpu")
+    outcome = ldx("test", "tiny.ldx", "--data.root", "own", "--trainer.accelerator", "cpu", "--pictures", "2")
     assert outcome.status == 0, outcome.err
     found = read_predictions_csv(home / "runs" / "tiny.ldx" / "test" / "predictions.csv")
     assert set(found.image_ids) == {"a.png", "../../b.png", absolute}

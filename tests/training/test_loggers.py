@@ -26,7 +26,13 @@ def test_a_resumed_run_keeps_the_earlier_curves(tmp_path: Path) -> None:
     assert {row[header] for row in steps} >= {"0", "4", "5", "9"}
 
 
-def test_disabled_needs_no_wandb() -> None:
+def test_disabled_needs_no_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)  # what imports it fails
+    assert len(make_loggers(tmp_path, "disabled")) == 1
+
+
+@pytest.mark.slow
+def test_disabled_imports_no_wandb() -> None:
     code = (
         "import sys; from landmark_diffusion.training.loggers import make_loggers; make_loggers('x', 'disabled'); "
         "sys.exit('wandb' in sys.modules)"

@@ -167,14 +167,15 @@ def test_a_round_that_never_comes_is_told(tmp_path: Path, caplog: pytest.LogCapt
     assert "1 of 1 round never came" in caplog.text
 
 
-def test_a_run_with_pseudo_labels_stopped_and_continued(tmp_path: Path):
+@pytest.mark.parametrize("stops", [[8], pytest.param([7, 8, 12, 17], marks=pytest.mark.slow)], ids=str)
+def test_a_run_with_pseudo_labels_stopped_and_continued(tmp_path: Path, stops: list[int]):
     """Stops at the ends of the epochs with a round among them."""
 
     def build(workers: int) -> Any:
         module = positions(workers)[0]
         return module, data()
 
-    check_resume(build, tmp_path, stops=[7, 8, 12, 17], max_epochs=5)
+    check_resume(build, tmp_path, stops=stops, max_epochs=5)
 
 
 def test_the_method_of_maps_trains_so_too(tmp_path: Path):

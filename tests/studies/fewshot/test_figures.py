@@ -130,9 +130,12 @@ def test_pre_training_figure_needs_two_numbers_of_updates_and_leaves_no_stale_on
     [
         ({"scratch": None}, ["disc"]),
         ({"scratch": None, "ceph_8k": 8000}, ["disc", "one_hot"]),
-        (STARTS | {"hand_8k": 8000, "a_start_with_quite_a_long_name": 9000}, ["disc", "one_hot", "disc_rounded"]),
+        pytest.param(
+            STARTS | {"hand_8k": 8000, "a_start_with_quite_a_long_name": 9000}, ["disc", "one_hot", "disc_rounded"],
+            marks=pytest.mark.slow,
+        ),
     ],
-)
+)  # fmt: skip
 def test_nothing_reaches_the_edge_or_another_panel(tmp_path, drawn, starts, targets) -> None:
     results = grid(starts, targets, [1, 5, 50], draws=1)
     for kind in (figures.bars_figure, figures.curve_figure, figures.pretraining_figure):

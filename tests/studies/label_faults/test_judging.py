@@ -193,11 +193,11 @@ def test_where_the_other_annotator_says_the_same_nobody_slipped() -> None:
 def test_slips_are_seen_from_where_it_is_stated() -> None:
     alone = judged(material(seed=11))
     hits = 0
-    for image in range(20):
+    for image in range(10):
         made = material(seed=11)
         made.labels[image, 0, image % 8] += (1.5 * alone.seen_from / 0.5, 0)
         hits += ("slipped", image, (image % 8,)) in found(judged(made))
-    assert hits >= 14  # half and more: the noise of the three adds to the slip or takes from it
+    assert hits >= 7  # half and more: the noise of the three adds to the slip or takes from it
 
 
 def test_few_images_are_judged_by_the_model_alone() -> None:
