@@ -33,6 +33,7 @@ class Adapting:
         self.root, self.table, self.model = root, table, model
         self.target = free_target(Path())
         self._process: subprocess.Popen[str] | None = None
+        self._stopped = False
         self._lines: deque[str] = deque(maxlen=LINES)
         self._lock = threading.Lock()
 
@@ -64,6 +65,7 @@ class Adapting:
                 "target": str(self.target),
                 "running": self._process is not None and code is None,
                 "code": code,
+                "stopped": self._stopped,
                 "lines": list(self._lines),
             }
 
@@ -77,6 +79,7 @@ class Adapting:
             if self.target.exists():
                 self.target = free_target(Path())
             self._lines.clear()
+            self._stopped = False
             words = [sys.executable, "-m", "landmark_diffusion", *self.command()[1:]]
             try:
                 self._process = subprocess.Popen(
@@ -91,6 +94,7 @@ class Adapting:
         """End it as SIGTERM does: what it has trained is kept, and the same command goes on."""
         process = self._process
         if process is not None and process.poll() is None:
+            self._stopped = True
             process.terminate()
 
     def close(self) -> None:
@@ -106,6 +110,7 @@ class Adapting:
         """Go on from a new model."""
         with self._lock:
             self.model, self.target, self._process = model, free_target(Path()), None
+            self._stopped = False
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -211,19 +213,22 @@ def _write_onnx(
     _load(module, weights, options)
     if options.networks:
         return _write_networks(path, module, facts, options)
-    from landmark_diffusion.cli.progress import progress
+    from landmark_diffusion.cli.progress import progress, still
     from landmark_diffusion.export.onnx_program import IMAGES, TOLERANCE, write_program
 
     images = _images(options.check)
     what = "phantom" if images is None else "image"
     count = IMAGES if images is None else len(images)
     print("translating and checking, which takes some minutes", flush=True)
-    with progress(count, "translating", lines=f"{what}s") as advance:
+    with progress(count, "translating", lines=f"{what}s") as advance, ExitStack() as translating:
+        if not sys.stderr.isatty():
+            translating.enter_context(still("translating"))
 
         def tell(done: int) -> None:
             if done:
                 advance("checking")
             else:
+                translating.close()
                 print(f"translated; checking on {counted(count, what)}", flush=True)
 
         made = write_program(path, module, facts, images, options.overwrite, tell)

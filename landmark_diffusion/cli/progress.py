@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,3 +70,23 @@ def progress(total: int, what: str, lines: str = "") -> Iterator[Advance]:
                 told(text or what, 1)
 
         yield advance
+
+
+@contextmanager
+def still(text: str, interval: float = SECONDS_BETWEEN_LINES) -> Iterator[None]:
+    """Say on stdout every ``interval`` seconds that work goes on which cannot say how far it is."""
+    from landmark_diffusion.cli.pace import spell
+
+    begun, done = time.monotonic(), threading.Event()
+
+    def say() -> None:
+        while not done.wait(interval):
+            print(f"{text}: {spell(time.monotonic() - begun)} so far", flush=True)
+
+    thread = threading.Thread(target=say, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

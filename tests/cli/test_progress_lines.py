@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from landmark_diffusion.cli import pace
 from landmark_diffusion.cli.pace import Pace, describe_batches, describe_fit, spell
-from landmark_diffusion.cli.progress import TimedLines, progress
+from landmark_diffusion.cli.progress import TimedLines, progress, still
 from landmark_diffusion.cli.progress_bar import RunBar
 from landmark_diffusion.cli.progress_lines import ProgressLines
 from tests.cli.fakes import TinyData, TinyModel
@@ -178,3 +179,15 @@ def test_a_bar_has_lines_in_a_file_where_they_are_asked_for(
             clock[0] += 60
             advance()
         assert capsys.readouterr().out == said
+
+
+def test_work_that_cannot_say_how_far_it_is_says_that_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with still("translating", interval=0.02):
+        time.sleep(0.2)
+    told = capsys.readouterr().out
+    assert told.splitlines()[0] == "translating: 0 s so far" and len(told.splitlines()) >= 2
+    time.sleep(0.1)
+    assert not capsys.readouterr().out
+    with pytest.raises(ZeroDivisionError), still("translating", interval=60):
+        1 / 0  # noqa: B018
+    assert not capsys.readouterr().out

@@ -14,11 +14,12 @@ async function askAdapt(order = "") {
   if (byId("adapt").open || adaptation.running) adaptAsking = setTimeout(askAdapt, 1500);
 }
 
-function showAdapt({ command, can_run: canRun, least, target, running, code, lines, marked }) {
+function showAdapt({ command, can_run: canRun, least, target, running, code, stopped, lines, marked }) {
   const enough = marked >= least;
   const images = `${marked} ${marked === 1 ? "image has" : "images have"} marks`;
   const words = running ? "It runs; you can go on marking. Stopped, the same command goes on."
     : code === 0 ? `Done: ${target} was written. Its last lines say whether it helped.`
+      : stopped && code !== null ? "Stopped. What it has learned so far is kept, and the same command goes on with it."
       : code !== null ? "It ended without a model; its last lines say why."
         : canRun ? `${images}: the model is adapted to all of them, in some minutes to an hour.`
           : `${images}. Without a model to begin with, a training from scratch is this; it takes many images and hours.`;
@@ -47,6 +48,7 @@ async function useModel() {
 
 function startAdapt() {
   byId("adapt-open").hidden = !state.about.adapt;
+  if (state.about.adapt) askAdapt(); // one may run since before the page was loaded
   listen("adapt-open", "click", () => {
     byId("adapt").showModal();
     askAdapt();
