@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from landmark_diffusion.cli.arguments import VerbParser, yaml_value
 from landmark_diffusion.cli.progress import TimedLines
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.core.say import say
+from landmark_diffusion.core.say import say, warn
 from landmark_diffusion.core.texts import counted
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ def _adapt(plan: AdaptPlan, count: int | None) -> tuple[AdaptPlan, Adapted]:
     from landmark_diffusion.studies.adapt.adaptation import adapt
     from landmark_diffusion.studies.adapt.plan import MANIFEST_FILE
 
+    if plan.set_aside_outdated():
+        say("adapt: images or labels have changed since it was stopped: it begins anew")
     agreed = MANIFEST_FILE.agree(plan.folder, plan.manifest())
     plan = replace(plan, precision=agreed["precision"])
     images, rule = len(plan.ids), plan.rule
@@ -115,6 +117,7 @@ def _plan(options: argparse.Namespace, command: str) -> AdaptPlan:
     from landmark_diffusion.methods.start import match_start
     from landmark_diffusion.studies.adapt.plan import AdaptPlan, check_images
     from landmark_diffusion.studies.adapt.rule import rule_for
+    from landmark_diffusion.studies.calibrate.learned_images import count_learned
     from landmark_diffusion.studies.calibrate.material import labelled_images
 
     start = Path(options.model)
@@ -135,6 +138,12 @@ def _plan(options: argparse.Namespace, command: str) -> AdaptPlan:
     labelled = list(images.samples)
     refuse_mixed_spacing(labelled)
     tell_labels(labelled, images.source)
+    if count := count_learned(facts, images):
+        origin = (facts.training.get("adapted") or {}).get("start") or "the model that it came from"
+        warn(
+            f"{start} was adapted to {count} of these {counted(len(labelled), 'image')} already: its errors on them, "
+            f"before and after, and the regions would look better than they are. Adapt {origin} to all of them instead"
+        )
     ids = [sample.image_id for sample in images.samples]
     patients = images.source.patients()
     landmark_map = _landmark_map(options.landmarks)
@@ -240,8 +249,10 @@ def _progress(total: int) -> Iterator[tuple[Callable[[str], None], Steps]]:
             else:
                 bar.console.print(line, markup=False, highlight=False)
 
-        lines = TimedLines(total, "updates and images")
-        yield tell, lines if bar.disable else lambda text, done=0: bar.update(task, advance=done, description=text)
+        def shown(text: str, done: int = 0, there: bool = False) -> None:
+            bar.update(task, advance=done, description=text)
+
+        yield tell, TimedLines(total, "steps") if bar.disable else shown
 
 
 def _report(adapted: Adapted, plan: AdaptPlan, target: Path, seconds: float) -> None:

@@ -27,11 +27,17 @@ class TimedLines:
         self._done = self._counted = 0
         self._pace, self._last = Pace(), time.monotonic()
 
-    def __call__(self, text: str, done: int = 0) -> None:
-        """Count units as done, and say so when it is time: ``checking: 3 of 20 images, 40 s left``."""
-        from landmark_diffusion.cli.pace import spell
+    def __call__(self, text: str, done: int = 0, there: bool = False) -> None:
+        """Count units as done, and say so when it is time: ``checking: 3 of 20 images, 40 s left``.
+
+        ``there`` says that they were done before, which tells nothing of the pace.
+        """
+        from landmark_diffusion.cli.pace import Pace, spell
 
         self._done += done
+        if there:
+            self._pace = Pace(self._done) if done else self._pace
+            return
         self._counted += done > 0
         rate = self._pace.rate(self._done)
         if time.monotonic() - self._last < self._interval:

@@ -48,12 +48,12 @@ def fit_short(
     """Train for ``updates`` optimiser steps without validation, or go on from the run's last checkpoint.
 
     Returns what its last checkpoint holds, of the averaged weights under ``state_dict``. ``advance`` is told of steps
-    as they are done, ``command`` is what a message names after Ctrl-C, which raises SystemExit once a checkpoint is
-    saved. Raises UserError where a checkpoint cannot be written, or the loss is not finite.
+    as they are done, not of those that were done before, ``command`` is what a message names after Ctrl-C, which raises
+    SystemExit once a checkpoint is saved. Raises UserError where a checkpoint cannot be written, or the loss is not
+    finite.
     """
     last = run.last()
     if last is not None and int((done := read_checkpoint(last))["global_step"]) >= updates:
-        advance(updates)
         return done
     trainer = Trainer(
         max_steps=updates, precision=precision, logger=list(loggers) or False, limit_val_batches=0,

@@ -16,13 +16,17 @@ import yaml
 from PIL import Image
 
 from landmark_diffusion.cli import adapt_verb, main
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.sources.phantom import PhantomDataset
 from landmark_diffusion.detection.detector import Detector
 from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.modelfile.model_file import read_model_file, write_model_file
 from landmark_diffusion.studies.adapt import rule as rules
 from landmark_diffusion.studies.adapt import trainings
+from landmark_diffusion.studies.adapt.plan import MANIFEST_FILE, AdaptPlan
 from landmark_diffusion.studies.adapt.rule import rule_for
+from landmark_diffusion.studies.calibrate.learned_images import count_learned, with_learned
+from landmark_diffusion.studies.calibrate.material import seen_in_training
 from landmark_diffusion.studies.trainings.locks import exclusive
 from landmark_diffusion.training import checkpoint, short_run
 from tests.detection.tiny_model import tiny_options
@@ -170,6 +174,50 @@ def own_folder(parts: str) -> list[str]:
         rows.append(",".join([f"{sample.image_id}.png", {"t": "train", "v": "val", "x": "test"}[part], *numbers]))
     (folder / "points.csv").write_text("\n".join(rows) + "\n")
     return ["adapt", str(START), "--data.root", str(folder), "--output", str(MINE)]
+
+
+def planned(command: list[str], folder: str = "trainings") -> AdaptPlan:
+    return adapt_verb._plan(adapt_verb._parse([*command[1:], "--folder", folder]), "ldx adapt")
+
+
+def test_changed_labels_begin_anew(capsys: pytest.CaptureFixture[str]) -> None:
+    """What was trained on other labels does not go on, whatever it has cost; another seed is refused as ever."""
+    command = own_folder("tttttt")
+    plan = planned(command)
+    plan.folder.mkdir()
+    MANIFEST_FILE.agree(plan.folder, plan.manifest())
+    trained = plan.folder / "1_of_2" / "checkpoints"
+    trained.mkdir(parents=True)
+    assert not planned(command).set_aside_outdated() and trained.is_dir()
+    table = Path("own/points.csv")
+    table.write_text(re.sub(r"(?m),(\d+)\.(\d\d)$", lambda each: f",{int(each[1]) + 1}.{each[2]}", table.read_text()))
+    other_seed = planned([*command, "--seed_everything", "4"])
+    assert not other_seed.set_aside_outdated()
+    with pytest.raises(UserError, match="seed: 0 there, 4 now"):
+        MANIFEST_FILE.agree(plan.folder, other_seed.manifest())
+    moved = planned(command)
+    assert moved.set_aside_outdated() and not trained.exists()
+    assert sorted(each.name for each in plan.folder.iterdir() if each.name[0] != ".") == ["outdated"]
+    assert (plan.folder / "outdated" / "1_of_2" / "checkpoints").is_dir()
+    MANIFEST_FILE.agree(plan.folder, moved.manifest())
+    fewer = planned([*command, "--data.train_images", json.dumps(plan.ids[:5])])
+    assert fewer.set_aside_outdated()
+
+
+def test_a_start_that_was_adapted_to_the_images_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(own_folder("tttttt")) == 0
+    capsys.readouterr()
+    facts = read_model_file(MINE).facts
+    images = sorted(Path("own").glob("*.png"))
+    images[0].rename("own/renamed.png")
+    table = Path("own/points.csv")
+    table.write_text(table.read_text().replace(images[0].name, "renamed.png"))
+    command = ["adapt", str(MINE), "--data.root", "own", "--output", "again.ldx"]
+    with pytest.warns(UserWarning, match=r"mine\.ldx was adapted to 6 of these 6 images.*Adapt start\.ldx to all"):
+        plan = planned(command)
+    assert seen_in_training(facts, plan.section, plan.images) and len(with_learned(facts, plan.images)) == 6
+    Image.fromarray(np.zeros((120, 97), np.uint8)).save(images[1])
+    assert count_learned(facts, planned([*command[:1], str(START), *command[2:]]).images) == 5
 
 
 @pytest.mark.parametrize(

@@ -191,3 +191,14 @@ def test_work_that_cannot_say_how_far_it_is_says_that_it_goes_on(capsys: pytest.
     with pytest.raises(ZeroDivisionError), still("translating", interval=60):
         1 / 0  # noqa: B018
     assert not capsys.readouterr().out
+
+
+def test_what_was_done_before_tells_nothing_of_the_pace(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    lines = TimedLines(500, "steps", interval=15)
+    lines("as it was", 10)
+    lines("fold 1 of 3", 150, there=True)
+    for _ in range(4):
+        clock[0] += 20
+        lines("fold 2 of 3", 1)
+    told = capsys.readouterr().out.splitlines()
+    assert told[-1] == "fold 2 of 3: 164 of 500 steps, 1 h 52 min left"

@@ -24,13 +24,14 @@ from landmark_diffusion.studies.adapt.plan import AdaptPlan
 from landmark_diffusion.studies.adapt.trainings import begin, judge, train
 from landmark_diffusion.studies.calibrate.collect import Collected
 from landmark_diffusion.studies.calibrate.folds import Fold
+from landmark_diffusion.studies.calibrate.learned_images import with_learned
 
 
 class Steps(Protocol):
     """Counts what is done, of the rule's ``total`` updates and the images twice; the text says what is being done."""
 
-    def __call__(self, text: str, done: int = 0) -> None:
-        """Count."""
+    def __call__(self, text: str, done: int = 0, there: bool = False) -> None:
+        """Count; ``there`` says that it was done before."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def adapt(plan: AdaptPlan, tell: Callable[[str], None], progress: Steps) -> Adap
     parts: list[list[Collected]] = []
     for fold in plan.folds():
         tell(beginning(plan, fold))
+        progress(fold.title, fold.updates_done(plan.rule.updates), there=True)
         weights = train(plan, fold, partial(progress, fold.title))
         found = judge(plan, facts, weights, fold.held_out)
         parts.append([each for _, each in found])
@@ -62,6 +64,7 @@ def adapt(plan: AdaptPlan, tell: Callable[[str], None], progress: Steps) -> Adap
         progress(fold.title, len(fold.held_out))
     whole = plan.whole()
     tell(beginning(plan, whole))
+    progress("all images", whole.updates_done(plan.rule.updates), there=True)
     weights = train(plan, whole, partial(progress, "all images"))
     back = [order.index(each) for each in plan.ids]
     joined = [taken(Collected.join([part[place] for part in parts]), back) for place in range(len(settings))]
@@ -107,6 +110,7 @@ def adapted_facts(plan: AdaptPlan, start_updates: int) -> ModelFacts:
             "adapted": {
                 "start": plan.start.name, "start_updates": start_updates, "updates": rule.updates,
                 "start_dataset": was.get("dataset"), "start_split": was.get("split"),
+                "seen": with_learned(plan.facts, plan.images),
             },
         },
         measured=None,

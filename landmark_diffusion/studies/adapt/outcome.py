@@ -14,6 +14,11 @@ from landmark_diffusion.metrics.bootstrap import Interval, bootstrap_interval, p
 from landmark_diffusion.metrics.records import unit_words
 from landmark_diffusion.studies.calibrate.collect import Collected
 
+SAME = 0.01
+"""Network pixels within which a label is the start's own point: somebody accepted it as it was."""
+LEAST = 2
+"""Images that an interval over images needs."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -41,12 +46,15 @@ class BeforeAfter:
         rows: of the landmarks that the start knew, and of new ones.
         unit: of the errors.
         images, folds: how many.
+        accepted: points whose label is the start's own point. They cannot tell which of both models is nearer, and
+            the rows leave them out.
     """
 
     rows: tuple[Row, ...]
     unit: str
     images: int
     folds: int
+    accepted: int = 0
 
     @property
     def helped(self) -> bool:
@@ -58,6 +66,11 @@ class BeforeAfter:
     def verdict(self) -> str:
         """Say in one line whether adapting helped."""
         known = next((row for row in self.rows if row.difference is not None), None)
+        if self.accepted and known is None:
+            return (
+                "the labels are the model's own points, accepted as they were, so there is nothing to compare the "
+                "errors with: correct points, or mark some by hand"
+            )
         if known is None or known.difference is None:
             return "the start knows none of these landmarks, so there is nothing to compare the errors with"
         change, unit = known.difference, unit_words(self.unit)
@@ -90,8 +103,14 @@ class BeforeAfter:
                 "median error as it was", "median error adapted",
             ),
             sections=(tuple(_cells(row) for row in self.rows),),
-            notes=(self.verdict,),
+            notes=(self.verdict, *self._left_out()),
         )  # fmt: skip
+
+    def _left_out(self) -> tuple[str, ...]:
+        if not self.accepted:
+            return ()
+        what = counted(self.accepted, "point") + (" whose labels are" if self.accepted > 1 else " whose label is")
+        return (f"{what} the model's own, accepted as it found them, left out: it would have no error there at all",)
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values for the model file."""
@@ -102,32 +121,34 @@ class BeforeAfter:
             }
             for row in self.rows
         ]  # fmt: skip
-        return {"unit": self.unit, "images": self.images, "folds": self.folds, "rows": rows, "verdict": self.verdict}
+        return {
+            "unit": self.unit, "images": self.images, "folds": self.folds, "rows": rows, "verdict": self.verdict,
+            "accepted": self.accepted,
+        }  # fmt: skip
 
 
 def compare(before: Collected, after: Collected, places: Sequence[int | None], folds: int) -> BeforeAfter:
-    """Compare errors on the same images in the same order; ``places`` are the landmarks' in the start."""
+    """Compare errors on the same images in the same order; ``places`` are the landmarks' in the start.
+
+    Points that are the start's own are left out (``BeforeAfter.accepted``).
+    """
     known = np.array([place is not None for place in places])
+    own = known & (np.linalg.norm(before.residuals, axis=-1) < SAME)
+    was, now = (np.where(own, np.nan, each.errors) for each in (before, after))
     groups = [(known, "known to the start"), (~known, "new")]
     count = len(places)
     rows = [
-        _row(
-            f"{label}, {group.sum()} of {count}" if group.sum() < count else f"all {count}",
-            before,
-            after,
-            group,
-            i == 0,
-        )
+        _row(f"{label}, {group.sum()} of {count}" if group.sum() < count else f"all {count}", was, now, group, i == 0)
         for i, (group, label) in enumerate(groups)
-        if group.any()
+        if np.isfinite(now[:, group]).any(1).sum() >= LEAST
     ]
-    return BeforeAfter(tuple(rows), after.unit, len(after.truth), folds)
+    return BeforeAfter(tuple(rows), after.unit, len(after.truth), folds, int(own.sum()))
 
 
-def _row(label: str, before: Collected, after: Collected, group: np.ndarray, was_known: bool) -> Row:
-    now = after.errors[:, group]
+def _row(label: str, was: np.ndarray, now: np.ndarray, group: np.ndarray, was_known: bool) -> Row:
+    now = now[:, group]
     seen = np.isfinite(now).any(1)
-    now, was = now[seen], before.errors[:, group][seen]
+    now, was = now[seen], was[:, group][seen]
     return Row(
         label=label,
         before=bootstrap_interval(was) if was_known else None,

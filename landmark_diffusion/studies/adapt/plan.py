@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -84,6 +85,7 @@ class AdaptPlan:
             "package_version": version(),
             "start": hashlib.sha256(self.start.read_bytes()).hexdigest(),
             "images": self.ids,
+            "labels": self._labels_digest(),
             "landmarks": list(self.names),
             "landmark_map": self.landmark_map,
             "size": list(self.facts.data["size"]),
@@ -92,8 +94,46 @@ class AdaptPlan:
             "precision": self.precision,
         }
 
+    def _labels_digest(self) -> str:
+        digest = hashlib.sha256()
+        for sample in self.images.samples:
+            digest.update(sample.annotations.tobytes())
+        return digest.hexdigest()
 
-_FIELDS = ("package_version", "start", "images", "landmarks", "landmark_map", "size", "rule", "seed", "precision")
+    def set_aside_outdated(self) -> bool:
+        """Put trainings on other images or labels aside, so that it begins anew, and tell whether there were any.
+
+        They stay in the folder until the model is written. What differs in anything else is left to the manifest.
+        """
+        before, now = MANIFEST_FILE.read(self.folder), self.manifest()
+        if before is None or all(before[key] == now[key] for key in _OF_DATA):
+            return False
+        if any(before[key] != now[key] for key in _FIELDS[1:-1] if key not in (*_OF_DATA, "landmarks", "rule")):
+            return False
+        aside = self.folder / OUTDATED
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        for each in self.folder.iterdir():
+            if each != aside and not each.name.startswith("."):  # locks stay
+                each.rename(aside / each.name)
+        return True
+
+
+OUTDATED = "outdated"
+"""Where trainings on images or labels lie that have changed since."""
+_OF_DATA = ("images", "labels")
+_FIELDS = (
+    "package_version",
+    "start",
+    "images",
+    "labels",
+    "landmarks",
+    "landmark_map",
+    "size",
+    "rule",
+    "seed",
+    "precision",
+)
 
 
 def _merge(existing: Manifest, proposed: Manifest, folder: Path) -> Manifest:
@@ -104,7 +144,7 @@ def _merge(existing: Manifest, proposed: Manifest, folder: Path) -> Manifest:
     return existing
 
 
-MANIFEST_FILE = ManifestFile("adapt", _FIELDS, _merge)
+MANIFEST_FILE = ManifestFile("adapt", _FIELDS, _merge, later={"labels": ""})
 
 
 def check_images(images: LandmarkTorchDataset, names: Sequence[str]) -> None:

@@ -52,13 +52,18 @@ class Fold:
 
         ``updates`` is its whole length, where it is known.
         """
-        with unsaid():  # of a damaged checkpoint the training itself tells
-            last = RunFolder(self.folder).last()
-        done = 0 if last is None else max(read_updates(last), 0)
+        done = self.updates_done(updates)
         if self.finished or (updates is not None and done >= updates):
             return "trained already"
         of = "" if updates is None else f" of {updates}"
         return f"goes on at update {done}{of}" if done else ""
+
+    def updates_done(self, most: int | None = None) -> int:
+        """Count the updates behind a training that was stopped, at most ``most``."""
+        with unsaid():  # of a damaged checkpoint the training itself tells
+            last = RunFolder(self.folder).last()
+        done = 0 if last is None else max(read_updates(last), 0)
+        return done if most is None else min(done, most)
 
     @property
     def finished(self) -> bool:

@@ -19,6 +19,7 @@ from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.studies.calibrate.collect import Collected, collect
 from landmark_diffusion.studies.calibrate.folds import Fold
+from landmark_diffusion.studies.calibrate.learned_images import count_learned
 from landmark_diffusion.training.datamodule import LandmarkDataModule
 from landmark_diffusion.training.folder import BEST
 
@@ -58,7 +59,9 @@ def labelled_images(
 
 
 def seen_in_training(facts: ModelFacts, section: dict[str, Any], images: LandmarkTorchDataset) -> bool:
-    """Tell whether any of the images trained the weights, or those they were adapted from, as far as splits tell."""
+    """Tell whether any of the images trained the weights, or those they were adapted from, as far as the facts tell."""
+    if count_learned(facts, images):
+        return True
     ids = {sample.image_id for sample in images.samples}
     for split in facts.trained_splits(section["dataset"]):
         options = {key: value for key, value in {**section, "split": split}.items() if value is not None}
