@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ SPOT = 11.0
 """Standard deviation of a marker in px: wide enough for 200 px of 800."""
 
 
+@cache
 def markers(size: tuple[int, int] = (800, 1000)) -> tuple[np.ndarray, np.ndarray]:
     """Bright Gaussian spots at fractions of pixels on grey (H, W), and their places (N, 2)."""
     points = np.array([[x, y] for x in (250.3, 400.7, 571.25) for y in (300.6, 520.1, 741.4)])

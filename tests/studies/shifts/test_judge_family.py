@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from functools import cache
 
 import numpy as np
 import pytest
@@ -18,6 +18,12 @@ from landmark_diffusion.studies.shifts.judge import PLAIN, judge_family
 
 SOURCE = PhantomDataset(count=(1, 1, 3), image_size=(97, 120))
 SAMPLES = SOURCE.samples("test")
+
+
+@cache
+def drawn(place: int) -> np.ndarray:
+    """One of the images, drawn once."""
+    return SOURCE.load_image(SAMPLES[place])
 
 
 class KnowingDetector:
@@ -35,10 +41,11 @@ class KnowingDetector:
         return [self._find(*each) for each in zip(radiographs, names, strict=True)]
 
     def _find(self, radiograph: Radiograph, name: str) -> Detection:
-        (sample,) = (each for each in SAMPLES if each.image_id == name)
+        (place,) = (place for place, each in enumerate(SAMPLES) if each.image_id == name)
+        sample = SAMPLES[place]
         points = sample.mean_points + np.array([self.off, 0.0])
         if self.family != PLAIN:
-            changed = shift_image(SOURCE.load_image(sample), sample.mean_points, self.family, 7, name)
+            changed = shift_image(drawn(place), sample.mean_points, self.family, 7, name)
             assert (changed.grey == radiograph.grey).all()
             points = changed.to_shifted(points)
         count = len(points)
@@ -48,9 +55,9 @@ class KnowingDetector:
         )  # fmt: skip
 
 
-@pytest.fixture
-def images(tmp_path: Path) -> LandmarkTorchDataset:
-    return LandmarkTorchDataset(SOURCE, SAMPLES, (64, 80), "stretch", ImageCache(tmp_path))
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> LandmarkTorchDataset:
+    return LandmarkTorchDataset(SOURCE, SAMPLES, (64, 80), "stretch", ImageCache(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.mark.parametrize("family", [PLAIN, *FAMILIES])
