@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
+from lightning.pytorch.utilities import rank_zero_only
 
 from landmark_diffusion.cli.compute import Compute
 from landmark_diffusion.cli.progress_bar import RunBar
@@ -17,8 +18,13 @@ from landmark_diffusion.cli.progress_lines import ProgressLines
 from landmark_diffusion.cli.terminal import protect_streams
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.files import atomic_write_text
+from landmark_diffusion.core.say import warn
+from landmark_diffusion.core.texts import counted
+from landmark_diffusion.data.source import Stage
 from landmark_diffusion.hardware.precision import FULL
+from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.modelfile.model_file import FACTS_KEY
+from landmark_diffusion.training.datamodule import LandmarkDataModule
 from landmark_diffusion.training.processes import gather_objects
 
 
@@ -68,6 +74,28 @@ class CheckpointFacts(Callback):
             "precision": self.precision,
             "threads": self.threads,
         }
+
+
+class TellLearnedImages(Callback):
+    """Warn where images are measured that a model file was adapted to: its errors on new ones are larger."""
+
+    def __init__(self, facts: ModelFacts) -> None:
+        self.facts = facts
+
+    @rank_zero_only
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Count them, once the data are there."""
+        from landmark_diffusion.studies.calibrate.learned_images import count_learned
+
+        part: dict[str, Stage] = {"test": "test", "validate": "val"}
+        data = getattr(trainer, "datamodule", None)
+        if stage in part and isinstance(data, LandmarkDataModule):
+            images = data.stage_dataset(part[stage])
+            if count := count_learned(self.facts, images):
+                warn(
+                    f"the model was adapted to {count} of these {counted(len(images), 'image')}: on new ones its "
+                    "errors are larger, and its regions hold less"
+                )
 
 
 class KeepPrinting(Callback):

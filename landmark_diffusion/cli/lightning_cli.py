@@ -21,7 +21,13 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from landmark_diffusion.cli.callbacks import CheckpointFacts, KeepPrinting, RunConfigCallback, progress_bar
+from landmark_diffusion.cli.callbacks import (
+    CheckpointFacts,
+    KeepPrinting,
+    RunConfigCallback,
+    TellLearnedImages,
+    progress_bar,
+)
 from landmark_diffusion.cli.checkpoint_choice import choose_checkpoint, default_run_folder
 from landmark_diffusion.cli.compatibility import check_compatible, read_content
 from landmark_diffusion.cli.compute import Compute, forget_choice, settle
@@ -320,6 +326,8 @@ class LdxCLI(LightningCLI):
             callbacks.append(progress_bar())
         options = self.config[self.subcommand]
         if self.subcommand != "fit":
+            if (checkpoint := options.ckpt_path) and is_model_file(checkpoint):
+                callbacks.append(TellLearnedImages(read_facts(checkpoint)))
             return [*callbacks, ResultsWriter(self.run.path, self._facts(), options.protocols, options.pictures)]
         if given.get("enable_checkpointing") is False or given.get("barebones"):
             return [*callbacks, SkipBadSteps(options.max_bad_steps)]
