@@ -209,12 +209,9 @@ def test_a_start_that_was_adapted_to_the_images_is_told(capsys: pytest.CaptureFi
     capsys.readouterr()
     facts = read_model_file(MINE).facts
     images = sorted(Path("own").glob("*.png"))
-    with pytest.warns(
-        UserWarning, match="the model was adapted to 6 of these 6 images: on new ones its errors are larger"
-    ):
-        assert (
-            main(["test", str(MINE), "--data.root", "own", "--data.evaluate_on_train", "true", "--pictures", "0"]) == 0
-        )
+    measured = ["test", str(MINE), "--data.root", "own", "--data.evaluate_on_train", "true", "--pictures", "0"]
+    with pytest.warns(UserWarning, match="the model was adapted to 5 of these 5 images: on new ones"):  # one validates
+        assert main(measured) == 0
     images[0].rename("own/renamed.png")
     table = Path("own/points.csv")
     table.write_text(table.read_text().replace(images[0].name, "renamed.png"))
