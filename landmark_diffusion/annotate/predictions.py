@@ -158,13 +158,16 @@ def _plain(values: np.ndarray | float) -> Any:
 
 
 def _doubts(detection: Detection) -> np.ndarray | None:
-    """A number (N,) that orders landmarks by what speaks against them: doubtful ones, being far off, the error."""
-    error = detection.expected_error if detection.expected_error is not None else _spread(detection)
-    if error is None and detection.far is None:
+    """A number (N,) that orders landmarks as the list shows them: doubtful ones, absent ones, then by the error.
+
+    Where no error is shown, what the spread says stands for it, or the chance of being far off. None without any.
+    """
+    shown, _ = detection.shown_errors
+    known = [each for each in (shown, _spread(detection), detection.far) if each is not None]
+    if not known:
         return None
-    shares = np.zeros(len(detection.points)) if error is None else error / detection.size[0]
-    far = 0.0 if detection.far is None else detection.far
-    doubts: np.ndarray = 2.0 * detection.in_doubt + far + np.minimum(shares, 1.0)
+    size = np.nan_to_num(known[0])
+    doubts: np.ndarray = 2.0 * detection.in_doubt + detection.absent + size / (size.max() + 1e-9)
     return doubts
 
 

@@ -471,7 +471,10 @@ def test_suggested_images_come_first_and_the_command_is_shown(serve, open_page, 
     page.reload()
     until(page, "state.image !== null && state.news.ranks[arranged[0]] === 1 && state.news.ranks[arranged[1]] === 2")
     first = page.locator("#images button").first.inner_text()
-    assert "label 1." in first and "Why: " in first
+    assert "label 1." in first and "Why: " in first and not page.locator("#why").is_visible()
+    page.set_viewport_size({"width": 800, "height": 700})
+    assert page.locator("#why").is_visible() and page.locator("#why").inner_text() in first
+    page.set_viewport_size({"width": 1400, "height": 900})
     page.evaluate("names().forEach((_, index) => putPoint(index, [20 * index, 100]))")
     until(page, "isSaved() && cards[state.place].item.classList.contains('whole')")
     done = page.locator("#images button").first.inner_text()

@@ -75,6 +75,9 @@ def test_what_is_shown_is_what_was_detected() -> None:
     assert every["doubt"] == pytest.approx(
         100 * told.detection.expected_error[np.arange(19) != 11].mean() / 387, abs=1e-5
     )
+    far = np.linspace(0.29, 0, 19)  # nothing that is shown: it does not order
+    order = np.argsort(shown(ToldPredictor(far=far).detection, range(19))["doubts"])[::-1].tolist()
+    assert order == [7, 3, 11, *(place for place in range(18, -1, -1) if place not in (3, 7, 11))]
     plain = shown(ToldPredictor(level=None, regions=None, expected_error=None, far=None, doubtful=None).detection, [0])
     assert (
         plain["ellipses"] is None and plain["errors"] is None and plain["doubt"] is None and plain["doubts"] == [None]

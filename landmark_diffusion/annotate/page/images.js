@@ -50,7 +50,9 @@ function showCard(place) {
   if (doubtful[place] && !whole) badges.push(make("span", { class: "badge" }, `${doubtful[place]} doubtful`));
   parts[2].replaceChildren(...badges);
   const reason = whole ? null : reasons[place];
-  parts[3].textContent = place === state.place && reason ? `Why: ${reason}.` : "";
+  const why = reason ? `Why: ${reason}.` : "";
+  parts[3].textContent = place === state.place ? why : "";
+  if (place === state.place) byId("why").textContent = why; // for a window that is too narrow for it in the list
   button.title = [state.about.images[place], reason].filter(Boolean).join(": ");
   button.setAttribute("aria-label", `${state.about.images[place]}: ${whole ? "done" : `${done[place]} of ${total}`}`);
   if (place === state.place) button.setAttribute("aria-current", "true");
