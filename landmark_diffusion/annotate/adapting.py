@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 import subprocess
 import sys
 import threading
 from collections import deque
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from landmark_diffusion.annotate.told import adaptation_of, facts_there, outcome
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.json_files import read_json
 from landmark_diffusion.core.texts import one_line
+from landmark_diffusion.studies.trainings.manifest import MANIFEST
 
 LEAST = 5
 """Marked images from which a model is adapted."""
 LINES = 60
 CONFIG = "folder_diffusion_small.yaml"
+TRAININGS = Path("runs", "adapt")
+"""Where ``ldx adapt`` keeps the trainings of a model file until it is written, in a folder of its name."""
 TABLES = (".csv", ".tsv")
 
 
@@ -26,12 +33,15 @@ class Adapting:
     Args:
         root: the folder.
         table: where the marks are.
-        model: the model file to begin with; None where there is none, then a training from scratch is advised.
+        model: the model file that each adaptation begins with, also once an adapted one is shown: that has learned
+            the images. None where there is none, then a training from scratch is advised.
+        shown: the model file whose points are shown, where it is another one.
     """
 
-    def __init__(self, root: Path, table: Path, model: Path | None) -> None:
+    def __init__(self, root: Path, table: Path, model: Path | None, shown: Path | None = None) -> None:
         self.root, self.table, self.model = root, table, model
-        self.target = free_target(Path())
+        self.shown = shown or model
+        self.target = self._free_target()
         self._process: subprocess.Popen[str] | None = None
         self._stopped = False
         self._lines: deque[str] = deque(maxlen=LINES)
@@ -61,13 +71,51 @@ class Adapting:
             return {
                 "command": shlex.join(self.command()),
                 "can_run": self.model is not None,
+                "start": "" if self.model is None else self.model.name,
+                "shown": "" if self.shown is None else self.shown.name,
+                "start_adapted": self._start_adapted,
                 "least": LEAST,
                 "target": str(self.target),
                 "running": self._process is not None and code is None,
                 "code": code,
                 "stopped": self._stopped,
+                "unfinished": str(self._trainings) if self._lies_there(self._trainings) else "",
+                "outcome": self._outcome() if code == 0 else None,
                 "lines": list(self._lines),
             }
+
+    @property
+    def _trainings(self) -> Path:
+        return TRAININGS / self.target.stem
+
+    @cached_property
+    def _digest(self) -> str:
+        """Of the model to begin with, as the manifest of a stopped adaptation has it."""
+        there = self.model is not None and self.model.is_file()
+        return hashlib.sha256(self.model.read_bytes()).hexdigest() if self.model is not None and there else ""
+
+    @cached_property
+    def _start_adapted(self) -> bool:
+        facts = None if self.model is None else facts_there(self.model)
+        return facts is not None and bool(adaptation_of(facts))
+
+    def _outcome(self) -> dict[str, str] | None:
+        facts = facts_there(self.target)
+        return None if facts is None else outcome(facts)
+
+    def _lies_there(self, trainings: Path) -> bool:
+        """Whether a folder holds an adaptation of this model that was stopped."""
+        return bool(self._digest) and _start_of(trainings) == self._digest
+
+    def _free_target(self) -> Path:
+        """A model file that is not there, and whose trainings are not those of another model."""
+        number = 1
+        while True:
+            path = Path("mine.ldx" if number == 1 else f"mine_{number}.ldx")
+            begun = _start_of(TRAININGS / path.stem)
+            if not path.exists() and begun in ("", self._digest):
+                return path
+            number += 1
 
     def start(self) -> None:
         """Begin; raises UserError where one runs already, there is no model, or it cannot be started."""
@@ -77,7 +125,7 @@ class Adapting:
             if self._process is not None and self._process.poll() is None:
                 raise UserError("an adaptation runs already; wait until it has ended, or stop it")
             if self.target.exists():
-                self.target = free_target(Path())
+                self.target = self._free_target()
             self._lines.clear()
             self._stopped = False
             words = [sys.executable, "-m", "landmark_diffusion", *self.command()[1:]]
@@ -105,11 +153,27 @@ class Adapting:
                 self._process.wait(15)
             except subprocess.TimeoutExpired:
                 self._process.kill()
+                self._process.wait()
+
+    def farewell(self) -> str:
+        """What is to be said of it at the end; empty where nothing was begun, or all of it was taken up."""
+        code = None if self._process is None else self._process.poll()
+        if code == 0:
+            return f"the model that was adapted is {self.target}"
+        if not self._stopped or code is None:
+            return ""
+        command = shlex.join(self.command())
+        if not self._lies_there(self._trainings):
+            return f"learning from the marks was stopped before it had learned anything; it is begun by: {command}"
+        return (
+            f"learning from the marks was stopped; what it has learned is kept in {self._trainings}. It goes on by "
+            f"`ldx annotate`, Learn from it, or by: {command}"
+        )
 
     def taken(self, model: Path) -> None:
-        """Go on from a new model."""
+        """Another model is shown from now on; the next adaptation begins with the same one as before."""
         with self._lock:
-            self.model, self.target, self._process = model, free_target(Path()), None
+            self.shown, self.target, self._process = model, self._free_target(), None
             self._stopped = False
 
     def _read(self, process: subprocess.Popen[str]) -> None:
@@ -122,12 +186,14 @@ class Adapting:
         process.wait()
 
 
-def free_target(folder: Path) -> Path:
-    """Name a model file that is not there: mine.ldx, mine_2.ldx and so on."""
-    number = 1
-    while (path := folder / ("mine.ldx" if number == 1 else f"mine_{number}.ldx")).exists():
-        number += 1
-    return path
+def _start_of(trainings: Path) -> str:
+    """The digest of the model that the trainings in a folder began with; empty where there are none."""
+    try:
+        return read_json(trainings / MANIFEST, lambda content: str(content["start"]), "no manifest", "remove it")
+    except FileNotFoundError:
+        return ""
+    except (UserError, OSError):
+        return "of no model that could be read"
 
 
 def _quoted(name: str) -> str:

@@ -39,6 +39,7 @@ class Session:
         predictor: what a model finds, already started; None without a model, and for who is blind.
         suggester: which images to mark next, already started; None where nobody asked.
         adapting: what can be learned from the marks.
+        model_title: the file whose points are shown, and what it learned.
     """
 
     images: FolderImages
@@ -49,6 +50,7 @@ class Session:
     predictor: Predictor | None = None
     suggester: Suggester | None = None
     adapting: Adapting | None = None
+    model_title: str = ""
 
     def __post_init__(self) -> None:
         self._closed = threading.Event()
@@ -79,6 +81,7 @@ class Session:
             "annotator": self.annotator,
             "blind": self.blind,
             "model": None if self.predictor is None else self.predictor.model,
+            "model_title": self.model_title,
             "suggest": self.suggester is not None,
             "adapt": self.adapting is not None,
             "landmarks": list(self.landmarks),
@@ -98,6 +101,7 @@ class Session:
             "done": [self.store.count(name, self.annotator) for name in names],
             "reloaded": self.store.reloaded,
             "trouble": trouble,
+            "model_title": self.model_title,
             **({} if self.predictor is None else self.predictor.summary()),
             **({} if self.suggester is None else self.suggester.summary()),
         }
@@ -157,6 +161,7 @@ class Session:
 
     def _use(self, adapting: Adapting) -> None:
         from landmark_diffusion.annotate.predictions import Predictor, model_shape
+        from landmark_diffusion.annotate.told import model_title
         from landmark_diffusion.detection.detector import Detector
 
         path = adapting.target
@@ -168,6 +173,7 @@ class Session:
         adapting.taken(path)
         self.shape = model_shape(detector, self.landmarks)
         if not self.blind:
+            self.model_title = model_title(path, detector.facts)
             self.predictor = Predictor(detector, self.images.images, self.landmarks, self.is_finished)
             self.predictor.start()
         if before is not None:

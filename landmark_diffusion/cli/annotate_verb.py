@@ -29,6 +29,7 @@ EXAMPLES = """examples:
   ldx annotate my_xrays --model ceph.ldx --annotator anna
   ldx annotate my_xrays --model ceph.ldx --annotator bo --blind
   ldx annotate my_xrays --model ceph.ldx --suggest
+  ldx annotate my_xrays --model mine.ldx --start ceph.ldx
 
 Open the address that is printed; Ctrl-C ends it. Points of several annotators are kept apart, and a training takes
 their mean: to correct somebody's points, give their name.
@@ -79,6 +80,8 @@ def _serve(options: argparse.Namespace, root: Path, choice: TableChoice, listeni
         serve(annotation_app(session, access, _tell_fault), listening, ready)
     finally:
         session.close()
+        if session.adapting is not None and (said := session.adapting.farewell()):
+            _tell(said)
         _tell(f"ended; the marks are in {choice.path}" if choice.path.exists() else "ended; nothing was marked")
 
 
@@ -109,10 +112,11 @@ def _session(options: argparse.Namespace, root: Path, choice: TableChoice) -> Se
     _tell(f"{what}, as {options.annotator}{', blind' * options.blind}")
     session = Session(images, store, options.annotator, options.blind)
     if detector is not None:
-        _add_model(session, detector)
+        _add_model(session, detector, Path(options.model))
     if options.suggest is not None:
         _add_suggestions(session, options.suggest)
-    session.adapting = Adapting(root, choice.path, None if options.model is None else Path(options.model))
+    shown, start = (None if each is None else Path(each) for each in (options.model, options.start or options.model))
+    session.adapting = Adapting(root, choice.path, start, shown)
     return session
 
 
@@ -131,10 +135,11 @@ def _detector(options: argparse.Namespace) -> Detector | None:
     return detector
 
 
-def _add_model(session: Session, detector: Detector) -> None:
+def _add_model(session: Session, detector: Detector, path: Path) -> None:
     """Let the model tell where landmarks usually lie, and where they are in each image to who is not blind."""
     from landmark_diffusion.annotate.landmarks import places_of
     from landmark_diffusion.annotate.predictions import Predictor, model_shape
+    from landmark_diffusion.annotate.told import model_title
 
     names = session.landmarks
     unknown = sum(place is None for place in places_of(names, detector.facts.landmark_names))
@@ -144,6 +149,7 @@ def _add_model(session: Session, detector: Detector) -> None:
         )
     session.shape = model_shape(detector, names)
     if not session.blind:
+        session.model_title = model_title(path, detector.facts)
         session.predictor = Predictor(detector, session.images.images, names, session.is_finished)
         session.predictor.start()
 
@@ -165,6 +171,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="names with commas, or a file with one a line; default the model's and those of the table",
     )  # fmt: skip
     parser.add_argument("--model", metavar="FILE.ldx", help="model file whose points are shown, to accept or correct")
+    parser.add_argument(
+        "--start", metavar="FILE.ldx",
+        help="model file that learning from the marks begins with (that of --model); to show one that was adapted",
+    )  # fmt: skip
     parser.add_argument("--fast", action="store_true", help="the fewest network evaluations that are nearly as good")
     parser.add_argument("--level", type=float, help="stated coverage of the model's regions (default 0.9)")
     parser.add_argument("--device", help="of the model: cpu, cuda or cuda:1; by default a GPU where there is one")
@@ -186,10 +196,21 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     options = parser.parse(arguments)
     if options.suggest is not None and options.suggest < 1:
         raise UserError(f"--suggest: found {options.suggest}, expected at least 1")
+    if options.start is not None:
+        _check_start(options.start)
     options.annotator = options.annotator.strip()
     if not options.annotator or has_control_characters(options.annotator) or len(options.annotator) > 100:
         raise UserError(f"--annotator: found {options.annotator!r:.40}, expected a name of at most 100 letters")
     return options
+
+
+def _check_start(path: str) -> None:
+    from landmark_diffusion.modelfile.model_file import read_facts
+
+    try:
+        read_facts(path)
+    except OSError as error:
+        raise UserError(f"--start {path}: cannot be read ({error.strerror or error})") from error
 
 
 def _tell(line: str) -> None:

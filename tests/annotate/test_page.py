@@ -486,6 +486,41 @@ def test_suggested_images_come_first_and_the_command_is_shown(serve, open_page, 
     assert page.locator("#adapt-start").is_disabled()
 
 
+class ToldAdapting(Adapting):
+    """Says what a test wants of the process."""
+
+    told: dict[str, Any]
+
+    def summary(self) -> dict[str, Any]:
+        """As the real one, but for what is told."""
+        return {**super().summary(), "can_run": True, **self.told}
+
+
+def test_the_header_names_the_model_and_says_that_learning_has_ended(serve, open_page, folder: Path) -> None:
+    session = open_session(folder, predictor=ToldPredictor(), model_title="/models/told.ldx: trained on phantom")
+    session.adapting = adapting = ToldAdapting(folder, session.store.path, Path("told.ldx"))
+    adapting.told = {"running": True}
+    page = open_page(serve(session))
+    assert page.locator("#model").inner_text() == "points of told.ldx"
+    assert page.locator("#model").get_attribute("title") == "/models/told.ldx: trained on phantom"
+    until(page, "byId('adapt-open').textContent.startsWith('Learning')")
+    harm = {"kind": "harmed", "words": "adapting did harm: the error rose by 3 px [2, 4]; use the model as it was"}
+    adapting.told = {"code": 0, "outcome": harm}
+    until(page, "byId('adapt-news').textContent === 'mine.ldx is ready'")
+    page.locator("#adapt-open").click()
+    until(page, "!byId('adapt-use').hidden && byId('adapt-news').textContent === ''")
+    assert "Adapting did harm: the error rose by 3 px" in page.locator("#adapt-words").inner_text()
+    assert "errs more on your images than told.ldx" in page.locator("#adapt-harm").inner_text()
+    assert page.locator("#adapt-use").inner_text() == "Use the new model all the same"
+    adapting.told = {"code": 0, "outcome": {"kind": "helped", "words": "adapting helped"}}
+    until(page, "byId('adapt-use').textContent === 'Use the new model' && byId('adapt-harm').hidden")
+    session.predictor.model, session.model_title = "mine.ldx", "/models/mine.ldx"  # taken up, maybe on another page
+    adapting.told = {"shown": "mine.ldx", "unfinished": "runs/adapt/mine_2"}
+    until(page, "byId('model').textContent === 'points of mine.ldx' && byId('model').title === '/models/mine.ldx'")
+    until(page, "byId('adapt-start').textContent === 'Go on with it here'")
+    assert "begins with told.ldx, not with mine.ldx" in page.locator("#adapt-start-words").inner_text()
+
+
 def test_what_eight_bits_hide_is_seen_with_another_window(serve, open_page, folder: Path) -> None:
     """A 12-bit image: two halves that differ by 8 of 4095, half a grey level, are told apart with a narrow window."""
     values = np.full((480, 387), 1000, np.uint16)

@@ -29,6 +29,7 @@ def folder(tmp_path: Path) -> Path:
         (("--landmarks", "a", "--suggest", "0"), "--suggest: found 0"),
         (("--landmarks", "a", "--table", "x.xlsx"), "ends in .csv"),
         (("--landmarks", "a", "--model", "gone.ldx"), "gone.ldx"),
+        (("--landmarks", "a", "--start", "gone.ldx"), "gone.ldx"),
         (("--landmarks", "a", "--modle", "x"), "--model"),
     ],
 )

@@ -215,6 +215,7 @@ async function start() {
     byId("order").append(make("option", { value: "suggest" }, "worth marking next"));
     byId("order").value = "suggest";
   }
+  showModel(state.about);
   suggested = Boolean(state.news.suggesting?.done);
   startAdapt();
   makeLandmarks();

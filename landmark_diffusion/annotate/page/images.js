@@ -226,6 +226,7 @@ async function askNews() {
     arrangeImages();
     showImages();
     showWork(news);
+    showModel(news);
     if (newer) say("changed elsewhere: shown anew");
     if (newer || (told && state.image && !state.drag)) await show(state.place, newer);
   } catch (error) {
@@ -235,6 +236,13 @@ async function askNews() {
     }
   }
   asking = setTimeout(askNews, 2000);
+}
+
+// Whose points are shown; a new model is taken up on any page.
+function showModel({ model, model_title: title }) {
+  byId("model").hidden = !model;
+  byId("model").textContent = model ? `points of ${model}` : "";
+  byId("model").title = title ?? "";
 }
 
 // What goes on in the background.

@@ -1,0 +1,71 @@
+"""What a model file says of itself that the page tells: which model it is, and whether adapting it helped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.texts import counted, one_line
+from landmark_diffusion.modelfile.facts import ModelFacts
+from landmark_diffusion.modelfile.model_file import read_facts
+
+HELPED, HARMED, UNCLEAR = "helped", "harmed", "unclear"
+
+
+def model_title(path: Path, facts: ModelFacts) -> str:
+    """Name a model by its path and the images that it learned, as far as its file says."""
+    training = facts.training
+    adapted, images = adaptation_of(facts), training.get("images")
+    number = counted(images, "image") if type(images) is int else ""
+    words = []
+    if adapted:
+        words.append(f"{_said(adapted, 'start') or 'a model'} adapted to {number or 'images'}")
+        words.append(_said(adapted, "verdict"))
+    elif trained := _said(training, "dataset"):
+        split = f" ({split})" if (split := _said(training, "split")) else ""
+        words.append(f"trained on {trained}{split}")
+        words.append(number)
+    return ": ".join(filter(None, [str(path.absolute()), "; ".join(filter(None, words))]))
+
+
+def adaptation_of(facts: ModelFacts) -> dict[str, Any]:
+    """What ``ldx adapt`` wrote of itself; empty for a model that it did not write."""
+    found = facts.training.get("adapted")
+    return found if isinstance(found, dict) else {}
+
+
+def outcome(facts: ModelFacts) -> dict[str, str] | None:
+    """Whether the error fell on the images that a model was adapted to: one of the three words, and a sentence.
+
+    None for a model that is not adapted.
+    """
+    adapted = adaptation_of(facts)
+    if not adapted:
+        return None
+    return {"kind": _kind(adapted.get("rows")), "words": _said(adapted, "verdict")}
+
+
+def _said(of: dict[str, Any], name: str) -> str:
+    """A text of a file that may be anybody's."""
+    found = of.get(name)
+    return one_line(found) if isinstance(found, str) and found else ""
+
+
+def _kind(rows: Any) -> str:
+    """By the interval of the change of the landmarks that the start knew, as ``ldx adapt`` tells it."""
+    rows = rows if isinstance(rows, list) else []
+    changes = [row.get("difference") for row in rows if isinstance(row, dict)]
+    try:
+        _, low, high = map(float, next(filter(None, changes)))
+    except (StopIteration, TypeError, ValueError):
+        return UNCLEAR
+    return HELPED if high < 0 else HARMED if low > 0 else UNCLEAR
+
+
+def facts_there(path: Path) -> ModelFacts | None:
+    """Read what a file says of itself; None where it is not there or no model file."""
+    try:
+        return read_facts(path)
+    except (UserError, OSError):
+        return None
