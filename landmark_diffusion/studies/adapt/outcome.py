@@ -74,14 +74,16 @@ class BeforeAfter:
         if known is None or known.difference is None:
             return "the start knows none of these landmarks, so there is nothing to compare the errors with"
         change, unit = known.difference, unit_words(self.unit)
+        where = " on the points that were not accepted" if self.accepted else ""
         if change.high < 0:
             return (
-                f"adapting helped: the error fell by {-change.mean:.2f} {unit} [{-change.high:.2f}, {-change.low:.2f}]"
+                f"adapting helped: the error{where} fell by {-change.mean:.2f} {unit} [{-change.high:.2f}, "
+                f"{-change.low:.2f}]"
             )
         if change.low > 0:
             return (
-                f"adapting did harm: the error rose by {change.mean:.2f} {unit} [{change.low:.2f}, {change.high:.2f}]; "
-                "use the model as it was"
+                f"adapting did harm: the error{where} rose by {change.mean:.2f} {unit} [{change.low:.2f}, "
+                f"{change.high:.2f}]; use the model as it was"
             )
         return (
             f"no clear difference on {counted(self.images, 'image')} ({change.mean:+.2f} {unit} [{change.low:+.2f}, "
@@ -110,7 +112,11 @@ class BeforeAfter:
         if not self.accepted:
             return ()
         what = counted(self.accepted, "point") + (" whose labels are" if self.accepted > 1 else " whose label is")
-        return (f"{what} the model's own, accepted as it found them, left out: it would have no error there at all",)
+        return (
+            f"{what} the model's own, accepted as it found them, left out: it would have no error there at all. What "
+            "is left was moved, so it is where the model was worst, and on all points the gain is smaller. A fair "
+            "comparison needs images that were marked without its points (ldx annotate --blind)",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values for the model file."""
