@@ -10,7 +10,8 @@ from landmark_diffusion.core.texts import counted, one_line
 from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.modelfile.model_file import read_facts
 
-HELPED, HARMED, UNCLEAR = "helped", "harmed", "unclear"
+HELPED, HARMED, UNCLEAR, INCOMPARABLE = "helped", "harmed", "unclear", "incomparable"
+"""How an adaptation came out; the last where there is nothing to compare with, such as landmarks that are all new."""
 
 
 def model_title(path: Path, facts: ModelFacts) -> str:
@@ -36,7 +37,7 @@ def adaptation_of(facts: ModelFacts) -> dict[str, Any]:
 
 
 def outcome(facts: ModelFacts) -> dict[str, str] | None:
-    """Whether the error fell on the images that a model was adapted to: one of the three words, and a sentence.
+    """Whether the error fell on the images that a model was adapted to: one of the four words, and a sentence.
 
     None for a model that is not adapted.
     """
@@ -56,9 +57,12 @@ def _kind(rows: Any) -> str:
     """By the interval of the change of the landmarks that the start knew, as ``ldx adapt`` tells it."""
     rows = rows if isinstance(rows, list) else []
     changes = [row.get("difference") for row in rows if isinstance(row, dict)]
+    found = next(filter(None, changes), None)
+    if found is None:
+        return INCOMPARABLE
     try:
-        _, low, high = map(float, next(filter(None, changes)))
-    except (StopIteration, TypeError, ValueError):
+        _, low, high = map(float, found)
+    except (TypeError, ValueError):
         return UNCLEAR
     return HELPED if high < 0 else HARMED if low > 0 else UNCLEAR
 

@@ -20,7 +20,7 @@ from landmark_diffusion.annotate.images import FolderImages
 from landmark_diffusion.annotate.predictions import Predictor
 from landmark_diffusion.annotate.session import Session
 from landmark_diffusion.annotate.suggesting import Suggester
-from landmark_diffusion.annotate.told import HARMED, HELPED, UNCLEAR, model_title, outcome
+from landmark_diffusion.annotate.told import HARMED, HELPED, INCOMPARABLE, UNCLEAR, model_title, outcome
 from landmark_diffusion.cli.adapt_verb import _parse
 from landmark_diffusion.core.json_files import write_json
 from landmark_diffusion.detection.detector import Detector
@@ -147,7 +147,9 @@ def test_whether_adapting_helped_is_read_from_the_model_file(low: float, high: f
 
 
 def test_a_file_of_anybody_says_what_it_likes() -> None:
-    for rows in (None, 3, [], [3], [{}], [{"difference": [1]}], [{"difference": "abc"}], [{"difference": [1, "x", 2]}]):
+    for rows in (None, 3, [], [3], [{}], [{"difference": None}]):
+        assert outcome(adapted(1, 2, rows=rows, verdict=7)) == {"kind": INCOMPARABLE, "words": ""}
+    for rows in ([{"difference": [1]}], [{"difference": "abc"}], [{"difference": [1, "x", 2]}]):
         assert outcome(adapted(1, 2, rows=rows, verdict=7)) == {"kind": UNCLEAR, "words": ""}
     assert outcome(replace(facts(), training={"adapted": 3})) is None
     assert model_title(Path("/m.ldx"), replace(facts(), training={"dataset": ["x"], "images": "y"})) == "/m.ldx"

@@ -53,7 +53,7 @@ function showAdapt(adaptation) {
   byId("adapt-start").textContent = unfinished ? "Go on with it here" : "Start it here";
   byId("adapt-stop").hidden = !running;
   byId("adapt-use").hidden = running || code !== 0;
-  byId("adapt-use").textContent = !outcome || outcome.kind === "helped" ? "Use the new model" : "Use the new model all the same";
+  byId("adapt-use").textContent = ["harmed", "unclear"].includes(outcome?.kind) ? "Use the new model all the same" : "Use the new model";
   const output = byId("adapt-lines");
   output.hidden = !lines.length;
   const atEnd = output.scrollHeight - output.scrollTop - output.clientHeight < 30;
