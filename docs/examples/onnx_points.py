@@ -1,12 +1,15 @@
 """Landmarks with onnxruntime, numpy and Pillow (to read the file): python onnx_points.py ceph.onnx xray.png"""
 
 import json
+import os
 import sys
 
 import numpy as np
 import onnxruntime
 from PIL import Image
 
+if len(sys.argv) != 3 or not all(map(os.path.isfile, sys.argv[1:])):
+    sys.exit("usage: python onnx_points.py ceph.onnx xray.png (two files that are there)")
 session = onnxruntime.InferenceSession(sys.argv[1])
 facts = session.get_modelmeta().custom_metadata_map
 image = np.asarray(Image.open(sys.argv[2]).convert("L"))  # files of 8 bits; for deeper ones see facts["intensity"]

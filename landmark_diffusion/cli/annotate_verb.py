@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import socket
 import sys
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landmark_diffusion.cli.arguments import VerbParser
-from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.core.texts import counted
 from landmark_diffusion.core.untrusted import has_control_characters
 
@@ -40,23 +41,34 @@ ANNOTATOR, SUGGESTED = "annotator", 10
 def run_annotate(arguments: list[str]) -> int:
     """Serve the page until a signal; ``arguments`` are those behind ``ldx annotate``.
 
-    Raises UserError for what cannot be used, KeyboardInterrupt after Ctrl-C, SystemExit with 143 after SIGTERM.
+    Raises UserError for what cannot be used, SystemExit with 130 after Ctrl-C and 143 after SIGTERM.
     """
     options = _parse(arguments)
     from landmark_diffusion.web.extra import need_server
 
     need_server("annotate")
     from landmark_diffusion.annotate.opening import choose_table
-    from landmark_diffusion.data.checks.samples import root_folder
     from landmark_diffusion.studies.trainings.locks import exclusive
     from landmark_diffusion.web.sockets import LOOPBACK, listen
 
-    root = root_folder(options.folder, "ldx annotate")
+    root = _folder(options.folder)
     choice = choose_table(root, options.table)
     lock = choice.path.with_name(f".{choice.path.name}.lock")
     with listen(LOOPBACK, options.port) as listening, exclusive(lock, f"{choice.path.name} (ldx annotate)", patience=0):
         _serve(options, root, choice, listening)
     return 0
+
+
+def _folder(named: str) -> Path:
+    """The folder of the images; raises DataError where there is none of this name, or it is a file."""
+    path = Path(named).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise DataError(
+            f"found a file, expected the folder of the images: ldx annotate {shlex.quote(str(path.parent))}", path
+        )
+    raise DataError(f"there is no folder of this name (current folder: {Path.cwd()}); name that of the images", path)
 
 
 def _serve(options: argparse.Namespace, root: Path, choice: TableChoice, listening: socket.socket) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import ModelSummary, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -41,6 +41,30 @@ class RunConfigCallback(SaveConfigCallback):
         config.pop("config", None)
         target = Path(config.run_folder) / self.config_filename
         atomic_write_text(target, self.parser.dump(config, skip_unset=False))
+
+
+class NetworkTable(ModelSummary):
+    """Lightning's table of the model without what it does not count here, such as FLOPs of 0."""
+
+    @staticmethod
+    def summarize(
+        summary_data: list[tuple[str, list[str]]],
+        total_parameters: int,
+        trainable_parameters: int,
+        *_: Any,
+        **__: Any,
+    ) -> None:
+        """Print name, type and parameters of each part, and their sum."""
+        from rich import get_console
+        from rich.table import Table
+
+        columns = dict(summary_data)
+        table = Table("Name", "Type", "Params")
+        for row in zip(*(columns[name] for name in ("Name", "Type", "Params")), strict=True):
+            table.add_row(*row)
+        console = get_console()
+        console.print(table)
+        console.print(f"{total_parameters:,} parameters, {trainable_parameters:,} of them trained", highlight=False)
 
 
 class CheckpointFacts(Callback):

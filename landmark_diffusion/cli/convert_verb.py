@@ -20,6 +20,7 @@ from landmark_diffusion.data.labels import (
     target_format,
 )
 from landmark_diffusion.data.labels.label_set import MEAN, SOLE_ANNOTATOR, Flag
+from landmark_diffusion.data.sources.folder.label_doubts import label_doubts
 
 DESCRIPTION = """Read labels in the form of one tool and write them in that of another. The form of the source is told
 by its content. Points keep to 1e-6 pixels, with names, flags and annotators; what the target cannot hold is said."""
@@ -45,6 +46,8 @@ def run_data_convert(argv: list[str]) -> int:
     images = images_of(options.source, options.images)
     labels = _with_facts(labels, images)
     _tell("\n".join(_read_lines(source, labels)))
+    for doubt in label_doubts(labels, options.source, source):
+        _tell(f"warning: {doubt}")
     labels = one_annotator(labels, target, options.annotator)
     lost = target.write(labels, options.output, images, options.overwrite)
     _tell(f"wrote {options.output} ({target.title})")

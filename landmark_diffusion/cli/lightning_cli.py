@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import ModelSummary, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
@@ -24,6 +24,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from landmark_diffusion.cli.callbacks import (
     CheckpointFacts,
     KeepPrinting,
+    NetworkTable,
     RunConfigCallback,
     TellLearnedImages,
     progress_bar,
@@ -329,6 +330,9 @@ class LdxCLI(LightningCLI):
             if (checkpoint := options.ckpt_path) and is_model_file(checkpoint):
                 callbacks.append(TellLearnedImages(read_facts(checkpoint)))
             return [*callbacks, ResultsWriter(self.run.path, self._facts(), options.protocols, options.pictures)]
+        own_table = any(isinstance(each, ModelSummary) for each in _as_list(given.get("callbacks")))
+        if given.get("enable_model_summary") is not False and not own_table and not given.get("barebones"):
+            callbacks.append(NetworkTable())
         if given.get("enable_checkpointing") is False or given.get("barebones"):
             return [*callbacks, SkipBadSteps(options.max_bad_steps)]
         optimisation = getattr(self.model, "optimisation", Optimisation())

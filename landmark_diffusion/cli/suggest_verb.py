@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from landmark_diffusion.cli.arguments import VerbParser
 from landmark_diffusion.cli.progress import progress
-from landmark_diffusion.core.errors import DataError, UserError, print_error
+from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.core.files import refuse_existing
 from landmark_diffusion.core.texts import counted
 from landmark_diffusion.hardware.memory import detection_memory_message, explain_out_of_memory
@@ -54,12 +54,19 @@ def run_suggest(arguments: list[str]) -> int:
     """
     options = _parse(arguments)
     from landmark_diffusion.detection.batch import make_folder
-    from landmark_diffusion.studies.suggest.files import LIST, PICTURE, suggestion_grid, write_list
+    from landmark_diffusion.studies.suggest.files import (
+        LIST,
+        PICTURE,
+        is_list,
+        keep_earlier,
+        suggestion_grid,
+        write_list,
+    )
     from landmark_diffusion.studies.suggest.pool import drawn
 
     folder = Path(options.output)
     for name in (LIST, PICTURE):
-        refuse_existing(folder / name, options.overwrite, "--output")
+        refuse_existing(folder / name, options.overwrite or is_list(folder / LIST), "--output")
     images = _images(options, folder)
     labelled = _labelled(options, images)
     detector = _detector(options)
@@ -77,9 +84,10 @@ def run_suggest(arguments: list[str]) -> int:
         f"; by {detector.model}" if detector is not None else ""
     )
     suggestion_grid(found, pool, above).show()
+    earlier = None if options.overwrite else keep_earlier(folder)
     write_list(folder / LIST, found, pool, belief)
     _draw(folder / PICTURE, found, pool, detector, belief)
-    print(f"in {folder}: {LIST}, {PICTURE}")
+    print(f"in {folder}: {LIST}, {PICTURE}" + (f"; the list before is now {earlier.name}" if earlier else ""))
     if len(found) < options.count:
         print(
             f"suggest: {len(found)} of {options.count}: the other images have labels, or are the same as one of these"
@@ -93,7 +101,7 @@ def _look(images: Sequence[PoolImage], detector: Detector | None, options: argpa
     from landmark_diffusion.studies.suggest.looking import look_at
 
     def tell(error: UserError) -> None:
-        print_error(UserError(" ".join(str(error).split())))
+        _tell(f"left out: {' '.join(str(error).split())}")
 
     def message(error: BaseException) -> str:
         return detection_memory_message(error, options.batch_size, "cpu" if detector is None else str(detector.device))
@@ -215,7 +223,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="table that names the images with labels; default the folder's own; none: none",
     )
     parser.add_argument("--output", default=OUTPUT, metavar="FOLDER", help=f"results' folder, by default {OUTPUT}/")
-    parser.add_argument("--overwrite", action="store_true", help="replace a list that is in the folder already")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace a list that is in the folder already, which else gets a number",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of a draw from too many images, and of sampled chains (0)")
     parser.add_argument("--fast", action="store_true", help="the fewest network evaluations that are nearly as good")
     parser.add_argument("--device", help="cpu, cuda or cuda:1; by default a GPU where there is one")

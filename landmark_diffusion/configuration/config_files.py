@@ -101,10 +101,14 @@ def config_name(path: str | Path) -> str:
 
 
 def describe(path: Path) -> str:
-    """Return the first sentence of a config's first comment without its ``#``; empty where there is none."""
+    """Return the first sentence of a config's first comment without its ``#`` and full stop; empty where there is none.
+
+    It ends with the comment, or with a full stop before a capital or the end of a line.
+    """
     lines = path.read_text(encoding="utf-8").strip().splitlines()
     comment = [line.strip().lstrip("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines)]
-    return re.split(r"(?<=\.)\s+(?=[A-Z])", " ".join(comment), maxsplit=1)[0]
+    first = re.split(r"(?<=\.)(?: +(?=[A-Z])|\n)", "\n".join(comment), maxsplit=1)[0]
+    return first.replace("\n", " ").removesuffix(".")
 
 
 def _not_found(name: str) -> str:

@@ -90,7 +90,9 @@ class Registry:
         if name in brought:
             return brought[name].load()
         if not module:
-            raise UserError(f"{self.option}: unknown {self.what} {name!r}.{did_you_mean(name, self.names())}")
+            known = self.names()
+            cure = did_you_mean(name, known) or f" Known: {', '.join(known)}."
+            raise UserError(f"{self.option}: unknown {self.what} {name!r}.{cure}")
         if not any(each.value == f"{module}:{class_name}" for each in brought.values()):
             self._ask_leave(module, class_name)
         try:

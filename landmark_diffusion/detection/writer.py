@@ -26,6 +26,8 @@ class Writer(ABC):
     """The form's name in ``--to``."""
     reads_image: bool = False
     """Whether it opens the image's file (``Detection.path``), which to any other form is a text."""
+    why_none: str = ""
+    """Why some images have no file of this form, for a message; empty where each has."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

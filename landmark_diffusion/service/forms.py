@@ -76,7 +76,8 @@ def make_answer(writer: type[Writer], detection: Detection, content: bytes | byt
             raise UserError(str(error).replace(str(image), detection.path)) from error
         found = [path for path in sorted(results.rglob("*")) if path.is_file()]
         if not found:
-            raise DataError(f"{writer.name} makes no file of this image: ask for another form", detection.path)
+            why = f" ({writer.why_none})" if writer.why_none else ""
+            raise DataError(f"{writer.name} makes no file of this image{why}: ask for another form", detection.path)
         return Answer(found[0].read_bytes(), _media_type(found[0]), found[0].name)
 
 

@@ -10,10 +10,11 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.suggestions import did_you_mean
 from landmark_diffusion.web.access import Access
 from landmark_diffusion.web.body import BodyLimits, LimitedBody
 from landmark_diffusion.web.refusal import Refusal
@@ -122,9 +123,20 @@ def _refused(request: Request, refusal: Any) -> Response:
 
 def _http_error(request: Request, error: Any) -> Response:
     """What Starlette itself refuses: a path or method that is not there, a form that is none."""
-    message = f"{request.method} {request.url.path}: {error.detail}"
+    message = f"{request.method} {request.url.path}: {_cure(request, error) or error.detail}"
     kind = KINDS.get(error.status_code, "bad_request")
     return _refused(request, Refusal(error.status_code, kind, message, error.headers))
+
+
+def _cure(request: Request, error: Any) -> str:
+    """Name the paths that there are, or the methods of this one; empty where something else is wrong."""
+    if error.status_code == 404:
+        routes = getattr(request.scope.get("app"), "routes", ())
+        paths = list(dict.fromkeys(route.path for route in routes if isinstance(route, Route)))
+        return f"there is nothing at this path.{did_you_mean(request.url.path, paths)}"
+    if error.status_code == 405 and (methods := (error.headers or {}).get("Allow")):
+        return f"found the method {request.method}, expected {methods}"
+    return ""
 
 
 def _fault() -> Refusal:

@@ -24,8 +24,8 @@ def serve(app: ASGIApp, listening: socket.socket, ready: Callable[[], object]) -
     """Answer requests at a socket of ``sockets.listen`` until a signal; ``ready`` is called once it answers.
 
     What is being answered is finished, for at most ``GRACE_SECONDS``; a second signal, more than ``AT_ONCE`` after the
-    first, ends it at once. Then raises KeyboardInterrupt after Ctrl-C, and SystemExit with 128 + its number after
-    another signal, as the other verbs end.
+    first, ends it at once. Then raises SystemExit with 128 + the signal's number, as the other verbs end: Ctrl-C too is
+    how a server is meant to be ended, and interrupts nothing.
     """
     config = uvicorn.Config(
         app, http=PatientProtocol, ws="none", lifespan="off", log_config=None, log_level="critical", access_log=False,
@@ -34,8 +34,6 @@ def serve(app: ASGIApp, listening: socket.socket, ready: Callable[[], object]) -
     server = _Server(config, ready)
     with handling(_signals(), server.handle_exit):
         asyncio.run(server.serve([listening]))
-    if server.stopped_by == signal.SIGINT:
-        raise KeyboardInterrupt
     if server.stopped_by is not None:
         raise SystemExit(128 + server.stopped_by)
 

@@ -75,5 +75,16 @@ def test_it_ends_by_a_signal(folder: Path, number: signal.Signals, status: int, 
         assert address.startswith("http://127.0.0.1:") and "?token=" in address
         process.send_signal(number)
         assert process.wait(30) == status
-        assert process.stdout is not None and words in process.stdout.read()
+        assert process.stdout is not None and words in (said := process.stdout.read())
+        assert "interrupted" not in said
     assert (folder / "annotations.csv").exists() == bool(table)  # where nothing was marked nothing is written
+
+
+def test_a_folder_that_is_none_is_told_in_words_of_its_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "notes.txt").write_text("x")
+    assert main(["annotate", str(folder / "nowhere"), "--landmarks", "a"]) == 1
+    said = capsys.readouterr().err
+    assert "nowhere: there is no folder of this name (current folder: " in said and "data.root" not in said
+    assert main(["annotate", str(folder / "notes.txt"), "--landmarks", "a"]) == 1
+    said = capsys.readouterr().err
+    assert f"found a file, expected the folder of the images: ldx annotate {folder}" in said and "data.root" not in said

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pytest
 from PIL import Image
 
@@ -122,3 +123,80 @@ def test_of_two_files_in_a_folder_one_has_to_be_named(folder: Path, capsys: pyte
     capsys.readouterr()
     assert convert(". --to csv --output out.csv") == 1
     assert "found 2 files with labels, labels.json (coco), two.csv (csv)" in " ".join(capsys.readouterr().err.split())
+
+
+def _labelme(path: Path, image: str, *points: tuple[str, float, float]) -> None:
+    shapes = [{"label": name, "points": [[x, y]], "shape_type": "point"} for name, x, y in points]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"shapes": shapes, "imagePath": image, "imageWidth": 30, "imageHeight": 40}))
+
+
+def test_points_outside_and_names_that_are_nearly_one_are_said(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(4):
+        _labelme(folder / "lm" / f"{number}.json", f"{number}.png", ("Pog'", 3, 4), ("N", 31 if number == 2 else 5, 6))
+    _labelme(folder / "lm" / "4.json", "4.png", ("pog'", 3, 4), ("N", 5, 6))
+    assert convert("lm --to csv --output out.csv") == 0
+    said = capsys.readouterr().out
+    assert "warning: 1 point lies outside the image: 'N' of 2.png at (30.5, 5.5) of 30x40 px" in said
+    assert """warning: landmark "pog'" is marked in 1 of 5 images; did you mean "Pog'"?""" in said
+    (folder / "lm" / "3.json").unlink()
+    _labelme(folder / "lm" / "5.json", "5.png", ("pog'", 3, 4), ("N", 5, 6))
+    assert convert("lm --to csv --output more.csv") == 0
+    assert """landmarks "Pog'" and "pog'" are nearly the same name""" in capsys.readouterr().out
+    assert convert("two.csv --to csv --output same.csv") == 0
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_two_annotators_in_a_form_of_one_are_told_the_way_in(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for who in ("anna", "bo"):
+        _labelme(folder / "lm" / who / "a.json", "../../images/sub/a.png", ("N", 3, 4))
+    assert convert("lm --to csv --output out.csv") == 1
+    said = capsys.readouterr().err
+    assert "lm/bo/a.json: the image" in said and "is there twice, before in lm/anna/a.json" in said
+    assert "write their names into the column annotator, and put the rows into one table" in said
+    tables = []
+    for who in ("anna", "bo"):  # as it says
+        assert convert(f"lm/{who} --images images --to csv --output {who}.csv") == 0
+        header, *rows = (folder / f"{who}.csv").read_text().splitlines()
+        tables += [row.replace("annotator", who) for row in rows]
+    (folder / "both.csv").write_text("\n".join([header, *tables]))
+    capsys.readouterr()
+    assert convert("both.csv --images images --to csv --output joined.csv") == 0
+    said = capsys.readouterr().out
+    assert "1 image, 1 landmark (N), 2 points" in said and "annotators: anna, bo" in said
+
+
+def test_what_is_wrong_with_the_one_file_is_said_without_its_form(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book = openpyxl.Workbook()
+    book.active.append(["image", "N_x", "N_y"])
+    book.active.append(["a.png", 3, 4])
+    book.create_sheet("notes").append(["by anna"])
+    book.save(folder / "two.xlsx")
+    assert convert("two.xlsx --to csv --output out.csv") == 1
+    assert "two.xlsx: the workbook has 2 filled sheets ('Sheet', 'notes'), expected one" in capsys.readouterr().err
+    book = openpyxl.Workbook()
+    for row in (["Measurements of 2024"], ["image", "N_x", "N_y"], ["a.png", 3, 4]):
+        book.active.append(row)
+    (folder / "titled").mkdir()
+    book.save(folder / "titled" / "titled.xlsx")
+    for source in ("titled", "titled/titled.xlsx"):
+        assert convert(f"{source} --to csv --output out.csv") == 1
+        assert "titled.xlsx:1: the header seems to stand in line 2; remove what is above" in capsys.readouterr().err
+    _labelme(folder / "cut" / "a.json", "a.png", ("N", 3, 4))
+    whole = (folder / "cut" / "a.json").read_text()
+    (folder / "cut" / "a.json").write_text(whole[:60])
+    assert convert("cut --to csv --output out.csv") == 1
+    assert "cut/a.json:1: the file is no whole JSON" in capsys.readouterr().err
+    (folder / "cut" / "a.json").write_text(whole.replace('"label": "N", ', ""))
+    assert convert("cut --to csv --output out.csv") == 1
+    assert "cut/a.json: shapes[0].label: found None, expected a text" in capsys.readouterr().err
+
+
+def test_an_unknown_form_is_told_the_forms(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert("two.csv --to png --output out.png") == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "unknown form of labels 'png'. Known: coco, labelme, cvat," in said and "xlsx, csv" in said

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from landmark_diffusion.cli import main
-from landmark_diffusion.configuration.config_files import installed_configs
+from landmark_diffusion.configuration.config_files import describe, installed_configs
 from landmark_diffusion.methods import METHODS
 
 METHOD = {  # config -> its method
@@ -18,6 +18,16 @@ METHOD = {  # config -> its method
     if "model" in (content := yaml.safe_load(path.read_text()))
 }
 ONE_EACH = {method: path for path, method in METHOD.items()}.values()
+
+
+def test_each_is_listed_with_a_whole_sentence_and_no_more() -> None:
+    """A sentence that lacks its full stop would take the next line of the comment along, or a part of it."""
+    for path in installed_configs():
+        lines = [line.lstrip("# ") for line in path.read_text().splitlines()[:6] if line.startswith("#")]
+        told = describe(path)
+        assert told and " ".join(lines).startswith(told), path.name
+        assert not any(word in told for word in ("Section numbers", "Paper A:", "fit --config", ". ")), path.name
+        assert told.count("(") == told.count(")") and len(told) < 230, path.name
 
 
 @pytest.mark.parametrize("path", METHOD, ids=lambda path: path.stem)

@@ -59,10 +59,19 @@ def test_a_list_a_picture_and_what_comes_next(capsys: pytest.CaptureFixture[str]
         assert picture.width > 1000 and len(np.unique(np.asarray(picture))) > 50
 
 
-def test_the_same_command_gives_the_same_list_and_overwrites_only_if_told() -> None:
+def test_the_same_command_gives_the_same_list_and_keeps_the_one_before(capsys: pytest.CaptureFixture[str]) -> None:
     assert suggest("--count", "3") == 0
     before = Path("out/suggestions.csv").read_bytes()
+    assert suggest("--count", "2") == 0
+    assert (
+        "in out: suggestions.csv, suggestions.png; the list before is now suggestions_1.csv" in capsys.readouterr().out
+    )
+    assert Path("out/suggestions_1.csv").read_bytes() == before and Path("out/suggestions_1.png").is_file()
+    assert suggest("--count", "1") == 0 and len(table()) == 1
+    assert Path("out/suggestions_1.csv").read_bytes() == before and Path("out/suggestions_2.csv").is_file()
+    Path("out/suggestions.csv").write_text("image,mine\n")  # somebody else's
     assert suggest("--count", "3") == 1
+    assert Path("out/suggestions.csv").read_text() == "image,mine\n"
     assert suggest("--count", "9", "--overwrite") == 0
     longer = table()
     assert suggest("--count", "3", "--overwrite") == 0
@@ -107,6 +116,7 @@ def test_files_that_cannot_be_used_are_named_and_left_out(capsys: pytest.Capture
     assert all(name in told for name in ("broken.png", "empty.dcm", "flat.png"))
     assert "icon.png: found 900x3 px, expected 32 or more on each side" in told
     assert "left out: 4 of 13 images" in told and "Traceback" not in told
+    assert "error:" not in told  # the run succeeds
     assert len(table()) == IMAGES
 
 

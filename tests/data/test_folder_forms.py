@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -201,3 +202,28 @@ def test_suggest_knows_which_images_a_tool_has_labelled(tmp_path: Path) -> None:
     assert coco is not None and labelled_names(coco) == [f"x/{number}.png" for number in range(4)]
     (tmp_path / "none").mkdir()
     assert own_labels(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize("form", ["label-studio", "coco", "cvat", "via", "deeplabcut"])
+def test_images_in_sub_folders_that_the_labels_do_not_name_are_found(form: str, tmp_path: Path) -> None:
+    """As `ldx data convert` finds them: Label Studio and others export the bare names of files."""
+    labels = label_set()
+    bare = [LabelledImage(Path(each.name).name, each.size, None, each.marks) for each in labels.images]
+    labels = LabelSet(labels.landmark_names, labels.annotator_names, tuple(bare[:-1]))
+    (tmp_path / "x" / "left side").mkdir(parents=True)
+    for number, image in enumerate(labels.images):
+        Image.fromarray(np.full((SIZE[1], SIZE[0]), 10 * number + np.arange(SIZE[0]), np.uint8)).save(
+            tmp_path / ("x" if number % 2 else "x/left side") / image.name
+        )
+    made = label_format(form)
+    made.write(labels, tmp_path / f"labels{made.suffix}", ImageFolder(tmp_path), overwrite=True)
+    for beside in tmp_path.glob("labels.*.xml"):
+        beside.unlink()
+    read = FolderDataset(tmp_path, split="all")
+    assert [each.image_id for each in read.samples("train")] == [f"{number}.png" for number in range(4)]
+    assert not [each for each in read.check() if each.level == "error"]
+    (note,) = (each for each in read.notes() if "matched" in each)
+    assert note.endswith("4 names matched although the file differs in the folder: '0.png' is 'x/left side/0.png', ...")
+    shutil.copy(tmp_path / "x" / "1.png", tmp_path / "x" / "left side" / "1.png")
+    with pytest.raises(DataError, match=r"the image '1\.png' can mean .*x/1\.png, .*x/left side/1\.png"):
+        FolderDataset(tmp_path, split="all").samples("train")

@@ -97,8 +97,22 @@ def test_the_example_runs_as_it_stands(
     runpy.run_path(str(folder / "example.py"))
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines() if "\t" in line]
     expected = Detector.load(source)(picture(1)).points
+    assert [line[3:] for line in lines] == [[mark] if mark else [] for mark in Detector.load(source)(picture(1)).marks]
+    lines = [line[:3] for line in lines]
     assert [line[0] for line in lines] == ["sella", "nasion", "menton"]
     assert np.abs(np.array([line[1:] for line in lines], dtype=float) - expected).max() <= 0.005
+
+
+@pytest.mark.parametrize("arguments", [[], ["nowhere.png"], ["a.png", "b.png"]])
+def test_the_example_tells_how_it_is_used(
+    arguments: list[str], exported: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["example.py", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(exported[1] / "example.py"))
+    said = str(caught.value)
+    assert said.startswith("usage: python example.py IMAGE" if len(arguments) != 1 else "error: nowhere.png")
+    assert len(said.splitlines()) == 1
 
 
 # ---- limits ---------------------------------------------------------------------------------------------------------

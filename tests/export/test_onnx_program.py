@@ -8,6 +8,7 @@ network alone is among the fast ones (`test_onnx_export.py`).
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -230,6 +231,13 @@ def test_regions_follow_from_the_metadata(exported: Checked, told: tuple[Finder,
         reach = np.array(calibration["quantiles"])[:, calibration["levels"].index(level)]
         assert expected.regions is not None
         assert np.allclose(found["covariance"] * reach[:, None, None] ** 2, expected.regions, rtol=0.01, atol=0.01)
+
+
+@pytest.mark.parametrize("arguments", [[], ["nowhere.onnx", "x.png"]])
+def test_the_example_of_the_docs_tells_how_it_is_used(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["onnx_points.py", *arguments])
+    with pytest.raises(SystemExit, match=r"^usage: python onnx_points\.py ceph\.onnx xray\.png \(two files"):
+        runpy.run_path(str(REPOSITORY / "docs" / "examples" / "onnx_points.py"))
 
 
 @pytest.mark.slow

@@ -127,7 +127,10 @@ def test_a_report_is_made_of_dicom_alone(client: TestClient, tmp_path: Path) -> 
     assert referred.ReferencedSeriesSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID == image
     other = client.post(f"/v1/detect?to=dicom-sr&name={secret}", content=encoded(picture(3), "PNG"))
     assert other.status_code == 422
-    assert other.json()["error"] == "secret.dcm: dicom-sr makes no file of this image: ask for another form"
+    assert other.json()["error"] == (
+        "secret.dcm: dicom-sr makes no file of this image (a DICOM report refers to the image's own DICOM "
+        "file, and this is none): ask for another form"
+    )
     write_dicom(tmp_path / "b.dcm", picture(3))
     lacks = client.post("/v1/detect?to=dicom-sr&name=b.dcm", content=(tmp_path / "b.dcm").read_bytes())
     assert lacks.status_code == 422 and lacks.json()["kind"] == "form"

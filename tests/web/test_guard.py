@@ -212,6 +212,9 @@ def test_errors_are_json_for_programs_and_a_page_for_people() -> None:
     wrong = asked.post("/fail", headers=BEARER)
     assert wrong.status_code == 405 and wrong.json()["kind"] == "method"
     assert set(wrong.headers["allow"].split(", ")) == {"GET", "HEAD"}
+    assert wrong.json()["error"] == f"POST /fail: found the method POST, expected {wrong.headers['allow']}"
+    nowhere = asked.get("/v1/fail", headers=BEARER).json()
+    assert nowhere["error"].startswith("GET /v1/fail: there is nothing at this path. Did you mean /fail")
     assert not told
 
 

@@ -41,10 +41,7 @@ async def slow(request):
 listening = listen("127.0.0.1", int(sys.argv[1]))
 app = guarded([Route("/count", count, methods=["POST"]), Route("/slow", slow)], Access(None, LOOPBACK_NAMES),
               BodyLimits(1_000_000, seconds=3, idle=1))
-try:
-    serve(app, listening, lambda: print(f"answers at {address(listening)}", flush=True))
-except KeyboardInterrupt:
-    sys.exit(130)
+serve(app, listening, lambda: print(f"answers at {address(listening)}", flush=True))
 """
 SLOW = b"GET /slow?s=%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 POST = b"POST /count HTTP/1.1\r\nHost: localhost\r\n"

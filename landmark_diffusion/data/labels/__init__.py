@@ -8,10 +8,13 @@ from pathlib import Path
 
 from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.core.registry import Registry
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.data.labels.label_format import LabelFormat
 from landmark_diffusion.data.labels.label_set import Flag, LabelledImage, LabelSet, Mark
 from landmark_diffusion.data.labels.label_source import ImageFolder, LabelSource
 
+_LOOKED_AT = 5
+_ZIP = b"PK\x03\x04"
 _HERE = "landmark_diffusion.data.labels"
 
 FORMATS = Registry(
@@ -61,10 +64,11 @@ def label_format(name: str) -> LabelFormat:
     return made
 
 
-def recognise(path: str | Path) -> tuple[LabelFormat, LabelSource]:
+def recognise(path: str | Path, option: str = "--from") -> tuple[LabelFormat, LabelSource]:
     """Tell by its content which form a file or folder has; of a folder, also the one file in it that has one.
 
-    Raises DataError for an empty file, where none fits, or several files of a folder do.
+    Raises DataError for an empty file, where none fits, or several files of a folder do; it says what is wrong with the
+    one file that may be meant, else names ``option``, by which a user tells the form.
     """
     _refuse_empty(LabelSource(path))
     fitting = forms_in(path)
@@ -72,14 +76,29 @@ def recognise(path: str | Path) -> tuple[LabelFormat, LabelSource]:
         return fitting[0]
     known = ", ".join(FORMATS.names())
     if not os.path.isdir(path):
-        source = LabelSource(path)
-        if source.beginning.startswith(("{", "[")):
-            _ = source.json  # tells damage with its line
-        raise DataError(f"found labels of no form that is known ({known}); name it by --from", path)
+        _tell_damage(LabelSource(path))
+        raise DataError(f"found labels of no form that is known ({known}); name it by {option}", path)
     if not fitting:
-        raise DataError(f"found no labels of a form that is known here ({known}); name the file", path)
+        likely = [each for each in LabelSource(path).files if _may_hold(each)]
+        if len(likely) == 1:
+            return recognise(likely[0], option)
+        for each in likely[:_LOOKED_AT]:
+            _tell_damage(LabelSource(each))
+        looked = f" (looked at {counted(len(likely), 'file')}: {likely[0].name}, ...)" if likely else ""
+        raise DataError(f"found no labels of a form that is known here ({known}){looked}; name the file", path)
     names = ", ".join(f"{each.path.name} ({form.name})" for form, each in fitting[:5])
     raise DataError(f"found {len(fitting)} files with labels, {names}; name one of them", path)
+
+
+def _tell_damage(source: LabelSource) -> None:
+    """Raise DataError with the place where a file is broken, or not as its kind of table has to be; else nothing."""
+    if source.beginning.startswith(("{", "[")):
+        _ = source.json
+    table = (
+        "xlsx" if source.head.startswith(_ZIP) else "csv" if source.path.suffix.lower() in (".csv", ".tsv") else None
+    )
+    if table is not None:
+        label_format(table).read(source, images_of(source.path))
 
 
 def forms_in(path: str | Path) -> list[tuple[LabelFormat, LabelSource]]:
@@ -123,7 +142,7 @@ def images_of(path: Path, folder: Path | None = None) -> ImageFolder:
     """Give the images of labels at ``path``: in ``folder``, else where the labels lie."""
     if folder is not None:
         return ImageFolder(folder)
-    return ImageFolder(path if os.path.isdir(path) else path.parent, naming=False)
+    return ImageFolder(path if os.path.isdir(path) else path.parent, naming=False, option="--images")
 
 
 def _usable() -> list[LabelFormat]:

@@ -17,6 +17,11 @@ from landmark_diffusion.data.labels.label_set import SOLE_ANNOTATOR, LabelledIma
 _FARTHEST = 1e6
 """Pixels from the corner beyond which a coordinate is none of an image of at most 89 million pixels."""
 _LARGEST = 10_000_000
+TWO_ANNOTATORS = (
+    "if these are two annotators, convert each one's labels by themselves (ldx data convert ... --to csv), write their "
+    "names into the column annotator, and put the rows into one table"
+)
+"""How a form that holds one annotator brings in two, as the end of a message (docs/formats.md)."""
 
 
 class LabelBuilder:
@@ -28,6 +33,8 @@ class LabelBuilder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.at: Path | None = None
+        """The file of a folder that is being read, for messages."""
         self.left_out: Counter[str] = Counter()
         self.notes: list[str] = []
         self.skeleton: tuple[tuple[str, str], ...] = ()
@@ -36,7 +43,7 @@ class LabelBuilder:
 
     def fault(self, message: str, path: Path | None = None, line: int | None = None) -> DataError:
         """Give the error that says what is wrong with the file, or with another one of its folder."""
-        return DataError(message, path or self.path, line)
+        return DataError(message, path or self.at or self.path, line)
 
     def image(
         self,
@@ -48,7 +55,10 @@ class LabelBuilder:
         """Add an image; raises DataError for a name that is there already, unless it may come ``again``."""
         if (known := self._images.get(name)) is not None:
             if not again:
-                raise self.fault(f"the image {name!r} is there twice, expected each image once")
+                before = f", before in {known.source}" if known.source else ""
+                raise self.fault(
+                    f"the image {name!r} is there twice{before}; expected each image once: {TWO_ANNOTATORS}"
+                )
             if size is not None and known.size not in (None, size):
                 raise self.fault(f"{name}: found {size[0]}x{size[1]} px, but {known.size} px before")
             known.size, known.spacing = known.size or size, known.spacing or spacing
@@ -71,7 +81,7 @@ class LabelBuilder:
         if (annotator, landmark) in image.marks:
             raise self.fault(
                 f"{image.name}: the landmark {landmark!r} is marked twice by {annotator!r}, expected one object with "
-                "each landmark once in an image; remove or rename one of them"
+                f"each landmark once in an image; remove or rename one of them; {TWO_ANNOTATORS}"
             )
         image.marks[annotator, landmark] = mark
 

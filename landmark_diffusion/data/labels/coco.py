@@ -15,7 +15,15 @@ from typing import Any, cast
 
 from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.core.texts import counted
-from landmark_diffusion.data.labels.building import LabelBuilder, coordinate, finite, image_name, side, text
+from landmark_diffusion.data.labels.building import (
+    TWO_ANNOTATORS,
+    LabelBuilder,
+    coordinate,
+    finite,
+    image_name,
+    side,
+    text,
+)
 from landmark_diffusion.data.labels.label_format import LabelFormat
 from landmark_diffusion.data.labels.label_set import Flag, LabelledImage, LabelSet, Mark
 from landmark_diffusion.data.labels.label_source import ImageFolder, LabelSource
@@ -127,7 +135,7 @@ class _Reading:
         if (taken := next((name for name, _ in marks if any(key[1] == name for key in image.marks)), None)) is not None:
             raise UserError(
                 f"{image.name} has several objects with keypoints ({taken!r} is there twice), expected one object an "
-                "image; keep one of them"
+                f"image; keep one of them; {TWO_ANNOTATORS}"
             )
         for name, mark in marks:
             self.builder.mark(image, "", name, mark)

@@ -95,7 +95,11 @@ def with_sizes(labels: LabelSet, images: ImageFolder, title: str) -> LabelSet:
     unknown = [each.name for each in sized if each.size is None]
     if unknown:
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-        where = f"it is not in {images.folder}" if images.folder else "name the folder of the images by --images"
+        where = (
+            f"it is not in {images.folder}{images.cure}"
+            if images.folder
+            else "name the folder of the images by --images"
+        )
         raise UserError(f"{title} needs the size of each image, and that of {unknown[0]!r}{more} is not known: {where}")
     return replace(labels, images=tuple(sized))
 

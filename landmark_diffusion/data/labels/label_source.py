@@ -121,10 +121,11 @@ class ImageFolder:
         folder: where they lie; None where nobody said, and nothing is found then.
         naming: whether images are called by their places in it; else (where nobody named the folder) only a missing
             ending is added to their names, and they are looked for in it and two levels below.
+        option: by which a user may name it and has not, for messages; empty where there is none, or it was given.
     """
 
-    def __init__(self, folder: Path | None = None, naming: bool = True) -> None:
-        self.folder, self.naming = folder, naming
+    def __init__(self, folder: Path | None = None, naming: bool = True, option: str = "") -> None:
+        self.folder, self.naming, self.option = folder, naming, option
         if folder is not None and not os.path.isdir(folder):
             raise DataError("--images: there is no folder of this name", folder)
 
@@ -151,15 +152,23 @@ class ImageFolder:
 
     def find(self, name: str) -> Path | None:
         """Return the file that a name means: the one at that place, else the only one of that name anywhere within."""
+        found = self.candidates(name)
+        return found[0] if len(found) == 1 else None
+
+    def candidates(self, name: str) -> list[Path]:
+        """Return the files that a name can mean: the one at that place, else all of that name anywhere within."""
         if self.folder is None:
-            return None
+            return []
         path = self.folder / name
         if os.path.isfile(path):
-            return path
+            return [path]
         alike = self._by_name.get(posixpath.basename(name), [])
-        within = [each for each in alike if each.with_suffix("") == path]
-        found = within or alike
-        return found[0] if len(found) == 1 else None
+        return [each for each in alike if each.with_suffix("") == path] or alike
+
+    @property
+    def cure(self) -> str:
+        """What to do where images are not found, as the end of a message: empty where their folder was named."""
+        return f", or name the folder of the images by {self.option}" if self.option else ""
 
     def name_of(self, name: str) -> str:
         """Name the file that ``name`` means; ``name`` itself where none is found."""

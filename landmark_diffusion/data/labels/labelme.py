@@ -52,11 +52,11 @@ class LabelMeFormat(LabelFormat):
         paths = source.named(".json") if source.is_folder else [source.path]
         absent: list[tuple[LabelledImage, str]] = []
         for path in paths:
-            file = LabelSource(path)
-            found = file.json
+            found = LabelSource(path).json
             if not _is_labelme(found):
                 builder.left_out["other JSON file"] += 1
                 continue
+            builder.at = path
             try:
                 image, flags = _read_image(builder, found, posixpath.dirname(folder.relative(path)), images)
             except DataError:
@@ -65,6 +65,7 @@ class LabelMeFormat(LabelFormat):
                 raise builder.fault(str(error), path) from None
             image.source = str(path)
             absent += [(image, name) for name in flags]
+        builder.at = None
         names = _listed(folder.path / NAMES_FILE)
         known = {landmark for image in builder.images() for _, landmark in image.marks} | set(names)
         for image, flag in absent:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from landmark_diffusion.core.errors import DataError, UserError
+from landmark_diffusion.core.texts import counted
 from landmark_diffusion.data.labels.building import LabelBuilder, finite, image_name, merged_order, spacing_of, text
 from landmark_diffusion.data.labels.label_format import LabelFormat
 from landmark_diffusion.data.labels.label_set import ABSENT, Flag, LabelledImage, LabelSet, Mark
@@ -35,6 +36,8 @@ OWN = "image"
 """An element of our own beside the lists, which Slicer passes over and does not keep: the image and its geometry."""
 _UNITS = {"mm": 1.0, "um": 0.001}
 _LOOKED_AT = 5
+_WITH_DPI = (".jpg", ".jpeg", ".tif", ".tiff")
+"""Images whose dpi Slicer takes for their mm (``readers/image_plane.py``)."""
 
 
 class ControlPoint(NamedTuple):
@@ -112,20 +115,29 @@ class SlicerFormat(LabelFormat):
         """Read one file, or all that a folder and those within hold; lines, curves and other markups are counted."""
         builder = LabelBuilder(source.path)
         folder = source if source.is_folder else LabelSource(source.path.parent)
-        off, orders = 0, []
+        off, orders, without, by_dpi = 0, list[tuple[str, ...]](), list[_File](), list[_File]()
         for path in source.named(MARKUPS) if source.is_folder else [source.path]:
             file = LabelSource(path)
+            builder.at = path
             if not _is_markups(file.json):
                 raise builder.fault("expected an object with a list `markups`", path)
             try:
                 reading = _File(builder, path, folder.relative(path), file.json, images)
-                off += reading.read()
+                if reading.plane is None:
+                    without.append(reading)
+                    continue
+                off += reading.read(reading.plane)
             except DataError:
                 raise
             except UserError as error:
                 raise builder.fault(str(error), path) from None
             reading.image.source = str(path)
+            by_dpi += [reading] * (reading.dpi is not None)
             orders.append(tuple(reading.landmarks))
+        builder.at = None
+        if without:
+            raise _no_image(builder, without, images)
+        _keep_dpi(builder, by_dpi)
         if off:
             builder.notes.append(
                 f"off the plane of their image, and taken at the nearest place in it: {off} of the points"
@@ -172,13 +184,16 @@ class _File:
         self.builder, self.content = builder, content
         own = content.get(OWN) if isinstance(content.get(OWN), dict) else None
         stem = relative[: -len(MARKUPS)] if relative.lower().endswith(MARKUPS) else posixpath.splitext(relative)[0]
-        name = images.name_of(image_name(stem if own is None else own.get("name"), "image"))
+        self.path, self.name = path, image_name(stem if own is None else own.get("name"), "image")
+        name = images.name_of(self.name)
         self.image = builder.image(name, None, None if own is None else spacing_of(own.get("spacing")))
+        self.dpi: tuple[float, float] | None = None
+        """Mm a pixel along x and y where the dpi of the image's file say them, and nothing else does."""
         self.plane = self._plane(own, path, images.find(name))
         self.landmarks: dict[str, None] = {}
 
-    def _plane(self, own: Mapping[str, Any] | None, path: Path, image: Path | None) -> ImagePlane:
-        """How the pixels lie: as the file says, a volume beside it, or the image."""
+    def _plane(self, own: Mapping[str, Any] | None, path: Path, image: Path | None) -> ImagePlane | None:
+        """How the pixels lie: as the file says, a volume beside it, or the image; None where there is none of these."""
         if own is not None:
             steps = own.get("steps")
             pair = steps if isinstance(steps, list) and len(steps) == 2 else [None, None]
@@ -187,15 +202,17 @@ class _File:
                 np.stack([_triple(step, "image: steps") for step in pair], -1),
             )
         volume = path.with_name(path.name[: -len(MARKUPS)] + VOLUME) if path.name.lower().endswith(MARKUPS) else path
-        for each in (volume, image):
-            if each is not None and each != path and each.is_file():
-                return read_plane(each)
-        self.builder.notes.append(
-            f"{path.name}: its image was not found, so 1 mm is taken for 1 pixel; name the folder by --images"
-        )
-        return ImagePlane.of((1.0, 1.0))
+        if volume != path and volume.is_file():
+            return read_plane(volume)
+        if image is None or image == path:
+            return None
+        plane = read_plane(image)
+        width, height = (round(float(each), 9) for each in np.linalg.norm(plane.steps, axis=0))
+        if image.suffix.lower() in _WITH_DPI and (width, height) != (1.0, 1.0):
+            self.dpi = width, height
+        return plane
 
-    def read(self) -> int:
+    def read(self, plane: ImagePlane) -> int:
         """Add the points of all lists; gives how many lie off the image's plane, by a pixel or more."""
         off = 0
         for place, markup in enumerate(self.content["markups"]):
@@ -212,10 +229,10 @@ class _File:
             for number, point in enumerate(points):
                 if not isinstance(point, dict):
                     raise UserError(f"{where}.controlPoints[{number}]: expected an object")
-                off += self._point(point, factor, f"{where}.controlPoints[{number}]")
+                off += self._point(point, plane, factor, f"{where}.controlPoints[{number}]")
         return off
 
-    def _point(self, point: Mapping[str, Any], factor: np.ndarray, where: str) -> bool:
+    def _point(self, point: Mapping[str, Any], plane: ImagePlane, factor: np.ndarray, where: str) -> bool:
         landmark = text(point.get("label"), f"{where}.label").strip()
         said, status = point.get("description"), point.get("positionStatus", "defined")
         self.landmarks.setdefault(landmark)
@@ -225,10 +242,38 @@ class _File:
         if status != "defined" or point.get("position") is None:
             return False
         place = _triple(point["position"], f"{where} ({landmark!r})") * factor
-        pixels, distance = self.plane.to_pixels(place)
+        pixels, distance = plane.to_pixels(place)
         flag = Flag(said) if said in (Flag.HIDDEN, Flag.UNSURE) else Flag.VISIBLE
         self.builder.mark(self.image, "", landmark, Mark(float(pixels[0]), float(pixels[1]), flag))
-        return bool(distance > np.linalg.norm(self.plane.steps, axis=0).min())
+        return bool(distance > np.linalg.norm(plane.steps, axis=0).min())
+
+
+def _no_image(builder: LabelBuilder, lists: Sequence[_File], images: ImageFolder) -> DataError:
+    """Lists whose image is not found, or is one of several: nothing tells where their mm lie in it."""
+    first = lists[0]
+    several = ", ".join(path.name for path in images.candidates(first.name)[:3])
+    found = f"can be that of {several} in several folders" if several else f"is of no image in {images.folder}"
+    more = f" (and of {counted(len(lists) - 1, 'more list')})" if len(lists) > 1 else ""
+    return builder.fault(
+        f"the list {first.name!r}{more} {found}, so that nothing tells which pixel its mm mean; call it as its image "
+        f"(that of xray.jpg is xray{MARKUPS}, in the same sub-folder){images.cure}",
+        first.path,
+    )
+
+
+def _keep_dpi(builder: LabelBuilder, files: Sequence[_File]) -> None:
+    """Say that mm became pixels by the dpi of image files; keep them as spacing where that gives all images one."""
+    if not files:
+        return
+    sides = sorted({side for file in files if file.dpi for side in file.dpi})
+    said = f"{sides[0]:.4g}" + (f" to {sides[-1]:.4g}" if f"{sides[0]:.4g}" != f"{sides[-1]:.4g}" else "")
+    what = f"mm became pixels by the dpi of {counted(len(files), 'image file')}, as Slicer has it: {said} mm a pixel"
+    if len(files) < len(builder.images()):
+        builder.notes.append(f"{what}; it is not kept as spacing, since the other images have none")
+        return
+    for file in files:
+        file.image.spacing = file.image.spacing or file.dpi
+    builder.notes.append(f"{what}; it is kept as their spacing: check that the dpi are those of the radiograph")
 
 
 def _factor(markup: Mapping[str, Any], where: str) -> np.ndarray:

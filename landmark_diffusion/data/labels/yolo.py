@@ -18,7 +18,7 @@ from typing import Any
 from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.core.texts import counted, one_line
 from landmark_diffusion.core.untrusted import check_harmless
-from landmark_diffusion.data.labels.building import LabelBuilder, coordinate, image_name, text
+from landmark_diffusion.data.labels.building import TWO_ANNOTATORS, LabelBuilder, coordinate, image_name, text
 from landmark_diffusion.data.labels.label_format import LabelFormat
 from landmark_diffusion.data.labels.label_set import Flag, LabelledImage, LabelSet, Mark
 from landmark_diffusion.data.labels.label_source import ImageFolder, LabelSource
@@ -193,7 +193,8 @@ def _read_text(
             objects.append((number, cells))
     if len(objects) > 1:
         raise builder.fault(
-            f"{image.name}: found {len(objects)} objects with keypoints, expected one an image; keep one of them",
+            f"{image.name}: found {len(objects)} objects with keypoints, expected one an image; keep one of them; "
+            f"{TWO_ANNOTATORS}",
             path,
             objects[1][0],
         )
@@ -204,8 +205,8 @@ def _read_text(
     try:
         if image.size is None:
             raise UserError(
-                f"the size of the image {image.name!r} is not known, of which the coordinates are shares; name the "
-                "folder of the images by --images"
+                f"the size of the image {image.name!r} is not known, of which the coordinates are shares: it is not in "
+                f"{images.folder}; put it there{images.cure}"
             )
         kind, points = _points(cells, data)
         names = data.names_of(kind, len(points))

@@ -50,6 +50,7 @@ class DicomSrWriter(FileAnImage):
 
     name, subfolder, suffix = "dicom-sr", "dicom_sr", ".dcm"
     reads_image = True
+    why_none = "a DICOM report refers to the image's own DICOM file, and this is none"
     left_out = 0
 
     def add(self, detection: Detection) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -36,6 +38,38 @@ def write_list(path: Path, found: Sequence[Suggestion], images: Sequence[PoolIma
         numbers = [each.gain, float(each.nearer), each.distance, *_of_model(each.place, belief)]
         rows.append((each.rank, image.name, image.file, each.reason, *numbers))
     return write_csv(path, rows, _written)
+
+
+def is_list(path: Path) -> bool:
+    """Tell whether a file is a list that ``write_list`` wrote."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return file.readline(1000).strip() == ",".join(COLUMNS)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def keep_earlier(folder: Path) -> Path | None:
+    """Put the list that an earlier call left, and its picture, aside under the next free number.
+
+    Returns where the list is now; None where there is none of ours. Raises UserError where it cannot be renamed.
+    """
+    if not is_list(folder / LIST):
+        return None
+    names = next(
+        names for names in map(_numbered, itertools.count(1)) if not any((folder / name).exists() for name in names)
+    )
+    with writing(folder):
+        for name, aside in zip((LIST, PICTURE), names, strict=True):
+            if (folder / name).is_file():
+                os.replace(folder / name, folder / aside)
+    return folder / names[0]
+
+
+def _numbered(number: int) -> tuple[str, str]:
+    """Names of an earlier list and picture."""
+    stem, (_, table), (_, picture) = Path(LIST).stem, os.path.splitext(LIST), os.path.splitext(PICTURE)
+    return f"{stem}_{number}{table}", f"{stem}_{number}{picture}"
 
 
 def _of_model(place: int, belief: Belief | None) -> list[float]:

@@ -15,6 +15,7 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation
 from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.data.labels import Flag, ImageFolder, LabelledImage, LabelSet, Mark, label_format, read_labels
 from landmark_diffusion.data.labels.label_set import ABSENT
+from landmark_diffusion.data.sources.folder.source import FolderDataset
 from landmark_diffusion.detection.writers.slicer import write_slicer
 from tests.detection.bad_inputs import LEVELS, write_dicom
 from tests.detection.detections import make_detection
@@ -112,12 +113,43 @@ def test_several_lists_other_markups_and_what_is_said_of_points(tmp_path: Path) 
     assert labels.notes == ("off the plane of their image, and taken at the nearest place in it: 1 of the points",)
 
 
-def test_a_folder_and_images_that_are_not_there(tmp_path: Path) -> None:
-    for name in ("x/a.mrk.json", "y/a.mrk.json"):
+def test_a_list_of_no_image_is_refused_and_says_what_its_name_has_to_be(tmp_path: Path) -> None:
+    """Its mm mean no pixel: 1 mm for 1 pixel put points of a radiograph 1,749 px off."""
+    for name in ("x/a.mrk.json", "y/F_a.mrk.json", "y/F_b.mrk.json"):
         written(tmp_path, markups(control("N", [1, 2, 0])), name=name)
-    form, labels = read_labels(tmp_path)
-    assert form.name == "slicer" and [image.name for image in labels.images] == ["x/a", "y/a"]
-    assert "1 mm is taken for 1 pixel" in labels.notes[0]
+    Image.new("L", (30, 40)).save(tmp_path / "x" / "a.png")
+    said = r"y/F_a\.mrk\.json: the list 'y/F_a' \(and of 1 more list\) is of no image in .*, so that nothing tells"
+    with pytest.raises(DataError, match=said) as caught:
+        read_labels(tmp_path)
+    assert str(caught.value).endswith("or name the folder of the images by --images")
+    with pytest.raises(DataError, match=said) as caught:
+        read_labels(tmp_path, images=tmp_path)
+    assert "--images" not in str(caught.value)
+    with pytest.raises(DataError, match="is of no image in") as caught:
+        FolderDataset(tmp_path)
+    assert "--images" not in str(caught.value)
+    (tmp_path / "x" / "b").mkdir()
+    for name in ("x/F_a.png", "x/b/F_a.png"):
+        Image.new("L", (30, 40)).save(tmp_path / name)
+    with pytest.raises(DataError, match=r"can be that of F_a\.png, F_a\.png in several folders"):
+        read_labels(tmp_path)
+
+
+def test_dpi_that_were_taken_for_mm_are_said_and_kept_where_all_images_have_them(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        Image.new("L", (300, 400)).save(tmp_path / f"{name}.jpg", dpi=(254, 254))
+        written(tmp_path, markups(control("N", [1, 2, 0])), name=f"{name}.mrk.json")
+    _, labels = read_labels(tmp_path)
+    mark = labels.images[0].marks[ME, "N"]
+    assert (mark.x, mark.y) == pytest.approx((10, 20))
+    assert [image.spacing for image in labels.images] == [(0.1, 0.1)] * 2
+    (note,) = labels.notes
+    assert "by the dpi of 2 image files, as Slicer has it: 0.1 mm a pixel; it is kept as their spacing" in note
+    Image.new("L", (300, 400)).save(tmp_path / "c.png")
+    written(tmp_path, markups(control("N", [1, 2, 0])), name="c.mrk.json")
+    _, labels = read_labels(tmp_path)
+    assert [image.spacing for image in labels.images] == [None] * 3
+    assert "it is not kept as spacing, since the other images have none" in labels.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from landmark_diffusion.core.errors import DataError
 from landmark_diffusion.core.texts import counted
+from landmark_diffusion.data.labels.label_source import ImageFolder
 from landmark_diffusion.data.readers.dicom import DICOM_SUFFIXES, has_no_suffix
 from landmark_diffusion.data.readers.image_io import OTHER_SUFFIXES, other_kinds, other_kinds_note
 from landmark_diffusion.data.readers.radiograph import RADIOGRAPH_SUFFIXES, list_radiographs
@@ -60,6 +61,7 @@ class FileIndex:
                 self.by_name[path.name] = path
                 self.by_stem.setdefault(path.name if has_no_suffix(path) else path.stem, []).append(path)
         self._alike: dict[str, dict[str, list[Path]]] = {}
+        self._below: list[ImageFolder] | None = None  # listed where a name asks for it
 
     def find(self, name: str) -> list[Path]:
         """Return the files that a name in the table can mean: none, one, or several of the same stem."""
@@ -83,6 +85,19 @@ class FileIndex:
             for path in dict.fromkeys(images_of(within)) if folder else self.by_name.values():
                 known.setdefault(loose(path.name), []).append(path)
         return self._alike[folder].get(loose(last), [])
+
+    def below(self, name: str) -> list[Path]:
+        """Return the files of a name's last part below the places, as deep as `ldx data convert` looks.
+
+        None where the folder that the name tells is there.
+        """
+        folder, _, last = name.replace("\\", "/").rpartition("/")
+        if folder and any(os.path.isdir(place / folder) for place in self.places):
+            return []
+        if self._below is None:
+            self._below = [ImageFolder(place, naming=False) for place in self.places if os.path.isdir(place)]
+        found = (path for within in self._below for path in within.candidates(last))
+        return list({os.path.realpath(path): path for path in found}.values())
 
     def moved(self, name: str) -> list[Path]:
         """Return the files of a name's last part where the folder that it tells is not there: the table was moved."""
@@ -138,9 +153,9 @@ def find_images(table: LabelTable, index: FileIndex) -> ImageMatch:
     """Find the file of each row: by its exact name, else the one file that differs from it in form or folder alone.
 
     A name differs in form by case, leading zeros, Unicode form, the kind of slash, or .jpg for .jpeg and .tif for
-    .tiff; in its folder where that is not there, as in a table that was made elsewhere. The file is taken where it
-    alone is like that and no other row means it. Faults are gathered: one for all rows that miss their file in the
-    same way.
+    .tiff; in its folder where that is not there, as in a table that was made elsewhere, or where it tells none and the
+    file lies in a folder below. The file is taken where it alone is like that and no other row means it. Faults are
+    gathered: one for all rows that miss their file in the same way.
     """
     match = ImageMatch({}, [], [], set())
     lines: dict[Path, LabelRow] = {}
@@ -170,6 +185,8 @@ def _match_alike(
     wanted: dict[Path, list[LabelRow]] = {}
     moved = {row.image: index.moved(row.image) for row in left}
     candidates = {row.image: moved[row.image] or index.alike(row.image) for row in left}
+    for name in (name for name, paths in candidates.items() if not paths):
+        moved[name] = candidates[name] = index.below(name)
     for row in left:
         for path in candidates[row.image]:
             wanted.setdefault(path, []).append(row)
@@ -208,10 +225,16 @@ def _match_alike(
         row, path = pairs[0]
         match.notes.append(
             f"{counted(len(pairs), 'name')} matched although the file differs in {how}: {row.image!r} is "
-            f"{path.name!r}" + (", ..." if len(pairs) > 1 else "")
+            f"{_within(path, index)!r}" + (", ..." if len(pairs) > 1 else "")
         )
     for rows in missing.values():
         match.faults.append(_missing(rows, table, index))
+
+
+def _within(path: Path, index: FileIndex) -> str:
+    """A file's path in the last of the places that holds it."""
+    holding = [place for place in index.places if path.is_relative_to(place)]
+    return path.relative_to(max(holding, key=lambda each: len(each.parts))).as_posix() if holding else str(path)
 
 
 def _same_kind(name: str, path: Path) -> bool:

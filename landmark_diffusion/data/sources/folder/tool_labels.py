@@ -95,7 +95,7 @@ def of_tool(root: Path, files: list[Path]) -> Path | None:
         return fitting[0][1].path
     likely = [path for path in files if path.suffix.lower() in _TOOLS]
     if len(likely) == 1:
-        recognise(likely[0])  # tells what is wrong with it
+        recognise(likely[0], FORM_OPTION)  # tells what is wrong with it
     return None
 
 
@@ -137,7 +137,7 @@ def tool_of(path: Path, form: str | None) -> LabelFormat | None:
         return None if form in _OUR_OWN else label_format(form)
     source = LabelSource(path)
     if source.is_folder or source.beginning.startswith(("{", "[", "<")) or path.suffix.lower() in _TOOLS:
-        return recognise(path)[0]
+        return recognise(path, FORM_OPTION)[0]
     tables = (label_format(name) for name in _TOOLS_TABLES)
     return next((each for each in tables if each.recognises(source)), None)
 
