@@ -144,7 +144,7 @@ def test_points_outside_and_names_that_are_nearly_one_are_said(
     (folder / "lm" / "3.json").unlink()
     _labelme(folder / "lm" / "5.json", "5.png", ("pog'", 3, 4), ("N", 5, 6))
     assert convert("lm --to csv --output more.csv") == 0
-    assert """landmarks "Pog'" and "pog'" are nearly the same name""" in capsys.readouterr().out
+    assert """landmarks "pog'" and "Pog'" are nearly the same name""" in capsys.readouterr().out
     assert convert("two.csv --to csv --output same.csv") == 0
     assert "warning" not in capsys.readouterr().out
 

@@ -26,7 +26,7 @@ def test_each_is_listed_with_a_whole_sentence_and_no_more() -> None:
         lines = [line.lstrip("# ") for line in path.read_text().splitlines()[:6] if line.startswith("#")]
         told = describe(path)
         assert told and " ".join(lines).startswith(told), path.name
-        assert not any(word in told for word in ("Section numbers", "Paper A:", "fit --config", ". ")), path.name
+        assert not any(word in told for word in ("Section numbers", "Paper A:", "model.image_range", ". ")), path.name
         assert told.count("(") == told.count(")") and len(told) < 230, path.name
 
 
