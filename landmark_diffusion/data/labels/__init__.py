@@ -14,7 +14,7 @@ from landmark_diffusion.data.labels.label_set import Flag, LabelledImage, LabelS
 from landmark_diffusion.data.labels.label_source import ImageFolder, LabelSource
 
 _LOOKED_AT = 5
-_ZIP = b"PK\x03\x04"
+_TABLES = {".csv": "csv", ".tsv": "csv", ".xlsx": "xlsx", ".xlsm": "xlsx"}
 _HERE = "landmark_diffusion.data.labels"
 
 FORMATS = Registry(
@@ -94,10 +94,7 @@ def _tell_damage(source: LabelSource) -> None:
     """Raise DataError with the place where a file is broken, or not as its kind of table has to be; else nothing."""
     if source.beginning.startswith(("{", "[")):
         _ = source.json
-    table = (
-        "xlsx" if source.head.startswith(_ZIP) else "csv" if source.path.suffix.lower() in (".csv", ".tsv") else None
-    )
-    if table is not None:
+    if (table := _TABLES.get(source.path.suffix.lower())) is not None:
         label_format(table).read(source, images_of(source.path))
 
 

@@ -225,7 +225,7 @@ def _match_alike(
         row, path = pairs[0]
         match.notes.append(
             f"{counted(len(pairs), 'name')} matched although the file differs in {how}: {row.image!r} is "
-            f"{_within(path, index)!r}" + (", ..." if len(pairs) > 1 else "")
+            f"{(_within(path, index) if moved[row.image] else path.name)!r}" + (", ..." if len(pairs) > 1 else "")
         )
     for rows in missing.values():
         match.faults.append(_missing(rows, table, index))
