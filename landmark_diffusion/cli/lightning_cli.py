@@ -84,7 +84,13 @@ _TALKATIVE = (
     "lightning.fabric.utilities.rank_zero",
     "lightning.pytorch.trainer.connectors.checkpoint_connector",
 )
-_IDLE_NOTICES = ("litlogger", "litmodels", "`weights_only` was not set", "TPU available")
+_IDLE_NOTICES = (
+    "configured with model summary",
+    "litlogger",
+    "litmodels",
+    "`weights_only` was not set",
+    "TPU available",
+)
 _IDLE_WARNINGS = (
     "is not supported by the model summary",
     "isinstance.treespec, LeafSpec",
