@@ -81,7 +81,7 @@ class LandmarkDataModule(LightningDataModule):
         pseudo_labels: train on the images without labels too, by what the network finds in them: those of the training
             part that ``train_images`` does not name, and those that the dataset has no labels of.
         mixing: how often each of several sets (pooled, auxiliary) comes, and whether a batch is of one alone.
-        auxiliary: data sets that train beside, with landmarks of their own, described as those of a pooled one.
+        auxiliary: data sets that train beside, with landmarks of their own.
         check_labels: False goes on with labels that look as if they were no pixels of their image, without a word.
 
     Raises UserError (DataError with file and line) for options and data that cannot be used.
