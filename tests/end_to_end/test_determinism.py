@@ -90,7 +90,7 @@ def fitted(home: Path, method: str, folder: str, seed: int = 0) -> dict:
     return trained_state(torch.load(home / folder / "checkpoints/last.ckpt", weights_only=True))
 
 
-SLOW = ("HeatmapFinetuneModule", "DDPMPretrainModule")
+SLOW = ("HeatmapFinetuneModule", "DDPMPretrainModule", "DiffusionHeatmapModule")
 
 
 @pytest.mark.parametrize("method", [pytest.param(each, marks=[pytest.mark.slow] * (each in SLOW)) for each in METHODS])

@@ -103,6 +103,7 @@ def test_an_exported_model_measures_as_its_checkpoint() -> None:
         assert Path(f"runs/a/test/{name}").read_bytes() == Path(f"runs/b.ldx/test/{name}").read_bytes(), name
 
 
+@pytest.mark.slow
 def test_the_first_network_alone_is_measured_with_its_pictures() -> None:
     """``sampling_steps`` 1 on the same weights: the baseline."""
     one = ("--model.init_args.sampling.steps=1", "--run_folder=runs/c", "--pictures=1")

@@ -63,7 +63,10 @@ def test_test_says_which_checkpoint_it_took_and_prints_every_row(tested: tuple[P
         assert row in plain
 
 
-@pytest.mark.parametrize(("verb", "kind"), [("test", "closed pipe"), ("test", "ascii"), ("predict", "full disk")])
+@pytest.mark.parametrize(
+    ("verb", "kind"),
+    [("test", "closed pipe"), pytest.param("test", "ascii", marks=pytest.mark.slow), ("predict", "full disk")],
+)
 def test_results_are_whole_whatever_becomes_of_the_terminal(
     fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, kind: str
 ) -> None:

@@ -63,7 +63,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     forget("my_lab")
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", [pytest.param(each, marks=[pytest.mark.slow] * (each != "HeatmapFinetuneModule")) for each in METHODS]
+)
 def test_each_method_trains_tests_and_exports_it(home: Path, method: str) -> None:
     config = write("my.yaml", method)
     done("fit", "--config", config, "--run_folder", "runs/a")
@@ -95,6 +97,7 @@ def test_options_written_for_it_reach_it_from_config_and_command_line(home: Path
     assert not kept.get("init_args")  # base.yaml's dropout was for the UNet
 
 
+@pytest.mark.slow
 def test_a_mapping_among_its_options_arrives(home: Path) -> None:
     config = write("my.yaml", "DiffusionHeatmapModule", {"class_path": "MyNetwork", "init_args": {"extra": {"a": 1}}})
     done("fit", "--config", config, "--run_folder", "runs/a")
@@ -118,6 +121,7 @@ def test_a_start_hands_its_weights_on(home: Path) -> None:
     assert "model.init_args.network.init_args.channels: 5 in the checkpoint, 6 in the config" in outcome.err
 
 
+@pytest.mark.slow
 def test_without_an_entry_point_it_is_named_by_its_path_and_allowed(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

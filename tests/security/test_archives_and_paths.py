@@ -85,6 +85,7 @@ def _table(folder: Path, *names: str) -> None:
     (folder / "points.csv").write_text("\n".join([header, *rows]) + "\n")
 
 
+@pytest.mark.slow
 def test_a_users_table_may_name_images_anywhere_and_results_stay_in_the_run(home: Path) -> None:
     """It is the user's own word what to read. The names come back in the table of results, and name no file."""
     write_positions(home / "tiny.ldx")

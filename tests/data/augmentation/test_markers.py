@@ -117,6 +117,7 @@ def test_markers_see_a_shift_of_a_third_of_a_pixel():
     assert errors.mean(0) == pytest.approx([-1 / 3, -1 / 3], abs=0.02)
 
 
+@pytest.mark.slow
 def test_markers_through_imgaug_for_comparison():
     """facts.md: imgaug's elastic points are 1 px off; its affine is right once the half pixel is added."""
     try:

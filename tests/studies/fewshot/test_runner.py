@@ -98,6 +98,7 @@ def test_two_processes_share_a_grid_and_do_each_cell_once(config: Path, grid: Pa
     assert read_results(grid) == undisturbed
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_the_results_are_those_of_an_undisturbed_grid(
     config: Path, grid: Path, undisturbed: list
 ) -> None:
