@@ -95,14 +95,14 @@ def train(
     """AdamW with the config's rate, warm-up and cosine; at each stop (updates, minutes), its average in the module."""
     weights = [weight for weight in module.parameters() if weight.requires_grad]
     average = [weight.detach().clone() for weight in weights]
-    chosen, narrow = module.optimisation, NARROW
+    chosen = module.optimisation
     optimizer = torch.optim.AdamW(weights, lr=chosen.learning_rate, weight_decay=chosen.weight_decay)
     batches, seconds = every_epoch(data), 0.0
     for step in track(range(max(stops)), "training"):
         begun = time.monotonic()
         for group in optimizer.param_groups:
             group["lr"] = chosen.learning_rate * lr_factor(step, chosen.warmup_steps, max(stops))
-        with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+        with torch.autocast("cpu", torch.bfloat16, enabled=NARROW):
             loss = module.window_nll(next(batches))
         optimizer.zero_grad()
         loss.backward()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 import subprocess
 import sys
@@ -12,18 +11,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from landmark_diffusion.annotate.told import adaptation_of, facts_there, outcome
+from landmark_diffusion.annotate.told import facts_there, outcome
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.json_files import read_json
 from landmark_diffusion.core.texts import one_line
+from landmark_diffusion.studies.adapt.places import start_digest, trainings_of
 from landmark_diffusion.studies.trainings.manifest import MANIFEST
 
 LEAST = 5
 """Marked images from which a model is adapted."""
 LINES = 60
 CONFIG = "folder_diffusion_small.yaml"
-TRAININGS = Path("runs", "adapt")
-"""Where ``ldx adapt`` keeps the trainings of a model file until it is written, in a folder of its name."""
 TABLES = (".csv", ".tsv")
 
 
@@ -86,18 +84,17 @@ class Adapting:
 
     @property
     def _trainings(self) -> Path:
-        return TRAININGS / self.target.stem
+        return trainings_of(self.target)
 
     @cached_property
     def _digest(self) -> str:
         """Of the model to begin with, as the manifest of a stopped adaptation has it."""
-        there = self.model is not None and self.model.is_file()
-        return hashlib.sha256(self.model.read_bytes()).hexdigest() if self.model is not None and there else ""
+        return start_digest(self.model) if self.model is not None and self.model.is_file() else ""
 
     @cached_property
     def _start_adapted(self) -> bool:
         facts = None if self.model is None else facts_there(self.model)
-        return facts is not None and bool(adaptation_of(facts))
+        return facts is not None and bool(facts.adapted)
 
     def _outcome(self) -> dict[str, str] | None:
         facts = facts_there(self.target)
@@ -112,7 +109,7 @@ class Adapting:
         number = 1
         while True:
             path = Path("mine.ldx" if number == 1 else f"mine_{number}.ldx")
-            begun = _start_of(TRAININGS / path.stem)
+            begun = _start_of(trainings_of(path))
             if not path.exists() and begun in ("", self._digest):
                 return path
             number += 1

@@ -17,7 +17,7 @@ HELPED, HARMED, UNCLEAR, INCOMPARABLE = "helped", "harmed", "unclear", "incompar
 def model_title(path: Path, facts: ModelFacts) -> str:
     """Name a model by its path and the images that it learned, as far as its file says."""
     training = facts.training
-    adapted, images = adaptation_of(facts), training.get("images")
+    adapted, images = facts.adapted, training.get("images")
     number = counted(images, "image") if type(images) is int else ""
     words = []
     if adapted:
@@ -30,18 +30,12 @@ def model_title(path: Path, facts: ModelFacts) -> str:
     return ": ".join(filter(None, [str(path.absolute()), "; ".join(filter(None, words))]))
 
 
-def adaptation_of(facts: ModelFacts) -> dict[str, Any]:
-    """What ``ldx adapt`` wrote of itself; empty for a model that it did not write."""
-    found = facts.training.get("adapted")
-    return found if isinstance(found, dict) else {}
-
-
 def outcome(facts: ModelFacts) -> dict[str, str] | None:
     """Whether the error fell on the images that a model was adapted to: one of the four words, and a sentence.
 
     None for a model that is not adapted.
     """
-    adapted = adaptation_of(facts)
+    adapted = facts.adapted
     if not adapted:
         return None
     return {"kind": _kind(adapted.get("rows")), "words": _said(adapted, "verdict")}

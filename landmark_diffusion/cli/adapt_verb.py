@@ -115,6 +115,7 @@ def _plan(options: argparse.Namespace, command: str) -> AdaptPlan:
     from landmark_diffusion.detection.model import load_module
     from landmark_diffusion.hardware.precision import choose_precision, device_kind
     from landmark_diffusion.methods.start import match_start
+    from landmark_diffusion.studies.adapt.places import trainings_of
     from landmark_diffusion.studies.adapt.plan import AdaptPlan, check_images
     from landmark_diffusion.studies.adapt.rule import rule_for
     from landmark_diffusion.studies.calibrate.learned_images import count_learned
@@ -139,7 +140,7 @@ def _plan(options: argparse.Namespace, command: str) -> AdaptPlan:
     refuse_mixed_spacing(labelled)
     tell_labels(labelled, images.source)
     if count := count_learned(facts, images):
-        origin = (facts.training.get("adapted") or {}).get("start") or "the model that it came from"
+        origin = facts.adapted.get("start") or "the model that it came from"
         warn(
             f"{start} was adapted to {count} of these {counted(len(labelled), 'image')} already: its errors on them, "
             f"before and after, and the regions would look better than they are. Adapt {origin} to all of them instead"
@@ -156,7 +157,7 @@ def _plan(options: argparse.Namespace, command: str) -> AdaptPlan:
         section=section,
         images=images,
         rule=rule,
-        folder=Path(options.folder or Path("runs", "adapt", Path(options.output).stem)),
+        folder=Path(options.folder or trainings_of(Path(options.output))),
         command=command,
         seed=_seed(options.seed_everything),
         landmark_map=landmark_map,

@@ -81,13 +81,18 @@ class ModelFacts:
     tensors: dict[str, list[int]] = field(default_factory=dict)
     weights_sha256: str = ""
 
+    @property
+    def adapted(self) -> dict[str, Any]:
+        """What ``ldx adapt`` wrote of itself; empty for a model that it did not write."""
+        found = self.training.get("adapted")
+        return found if isinstance(found, dict) else {}
+
     def trained_splits(self, dataset: str) -> list[str | None]:
         """Splits of a data set whose training part the weights have learned; None: the data set's own default.
 
         Those of the model that it was adapted from are among them.
         """
-        adapted = self.training.get("adapted") or {}
-        pairs = ((self.training, "dataset", "split"), (adapted, "start_dataset", "start_split"))
+        pairs = ((self.training, "dataset", "split"), (self.adapted, "start_dataset", "start_split"))
         return [of.get(split) for of, name, split in pairs if of.get(name) == dataset]
 
     def config(self) -> dict[str, Any]:

@@ -189,6 +189,7 @@ class LandmarkDataModule(LightningDataModule):
         if source is not self.source:
             self.source = source
             self._datasets.clear()
+            self._joined = None
         return note
 
     @property
@@ -222,7 +223,9 @@ class LandmarkDataModule(LightningDataModule):
     def training_set(self) -> LandmarkTorchDataset | JoinedTorchDataset:
         """The examples that train: those of the training part, and behind them those of the auxiliary sets."""
         own = self.stage_dataset("train")
-        if self._joined is None or self._joined.parts[0] is not own:
+        if not self.auxiliary:
+            return own
+        if self._joined is None:
             others = [
                 LandmarkTorchDataset(
                     each, each.samples("train"), self.size, self.resize, self.cache, recipe=self.recipe,
@@ -231,7 +234,7 @@ class LandmarkDataModule(LightningDataModule):
                 for each in self.auxiliary.values()
             ]  # fmt: skip
             self._joined = JoinedTorchDataset([own, *others])
-        return self._joined if self.auxiliary else own
+        return self._joined
 
     def _add_unlabelled(self, labelled: list[LandmarkSample]) -> list[LandmarkSample]:
         """Find the images that train without labels, in the order of the dataset; what is tested is none of them.

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from landmark_diffusion.annotate.adapting import TRAININGS, Adapting
+from landmark_diffusion.annotate.adapting import Adapting
 from landmark_diffusion.annotate.app import annotation_app
 from landmark_diffusion.annotate.images import FolderImages
 from landmark_diffusion.annotate.predictions import Predictor
@@ -27,6 +27,7 @@ from landmark_diffusion.detection.detector import Detector
 from landmark_diffusion.metrics.bootstrap import Interval
 from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.studies.adapt.outcome import BeforeAfter, Row
+from landmark_diffusion.studies.adapt.places import TRAININGS
 from landmark_diffusion.studies.suggest.features import edge_views
 from landmark_diffusion.studies.suggest.suggestion import pool_distances, suggest
 from landmark_diffusion.web.access import Access

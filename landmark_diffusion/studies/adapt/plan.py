@@ -13,6 +13,7 @@ from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.version import version
 from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset
 from landmark_diffusion.modelfile.facts import ModelFacts
+from landmark_diffusion.studies.adapt.places import start_digest
 from landmark_diffusion.studies.adapt.rule import AdaptRule
 from landmark_diffusion.studies.calibrate.folds import Fold, make_folds
 from landmark_diffusion.studies.trainings.manifest import Manifest, ManifestFile, differences, refuse
@@ -83,7 +84,7 @@ class AdaptPlan:
         """What a stopped adaptation has to have in common with the one that goes on."""
         return {
             "package_version": version(),
-            "start": hashlib.sha256(self.start.read_bytes()).hexdigest(),
+            "start": start_digest(self.start),
             "images": self.ids,
             "labels": self._labels_digest(),
             "landmarks": list(self.names),

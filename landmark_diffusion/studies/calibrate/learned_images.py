@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset
 from landmark_diffusion.modelfile.facts import ModelFacts
@@ -30,8 +29,7 @@ def image_digests(images: LandmarkTorchDataset) -> list[str]:
 
 def learned(facts: ModelFacts) -> list[str]:
     """Digests of the images that a model was adapted to, and those that it was adapted from."""
-    adapted: Any = facts.training.get("adapted")
-    found: Any = adapted.get("seen") if isinstance(adapted, dict) else None
+    found = facts.adapted.get("seen")
     return [str(each) for each in found] if isinstance(found, list) else []
 
 
