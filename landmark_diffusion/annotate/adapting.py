@@ -89,7 +89,7 @@ class Adapting:
     @cached_property
     def _digest(self) -> str:
         """Of the model to begin with, as the manifest of a stopped adaptation has it."""
-        return start_digest(self.model) if self.model is not None and self.model.is_file() else ""
+        return start_digest(self.model) if self.model is not None and self.model.exists() else ""
 
     @cached_property
     def _start_adapted(self) -> bool:

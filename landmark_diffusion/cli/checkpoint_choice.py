@@ -83,7 +83,7 @@ def _find(verb: str, run: RunFolder, asked: str) -> Path:
             raise UserError(_nothing_whole(verb, run, asked))
         return found
     path = Path(asked)
-    if not path.is_file():
+    if not path.is_file() and not is_model_file(path):
         folders = [path.parent, run.checkpoints]
         beside = [p for folder in folders if folder.is_dir() for p in folder.iterdir()]
         known = sorted({str(p) for p in beside if p.suffix in (".ckpt", SUFFIX)})

@@ -69,8 +69,8 @@ def _check_options(options: argparse.Namespace) -> None:
 
 
 def _checkpoint(path: Path) -> Path:
-    """The checkpoint that `ldx test` takes of a run folder; another path as it is."""
-    if not path.is_dir():
+    """The checkpoint that `ldx test` takes of a run folder; another path, and a hub folder, as it is."""
+    if not path.is_dir() or is_model_file(path):
         return path
     run = RunFolder(path)
     found = run.best() or run.last()

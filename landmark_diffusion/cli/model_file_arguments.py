@@ -13,6 +13,7 @@ import yaml
 from landmark_diffusion.cli.arguments import positions
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.modelfile.facts import ModelFacts
+from landmark_diffusion.modelfile.hub_folder import is_hub_folder
 from landmark_diffusion.modelfile.model_file import is_model_file, read_facts
 
 _FOLDER = "ldx_model_"
@@ -28,7 +29,7 @@ def expanded_model_file(verb: str, arguments: list[str]) -> Iterator[list[str]]:
     two of them, and for fit.
     """
     named = [place for place in positions(arguments) if is_model_file(arguments[place])]
-    places = [place for place in named if not Path(arguments[place]).is_dir()]
+    places = [place for place in named if not Path(arguments[place]).is_dir() or is_hub_folder(arguments[place])]
     if not places:
         yield arguments
         return

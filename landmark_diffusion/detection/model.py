@@ -15,8 +15,7 @@ from landmark_diffusion.finders import import_finders
 from landmark_diffusion.finders.finder import Finder
 from landmark_diffusion.methods import METHODS
 from landmark_diffusion.modelfile.facts import ModelFacts
-from landmark_diffusion.modelfile.hub_folder import model_in_folder
-from landmark_diffusion.modelfile.model_file import SUFFIX, is_model_file, read_model_file
+from landmark_diffusion.modelfile.model_file import SUFFIX, is_model_file, model_in_folder, read_model_file
 from landmark_diffusion.modelfile.network_size import check_network_size, stored_values
 
 if TYPE_CHECKING:

@@ -35,25 +35,16 @@ def config_text(facts: ModelFacts) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def model_in_folder(folder: str | Path) -> Path:
-    """Return the model file of a hub folder; raises UserError for one without, and where config.json says otherwise."""
-    from landmark_diffusion.modelfile.model_file import read_facts
-
-    folder = Path(folder)
-    path, config = folder / WEIGHTS, folder / CONFIG
-    if not path.is_file():
-        raise UserError(
-            f"{folder}: found a folder without {WEIGHTS}, expected a model file (.ldx) or a folder of "
-            "`ldx export MODEL --hub FOLDER`"
-        )
-    said, held = _read_config(config), json.loads(read_facts(path).to_json())
+def check_config(folder: Path, facts: ModelFacts) -> None:
+    """Raise UserError where config.json cannot be read or is not of one export with the facts in the file beside it."""
+    config = folder / CONFIG
+    said, held = _read_config(config), json.loads(facts.to_json())
     for name in held:  # what somebody added beside it says nothing of the model
         if name not in said or said[name] != held[name]:
             raise UserError(
                 f"{config}: {name!r} is not what {WEIGHTS} beside it says, so the two are not of one export; copy or "
                 "export the folder again (a model is changed by exporting it anew, not by its config.json)"
             )
-    return path
 
 
 def _read_config(path: Path) -> dict[str, Any]:

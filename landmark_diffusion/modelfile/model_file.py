@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.files import atomic_write_bytes, refuse_existing
 from landmark_diffusion.modelfile.facts import ModelFacts, facts_from_json, parse_json
+from landmark_diffusion.modelfile.hub_folder import WEIGHTS, check_config, is_hub_folder
 
 if TYPE_CHECKING:
     import torch
@@ -36,8 +37,26 @@ class ModelFile:
 
 
 def is_model_file(path: str | Path) -> bool:
-    """Tell whether a path is named as an exported model."""
-    return Path(path).suffix == SUFFIX
+    """Tell whether a path is named as an exported model, or is a hub folder with one."""
+    return Path(path).suffix == SUFFIX or is_hub_folder(path)
+
+
+def file_of(path: str | Path) -> Path:
+    """Return a model file itself, or that of a hub folder (UserError as ``model_in_folder``)."""
+    return model_in_folder(path) if is_hub_folder(path) else Path(path)
+
+
+def model_in_folder(folder: str | Path) -> Path:
+    """Return the model file of a hub folder; raises UserError for one without, and where config.json says otherwise."""
+    folder = Path(folder)
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise UserError(
+            f"{folder}: found a folder without {WEIGHTS}, expected a model file ({SUFFIX}) or a folder of "
+            "`ldx export MODEL --hub FOLDER`"
+        )
+    check_config(folder, read_facts(path))
+    return path
 
 
 def write_model_file(
@@ -72,7 +91,7 @@ def model_content(facts: ModelFacts, weights: Mapping[str, torch.Tensor]) -> tup
 
 def check_target(path: Path, overwrite: bool) -> None:
     """Refuse (UserError) a place for an exported model with another suffix, or where something lies already."""
-    if not is_model_file(path):
+    if path.suffix != SUFFIX:
         raise UserError(f"{path}: expected a file name that ends in {SUFFIX}")
     refuse_existing(path, overwrite)
 
@@ -81,9 +100,9 @@ def read_facts(path: str | Path) -> ModelFacts:
     """Read the facts alone, without torch and without the weights.
 
     Raises UserError naming the file where it is missing, cut short, no safetensors file or not one of this package, and
-    what ``facts_from_json`` raises; also where the list of weights is not that of the export.
+    what ``facts_from_json`` raises; also where the list of weights is not that of the export. A hub folder is read too.
     """
-    path = Path(path)
+    path = file_of(path)
     header = _read_header(path)
     metadata = header.pop("__metadata__", None)
     if not isinstance(metadata, dict) or FACTS_KEY not in metadata:
@@ -104,13 +123,14 @@ def read_model_file(path: str | Path) -> ModelFile:
 
     Raises UserError as ``read_facts``, also for weights that are cut short, not finite or not those that were written.
     """
+    path = file_of(path)
     facts = read_facts(path)
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         weights = load_file(path)
-        digest = _digest(Path(path)) if facts.weights_sha256 else ""
+        digest = _digest(path) if facts.weights_sha256 else ""
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: the weights are cut short or damaged ({error}); copy or export it again") from error
     if digest != facts.weights_sha256:

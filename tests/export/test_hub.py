@@ -20,8 +20,10 @@ from landmark_diffusion.detection.detector import Detector
 from landmark_diffusion.export import hub
 from landmark_diffusion.export.hub import card_metadata, write_hub_folder
 from landmark_diffusion.modelfile import hub_folder
-from landmark_diffusion.modelfile.hub_folder import WEIGHTS, model_in_folder
-from landmark_diffusion.modelfile.model_file import read_facts
+from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
+from landmark_diffusion.modelfile.hub_folder import WEIGHTS
+from landmark_diffusion.modelfile.model_file import is_model_file, model_in_folder, read_facts
+from landmark_diffusion.studies.adapt.places import start_digest
 from tests.detection.tiny_model import facts, picture, write_positions
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -47,6 +49,16 @@ def test_the_folder_finds_what_the_file_finds(exported: tuple[Path, Path]) -> No
         assert np.array_equal(ours.points, theirs.points)
         assert ours.covariance is not None and theirs.covariance is not None
         assert np.array_equal(ours.covariance, theirs.covariance)
+
+
+def test_it_is_read_wherever_a_model_file_is(exported: tuple[Path, Path]) -> None:
+    source, folder = exported
+    assert is_model_file(folder) and read_facts(folder) == read_facts(source)
+    file, hubbed = read_checkpoint(source), read_checkpoint(folder)  # the start of a training, an adaptation, a grid
+    assert hubbed["hyper_parameters"] == file["hyper_parameters"]
+    assert hubbed["state_dict"].keys() == file["state_dict"].keys()
+    assert all(torch.equal(value, hubbed["state_dict"][name]) for name, value in file["state_dict"].items())
+    assert start_digest(folder) == start_digest(folder / WEIGHTS)
 
 
 def test_the_command_line_takes_it_as_a_model(exported: tuple[Path, Path], tmp_path: Path) -> None:
