@@ -62,6 +62,10 @@ def run_calibrate(arguments: list[str]) -> int:
     path = Path(options.checkpoint)
     target = Path(options.output) if options.output else path
     content = read_model_file(path)
+    if target == path and path.is_dir():
+        raise UserError(
+            f"{path} is a hub's folder and was left as it is; give --output FILE.ldx, and export that again"
+        )
     if target != path:
         check_target(target, options.overwrite)
     elif content.facts.calibration is not None and not options.overwrite:

@@ -84,6 +84,17 @@ def test_what_is_calibrated_stays_unless_asked(capsys: pytest.CaptureFixture[str
     assert calibrate("--settings", "5x1", "--overwrite") == 0 and MODEL.read_bytes() != first
 
 
+def test_a_hub_folder_is_calibrated_into_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(MODEL), "--hub", "hub"]) == 0
+    before = {path.name: path.read_bytes() for path in Path("hub").iterdir()}
+    options = ["calibrate", "--checkpoint", "hub", "--part", "val", "--settings", "1x1"]
+    assert main(options) == 1
+    assert "hub is a hub's folder and was left as it is; give --output FILE.ldx" in capsys.readouterr().err
+    assert main([*options, "--output", "other.ldx"]) == 0
+    assert read_facts("other.ldx").calibration is not None
+    assert {path.name: path.read_bytes() for path in Path("hub").iterdir()} == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
