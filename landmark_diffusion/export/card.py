@@ -73,7 +73,7 @@ def _data(facts: ModelFacts) -> list[str]:
     trained = facts.training
     dataset, split = trained.get("dataset", "unknown"), trained.get("split")
     lines = [f"Trained on {dataset}" + (f", split {split}" if split else "") + _images(dataset, split, trained)]
-    if isinstance(adapted := trained.get("adapted"), dict):
+    if adapted := facts.adapted:
         where = " ".join(str(adapted[key]) for key in ("start_dataset", "start_split") if adapted.get(key))
         before = counted(adapted["start_updates"], "update") + (f" on {where}" if where else "")
         lines.append(f"Adapted from {adapted['start']} ({before}) by {counted(adapted['updates'], 'update')}")
@@ -93,8 +93,8 @@ def _images(dataset: str, split: str | None, trained: Mapping[str, Any]) -> str:
 
 def _figures(facts: ModelFacts) -> str:
     found = facts.measured
-    if found is None and isinstance(adapted := facts.training.get("adapted"), dict):
-        return _adapted_figures(adapted)
+    if found is None and facts.adapted:
+        return _adapted_figures(facts.adapted)
     if found is None:
         return "None came with the export: measure it before use."
     part = {"test": "the test images", "validate": "the validation images"}.get(str(found.get("verb")), "images")

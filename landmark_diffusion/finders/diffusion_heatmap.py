@@ -16,12 +16,13 @@ import torch
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.groups import as_group, at_least_one
 from landmark_diffusion.core.seeds import evaluation_seed
-from landmark_diffusion.diffusion.blur import blur_sigma, gaussian_blur, renormalise_peak
+from landmark_diffusion.diffusion.blur import blur_sigma, renormalise_peak
 from landmark_diffusion.diffusion.noise_schedule import Level, NoiseOptions
 from landmark_diffusion.diffusion.process import Parameterisation, check_parameterisation, x0_from_output
 from landmark_diffusion.diffusion.samplers import Noise, ddim_sample, ddpm_sample, keyed_noise, timesteps
 from landmark_diffusion.finders.finder import Finder, LandmarkEstimate
 from landmark_diffusion.finders.method import Batch
+from landmark_diffusion.heatmaps.blur import gaussian_blur
 from landmark_diffusion.heatmaps.losses import spatial_softmax
 from landmark_diffusion.heatmaps.moments import samples_covariance
 from landmark_diffusion.heatmaps.targets import TargetKind

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from landmark_diffusion.heatmaps.blur import gaussian_blur
 from landmark_diffusion.heatmaps.losses import full_precision
 
 
@@ -62,16 +63,4 @@ def cast_votes(
                 known = (column >= 0) & (column < width) & (row >= 0) & (row < height)
                 place = (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).long()
                 votes.scatter_add_(-1, place, weight * share * known)
-        return blurred(votes.view_as(disc), spread)
-
-
-def blurred(maps: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Blur maps (B, N, H, W) by a Gaussian of ``sigma`` px."""
-    reach = max(1, round(3 * sigma))
-    places = torch.arange(-reach, reach + 1, device=maps.device, dtype=maps.dtype)
-    kernel = torch.exp(-0.5 * (places / sigma).square())
-    kernel = (kernel / kernel.sum()).view(1, 1, -1)
-    flat = maps.flatten(0, 1)[:, None]
-    down = torch.nn.functional.conv2d(flat, kernel[..., None], padding=(reach, 0))
-    across: torch.Tensor = torch.nn.functional.conv2d(down, kernel[:, :, None], padding=(0, reach))
-    return across[:, 0].view_as(maps)
+        return gaussian_blur(votes.view_as(disc), spread, 2 * max(1, round(3 * spread)) + 1, border="constant")

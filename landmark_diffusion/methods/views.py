@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.diffusion.blur import gaussian_blur
+from landmark_diffusion.heatmaps.blur import gaussian_blur
 
 GREATEST_BLUR = 2.0
 """Standard deviation of the strongest blur, px of the view."""

@@ -8,7 +8,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.diffusion.blur import blur_sigma, gaussian_blur, gaussian_kernel, renormalise_peak
+from landmark_diffusion.diffusion.blur import blur_sigma, renormalise_peak
+from landmark_diffusion.heatmaps.blur import gaussian_blur, gaussian_kernel
 
 
 def test_sigma_is_linear_between_its_ends() -> None:
@@ -23,8 +24,10 @@ def test_sigma_is_linear_between_its_ends() -> None:
 @pytest.mark.parametrize("kernel_size", [3, 13])
 def test_agrees_with_scipy(sigma: float, kernel_size: int) -> None:
     maps = torch.rand(2, 3, 9, 17, dtype=torch.float64)  # smaller than the kernel in height: borders meet
-    wanted = gaussian_filter(maps.numpy(), sigma, mode="nearest", radius=kernel_size // 2, axes=(2, 3))
-    np.testing.assert_allclose(gaussian_blur(maps, sigma, kernel_size).numpy(), wanted, rtol=1e-12, atol=1e-14)
+    for mode, border in (("nearest", "replicate"), ("constant", "constant")):
+        wanted = gaussian_filter(maps.numpy(), sigma, mode=mode, radius=kernel_size // 2, axes=(2, 3))
+        found = gaussian_blur(maps, sigma, kernel_size, border)  # type: ignore[arg-type]
+        np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-12, atol=1e-14)
 
 
 def test_each_sample_may_have_its_own_sigma() -> None:
