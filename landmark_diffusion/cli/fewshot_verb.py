@@ -35,6 +35,7 @@ HELP = """a config of ldx fewshot:
     starts:                               # name: options of `ldx fit`; scratch is what the others are compared with
       scratch: {model.optimisation.learning_rate: 0.001}
       ddpm: {model.pretrained: runs/x/checkpoints/step_8000.ckpt, model.optimisation.learning_rate: 0.0003}
+      afpf: {fit: [rival_afpf_small.yaml]}  # a start may have configs of its own: another method in the same grid
     targets:                              # a second axis, may be left out
       disc: {model.target.kind: disc}
       contour_hugging: {model.target.kind: one_hot}
@@ -140,6 +141,9 @@ def _propose(plan: Plan) -> Manifest:
     """Look at the data and make the manifest of this plan."""
     for line in own_options(plan.fit, plan.options)[1]:
         print(line, flush=True)
+    for name, configs in plan.start_fit.items():
+        for line in own_options(configs, plan.options_of(name))[1]:
+            print(f"fewshot.starts.{name}: {line}", flush=True)
     section = data_section(plan.base())
     stages: tuple[Stage, ...] = ("train", "val", "test")
     with warnings.catch_warnings(record=True) as doubts:
@@ -258,7 +262,8 @@ _DRAWS = {
 
 def _start_in_words(name: str, start: dict[str, Any], manifest: Manifest) -> str:
     words = seen_in_words(start, manifest["images"], _judged(manifest))
-    return _in_words(name, start["options"], *([f"trained on {words}: its errors are too small"] if words else []))
+    seen = [f"trained on {words}: its errors are too small"] if words else []
+    return _in_words(name, start["options"], *start.get("fit", []), *seen)
 
 
 def _in_words(name: str, options: dict[str, Any], *more: str) -> str:

@@ -145,7 +145,10 @@ class ResultsWriter(Callback):
         return Results(evaluation, title, self.other_protocols, spreads)
 
     def _write_figures(self, results: Results, module: Any, folder: Path) -> None:
-        extra = {"command": " ".join(["ldx", *sys.argv[1:]]), "seed": module.seed, "updates": module.trained_updates}
+        extra = {
+            "command": " ".join(["ldx", *sys.argv[1:]]), "seed": module.seed, "updates": module.trained_updates,
+            "parameters": sum(each.numel() for each in module.parameters()),
+        }  # fmt: skip
         write_metrics(folder / METRICS, results, {**extra, **self.facts})
         if results.spread is not None:
             write_spread_csv(folder / "spread.csv", results.spread)

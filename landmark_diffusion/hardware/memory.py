@@ -1,7 +1,8 @@
-"""Out of memory: known by its many names, and answered with the settings that help, in order."""
+"""How much memory is held, and what to do where it does not suffice: known by its many names, answered in order."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -92,3 +93,13 @@ def _precision(trainer: Mapping[str, Any]) -> str:
 
 def _size(data: Mapping[str, Any]) -> str:
     return f"smaller images with --data.size (now {list(data.get('size') or ())})"
+
+
+def peak_memory() -> int | None:
+    """Return the most memory, in bytes, that this process has held so far; None where the system does not say."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    found = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return found if sys.platform == "darwin" else found * 1024  # elsewhere in KiB

@@ -42,7 +42,9 @@ def write(folder: Path, rows: list[Prediction], facts: dict[str, Any] | None = N
     data = SimpleNamespace(
         source=source, landmark_names=("sella",), stage_dataset=lambda _: SimpleNamespace(frames=[None])
     )
-    module = SimpleNamespace(main_variant="heatmap", results={"heatmap": rows}, seed=0, trained_updates=1)
+    module = SimpleNamespace(
+        main_variant="heatmap", results={"heatmap": rows}, seed=0, trained_updates=1, parameters=list
+    )
     state = SimpleNamespace(fn=VERBS[folder.name])
     trainer = SimpleNamespace(state=state, is_global_zero=True, datamodule=data, loggers=[])
     ResultsWriter(folder.parent, facts, pictures=0)._write(trainer, module)
@@ -120,7 +122,7 @@ def test_a_test_makes_each_table_and_each_bootstrap_once(
     )
     examples = SimpleNamespace(samples=found["multi-step"], frames=[None] * 7)
     data = SimpleNamespace(source=source, landmark_names=names, stage_dataset=lambda _: examples)
-    module = SimpleNamespace(main_variant="multi-step", results=found, seed=0, trained_updates=1)
+    module = SimpleNamespace(main_variant="multi-step", results=found, seed=0, trained_updates=1, parameters=list)
     trainer = SimpleNamespace(
         state=SimpleNamespace(fn=TrainerFn.TESTING), is_global_zero=True, datamodule=data, loggers=[]
     )

@@ -19,15 +19,15 @@ def make_job(plan: Plan, manifest: Manifest, cell: Cell) -> Job:
     folder, seed = cell_folder(plan.folder, cell.name), plan.seed + cell.draw
     images = manifest["draws"][cell.draw][: cell.n]
     own = plan.own_options(cell)
-    options = {**over(plan.options, own), "data.train_images": images}
+    options = {**over(plan.options_of(cell.start), own), "data.train_images": images}
     return Job(
         name=cell.name,
         folder=str(folder),
         cell={"start": cell.start, "target": cell.target, "n": cell.n, "draw": cell.draw},
         seed=seed,
         train_images=images,
-        pretrained={**plan.base(), **own}.get(PRETRAINED),
-        options=fit_arguments(plan.fit, options, seed, folder),
+        pretrained={**plan.base(cell.start), **own}.get(PRETRAINED),
+        options=fit_arguments(plan.configs_of(cell.start), options, seed, folder),
         checkpoints=manifest["checkpoints"],
         stage=plan.stage,
         keep_checkpoints=plan.keep_checkpoints,

@@ -38,7 +38,7 @@ def propose(
     most = max(plan.n)
     if most > len(pool):
         raise UserError(f"{SECTION}.n: found {most}, but the training part has {len(pool)} images; take fewer")
-    base = {name: value for name, value in plan.base().items() if name not in (*PER_MACHINE, *RESERVED)}
+    base = _everywhere(plan.base())
     return {
         "package_version": version(),
         "dataset": base["data.dataset"],
@@ -47,7 +47,7 @@ def propose(
         "stage": plan.stage,
         "checkpoints": list(checkpoints),
         "options": dict(sorted(base.items())),
-        "starts": {name: _start(name, {PRETRAINED: base.get(PRETRAINED), **own}) for name, own in plan.starts.items()},
+        "starts": {name: _start(plan, name) for name in plan.starts},
         "targets": {name: {"options": dict(sorted(own.items()))} for name, own in plan.targets.items()},
         "by_n": {str(n): dict(sorted(options.items())) for n, options in plan.by_n.items()},
         "readings": {name: dict(sorted(options.items())) for name, options in plan.readings.items()},
@@ -59,17 +59,27 @@ def propose(
     }
 
 
-def _start(name: str, options: dict[str, Any]) -> dict[str, Any]:
+def _everywhere(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what belongs to a machine or a cell."""
+    return {name: value for name, value in options.items() if name not in (*PER_MACHINE, *RESERVED)}
+
+
+def _start(plan: Plan, name: str) -> dict[str, Any]:
+    base = _everywhere(plan.base(name))
+    options = {PRETRAINED: base.get(PRETRAINED), **plan.starts[name]}
+    own: dict[str, Any] = {}
+    if name in plan.start_fit:
+        own = {"fit": [path.name for path in plan.start_fit[name]], "base": dict(sorted(base.items()))}
     path = options.pop(PRETRAINED)
     if path is None:
-        return {"options": dict(sorted(options.items())), "pretrained": None}
+        return {"options": dict(sorted(options.items())), "pretrained": None, **own}
     if not Path(path).is_file():
         raise UserError(
             f"{SECTION}.starts.{name}: {PRETRAINED}: found no file {path}; pre-train first, or mend the path"
         )
     with Path(path).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"options": dict(sorted(options.items())), "pretrained": str(path), "sha256": digest}
+    return {"options": dict(sorted(options.items())), "pretrained": str(path), "sha256": digest, **own}
 
 
 def merge(existing: Manifest, proposed: Manifest, folder: Path) -> Manifest:
@@ -109,9 +119,10 @@ def _draw(manifest: Manifest, draw: int) -> list[str]:
 
 
 def _identity(choice: Mapping[str, Any]) -> dict[str, Any]:
-    """What a start or target is: of a pre-training checkpoint its content, wherever it lies."""
+    """What a start or target is: of a pre-training checkpoint its content, wherever it lies, as of its own configs."""
     digest = choice.get("sha256")
-    return {**choice["options"], **({f"content of {PRETRAINED}": digest[:12]} if digest else {})}
+    content = {f"content of {PRETRAINED}": digest[:12]} if digest else {}
+    return {**choice.get("base", {}), **choice["options"], **content}
 
 
 _FILE = ManifestFile("fewshot", ("package_version", *_FIXED, "starts", "targets", "by_n", "n", "draws"), merge, _LATER)

@@ -61,7 +61,8 @@ class Plan:
         fit: configs of ``ldx fit`` that every cell starts from, names or paths.
         n: numbers of labelled training images; smaller ones are contained in larger ones of the same draw.
         draws: how many independent draws.
-        starts: {name: options of ``ldx fit``}; "scratch" is what the others are compared with.
+        starts: {name: options of ``ldx fit``}; "scratch" is what the others are compared with. A start may name configs
+            of its own under ``fit``, in place of the plan's: another method in the same grid.
         folder: of the grid, shared by all its processes; by default runs/fewshot/NAME of the config.
         options: options of every cell, dotted as on the command line.
         targets: a second axis, {name: options}; without it there is one target, "default".
@@ -73,6 +74,7 @@ class Plan:
         checkpoints: which weights are measured: "best" on the labelled validation images, "last" without any.
         stage: part of the data that is measured: "test" or "val".
         keep_checkpoints: keep the cells' checkpoints after they are measured (disk space).
+        start_fit: the configs of the starts that have their own; no key of the section.
     """
 
     fit: tuple[Path, ...]
@@ -89,6 +91,7 @@ class Plan:
     checkpoints: tuple[str, ...] = CHECKPOINTS
     stage: str = "test"
     keep_checkpoints: bool = False
+    start_fit: dict[str, tuple[Path, ...]] = field(default_factory=dict)
 
     def cells(self) -> list[Cell]:
         """All cells in the order they are run: draw by draw, so that a partial table comes early."""
@@ -108,9 +111,26 @@ class Plan:
             first.setdefault((cell.start, cell.target, cell.n if cell.n in self.by_n else 0), cell)
         return list(first.values())
 
-    def base(self) -> Options:
-        """Options that all cells share, those of the configs included but for what they say for another dataset."""
-        return own_options(self.fit, self.options)[0]
+    def base(self, start: str | None = None) -> Options:
+        """Options that all cells share, those of the configs included but for what they say for another dataset.
+
+        With ``start`` those that all cells of this start share, below its own options.
+        """
+        if start not in self.start_fit:
+            return own_options(self.fit, self.options)[0]
+        return own_options(self.start_fit[start], self.options_of(start))[0]
+
+    def configs_of(self, start: str) -> tuple[Path, ...]:
+        """Configs of ``ldx fit`` that a start's cells have."""
+        return self.start_fit.get(start, self.fit)
+
+    def options_of(self, start: str) -> Options:
+        """Options over the configs of a start, whichever these are; images and precision are the whole grid's."""
+        if start not in self.start_fit:
+            return self.options
+        alike = (*_SHARED, "data.root", "trainer.precision")
+        shared = {name: value for name, value in self.base().items() if name.startswith(alike)}
+        return over(shared, self.options)
 
     def own_options(self, cell: Cell) -> Options:
         """Options that tell a cell from the others: those of its n, start and target."""
@@ -163,7 +183,7 @@ def _section(path: Path) -> dict[str, Any]:
 
 def _known(section: Mapping[str, Any], where: str, path: Path | None = None) -> dict[str, Any]:
     """Refuse a key that is no field of the plan."""
-    known = [each.name for each in fields(Plan)]
+    known = [each.name for each in fields(Plan) if each.name != "start_fit"]
     for key in section:
         if key not in known:
             line = None if path is None else line_of(path, [SECTION, str(key)])
@@ -173,11 +193,12 @@ def _known(section: Mapping[str, Any], where: str, path: Path | None = None) -> 
 
 
 def _checked_plan(section: dict[str, Any], cell_options: Options) -> Plan:
+    starts, start_fit = _starts(section)
     plan = Plan(
         fit=tuple(find_config(name) for name in _texts(section, "fit")),
         n=tuple(sorted(_whole_numbers(section, "n"))),
         draws=_whole_number(section, "draws", 1),
-        starts=_axis(section, "starts"),
+        starts=starts,
         folder=Path(str(section["folder"])),
         options=over(checked(section.get("options"), f"{SECTION}.options"), checked(cell_options, "the command line")),
         targets=_axis(section, "targets") if section.get("targets") else {},
@@ -188,6 +209,7 @@ def _checked_plan(section: dict[str, Any], cell_options: Options) -> Plan:
         checkpoints=_choices(section, "checkpoints", CHECKPOINTS),
         stage=_choices({"stage": [section.get("stage", "test")]}, "stage", STAGES)[0],
         keep_checkpoints=_flag(section, "keep_checkpoints"),
+        start_fit=start_fit,
     )
     if plan.order == "names" and plan.draws > 1:
         raise UserError(f"{SECTION}.draws: found {plan.draws}, but the first n by name (order: names) are one draw")
@@ -199,17 +221,18 @@ def _checked_plan(section: dict[str, Any], cell_options: Options) -> Plan:
 
 def _refuse_moved(plan: Plan) -> None:
     """Refuse an option of the method under an earlier name: every cell would stop at it."""
-    method = str(plan.base().get("model.class_path", ""))
-    said = [*((str(path), config_options([path])) for path in plan.fit), (f"{SECTION}.options", plan.options)]
-    said += [(f"{SECTION}.starts.{name}", options) for name, options in plan.starts.items()]
-    said += [(f"{SECTION}.targets.{name}", options) for name, options in plan.targets.items()]
-    said += [(f"{SECTION}.by_n.{n}", options) for n, options in plan.by_n.items()]
-    said += [(f"{SECTION}.readings.{name}", options) for name, options in plan.readings.items()]
-    for where, options in said if method in MOVED else ():
-        for option in options:
-            if option.startswith(DOTTED) and (why := moved_to(option.removeprefix(DOTTED), method)):
-                line = line_of(Path(where), option.split(".")) if Path(where).is_file() else None
-                raise UserError(f"{where}:{f'{line}:' if line else ''} {why}")
+    for start, own in plan.starts.items():
+        method = str({**plan.base(start), **own}.get("model.class_path", ""))
+        said = [(str(path), config_options([path])) for path in plan.configs_of(start)]
+        said += [(f"{SECTION}.options", plan.options), (f"{SECTION}.starts.{start}", own)]
+        said += [(f"{SECTION}.targets.{name}", options) for name, options in plan.targets.items()]
+        said += [(f"{SECTION}.by_n.{n}", options) for n, options in plan.by_n.items()]
+        said += [(f"{SECTION}.readings.{name}", options) for name, options in plan.readings.items()]
+        for where, options in said if method in MOVED else ():
+            for option in options:
+                if option.startswith(DOTTED) and (why := moved_to(option.removeprefix(DOTTED), method)):
+                    line = line_of(Path(where), option.split(".")) if Path(where).is_file() else None
+                    raise UserError(f"{where}:{f'{line}:' if line else ''} {why}")
 
 
 def _refuse_conflicts(plan: Plan, cell_options: Options) -> None:
@@ -238,15 +261,25 @@ def _refuse_hidden_labels(plan: Plan) -> None:
     """Refuse "last", which promises that no validation label was used, where training itself follows these labels."""
     if "last" not in plan.checkpoints:
         return
-    base = plan.base()
     for cell in plan.one_cell_each():
-        options = over(base, plan.own_options(cell))
+        options = over(plan.base(cell.start), plan.own_options(cell))
         if options.get(LR_SCHEDULE) == "plateau" or (options.get(EARLY_STOPPING) or 0) > 0:
             raise UserError(
                 f"{SECTION}.checkpoints: last stands for training without validation labels, but {cell.name} lowers "
                 f"its learning rate or ends by them; give its options {LR_SCHEDULE}: cosine (or constant) and "
                 f"{EARLY_STOPPING}: 0, or set {SECTION}.checkpoints: [best]"
             )
+
+
+def _starts(section: Mapping[str, Any]) -> tuple[dict[str, Options], dict[str, tuple[Path, ...]]]:
+    """Divide each start into its options and the configs that it may name in place of the plan's."""
+    found = section.get("starts")
+    if not isinstance(found, Mapping) or not all(isinstance(each, Mapping) for each in found.values()):
+        return _axis(section, "starts"), {}  # which tells what was expected
+    options = {name: {key: value for key, value in own.items() if key != "fit"} for name, own in found.items()}
+    starts = _axis({"starts": options}, "starts")
+    own = {name: _texts(start, "fit", f"starts.{name}.fit") for name, start in found.items() if "fit" in start}
+    return starts, {name: tuple(find_config(each) for each in names) for name, names in own.items()}
 
 
 def _axis(section: Mapping[str, Any], key: str) -> dict[str, Options]:
@@ -287,11 +320,13 @@ def _by_n(section: Mapping[str, Any]) -> dict[int, Options]:
 _BY_N = "by_n: {1: {trainer.max_steps: 400}}"
 
 
-def _texts(section: Mapping[str, Any], key: str) -> list[str]:
+def _texts(section: Mapping[str, Any], key: str, place: str = "") -> list[str]:
     found = section[key]
     names = [found] if isinstance(found, str) else found
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise UserError(f"{SECTION}.{key}: found {found!r}, expected a list of names, such as {_EXAMPLES[key]}")
+        raise UserError(
+            f"{SECTION}.{place or key}: found {found!r}, expected a list of names, such as {_EXAMPLES[key]}"
+        )
     return names
 
 

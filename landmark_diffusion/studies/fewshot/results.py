@@ -31,6 +31,8 @@ class CellResult:
         train_images: ids of the n images, in the draw's order.
         pretrain_updates: optimiser steps of the pre-training; None from scratch.
         other: the same measured under other protocols, {name: {protocol, unit, mre, ...}}.
+        parameters: of the method's networks; None where an earlier version did not note them.
+        memory_gib: most memory that the training's process held, without that of a GPU; None likewise.
     """
 
     start: str
@@ -50,6 +52,8 @@ class CellResult:
     train_images: tuple[str, ...]
     pretrain_updates: int | None
     other: dict[str, Any]
+    parameters: int | None = None
+    memory_gib: float | None = None
 
 
 def read_results(folder: str | Path) -> list[CellResult]:
@@ -79,4 +83,6 @@ def _cell_result(content: Mapping[str, Any], checkpoint: str, found: Mapping[str
         train_images=tuple(content["train_images"]),
         pretrain_updates=content["pretrain_updates"],
         other=dict(found.get("other_protocols") or {}),
+        parameters=found.get("parameters"),
+        memory_gib=content.get("memory_gib"),
     )

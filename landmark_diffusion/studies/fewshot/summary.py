@@ -78,6 +78,7 @@ def _markdown(
         "\n".join(f"- {line}" for line in _notes(groups)),
         "\n".join(f"![{Path(name).stem}]({name})" for name in figures),
         comparison_section(groups, metrics),
+        _cost_section(groups),
         *(_protocol_section(groups, name) for name in _other_protocols(groups)),
         paper_section(dataset, measured, f"{counted(most, 'draw')}; ± is the spread over them", facts),
     ]
@@ -108,6 +109,33 @@ def _notes(groups: Sequence[Group]) -> list[str]:
     listed = [f"{name} at n = {gaps}" for name, gaps in absent.items() if gaps]
     notes += [f"no cell finished: {'; '.join(listed)}"] * bool(listed)
     return notes
+
+
+def _cost_section(groups: Sequence[Group]) -> str:
+    """Lay out what the trainings of each start and target took, without what it began with took before."""
+    numbers = sorted({group.n for group in groups})
+    cells: dict[tuple[str, str], list[CellResult]] = {}
+    for group in groups:
+        cells.setdefault((group.start, group.target), []).extend(group.cells)
+    rows = []
+    for (start, target), mine in cells.items():
+        parameters = {cell.parameters for cell in mine if cell.parameters is not None}
+        memory = [cell.memory_gib for cell in mine if cell.memory_gib is not None]
+        row = [f"{start}, {target}", f"{max(parameters) / 1e6:.2f}" if parameters else NONE]
+        row.append(f"{max(memory):.1f}" if memory else NONE)
+        for n in numbers:
+            minutes = {cell.draw: cell.train_minutes for cell in mine if cell.n == n}
+            row.append(f"{sum(minutes.values()) / len(minutes):.1f}" if minutes else NONE)
+        rows.append(tuple(row))
+    headings = ("start, target", "parameters, millions", "memory, GiB", *(f"minutes, n = {n}" for n in numbers))
+    grid = Grid("", (), headings, headings, (tuple(rows),)).to_markdown()
+    return f"## What a training costs\n\n{_COST}\n\n{grid}"
+
+
+_COST = (
+    "Mean minutes of one training on the machine that ran it, with whatever ran beside it; the most memory of its "
+    "process, without that of a GPU.\nPre-training is not in it."
+)
 
 
 def _key(group: Group) -> tuple[str, str, str]:
@@ -257,7 +285,8 @@ def _cell_rows(results: Sequence[CellResult], metrics: Sequence[Metric]) -> list
 
 
 _OF_CELL = (
-    "start", "target", "checkpoint", "n", "draw", "seed", "images", "unit", "updates", "train_minutes",
+    "start", "target", "checkpoint", "n", "draw", "seed", "images", "unit", "updates", "train_minutes", "parameters",
+    "memory_gib",
 )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from landmark_diffusion.configuration.options import Options, arguments
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.json_files import write_json
 from landmark_diffusion.core.version import version
+from landmark_diffusion.hardware.memory import peak_memory
 from landmark_diffusion.studies.trainings.locks import exclusive
 from landmark_diffusion.studies.trainings.results import RESULT, measured, write_result
 from landmark_diffusion.training.folder import RESULTS, RunFolder
@@ -152,7 +153,9 @@ def _fit(job: Job, folder: Path, ldx: Callable[[list[str]], int]) -> int:
         finished = status == 0
     finally:
         minutes = before["minutes"] + (time.monotonic() - began) / 60
-        write_json(folder / FIT, {"minutes": minutes, "finished": finished})
+        memory = peak_memory()
+        facts = {"minutes": minutes, "memory_gib": memory and memory / 2**30, "finished": finished}
+        write_json(folder / FIT, facts)
     return status
 
 
@@ -169,13 +172,15 @@ def _keep(folder: Path, part: str, name: str) -> dict[str, Any]:
 
 
 def _content(job: Job, found: dict[str, Any]) -> dict[str, Any]:
+    facts = _fit_facts(Path(job.folder))
     return {
         "cell": {"name": job.name, **job.cell},
         "seed": job.seed,
         "train_images": job.train_images,
         "pretrained": job.pretrained,
         "pretrain_updates": _updates(job.pretrained),
-        "train_minutes": round(_fit_facts(Path(job.folder))["minutes"], 3),
+        "train_minutes": round(facts["minutes"], 3),
+        "memory_gib": facts.get("memory_gib"),
         "package_version": version(),
         "commands": job.commands(),
         "checkpoints": found,

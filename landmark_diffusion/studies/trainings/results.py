@@ -36,6 +36,7 @@ def measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "unit": metrics["unit"],
         **{key: figures.get(key) for key in kept},
         "updates": metrics["extra"]["updates"],
+        "parameters": metrics["extra"].get("parameters"),
         "other_protocols": {
             name: {"protocol": other["protocol"], "unit": other["unit"], **other["variants"][variant]}
             for name, other in (metrics.get("other_protocols") or {}).items()

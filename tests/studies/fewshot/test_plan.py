@@ -10,7 +10,8 @@ from landmark_diffusion.configuration.config_files import installed_configs
 from landmark_diffusion.configuration.options import arguments, config_options, data_section, over
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.studies.fewshot.jobs import make_job
-from landmark_diffusion.studies.fewshot.plan import Cell, read_plan
+from landmark_diffusion.studies.fewshot.manifest import merge
+from landmark_diffusion.studies.fewshot.plan import Cell, Plan, read_plan
 from tests.studies.fewshot.grid import manifest_of, write_config
 
 RATE = "model.init_args.optimisation.learning_rate"
@@ -43,6 +44,65 @@ def test_targets_make_a_second_axis_and_name_the_cells(tmp_path: Path) -> None:
     assert plan.cells()[1] == Cell("scratch", "point", 1, 0)
     assert plan.cells()[1].name == "scratch-point-n1-d0"
     assert plan.own_options(Cell("scratch", "disc", 1, 0)) == {RATE: 0.001, "model.init_args.target.kind": "disc"}
+
+
+OTHER = """
+data: {dataset: isbi2015, root: elsewhere, split: official, size: [64, 80]}
+model: {class_path: OffsetVotingModule, init_args: {network: {class_path: AFPF}, pretrained: null}}
+trainer: {max_steps: 9, precision: bf16-mixed}
+"""
+
+
+def own_configs(folder: Path, text: str = OTHER, **changes: object) -> Plan:
+    """A plan whose start ``other`` has a config of its own."""
+    (folder / "other.yaml").write_text(text)
+    starts = {"scratch": {RATE: 0.001}, "other": {"fit": str(folder / "other.yaml"), RATE: 0.01}}
+    return read_plan([str(write_config(folder, starts=starts, **changes))])
+
+
+def test_a_start_may_have_configs_of_its_own(tmp_path: Path) -> None:
+    plan = own_configs(tmp_path, options={"data.batch_size": 3})
+    jobs = {each: make_job(plan, manifest_of(plan), Cell(each, "default", 1, 0)) for each in plan.starts}
+    assert str(tmp_path / "cell.yaml") in jobs["scratch"].options
+    other = jobs["other"].options
+    assert str(tmp_path / "other.yaml") in other and str(tmp_path / "cell.yaml") not in other
+    assert f"--{RATE}=0.01" in other and "--data.batch_size=3" in other
+    assert not any(option.startswith("--fit") for option in other)
+    # what it learns with is its own, which images there are is the grid's
+    assert plan.base("other")["model.class_path"] == "OffsetVotingModule"
+    assert plan.base("other")["trainer.max_steps"] == 9 and plan.base("other")["data.size"] == [64, 80]
+    assert plan.base("other")["data.dataset"] == "phantom" and "data.split" not in plan.base("other")
+    assert "--data.dataset_options.count=[30, 5, 7]" in other and "--data.dataset=phantom" in other
+    assert plan.base("scratch") == plan.base()
+
+
+def test_the_manifest_knows_a_start_by_what_its_own_configs_say(tmp_path: Path) -> None:
+    before = manifest_of(own_configs(tmp_path))
+    assert before["starts"]["other"]["fit"] == ["other.yaml"] and "fit" not in before["starts"]["scratch"]
+    assert merge(before, manifest_of(own_configs(tmp_path)), tmp_path) == before
+    after = manifest_of(own_configs(tmp_path, OTHER.replace("max_steps: 9", "max_steps: 8")))
+    with pytest.raises(UserError, match=r"starts\.other"):
+        merge(before, after, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (OTHER + "model: [", "other.yaml"),
+        (
+            OTHER.replace("{network", "{optimisation: {lr_schedule: plateau}, network"),
+            "other-n1-d0 lowers its",
+        ),
+    ],
+)
+def test_own_configs_are_checked_as_the_plans_are(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        own_configs(tmp_path, text)
+    starts = {"scratch": {}, "other": {"fit": ["no_such.yaml"]}}
+    with pytest.raises(UserError, match=r"no_such\.yaml"):
+        read_plan([str(write_config(tmp_path, starts=starts))])
+    with pytest.raises(UserError, match=r"fewshot\.starts\.other\.fit: found 3, expected a list of names"):
+        read_plan([str(write_config(tmp_path, starts={"scratch": {}, "other": {"fit": 3}}))])
 
 
 def test_cells_of_an_n_have_its_options_below_those_of_their_start(tmp_path: Path) -> None:

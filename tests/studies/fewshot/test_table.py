@@ -250,3 +250,22 @@ def test_cells_that_cannot_share_a_table_are_refused_before_anything_is_written(
     with pytest.raises(UserError, match=message):
         write_summary(tmp_path, results, title="T", dataset="phantom")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_each_start_costs_is_said(tmp_path: Path) -> None:
+    known = {"parameters": 1_234_000, "memory_gib": 1.26}
+    results = [
+        *draws_of("scratch", [4.0, 5.0], train_minutes=8.0, **known),
+        *draws_of("scratch", [4.0], checkpoint="last", train_minutes=8.0, **known),
+        cell("afpf", n=5, train_minutes=3.0, parameters=2_000_000, memory_gib=0.4),
+        cell("afpf", n=10, train_minutes=4.25, parameters=2_000_000, memory_gib=0.9),
+        cell("old", n=10),  # of a version that noted neither
+    ]
+    write_summary(tmp_path, results, title="costs", dataset="isbi2015")
+    table = (tmp_path / "summary.md").read_text().partition("## What a training costs")[2]
+    assert _row(table, "parameters, millions")[3:] == ["minutes, n = 5", "minutes, n = 10"]
+    assert _row(table, "scratch, one_hot")[1:] == ["1.23", "1.3", "8.0", "-"]
+    assert _row(table, "afpf, one_hot")[1:] == ["2.00", "0.9", "3.0", "4.2"]
+    assert _row(table, "old, one_hot")[1:] == ["-", "-", "-", "8.0"]
+    rows = list(csv.DictReader((tmp_path / "cells.csv").open()))
+    assert {row["parameters"] for row in rows} == {"1234000", "2000000", ""}

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
 from landmark_diffusion.core.errors import DataError, UserError
@@ -39,7 +40,10 @@ def write_results(folder: Path, updates: int, main: str = "multi-step", other: s
         source=source, landmark_names=source.landmark_names, stage_dataset=lambda _: SimpleNamespace(frames=[])
     )
     results = {name: predictions(MILLIMETRES if name == main else [50.0] * 5) for name in sorted((main, other))}
-    module = SimpleNamespace(main_variant=main, results=results, seed=0, trained_updates=updates)
+    layer = torch.nn.Linear(3, 4)
+    module = SimpleNamespace(
+        main_variant=main, results=results, seed=0, trained_updates=updates, parameters=layer.parameters
+    )
     verb = {"test": TrainerFn.TESTING, "validate": TrainerFn.VALIDATING}[folder.name]
     trainer = SimpleNamespace(state=SimpleNamespace(fn=verb), is_global_zero=True, datamodule=data, loggers=[])
     ResultsWriter(folder.parent, other_protocols=("paper_b",), pictures=0)._write(trainer, module)
@@ -91,6 +95,7 @@ def test_a_cell_is_recorded_in_full_and_its_weights_are_removed(job: Job, tmp_pa
     assert (best.start, best.target, best.n, best.draw, best.seed) == ("a", "default", 2, 1, 1)
     assert (best.mre, best.median, best.sdr, best.beyond_10mm) == (4.5, 3.0, {2.0: 20.0, 2.5: 40.0}, 20.0)
     assert (best.unit, best.images, best.train_images, best.pretrain_updates) == ("mm", 5, ("007", "003"), None)
+    assert best.parameters == 16 and best.memory_gib is not None and 0.1 < best.memory_gib < 100
     assert best.other["paper_b"]["mre"] < 10 and "<=" in best.other["paper_b"]["protocol"]
     for name in ("best", "last"):
         with (Path(job.folder) / f"predictions_{name}.csv").open() as file:
