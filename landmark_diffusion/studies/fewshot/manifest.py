@@ -73,11 +73,14 @@ def _start(plan: Plan, name: str) -> dict[str, Any]:
     path = options.pop(PRETRAINED)
     if path is None:
         return {"options": dict(sorted(options.items())), "pretrained": None, **own}
-    if not Path(path).is_file():
+    from landmark_diffusion.modelfile.checkpoint_reading import start_file
+
+    place = start_file(path)
+    if not place.is_file():
         raise UserError(
             f"{SECTION}.starts.{name}: {PRETRAINED}: found no file {path}; pre-train first, or mend the path"
         )
-    with Path(path).open("rb") as file:
+    with place.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"options": dict(sorted(options.items())), "pretrained": str(path), "sha256": digest, **own}
 

@@ -62,7 +62,8 @@ class Plan:
         n: numbers of labelled training images; smaller ones are contained in larger ones of the same draw.
         draws: how many independent draws.
         starts: {name: options of ``ldx fit``}; "scratch" is what the others are compared with. A start may name configs
-            of its own under ``fit``, in place of the plan's: another method in the same grid.
+            of its own under ``fit``, in place of the plan's: another method in the same grid; and under ``n`` those of
+            the plan's that it has cells of (others there are passed over).
         folder: of the grid, shared by all its processes; by default runs/fewshot/NAME of the config.
         options: options of every cell, dotted as on the command line.
         targets: a second axis, {name: options}; without it there is one target, "default".
@@ -74,7 +75,7 @@ class Plan:
         checkpoints: which weights are measured: "best" on the labelled validation images, "last" without any.
         stage: part of the data that is measured: "test" or "val".
         keep_checkpoints: keep the cells' checkpoints after they are measured (disk space).
-        start_fit: the configs of the starts that have their own; no key of the section.
+        start_fit, start_n: configs and n of the starts that have their own; no keys of the section.
     """
 
     fit: tuple[Path, ...]
@@ -92,6 +93,7 @@ class Plan:
     stage: str = "test"
     keep_checkpoints: bool = False
     start_fit: dict[str, tuple[Path, ...]] = field(default_factory=dict)
+    start_n: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def cells(self) -> list[Cell]:
         """All cells in the order they are run: draw by draw, so that a partial table comes early."""
@@ -102,6 +104,7 @@ class Plan:
             for n in self.n
             for target in targets
             for start in self.starts
+            if n in self.start_n.get(start, self.n)
         ]
 
     def one_cell_each(self) -> list[Cell]:
@@ -183,7 +186,7 @@ def _section(path: Path) -> dict[str, Any]:
 
 def _known(section: Mapping[str, Any], where: str, path: Path | None = None) -> dict[str, Any]:
     """Refuse a key that is no field of the plan."""
-    known = [each.name for each in fields(Plan) if each.name != "start_fit"]
+    known = [each.name for each in fields(Plan) if each.name not in ("start_fit", "start_n")]
     for key in section:
         if key not in known:
             line = None if path is None else line_of(path, [SECTION, str(key)])
@@ -193,7 +196,7 @@ def _known(section: Mapping[str, Any], where: str, path: Path | None = None) -> 
 
 
 def _checked_plan(section: dict[str, Any], cell_options: Options) -> Plan:
-    starts, start_fit = _starts(section)
+    starts, own = _starts(section)
     plan = Plan(
         fit=tuple(find_config(name) for name in _texts(section, "fit")),
         n=tuple(sorted(_whole_numbers(section, "n"))),
@@ -209,7 +212,8 @@ def _checked_plan(section: dict[str, Any], cell_options: Options) -> Plan:
         checkpoints=_choices(section, "checkpoints", CHECKPOINTS),
         stage=_choices({"stage": [section.get("stage", "test")]}, "stage", STAGES)[0],
         keep_checkpoints=_flag(section, "keep_checkpoints"),
-        start_fit=start_fit,
+        start_fit=_own_fit(own),
+        start_n=_own_n(own),
     )
     if plan.order == "names" and plan.draws > 1:
         raise UserError(f"{SECTION}.draws: found {plan.draws}, but the first n by name (order: names) are one draw")
@@ -271,15 +275,26 @@ def _refuse_hidden_labels(plan: Plan) -> None:
             )
 
 
-def _starts(section: Mapping[str, Any]) -> tuple[dict[str, Options], dict[str, tuple[Path, ...]]]:
-    """Divide each start into its options and the configs that it may name in place of the plan's."""
+def _starts(section: Mapping[str, Any]) -> tuple[dict[str, Options], dict[str, dict[str, Any]]]:
+    """Divide each start into its options, and the keys of the plan that it may have for itself."""
     found = section.get("starts")
     if not isinstance(found, Mapping) or not all(isinstance(each, Mapping) for each in found.values()):
         return _axis(section, "starts"), {}  # which tells what was expected
-    options = {name: {key: value for key, value in own.items() if key != "fit"} for name, own in found.items()}
-    starts = _axis({"starts": options}, "starts")
-    own = {name: _texts(start, "fit", f"starts.{name}.fit") for name, start in found.items() if "fit" in start}
-    return starts, {name: tuple(find_config(each) for each in names) for name, names in own.items()}
+    options = {name: {key: value for key, value in each.items() if key not in _OWN} for name, each in found.items()}
+    own = {name: {key: each[key] for key in _OWN if key in each} for name, each in found.items()}
+    return _axis({"starts": options}, "starts"), own
+
+
+_OWN = ("fit", "n")
+
+
+def _own_fit(own: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[Path, ...]]:
+    names = {start: _texts(keys, "fit", f"starts.{start}.fit") for start, keys in own.items() if "fit" in keys}
+    return {start: tuple(find_config(each) for each in each_of) for start, each_of in names.items()}
+
+
+def _own_n(own: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int, ...]]:
+    return {start: tuple(_whole_numbers(keys, "n", f"starts.{start}.n")) for start, keys in own.items() if "n" in keys}
 
 
 def _axis(section: Mapping[str, Any], key: str) -> dict[str, Options]:
@@ -330,10 +345,12 @@ def _texts(section: Mapping[str, Any], key: str, place: str = "") -> list[str]:
     return names
 
 
-def _whole_numbers(section: Mapping[str, Any], key: str) -> list[int]:
+def _whole_numbers(section: Mapping[str, Any], key: str, place: str = "") -> list[int]:
     found = section[key] if isinstance(section[key], list) else [section[key]]
     if not found or any(type(n) is not int or n < 1 for n in found) or len(set(found)) < len(found):
-        raise UserError(f"{SECTION}.{key}: found {section[key]!r}, expected whole numbers of at least 1, each once")
+        raise UserError(
+            f"{SECTION}.{place or key}: found {section[key]!r}, expected whole numbers of at least 1, each once"
+        )
     return found
 
 

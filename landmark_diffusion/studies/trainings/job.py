@@ -192,7 +192,8 @@ def _updates(pretrained: str | None) -> int | None:
         return None
     from landmark_diffusion.modelfile.checkpoint_reading import read_start
 
-    return int(read_start(pretrained).get("global_step", 0))
+    updates = read_start(pretrained).get("global_step")
+    return None if updates is None else int(updates)
 
 
 def check_options(commands: Sequence[list[str]], ldx: Callable[[list[str]], int]) -> int:

@@ -76,6 +76,15 @@ def test_a_start_may_have_configs_of_its_own(tmp_path: Path) -> None:
     assert plan.base("scratch") == plan.base()
 
 
+def test_a_start_may_have_some_n_alone(tmp_path: Path) -> None:
+    starts = {"scratch": {}, "some": {"n": [3, 8], RATE: 0.5}}  # 8 is none of the plan's
+    plan = read_plan([str(write_config(tmp_path, starts=starts, draws=1))])
+    assert [cell.name for cell in plan.cells()] == ["scratch-n1-d0", "scratch-n3-d0", "some-n3-d0"]
+    assert plan.starts["some"] == {RATE: 0.5} and len(plan.one_cell_each()) == 2
+    with pytest.raises(UserError, match=r"fewshot\.starts\.some\.n: found \['x'\], expected whole numbers"):
+        read_plan([str(write_config(tmp_path, starts={"scratch": {}, "some": {"n": ["x"]}}))])
+
+
 def test_the_manifest_knows_a_start_by_what_its_own_configs_say(tmp_path: Path) -> None:
     before = manifest_of(own_configs(tmp_path))
     assert before["starts"]["other"]["fit"] == ["other.yaml"] and "fit" not in before["starts"]["scratch"]
