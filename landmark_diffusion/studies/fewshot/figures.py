@@ -59,7 +59,7 @@ def curve_figure(path: Path, groups: Sequence[Group], metrics: Sequence[Metric],
         for number, (start, choice) in enumerate(series):
             line = [g for g in groups if (g.target, g.start, g.checkpoint) == (target, start, choice)]
             at = [group.n * dodge ** (number - (len(series) - 1) / 2) for group in line]
-            _draw_line(axes, at, line, metric, _look(start, groups), choice, _label(start, choice, series))
+            _draw_line(axes, at, line, metric, _look(start, series), choice, _label(start, choice, series))
         axes.set(xscale="log", xlim=(numbers[0] / 1.35, numbers[-1] * 1.35))
         axes.set_xticks(numbers, [str(n) for n in numbers])
         axes.minorticks_off()
@@ -140,11 +140,22 @@ def _label(start: str, choice: str, series: Sequence[tuple[str, str]]) -> str:
     return shorten(start, 26) + (f", {choice}" if len({name for _, name in series}) > 1 else "")
 
 
-def _look(start: str, groups: Sequence[Group]) -> tuple[str, str]:
-    """Colour and marker of a start: scratch is black, the others by their place in the table."""
-    names = start_names(cell for group in groups for cell in group.cells)
-    place = [name for name in names if name != SCRATCH].index(start) if start != SCRATCH else -1
-    return (INK if place < 0 else VARIANTS[place % len(VARIANTS)]), MARKERS[(place + 1) % len(MARKERS)]
+def _look(start: str, series: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """Colour and marker of a start: scratch is black, the others by their place; once round, darker, then lighter."""
+    names = list(dict.fromkeys(name for name, _ in series if name != SCRATCH))
+    if start == SCRATCH:
+        return INK, MARKERS[0]
+    turn, place = divmod(names.index(start), len(VARIANTS))
+    return _shade(VARIANTS[place], turn), MARKERS[(names.index(start) + 1) % len(MARKERS)]
+
+
+def _shade(colour: str, turn: int) -> str:
+    """A colour as it is, mixed with black, with white, ..."""
+    from matplotlib.colors import to_hex, to_rgb
+
+    share = (0.0, 0.5, 0.55)[turn % 3]
+    red, green, blue = (value * (1 - share) + share * (turn % 3 == 2) for value in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def _look_of_n(place: int, count: int) -> tuple[str, str]:
@@ -198,15 +209,18 @@ def _draw_bars(
     axes: Axes, groups: Sequence[Group], metric: Metric, numbers: Sequence[int], series: Sequence[tuple[str, str]]
 ) -> None:
     step = 1 / (len(series) + 1)
-    for place, (start, choice) in enumerate(series):
-        mine = [group for group in groups if (group.start, group.checkpoint) == (start, choice)]
-        mine = [group for group in mine if group.values(metric)]
+    shown = [group for group in groups if group.values(metric)]
+    there = {n: [each for each in series if any((g.n, g.start, g.checkpoint) == (n, *each) for g in shown)]
+             for n in numbers}  # fmt: skip
+    for start, choice in series:
+        mine = [group for group in shown if (group.start, group.checkpoint) == (start, choice)]
         if not mine:
             continue
-        at = np.array([numbers.index(group.n) + (place - (len(series) - 1) / 2) * step for group in mine])
+        places = [there[group.n].index((start, choice)) - (len(there[group.n]) - 1) / 2 for group in mine]
+        at = np.array([numbers.index(group.n) + place * step for group, place in zip(mine, places, strict=True)])
         hollow = choice != "best" and len({name for _, name in series}) > 1
         means, spreads = _means(mine, metric)
-        colour, _ = _look(start, groups)
+        colour, _ = _look(start, series)
         axes.bar(
             at, means, 0.86 * step, color=colour + ("40" if hollow else "B0"), edgecolor=colour, linewidth=1,
             hatch=_HATCHES[_style(choice)] if hollow else None, label=_label(start, choice, series), zorder=2,

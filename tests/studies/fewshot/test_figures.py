@@ -49,6 +49,17 @@ def test_bars_are_means_whiskers_deviations_and_dots_draws(tmp_path, drawn) -> N
     assert scratch[0].get_x() + scratch[0].get_width() <= ceph[0].get_x()
 
 
+def test_many_starts_are_told_apart_and_stand_beside_each_other(tmp_path, drawn) -> None:
+    starts = ["scratch", *(f"start_{number:02d}" for number in range(14))]
+    results = [cell for start in starts for n in (5, 10) for cell in draws_of(start, [3.0, 4.0], n)]
+    kept = [cell for cell in results if cell.n == 10 or cell.start in ("scratch", "start_00", "start_13")]
+    _draw(figures.bars_figure, tmp_path, kept)
+    bars = [container for container in drawn[0].axes[0].containers if hasattr(container, "patches")]
+    assert len({bar[0].get_edgecolor() for bar in bars}) == len(starts)
+    at_five = sorted(patch.get_x() + patch.get_width() / 2 for bar in bars for patch in bar if patch.get_x() < 0.5)
+    assert np.diff(at_five) == pytest.approx([1 / 16, 1 / 16]) and np.mean(at_five) == pytest.approx(0)  # no gaps
+
+
 def test_errors_are_logarithmic_only_where_they_differ_tenfold(tmp_path, drawn) -> None:
     _draw(figures.bars_figure, tmp_path, draws_of("scratch", [3.0, 4.0, 8.0]))
     _draw(figures.bars_figure, tmp_path, draws_of("scratch", [3.0, 4.0, 80.0]))
