@@ -33,7 +33,7 @@ from landmark_diffusion.studies.suggest.features import SCALES, aligned, edge_vi
 from landmark_diffusion.studies.suggest.suggestion import expected_weights, pool_distances
 
 COUNTS = (1, 5, 10, 25)
-TRAINED_COUNTS = (1, 10)
+TRAINED_COUNTS = (1, 5, 10)
 DRAWS, TRAINED_DRAWS, MORE = 200, 10, 10
 POOL = 130
 MM = 0.1  # a pixel of ISBI 2015
@@ -264,7 +264,7 @@ def warm(options: argparse.Namespace) -> None:
 
 
 def plan(options: argparse.Namespace) -> None:
-    """Print the plan of tools/experiments.py: the choice, and ten draws, of 1 and of 10 images, and of 10 more."""
+    """Print the plan of tools/experiments.py: the choice, and ten draws, of 1, 5 and 10 images, and of 10 more."""
     seen = read_material(options.root, options.keep)
     order = greedy(pool_distances(seen.views[:POOL]), max(TRAINED_COUNTS))
     lists: list[tuple[str, Sequence[int]]] = [(f"n={n} suggested", order[:n]) for n in TRAINED_COUNTS]
@@ -279,10 +279,12 @@ def plan(options: argparse.Namespace) -> None:
         rows.append({"name": name, "fit": [f"--data.train_images={images}"], "evaluate": [{"name": "131-150"}]})
     common = [
         "--config=ceph_diffusion_small.yaml", "--data.root=../shared/data/isbi2015", "--data.split=development",
-        "--trainer.max_steps=600", "--trainer.check_val_every_n_epoch=1000", "--data.samples_per_epoch=150",
+        "--data.size=[256, 320]", "--trainer.max_steps=400", "--trainer.check_val_every_n_epoch=1000",
+        "--data.samples_per_epoch=150",
     ]  # fmt: skip
     print(
-        "# What ldx suggest chooses of 001-130 against ten draws of as many: 600 updates, last weights, 131-150 judge."
+        "# What ldx suggest chooses of 001-130 against ten draws of as many: 256x320, 400 updates, last weights, "
+        "131-150 judge."
     )
     print("# n=10+10: ten more beside those of a model. By tools/suggest_trials.py plan; tools/experiments.py runs it.")
     print(yaml.safe_dump({"seeds": [0], "common": common, "rows": rows}, sort_keys=False, width=2000), end="")
