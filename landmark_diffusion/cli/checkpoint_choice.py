@@ -23,7 +23,7 @@ def default_run_folder(configs: list[str], class_path: str, checkpoint: str | No
     An exported model as ``checkpoint`` has a folder of its own, ``runs/NAME.ldx``: a run of its name keeps its results.
     """
     if checkpoint is not None and is_model_file(checkpoint):
-        return str(RUNS / Path(checkpoint).name)
+        return str(RUNS / (Path(checkpoint).name.removesuffix(SUFFIX) + SUFFIX))  # a hub folder's name has none
     name = config_name(configs[0]) if configs else class_path.rsplit(".", 1)[-1]
     return str(RUNS / name)
 

@@ -14,7 +14,7 @@ from landmark_diffusion.cli.arguments import positions
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.modelfile.hub_folder import is_hub_folder
-from landmark_diffusion.modelfile.model_file import is_model_file, read_facts
+from landmark_diffusion.modelfile.model_file import file_of, is_model_file, read_facts
 
 _FOLDER = "ldx_model_"
 
@@ -82,4 +82,4 @@ def _check_network(facts: ModelFacts, path: str) -> None:
     from landmark_diffusion.modelfile.network_size import check_network_size
 
     method = find_method(facts.class_path, path)
-    check_network_size(method, facts.model, Path(path).stat().st_size // 2, path)  # a weight has 2 bytes or more
+    check_network_size(method, facts.model, file_of(path).stat().st_size // 2, path)  # a weight has 2 bytes or more

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from landmark_diffusion.cli import main
 from landmark_diffusion.cli.compatibility import read_content
 from landmark_diffusion.cli.model_file_arguments import as_typed, expanded_model_file
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.export.hub import write_hub_folder
 from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.modelfile.model_file import write_model_file
 from tests.options import nested
@@ -43,6 +46,16 @@ def test_a_model_stands_for_its_config_and_its_weights(model: str, before: list[
         assert read_content(Path(model)).precision == "32-true"
         assert as_typed(["test", *arguments]) == ["test", model, *before, "--pictures", "0"]
     assert not Path(config).parent.exists()
+
+
+def test_a_hub_folder_stands_for_them_too(model: str) -> None:
+    # more weights than a folder itself has bytes
+    network = {"encoder_channels": [128, 256], "decoder_channels": [256, 128], "attention_factors": []}
+    facts = replace(FACTS, model={**FACTS.model, "network": {"class_path": "UNet", "init_args": network}})
+    write_hub_folder(Path("hub"), facts, {"some.weight": torch.zeros(2_000_000)})
+    with expanded_model_file("test", ["hub"]) as arguments:
+        assert arguments[2:] == ["--ckpt_path", "hub"]
+        assert read_content(Path("hub")).precision == "32-true"
 
 
 @pytest.mark.parametrize(

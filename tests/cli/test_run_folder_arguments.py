@@ -86,9 +86,13 @@ def test_fit_ends_with_the_next_commands_and_test_takes_the_runs_config(
     assert "model.init_args.channels: 6 in the checkpoint, 7 in the config" in capsys.readouterr().err
 
 
-def test_results_of_a_model_file_have_a_folder_of_their_own() -> None:
+def test_results_of_a_model_file_have_a_folder_of_their_own(tmp_path: Path) -> None:
     from landmark_diffusion.cli.checkpoint_choice import default_run_folder
 
+    hub = tmp_path / "my_xrays"
+    hub.mkdir()
+    (hub / "model.safetensors").touch()
+    assert default_run_folder(["/tmp/x/my_xrays.yaml"], "", str(hub)) == "runs/my_xrays.ldx"
     assert default_run_folder(["/tmp/x/my_xrays.yaml"], "", "weights/my_xrays.ldx") == "runs/my_xrays.ldx"
     assert default_run_folder(["ceph.yaml"], "", "best") == "runs/ceph"
     assert default_run_folder(["runs/my_xrays/config.yaml"], "", None) == "runs/my_xrays"  # not runs/config for all
