@@ -55,6 +55,10 @@ def run_shifts(arguments: list[str]) -> int:
 
     path = Path(options.model)
     detector = Detector.load(path, fast=options.fast, device=options.device)
+    if options.card:
+        from landmark_diffusion.export.card import check_figures
+
+        check_figures(path, detector.facts)  # before hours of measuring
     given = {"dataset": options.dataset, "root": options.root, "split": options.split}
     section = model_data_section(detector.facts, options.config, **given)
     images = labelled_images(section, options.part, landmarks=detector.facts.landmark_names)

@@ -131,17 +131,25 @@ def _other_devices(measured: Mapping[str, Any]) -> str:
     return "\n".join(["", title, "", *(f"| {' | '.join(row)} |" for row in cells), "", about])
 
 
+def check_figures(path: Path, facts: ModelFacts) -> dict[str, Any]:
+    """Return the figures of a model file that a table can be put beside; raises UserError where there are none."""
+    if path.is_dir():
+        raise UserError(f"{path}: found a hub's folder, expected a model file: export that, and the folder again")
+    if facts.measured is None:
+        raise UserError(f"{path}: has no figures that a table could be put beside; run `ldx test`, and export again")
+    return facts.measured
+
+
 def with_other_devices(path: Path, grid: Grid) -> None:
     """Put the table of ``ldx shifts`` into a model file's figures and its card beside it.
 
-    Raises UserError for a file without figures of its own.
+    Raises UserError as ``check_figures``.
     """
     content = read_model_file(path)
-    if content.facts.measured is None:
-        raise UserError(f"{path}: has no figures that a table could be put beside; run `ldx test`, and export again")
+    measured = check_figures(path, content.facts)
     rows = [list(row) for section in grid.sections for row in section]
     told = {"about": list(grid.above), "headings": list(grid.long_headings or grid.headings), "rows": rows}
-    facts = replace(content.facts, measured={**content.facts.measured, "other_devices": told})
+    facts = replace(content.facts, measured={**measured, "other_devices": told})
     write_model_and_card(path, path.with_suffix(".md"), facts, content.weights, overwrite=True)
 
 

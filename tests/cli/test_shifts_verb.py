@@ -158,6 +158,16 @@ def test_what_cannot_be_used_is_named(arguments: list[str], message: str, capsys
     assert message in error and "Traceback" not in error and not Path("out").exists()
 
 
+def test_a_table_that_no_card_can_take_is_refused_before_it_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        shifts("--card") == 1 and "tiny.ldx: has no figures that a table could be put beside" in capsys.readouterr().err
+    )
+    assert main(["export", str(MODEL), "--hub", "hub"]) == 0
+    assert main(["shifts", "hub", "--output", "out", "--card"]) == 1
+    assert "hub: found a hub's folder, expected a model file" in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
 def test_a_model_is_needed_and_the_families_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["shifts"]) == 1 and "ldx shifts needs a model file" in capsys.readouterr().err
     assert main(["shifts", "nothing.ldx", "--output", "out"]) == 1 and "nothing.ldx" in capsys.readouterr().err
