@@ -218,7 +218,8 @@ def _summarise(folder: Path, manifest: Manifest) -> bool:
     dataset, draws = manifest["dataset"], len(manifest["draws"])
     title = f"Few labels: {dataset}"
     facts = summary_facts(manifest, results)
-    paths = write_summary(folder, results, title=title, dataset=dataset, facts=facts, draws=draws)
+    own_n = {name: start["n"] for name, start in manifest["starts"].items() if "n" in start}
+    paths = write_summary(folder, results, title=title, dataset=dataset, facts=facts, draws=draws, own_n=own_n)
     Console().print(terminal_table(results, title=title, draws=draws))
     print(f"in {folder}: {', '.join(path.name for path in paths)}; the images of each draw: manifest.json")
     return True

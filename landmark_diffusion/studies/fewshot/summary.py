@@ -38,6 +38,7 @@ def write_summary(
     dataset: str,
     facts: Mapping[str, str] | None = None,
     draws: int | None = None,
+    own_n: Mapping[str, Sequence[int]] | None = None,
 ) -> list[Path]:
     """Write the tables and figures of the finished cells into ``folder``; returns their paths, summary.md first.
 
@@ -46,6 +47,7 @@ def write_summary(
         facts: what to note at the top; "stage", "split", "protocol", "network", "validation" and "pretraining" also
             fill our column of the comparison with the paper.
         draws: how many draws each group is to have; None takes the most that any group of the same n has.
+        own_n: {start: n} of starts that are not meant for all n.
 
     Raises:
         UserError: without cells, or on cells that cannot stand in one table.
@@ -59,14 +61,15 @@ def write_summary(
     figures += [updates] if updates else []
     write_csv(folder / "summary.csv", _summary_rows(groups, metrics), _number)
     write_csv(folder / "cells.csv", _cell_rows(results, metrics), _number)
-    text = _markdown(groups, metrics, title, dataset, facts or {}, [path.name for path in figures])
+    names = [path.name for path in figures]
+    text = _markdown(groups, metrics, title, dataset, facts or {}, names, own_n or {})
     atomic_write_text(folder / "summary.md", text)
     return [folder / name for name in ("summary.md", "summary.csv", "cells.csv")] + figures
 
 
 def _markdown(
     groups: Sequence[Group], metrics: Sequence[Metric], title: str, dataset: str, facts: Mapping[str, str],
-    figures: Sequence[str],
+    figures: Sequence[str], own_n: Mapping[str, Sequence[int]],
 ) -> str:  # fmt: skip
     most = max(group.expected for group in groups)
     measured = counted(groups[0].cells[0].images, "image") + (f", {facts['stage']}" if "stage" in facts else "")
@@ -75,7 +78,7 @@ def _markdown(
         "\n".join(f"- {escape(key)}: {escape(value)}" for key, value in facts.items()),
         f"## Results on {measured}\n\n{_SPREAD}",
         markdown_table(groups, metrics),
-        "\n".join(f"- {line}" for line in _notes(groups)),
+        "\n".join(f"- {line}" for line in _notes(groups, own_n)),
         "\n".join(f"![{Path(name).stem}]({name})" for name in figures),
         comparison_section(groups, metrics),
         _cost_section(groups),
@@ -91,7 +94,7 @@ _SPREAD = (
 )
 
 
-def _notes(groups: Sequence[Group]) -> list[str]:
+def _notes(groups: Sequence[Group], own_n: Mapping[str, Sequence[int]]) -> list[str]:
     """What a reader must know of the table's rows, and what is not there yet."""
     notes = [f"weights {name}: {choice_words(name)}" for name in choices_of(groups)]
     notes.append(
@@ -101,9 +104,10 @@ def _notes(groups: Sequence[Group]) -> list[str]:
     waiting = [f"{_name(group)} at n = {group.n} ({group.draws})" for group in groups if " of " in group.draws]
     there = {(group.n, *_key(group)) for group in groups}
     series = {_key(group): group for group in groups}
+    numbers = sorted({each.n for each in groups})
+    meant = {key: [n for n in numbers if n in own_n.get(group.start, numbers)] for key, group in series.items()}
     absent = {
-        _name(group): ", ".join(str(n) for n in sorted({each.n for each in groups}) if (n, *key) not in there)
-        for key, group in series.items()
+        _name(group): ", ".join(str(n) for n in meant[key] if (n, *key) not in there) for key, group in series.items()
     }
     notes += [f"fewer draws than the others: {'; '.join(waiting)}"] * bool(waiting)
     listed = [f"{name} at n = {gaps}" for name, gaps in absent.items() if gaps]

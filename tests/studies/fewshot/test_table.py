@@ -269,3 +269,11 @@ def test_what_each_start_costs_is_said(tmp_path: Path) -> None:
     assert _row(table, "old, one_hot")[1:] == ["-", "-", "-", "8.0"]
     rows = list(csv.DictReader((tmp_path / "cells.csv").open()))
     assert {row["parameters"] for row in rows} == {"1234000", "2000000", ""}
+
+
+def test_a_start_that_is_not_meant_for_all_n_lacks_nothing(tmp_path: Path) -> None:
+    results = [cell("scratch", n=5), cell("scratch", n=10), cell("ten", n=10), cell("late", n=10)]
+    write_summary(tmp_path, results, title="own n", dataset="isbi2015", own_n={"ten": [10, 25]})
+    text = (tmp_path / "summary.md").read_text()
+    assert "no cell finished: late, one" in text.replace("\\", "") and "at n = 5" in text
+    assert "no cell finished: ten" not in text and "; ten" not in text
