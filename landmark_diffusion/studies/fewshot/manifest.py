@@ -65,6 +65,7 @@ def _everywhere(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _start(plan: Plan, name: str) -> dict[str, Any]:
+    """Say what a start is; raises UserError where what it begins with is absent."""
     base = _everywhere(plan.base(name))
     options = {PRETRAINED: base.get(PRETRAINED), **plan.starts[name]}
     own: dict[str, Any] = {"n": list(plan.start_n[name])} if name in plan.start_n else {}
