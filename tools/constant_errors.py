@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from landmark_diffusion.data.sources.isbi2015 import ANNOTATOR_FOLDERS, SPACING_MM, read_points
+from landmark_diffusion.data.sources.isbi2015 import SPACING_MM, Isbi2015Dataset
 from landmark_diffusion.metrics.annotators import nearer_annotator
 from landmark_diffusion.metrics.bootstrap import bootstrap_interval
 from landmark_diffusion.metrics.predictions_file import read_predictions_csv
@@ -26,15 +26,14 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("predictions", nargs="+", type=Path)
-    parser.add_argument("--root", required=True, type=Path, help="the folder that holds 400_senior and 400_junior")
+    parser.add_argument("--root", required=True, type=Path, help="of ISBI 2015")
     options = parser.parse_args()
+    data = Isbi2015Dataset(options.root)
+    known = {sample.image_id: sample.annotations for part in ("train", "val", "test") for sample in data.samples(part)}
     errors: dict[str, list[np.ndarray]] = {}
     for path in options.predictions:
         table = read_predictions_csv(path)
-        doctors = np.array(
-            [[read_points(options.root / folder / f"{name}.txt")[0] for folder in ANNOTATOR_FOLDERS.values()]
-             for name in table.image_ids]
-        )  # fmt: skip
+        doctors = np.stack([known[name] for name in table.image_ids])
         freed = table.points - others_mean(table.points - table.truth)
         for name, points in (("as measured", table.points), ("each landmark's mean error removed", freed)):
             far = SPACING_MM * np.linalg.norm(points - table.truth, axis=-1)

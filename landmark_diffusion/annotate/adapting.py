@@ -15,6 +15,7 @@ from landmark_diffusion.annotate.told import facts_there, outcome
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.json_files import read_json
 from landmark_diffusion.core.texts import one_line
+from landmark_diffusion.modelfile.model_file import file_of
 from landmark_diffusion.studies.adapt.places import start_digest, trainings_of
 from landmark_diffusion.studies.trainings.manifest import MANIFEST
 
@@ -89,7 +90,7 @@ class Adapting:
     @cached_property
     def _digest(self) -> str:
         """Of the model to begin with, as the manifest of a stopped adaptation has it."""
-        return start_digest(self.model) if self.model is not None and self.model.exists() else ""
+        return start_digest(self.model) if self.model is not None and file_of(self.model).is_file() else ""
 
     @cached_property
     def _start_adapted(self) -> bool:

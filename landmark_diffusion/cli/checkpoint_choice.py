@@ -10,7 +10,7 @@ from landmark_diffusion.configuration.config_files import config_name
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.say import say
 from landmark_diffusion.core.suggestions import did_you_mean
-from landmark_diffusion.modelfile.model_file import SUFFIX, is_model_file
+from landmark_diffusion.modelfile.model_file import SUFFIX, file_of, is_model_file
 from landmark_diffusion.training.folder import RunFolder
 from landmark_diffusion.training.slurm import restarted_job
 
@@ -83,7 +83,7 @@ def _find(verb: str, run: RunFolder, asked: str) -> Path:
             raise UserError(_nothing_whole(verb, run, asked))
         return found
     path = Path(asked)
-    if not path.is_file() and not is_model_file(path):
+    if not file_of(path).is_file():
         folders = [path.parent, run.checkpoints]
         beside = [p for folder in folders if folder.is_dir() for p in folder.iterdir()]
         known = sorted({str(p) for p in beside if p.suffix in (".ckpt", SUFFIX)})

@@ -101,3 +101,9 @@ def test_a_fault_in_its_config_names_the_model(model: str, capsys: pytest.Captur
     err = capsys.readouterr().err
     assert "weights/x.ldx (the config in it):" in err and "unknown option spin of DiffusionHeatmapModule" in err
     assert "ldx_model_" not in err
+
+
+def test_a_model_that_is_not_there_is_told_with_those_beside_it(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["test", "--config", "phantom_baseline.yaml", "--ckpt_path", "weights/y.ldx"]) == 1
+    error = capsys.readouterr().err
+    assert "--ckpt_path weights/y.ldx: no such file." in error and "weights/x.ldx" in error

@@ -210,8 +210,8 @@ def _draw_bars(
 ) -> None:
     step = 1 / (len(series) + 1)
     shown = [group for group in groups if group.values(metric)]
-    there = {n: [each for each in series if any((g.n, g.start, g.checkpoint) == (n, *each) for g in shown)]
-             for n in numbers}  # fmt: skip
+    found = {(group.n, group.start, group.checkpoint) for group in shown}
+    there = {n: [each for each in series if (n, *each) in found] for n in numbers}
     for start, choice in series:
         mine = [group for group in shown if (group.start, group.checkpoint) == (start, choice)]
         if not mine:

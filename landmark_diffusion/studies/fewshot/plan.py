@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -119,9 +120,15 @@ class Plan:
 
         With ``start`` those that all cells of this start share, below its own options.
         """
-        if start not in self.start_fit:
-            return own_options(self.fit, self.options)[0]
-        return own_options(self.start_fit[start], self.options_of(start))[0]
+        return self._base if start is None else self._start_bases.get(start, self._base)
+
+    @cached_property
+    def _base(self) -> Options:
+        return own_options(self.fit, self.options)[0]
+
+    @cached_property
+    def _start_bases(self) -> dict[str, Options]:
+        return {start: own_options(fit, self.options_of(start))[0] for start, fit in self.start_fit.items()}
 
     def configs_of(self, start: str) -> tuple[Path, ...]:
         """Configs of ``ldx fit`` that a start's cells have."""
@@ -225,13 +232,15 @@ def _checked_plan(section: dict[str, Any], cell_options: Options) -> Plan:
 
 def _refuse_moved(plan: Plan) -> None:
     """Refuse an option of the method under an earlier name: every cell would stop at it."""
+    paths = {path for start in plan.starts for path in plan.configs_of(start)}
+    files = {path: config_options([path]) for path in paths}
+    axes = [(f"{SECTION}.targets.{name}", options) for name, options in plan.targets.items()]
+    axes += [(f"{SECTION}.by_n.{n}", options) for n, options in plan.by_n.items()]
+    axes += [(f"{SECTION}.readings.{name}", options) for name, options in plan.readings.items()]
     for start, own in plan.starts.items():
         method = str({**plan.base(start), **own}.get("model.class_path", ""))
-        said = [(str(path), config_options([path])) for path in plan.configs_of(start)]
-        said += [(f"{SECTION}.options", plan.options), (f"{SECTION}.starts.{start}", own)]
-        said += [(f"{SECTION}.targets.{name}", options) for name, options in plan.targets.items()]
-        said += [(f"{SECTION}.by_n.{n}", options) for n, options in plan.by_n.items()]
-        said += [(f"{SECTION}.readings.{name}", options) for name, options in plan.readings.items()]
+        said = [(str(path), files[path]) for path in plan.configs_of(start)]
+        said += [(f"{SECTION}.options", plan.options), (f"{SECTION}.starts.{start}", own), *axes]
         for where, options in said if method in MOVED else ():
             for option in options:
                 if option.startswith(DOTTED) and (why := moved_to(option.removeprefix(DOTTED), method)):
@@ -289,8 +298,11 @@ _OWN = ("fit", "n")
 
 
 def _own_fit(own: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[Path, ...]]:
-    names = {start: _texts(keys, "fit", f"starts.{start}.fit") for start, keys in own.items() if "fit" in keys}
-    return {start: tuple(find_config(each) for each in each_of) for start, each_of in names.items()}
+    return {
+        start: tuple(map(find_config, _texts(keys, "fit", f"starts.{start}.fit")))
+        for start, keys in own.items()
+        if "fit" in keys
+    }
 
 
 def _own_n(own: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int, ...]]:
