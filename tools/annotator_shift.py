@@ -18,10 +18,10 @@ import numpy as np
 
 from landmark_diffusion.core.errors import DataError
 from landmark_diffusion.core.files import atomic_write_text
+from landmark_diffusion.core.interval import Interval
 from landmark_diffusion.data.sources.isbi2015 import ANNOTATOR_FOLDERS, LANDMARK_NAMES, SPACING_MM, read_points
 from landmark_diffusion.data.splits import ISBI2015_SPLITS
 from landmark_diffusion.metrics.annotators import Disagreement, offset_shift, split_disagreement
-from landmark_diffusion.metrics.bootstrap import Interval
 
 SPACING = (SPACING_MM, SPACING_MM)
 FIELDS = (
@@ -95,20 +95,16 @@ def summary(splits: list[Disagreement], shifts: list[tuple[Interval, Interval]])
         f"rest {np.sqrt(np.average(s.rest**2, weights=s.count)):.2f} mm" for s in splits
     )  # fmt: skip
     components = [each for pair in shifts for each in pair]
-    beyond = sum(map(_moved, components))
+    beyond = sum(each.sign != 0 for each in components)
     return (
         f"Root mean square over points: train {train}; Test 1 {test}. {beyond} of {len(components)} components moved "
         f"(95 % interval without zero; by chance alone about {0.05 * len(components):.0f} would)."
     )
 
 
-def _moved(interval: Interval) -> bool:
-    return interval.low > 0 or interval.high < 0
-
-
 def _interval(interval: Interval) -> str:
     text = f"{interval.mean:z.2f} [{interval.low:z.2f}, {interval.high:z.2f}]"
-    return f"**{text}**" if _moved(interval) else text
+    return f"**{text}**" if interval.sign else text
 
 
 if __name__ == "__main__":

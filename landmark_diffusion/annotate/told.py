@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.interval import Interval
 from landmark_diffusion.core.texts import counted, one_line
 from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.modelfile.model_file import read_facts
@@ -55,10 +56,10 @@ def _kind(rows: Any) -> str:
     if found is None:
         return INCOMPARABLE
     try:
-        _, low, high = map(float, found)
+        mean, low, high = map(float, found)
     except (TypeError, ValueError):
         return UNCLEAR
-    return HELPED if high < 0 else HARMED if low > 0 else UNCLEAR
+    return {-1: HELPED, 0: UNCLEAR, 1: HARMED}[Interval(mean, low, high, level=0.95, images=0).sign]
 
 
 def facts_there(path: Path) -> ModelFacts | None:

@@ -14,7 +14,7 @@ from landmark_diffusion.core.grid import Grid
 from landmark_diffusion.core.texts import counted, words
 
 if TYPE_CHECKING:
-    from landmark_diffusion.metrics.bootstrap import Interval
+    from landmark_diffusion.core.interval import Interval
     from landmark_diffusion.metrics.comparison import Comparison, Run
 
 DESCRIPTION = (

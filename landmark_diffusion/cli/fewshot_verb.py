@@ -141,8 +141,8 @@ def _propose(plan: Plan) -> Manifest:
     """Look at the data and make the manifest of this plan."""
     for line in own_options(plan.fit, plan.options)[1]:
         print(line, flush=True)
-    for name, configs in plan.start_fit.items():
-        for line in own_options(configs, plan.options_of(name))[1]:
+    for name, start in plan.starts.items():
+        for line in own_options(start.fit, plan.options_of(name))[1] if start.fit else ():
             print(f"fewshot.starts.{name}: {line}", flush=True)
     section = data_section(plan.base())
     stages: tuple[Stage, ...] = ("train", "val", "test")

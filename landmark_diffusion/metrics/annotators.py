@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from landmark_diffusion.core.annotations import mean_of_annotators
-from landmark_diffusion.metrics.bootstrap import Interval, draw_counts
+from landmark_diffusion.core.interval import Interval
+from landmark_diffusion.metrics.bootstrap import draw_counts
 from landmark_diffusion.metrics.functional import MetricError
 from landmark_diffusion.metrics.summary import mean_over_images, ratio_of
 

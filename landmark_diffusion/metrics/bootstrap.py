@@ -5,27 +5,12 @@ Images are what is drawn again, since the landmarks of one image err together an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from landmark_diffusion.core.interval import Interval
 from landmark_diffusion.metrics.functional import MetricError
 
 _CHUNK = 4_000_000  # drawn indices held at once, 32 MB
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with its bootstrap interval: ``level`` 0.95 cuts 2.5 % at each end; ``images`` is the sample's size."""
-
-    mean: float
-    low: float
-    high: float
-    level: float
-    images: int
-
-    def __str__(self) -> str:
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 def image_errors(errors: np.ndarray) -> np.ndarray:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.metrics.bootstrap import Interval, bootstrap_interval, paired_difference
+from landmark_diffusion.core.interval import Interval
+from landmark_diffusion.metrics.bootstrap import bootstrap_interval, paired_difference
 from landmark_diffusion.metrics.predictions_file import PredictionTable, read_predictions_csv
 from landmark_diffusion.metrics.records import Unit, unit_words
 from landmark_diffusion.metrics.summary import FAR_MM, within

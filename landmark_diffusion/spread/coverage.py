@@ -12,7 +12,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from landmark_diffusion.metrics.bootstrap import Interval, draw_counts
+from landmark_diffusion.core.interval import Interval
+from landmark_diffusion.metrics.bootstrap import draw_counts
 from landmark_diffusion.metrics.functional import MetricError
 from landmark_diffusion.metrics.summary import ratio_of
 

@@ -22,9 +22,9 @@ from landmark_diffusion.annotate.session import Session
 from landmark_diffusion.annotate.suggesting import Suggester
 from landmark_diffusion.annotate.told import HARMED, HELPED, INCOMPARABLE, UNCLEAR, model_title, outcome
 from landmark_diffusion.cli.adapt_verb import _parse
+from landmark_diffusion.core.interval import Interval
 from landmark_diffusion.core.json_files import write_json
 from landmark_diffusion.detection.detector import Detector
-from landmark_diffusion.metrics.bootstrap import Interval
 from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.studies.adapt.outcome import BeforeAfter, Row
 from landmark_diffusion.studies.adapt.places import TRAININGS

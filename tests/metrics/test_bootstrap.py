@@ -8,6 +8,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
+from landmark_diffusion.core.interval import Interval
 from landmark_diffusion.metrics.bootstrap import bootstrap_interval, image_errors, paired_difference
 from landmark_diffusion.metrics.functional import MetricError
 
@@ -93,3 +94,8 @@ def test_faults_are_told() -> None:
 
 def test_prints_as_tables_show_it() -> None:
     assert str(bootstrap_interval(np.array([2.0, 2.0]))) == "2.000 [2.000, 2.000]"
+
+
+@pytest.mark.parametrize(("low", "high", "sign"), [(-2, -1, -1), (-1, 1, 0), (0, 1, 0), (-1, 0, 0), (1, 2, 1)])
+def test_the_sign_of_an_interval_is_none_where_it_holds_zero(low: float, high: float, sign: int) -> None:
+    assert Interval((low + high) / 2, low, high, 0.95, 9).sign == sign

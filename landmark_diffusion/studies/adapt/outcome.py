@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from landmark_diffusion.core.grid import ABSENT, Grid, rounded
+from landmark_diffusion.core.interval import Interval
 from landmark_diffusion.core.texts import counted
-from landmark_diffusion.metrics.bootstrap import Interval, bootstrap_interval, paired_difference
+from landmark_diffusion.metrics.bootstrap import bootstrap_interval, paired_difference
 from landmark_diffusion.metrics.records import unit_words
 from landmark_diffusion.studies.calibrate.collect import Collected
 
@@ -59,28 +60,30 @@ class BeforeAfter:
     @property
     def helped(self) -> bool:
         """Whether the error fell beyond its interval, or there was no error before to compare with."""
-        known = next((row for row in self.rows if row.difference is not None), None)
-        return known is None or known.difference is None or known.difference.high < 0
+        return self._change is None or self._change.sign < 0
+
+    @property
+    def _change(self) -> Interval | None:
+        return next((row.difference for row in self.rows if row.difference is not None), None)
 
     @property
     def verdict(self) -> str:
         """Say in one line whether adapting helped."""
-        known = next((row for row in self.rows if row.difference is not None), None)
-        if self.accepted and known is None:
+        if (change := self._change) is None and self.accepted:
             return (
                 "the labels are the model's own points, accepted as they were, so there is nothing to compare the "
                 "errors with: correct points, or mark some by hand"
             )
-        if known is None or known.difference is None:
+        if change is None:
             return "the start knows none of these landmarks, so there is nothing to compare the errors with"
-        change, unit = known.difference, unit_words(self.unit)
+        unit = unit_words(self.unit)
         where = " on the points that were not accepted" if self.accepted else ""
-        if change.high < 0:
+        if change.sign < 0:
             return (
                 f"adapting helped: the error{where} fell by {-change.mean:.2f} {unit} [{-change.high:.2f}, "
                 f"{-change.low:.2f}]"
             )
-        if change.low > 0:
+        if change.sign > 0:
             return (
                 f"adapting did harm: the error{where} rose by {change.mean:.2f} {unit} [{change.low:.2f}, "
                 f"{change.high:.2f}]; use the model as it was"

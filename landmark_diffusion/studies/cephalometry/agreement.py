@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landmark_diffusion.metrics.bootstrap import Interval, draw_counts
+from landmark_diffusion.core.interval import Interval
+from landmark_diffusion.metrics.bootstrap import draw_counts
 from landmark_diffusion.metrics.summary import ratio_of
 from landmark_diffusion.spread.coverage import interval_ends
 from landmark_diffusion.studies.cephalometry.classes import SCHEMES, Scheme

@@ -12,9 +12,9 @@ import numpy as np
 
 from landmark_diffusion.core.cells import write_csv
 from landmark_diffusion.core.grid import Grid
+from landmark_diffusion.core.interval import Interval
 from landmark_diffusion.core.json_files import write_json
 from landmark_diffusion.core.texts import counted
-from landmark_diffusion.metrics.bootstrap import Interval
 from landmark_diffusion.studies.cephalometry.agreement import ALL, LEVEL, Agreement
 from landmark_diffusion.studies.cephalometry.agreement import DRAWS as IMAGE_DRAWS
 from landmark_diffusion.studies.cephalometry.analysis import CERTAIN, DRAWS, INTERVAL_LEVEL, Analysis, MeasureFinding

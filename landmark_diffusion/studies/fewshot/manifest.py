@@ -67,10 +67,11 @@ def _everywhere(options: Mapping[str, Any]) -> dict[str, Any]:
 def _start(plan: Plan, name: str) -> dict[str, Any]:
     """Say what a start is; raises UserError where what it begins with is absent."""
     base = _everywhere(plan.base(name))
-    options = {PRETRAINED: base.get(PRETRAINED), **plan.starts[name]}
-    own: dict[str, Any] = {"n": list(plan.start_n[name])} if name in plan.start_n else {}
-    if name in plan.start_fit:
-        own |= {"fit": [path.name for path in plan.start_fit[name]], "base": dict(sorted(base.items()))}
+    start = plan.starts[name]
+    options = {PRETRAINED: base.get(PRETRAINED), **start.options}
+    own: dict[str, Any] = {"n": list(start.n)} if start.n else {}
+    if start.fit:
+        own |= {"fit": [path.name for path in start.fit], "base": dict(sorted(base.items()))}
     path = options.pop(PRETRAINED)
     if path is None:
         return {"options": dict(sorted(options.items())), "pretrained": None, **own}

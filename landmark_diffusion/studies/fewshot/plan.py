@@ -55,6 +55,21 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class GridStart:
+    """What the cells of a start have of their own.
+
+    Attributes:
+        options: over those of every cell.
+        fit: configs of ``ldx fit`` in place of the plan's: another method in the same grid.
+        n: those of the plan's n that it has cells of; others there are passed over.
+    """
+
+    options: Options = field(default_factory=dict)
+    fit: tuple[Path, ...] | None = None
+    n: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Plan:
     """The section ``fewshot`` of a config.
 
@@ -62,9 +77,8 @@ class Plan:
         fit: configs of ``ldx fit`` that every cell starts from, names or paths.
         n: numbers of labelled training images; smaller ones are contained in larger ones of the same draw.
         draws: how many independent draws.
-        starts: {name: options of ``ldx fit``}; "scratch" is what the others are compared with. A start may name configs
-            of its own under ``fit``, in place of the plan's: another method in the same grid; and under ``n`` those of
-            the plan's that it has cells of (others there are passed over).
+        starts: by name; "scratch" is what the others are compared with. In a config a start is its options, and beside
+            them ``fit`` and ``n`` where it has its own.
         folder: of the grid, shared by all its processes; by default runs/fewshot/NAME of the config.
         options: options of every cell, dotted as on the command line.
         targets: a second axis, {name: options}; without it there is one target, "default".
@@ -76,13 +90,12 @@ class Plan:
         checkpoints: which weights are measured: "best" on the labelled validation images, "last" without any.
         stage: part of the data that is measured: "test" or "val".
         keep_checkpoints: keep the cells' checkpoints after they are measured (disk space).
-        start_fit, start_n: configs and n of the starts that have their own; no keys of the section.
     """
 
     fit: tuple[Path, ...]
     n: tuple[int, ...]
     draws: int
-    starts: dict[str, Options]
+    starts: dict[str, GridStart]
     folder: Path
     options: Options = field(default_factory=dict)
     targets: dict[str, Options] = field(default_factory=dict)
@@ -93,19 +106,17 @@ class Plan:
     checkpoints: tuple[str, ...] = CHECKPOINTS
     stage: str = "test"
     keep_checkpoints: bool = False
-    start_fit: dict[str, tuple[Path, ...]] = field(default_factory=dict)
-    start_n: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def cells(self) -> list[Cell]:
         """All cells in the order they are run: draw by draw, so that a partial table comes early."""
         targets = list(self.targets) or [NO_TARGET]
         return [
-            Cell(start, target, n, draw)
+            Cell(name, target, n, draw)
             for draw in range(self.draws)
             for n in self.n
             for target in targets
-            for start in self.starts
-            if n in self.start_n.get(start, self.n)
+            for name, start in self.starts.items()
+            if n in (start.n or self.n)
         ]
 
     def one_cell_each(self) -> list[Cell]:
@@ -128,15 +139,17 @@ class Plan:
 
     @cached_property
     def _start_bases(self) -> dict[str, Options]:
-        return {start: own_options(fit, self.options_of(start))[0] for start, fit in self.start_fit.items()}
+        return {
+            name: own_options(start.fit, self.options_of(name))[0] for name, start in self.starts.items() if start.fit
+        }
 
     def configs_of(self, start: str) -> tuple[Path, ...]:
         """Configs of ``ldx fit`` that a start's cells have."""
-        return self.start_fit.get(start, self.fit)
+        return self.starts[start].fit or self.fit
 
     def options_of(self, start: str) -> Options:
         """Options over the configs of a start, whichever these are; images and precision are the whole grid's."""
-        if start not in self.start_fit:
+        if not self.starts[start].fit:
             return self.options
         alike = (*_SHARED, "data.root", "trainer.precision")
         shared = {name: value for name, value in self.base().items() if name.startswith(alike)}
@@ -144,7 +157,7 @@ class Plan:
 
     def own_options(self, cell: Cell) -> Options:
         """Options that tell a cell from the others: those of its n, start and target."""
-        return {**self.by_n.get(cell.n, {}), **self.starts[cell.start], **self.targets.get(cell.target, {})}
+        return {**self.by_n.get(cell.n, {}), **self.starts[cell.start].options, **self.targets.get(cell.target, {})}
 
 
 def read_plan(
@@ -193,7 +206,7 @@ def _section(path: Path) -> dict[str, Any]:
 
 def _known(section: Mapping[str, Any], where: str, path: Path | None = None) -> dict[str, Any]:
     """Refuse a key that is no field of the plan."""
-    known = [each.name for each in fields(Plan) if each.name not in ("start_fit", "start_n")]
+    known = [each.name for each in fields(Plan)]
     for key in section:
         if key not in known:
             line = None if path is None else line_of(path, [SECTION, str(key)])
@@ -203,12 +216,11 @@ def _known(section: Mapping[str, Any], where: str, path: Path | None = None) -> 
 
 
 def _checked_plan(section: dict[str, Any], cell_options: Options) -> Plan:
-    starts, own = _starts(section)
     plan = Plan(
         fit=tuple(find_config(name) for name in _texts(section, "fit")),
         n=tuple(sorted(_whole_numbers(section, "n"))),
         draws=_whole_number(section, "draws", 1),
-        starts=starts,
+        starts=_starts(section),
         folder=Path(str(section["folder"])),
         options=over(checked(section.get("options"), f"{SECTION}.options"), checked(cell_options, "the command line")),
         targets=_axis(section, "targets") if section.get("targets") else {},
@@ -219,8 +231,6 @@ def _checked_plan(section: dict[str, Any], cell_options: Options) -> Plan:
         checkpoints=_choices(section, "checkpoints", CHECKPOINTS),
         stage=_choices({"stage": [section.get("stage", "test")]}, "stage", STAGES)[0],
         keep_checkpoints=_flag(section, "keep_checkpoints"),
-        start_fit=_own_fit(own),
-        start_n=_own_n(own),
     )
     if plan.order == "names" and plan.draws > 1:
         raise UserError(f"{SECTION}.draws: found {plan.draws}, but the first n by name (order: names) are one draw")
@@ -237,7 +247,8 @@ def _refuse_moved(plan: Plan) -> None:
     axes = [(f"{SECTION}.targets.{name}", options) for name, options in plan.targets.items()]
     axes += [(f"{SECTION}.by_n.{n}", options) for n, options in plan.by_n.items()]
     axes += [(f"{SECTION}.readings.{name}", options) for name, options in plan.readings.items()]
-    for start, own in plan.starts.items():
+    for start in plan.starts:
+        own = plan.starts[start].options
         method = str({**plan.base(start), **own}.get("model.class_path", ""))
         said = [(str(path), files[path]) for path in plan.configs_of(start)]
         said += [(f"{SECTION}.options", plan.options), (f"{SECTION}.starts.{start}", own), *axes]
@@ -251,8 +262,9 @@ def _refuse_moved(plan: Plan) -> None:
 def _refuse_conflicts(plan: Plan, cell_options: Options) -> None:
     """Refuse an option that two sides set: one of them would be passed over without a word."""
     given = checked(cell_options, "the command line")
+    starts = {name: start.options for name, start in plan.starts.items()}
     axes: tuple[tuple[str, Mapping[Any, Options]], ...] = (
-        ("starts", plan.starts), ("targets", plan.targets), ("by_n", plan.by_n), ("readings", plan.readings),
+        ("starts", starts), ("targets", plan.targets), ("by_n", plan.by_n), ("readings", plan.readings),
     )  # fmt: skip
     for axis, choices in axes:
         for name, options in choices.items():
@@ -264,7 +276,7 @@ def _refuse_conflicts(plan: Plan, cell_options: Options) -> None:
                         f"{SECTION}.{axis}.{name}: {option} must be the same for a whole grid, whose cells draw from "
                         f"one set of images; move it to {SECTION}.options, or make two grids"
                     )
-    for start, ours in plan.starts.items():
+    for start, ours in starts.items():
         for target, theirs in plan.targets.items():
             for option in ours.keys() & theirs.keys():
                 raise UserError(f"{SECTION}: the start {start} and the target {target} both set {option}; keep one")
@@ -284,29 +296,24 @@ def _refuse_hidden_labels(plan: Plan) -> None:
             )
 
 
-def _starts(section: Mapping[str, Any]) -> tuple[dict[str, Options], dict[str, dict[str, Any]]]:
+def _starts(section: Mapping[str, Any]) -> dict[str, GridStart]:
     """Divide each start into its options, and the keys of the plan that it may have for itself."""
     found = section.get("starts")
     if not isinstance(found, Mapping) or not all(isinstance(each, Mapping) for each in found.values()):
-        return _axis(section, "starts"), {}  # which tells what was expected
+        return {name: GridStart(options) for name, options in _axis(section, "starts").items()}  # refused there
     options = {name: {key: value for key, value in each.items() if key not in _OWN} for name, each in found.items()}
-    own = {name: {key: each[key] for key in _OWN if key in each} for name, each in found.items()}
-    return _axis({"starts": options}, "starts"), own
-
-
-_OWN = ("fit", "n")
-
-
-def _own_fit(own: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[Path, ...]]:
     return {
-        start: tuple(map(find_config, _texts(keys, "fit", f"starts.{start}.fit")))
-        for start, keys in own.items()
-        if "fit" in keys
+        name: GridStart(
+            options=own,
+            fit=tuple(map(find_config, _texts(keys, "fit", f"starts.{name}.fit"))) if "fit" in keys else None,
+            n=tuple(_whole_numbers(keys, "n", f"starts.{name}.n")) if "n" in keys else None,
+        )
+        for name, own in _axis({"starts": options}, "starts").items()
+        for keys in [found[name]]
     }
 
 
-def _own_n(own: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int, ...]]:
-    return {start: tuple(_whole_numbers(keys, "n", f"starts.{start}.n")) for start, keys in own.items() if "n" in keys}
+_OWN = ("fit", "n")
 
 
 def _axis(section: Mapping[str, Any], key: str) -> dict[str, Options]:

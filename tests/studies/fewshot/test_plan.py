@@ -80,7 +80,7 @@ def test_a_start_may_have_some_n_alone(tmp_path: Path) -> None:
     starts = {"scratch": {}, "some": {"n": [3, 8], RATE: 0.5}}  # 8 is none of the plan's
     plan = read_plan([str(write_config(tmp_path, starts=starts, draws=1))])
     assert [cell.name for cell in plan.cells()] == ["scratch-n1-d0", "scratch-n3-d0", "some-n3-d0"]
-    assert plan.starts["some"] == {RATE: 0.5} and len(plan.one_cell_each()) == 2
+    assert plan.starts["some"].options == {RATE: 0.5} and len(plan.one_cell_each()) == 2
     with pytest.raises(UserError, match=r"fewshot\.starts\.some\.n: found \['x'\], expected whole numbers"):
         read_plan([str(write_config(tmp_path, starts={"scratch": {}, "some": {"n": ["x"]}}))])
 

@@ -9,14 +9,14 @@ import pytest
 
 from landmark_diffusion.hardware import precision
 from landmark_diffusion.studies.fewshot.manifest import agree, propose
-from landmark_diffusion.studies.fewshot.plan import Plan
+from landmark_diffusion.studies.fewshot.plan import GridStart, Plan
 from landmark_diffusion.studies.fewshot.precision import OPTION, with_one_precision
 
 
 def plan(folder: Path, asked: str) -> Plan:
     """A plan of one cell."""
     options = {OPTION: asked, "data.dataset": "phantom"}
-    return Plan(fit=(), n=(1,), draws=1, starts={"scratch": {}}, folder=folder, options=options)
+    return Plan(fit=(), n=(1,), draws=1, starts={"scratch": GridStart()}, folder=folder, options=options)
 
 
 @pytest.mark.parametrize("native", [True, False])
