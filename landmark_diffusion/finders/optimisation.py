@@ -13,9 +13,11 @@ class Optimisation:
     """How the weights are trained.
 
     Args:
-        learning_rate: of AdamW (paper A section 4.2).
+        optimizer: "adamw" (paper A section 4.2), or "muon": Muon for the weights of linear layers and convolutions
+            (Jordan 2024; its step scaled as Liu et al., arXiv 2502.16982), AdamW for all others.
+        learning_rate: of AdamW (paper A section 4.2), and of Muon.
         weight_decay: likewise.
-        adam_betas: likewise.
+        adam_betas: of AdamW (paper A section 4.2).
         lr_schedule: "constant", "cosine" to zero over the run's steps, or "plateau": times ``plateau_factor`` after
             ``plateau_patience`` validations without a better validation loss (paper B section 4.2).
         warmup_steps: optimiser steps of linear warm-up; not with "plateau".
@@ -27,6 +29,7 @@ class Optimisation:
     Raises UserError for values that make no sense.
     """
 
+    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 1e-4
     weight_decay: float = 1e-4
     adam_betas: tuple[float, float] = (0.9, 0.999)

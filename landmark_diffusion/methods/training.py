@@ -24,6 +24,7 @@ from landmark_diffusion.models.network import described
 from landmark_diffusion.models.presets import is_network
 from landmark_diffusion.training import module_callbacks
 from landmark_diffusion.training.auxiliary import check_network
+from landmark_diffusion.training.muon import Muon, layer_weights, muon_groups
 from landmark_diffusion.training.processes import gather_objects
 
 PLATEAU_KEY = "reduce_lr_on_plateau"
@@ -93,13 +94,8 @@ class TrainedModule(Method, LightningModule):
     # ---- optimiser ------------------------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> Any:
-        """AdamW with warm-up and cosine decay a step at a time, or reduced where the validation loss stands still."""
-        optimizer = AdamW(
-            self.parameter_groups(),
-            lr=self.optimisation.learning_rate,
-            weight_decay=self.optimisation.weight_decay,
-            betas=self.optimisation.adam_betas,
-        )
+        """AdamW or Muon, with warm-up and cosine decay a step at a time, or reduced where the loss stands still."""
+        optimizer = self._make_optimizer()
         if self.optimisation.lr_schedule == "plateau":
             self._plateau = self._make_plateau(optimizer)
             return optimizer
@@ -108,6 +104,14 @@ class TrainedModule(Method, LightningModule):
         total = int(self.trainer.estimated_stepping_batches) if self.optimisation.lr_schedule == "cosine" else None
         schedule = LambdaLR(optimizer, lambda step: lr_factor(step, self.optimisation.warmup_steps, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _make_optimizer(self) -> AdamW:
+        groups, asked = self.parameter_groups(), self.optimisation
+        if asked.optimizer == "muon":
+            return Muon(
+                muon_groups(groups, layer_weights(self)), asked.learning_rate, asked.weight_decay, asked.adam_betas
+            )
+        return AdamW(groups, lr=asked.learning_rate, weight_decay=asked.weight_decay, betas=asked.adam_betas)
 
     def _make_plateau(self, optimizer: AdamW) -> ReduceLROnPlateau:
         """Make the schedule, which this module steps and saves itself.

@@ -181,13 +181,13 @@ def real(workers: int, diffusion: bool = True) -> tuple[DiffusionHeatmapModule, 
 
 
 def positions(workers: int) -> tuple[PositionDiffusionModule, LandmarkDataModule]:
-    """Diffusion of positions: noise for the windows, dropout in both networks, a noised start in validation."""
+    """Diffusion of positions by Muon: noise for the windows, dropout in both networks, a noised start in validation."""
     data = phantoms(workers, target_points="random_annotator")
     torch.manual_seed(0)
     options = {
         **NETWORK, **COSINE, "window_network.encoder_channels": (8,), "window_network.decoder_channels": (8,),
         "window_network.dropout": 0.2, "windows.size": 8, "sampling.start_noise": 1.0, "sampling.eta": 1.0,
-        "sampling.steps": 3, "sampling.validation_steps": 3,
+        "sampling.steps": 3, "sampling.validation_steps": 3, "optimisation.optimizer": "muon",
     }  # fmt: skip
     return PositionDiffusionModule(data.num_landmarks, coarse_factor=2, **nested(options)), data
 
