@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from landmark_diffusion.core.errors import UserError
+
+OptimizerName = Literal["adamw", "muon"]
+LRSchedule = Literal["constant", "cosine", "plateau"]
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,11 @@ class Optimisation:
     Raises UserError for values that make no sense.
     """
 
-    optimizer: Literal["adamw", "muon"] = "adamw"
+    optimizer: OptimizerName = "adamw"
     learning_rate: float = 1e-4
     weight_decay: float = 1e-4
     adam_betas: tuple[float, float] = (0.9, 0.999)
-    lr_schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    lr_schedule: LRSchedule = "constant"
     warmup_steps: int = 0
     plateau_factor: float = 0.5
     plateau_patience: int = 10
@@ -41,6 +44,12 @@ class Optimisation:
     ema_decay: float = 0.0
 
     def __post_init__(self) -> None:
+        for name, found, words in (
+            ("optimizer", self.optimizer, get_args(OptimizerName)),
+            ("lr_schedule", self.lr_schedule, get_args(LRSchedule)),
+        ):
+            if found not in words:
+                raise UserError(f"model.optimisation.{name}: found {found!r:.60}, expected one of {', '.join(words)}")
         for name, value, fits in (
             ("learning_rate", self.learning_rate, self.learning_rate > 0),
             ("weight_decay", self.weight_decay, self.weight_decay >= 0),

@@ -14,6 +14,8 @@ from landmark_diffusion import Decoding, MapTarget, Optimisation, PositionDiffus
     ("kind", "options", "message"),
     [
         (Optimisation, {"adam_betas": (2.0, 3.0)}, r"optimisation\.adam_betas: found \[2\.0, 3\.0\]"),
+        (Optimisation, {"optimizer": "muo"}, r"optimisation\.optimizer: found 'muo', expected one of adamw, muon"),
+        (Optimisation, {"lr_schedule": "cosin"}, r"optimisation\.lr_schedule: found 'cosin', expected one of constant"),
         (Optimisation, {"ema_decay": 1.0}, r"optimisation\.ema_decay: found 1\.0"),
         (Optimisation, {"warmup_steps": -5}, r"optimisation\.warmup_steps: found -5, expected 0 or more"),
         (Optimisation, {"plateau_patience": -1}, r"optimisation\.plateau_patience: found -1"),
