@@ -14,7 +14,7 @@ from landmark_diffusion.core.version import version
 from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset
 from landmark_diffusion.modelfile.facts import ModelFacts
 from landmark_diffusion.studies.adapt.places import start_digest
-from landmark_diffusion.studies.adapt.rule import AdaptRule
+from landmark_diffusion.studies.adapt.rule import OPTIMIZER, AdaptRule
 from landmark_diffusion.studies.calibrate.folds import Fold, make_folds
 from landmark_diffusion.studies.trainings.manifest import Manifest, ManifestFile, differences, refuse
 
@@ -67,8 +67,8 @@ class AdaptPlan:
         """The method's options."""
         rule, before = self.rule, dict(self.facts.model.get("optimisation") or {})
         optimisation = {
-            **before, "learning_rate": rule.learning_rate, "lr_schedule": "cosine", "warmup_steps": rule.warmup,
-            "ema_decay": rule.ema_decay,
+            **before, "optimizer": OPTIMIZER, "learning_rate": rule.learning_rate, "lr_schedule": "cosine",
+            "warmup_steps": rule.warmup, "ema_decay": rule.ema_decay,
         }  # fmt: skip
         return {**self.facts.model, "num_landmarks": len(self.names), "optimisation": optimisation}
 

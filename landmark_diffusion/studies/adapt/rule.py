@@ -20,6 +20,8 @@ SCHEDULES = (
 )  # fmt: skip
 """Images up to, whether most landmarks are new, updates, folds; more images take the last. Ten images: 1,000 updates at
 most, under five minutes on a core (0.28 s an update of ceph_diffusion_small.yaml)."""
+OPTIMIZER = "adamw"
+"""With which the rates were chosen, whatever the start was trained with."""
 RATES = {False: 2e-4, True: 1e-3}
 """Learning rate by whether most landmarks are new; the second is that of a training from scratch.
 
