@@ -106,12 +106,10 @@ class TrainedModule(Method, LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _make_optimizer(self) -> AdamW:
-        groups, asked = self.parameter_groups(), self.optimisation
+        kind, groups, asked = AdamW, self.parameter_groups(), self.optimisation
         if asked.optimizer == "muon":
-            return Muon(
-                muon_groups(groups, layer_weights(self)), asked.learning_rate, asked.weight_decay, asked.adam_betas
-            )
-        return AdamW(groups, lr=asked.learning_rate, weight_decay=asked.weight_decay, betas=asked.adam_betas)
+            kind, groups = Muon, muon_groups(groups, layer_weights(self))
+        return kind(groups, lr=asked.learning_rate, weight_decay=asked.weight_decay, betas=asked.adam_betas)
 
     def _make_plateau(self, optimizer: AdamW) -> ReduceLROnPlateau:
         """Make the schedule, which this module steps and saves itself.

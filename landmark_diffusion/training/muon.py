@@ -24,21 +24,22 @@ def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
     precision; a matrix of zeros stays one.
     """
     a, b, c = COEFFICIENTS
-    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    wide = wide / wide.norm().clamp(min=1e-7)
+    tall = matrix.shape[0] > matrix.shape[1]
+    wide: torch.Tensor = matrix.T if tall else matrix
+    wide = wide / matrix.norm().clamp(min=1e-7)
     for _ in range(ITERATIONS):
         gram = wide @ wide.T
         wide = a * wide + torch.addmm(gram, gram, gram, beta=b, alpha=c) @ wide
-    return wide if matrix.shape[0] <= matrix.shape[1] else wide.T
+    return wide.T if tall else wide
 
 
-def layer_weights(module: nn.Module) -> list[nn.Parameter]:
+def layer_weights(module: nn.Module) -> list[torch.Tensor]:
     """Weights that are matrices: of linear layers and of convolutions over more than one channel."""
     weights = (layer.weight for layer in module.modules() if isinstance(layer, _LAYERS))
     return [weight for weight in weights if weight.requires_grad and weight.shape[1] > 1]
 
 
-def muon_groups(groups: Iterable[Mapping[str, Any]], weights: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
+def muon_groups(groups: Iterable[Mapping[str, Any]], weights: Iterable[torch.Tensor]) -> list[dict[str, Any]]:
     """Divide each parameter group into those of ``weights``, for Muon, and the others, for AdamW."""
     chosen = {id(weight) for weight in weights}
     divided = [
@@ -56,19 +57,11 @@ class Muon(torch.optim.AdamW):
     0.2 sqrt(max(M, N)), so that learning rate and weight decay mean what they mean for AdamW. Source: Jordan (2024);
     the scale: Liu et al., "Muon is scalable for LLM training" (arXiv 2502.16982), eq. 4.
 
-    Args:
-        groups: as :func:`muon_groups` gives them.
-        lr, weight_decay: of both.
-        betas: of AdamW.
+    The options are those of torch's AdamW; its parameter groups are as :func:`muon_groups` gives them.
     """
 
-    def __init__(
-        self, groups: Iterable[dict[str, Any]], lr: float, weight_decay: float, betas: tuple[float, float]
-    ) -> None:
-        super().__init__(groups, lr=lr, weight_decay=weight_decay, betas=betas)
-
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of all groups; gives what ``closure`` gives."""
         loss = None
         if closure is not None:
@@ -83,16 +76,16 @@ class Muon(torch.optim.AdamW):
         for group in every:
             for weight in group["params"] if group["muon"] else ():
                 if weight.grad is not None:
-                    self._move(weight, group["lr"], group["weight_decay"])
+                    self._move(weight, weight.grad, group["lr"], group["weight_decay"])
         return loss
 
-    def _move(self, weight: torch.Tensor, rate: float, decay: float) -> None:
+    def _move(self, weight: torch.Tensor, gradient: torch.Tensor, rate: float, decay: float) -> None:
         state = self.state[weight]
         if not state:
             state["step"] = torch.zeros(())  # which AdamW looks for in what it reads back
             state["momentum"] = torch.zeros_like(weight)
         state["step"] += 1
-        momentum = state["momentum"].lerp_(weight.grad, 1 - MOMENTUM)
-        ahead = weight.grad.lerp(momentum, MOMENTUM).flatten(1)  # Nesterov's
+        momentum = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
+        ahead = gradient.lerp(momentum, MOMENTUM).flatten(1)  # Nesterov's
         update = orthogonalised(ahead).reshape(weight.shape)
         weight.mul_(1 - rate * decay).add_(update, alpha=-rate * UPDATE_RMS * math.sqrt(max(ahead.shape)))

@@ -30,7 +30,8 @@ class Net(nn.Module):
 
 
 def muon_of(net: nn.Module) -> Muon:
-    return Muon(muon_groups([{"params": list(net.parameters())}], layer_weights(net)), RATE, DECAY, BETAS)
+    groups = muon_groups([{"params": list(net.parameters())}], layer_weights(net))
+    return Muon(groups, lr=RATE, weight_decay=DECAY, betas=BETAS)
 
 
 def train(net: nn.Module, optimizer: torch.optim.Optimizer, steps: range) -> None:
@@ -59,7 +60,7 @@ def test_matrices_move_as_with_torchs_own(monkeypatch: pytest.MonkeyPatch) -> No
     torch.manual_seed(0)
     ours = nn.Sequential(nn.Linear(7, 3, bias=False), nn.Linear(3, 9, bias=False))
     theirs = deepcopy(ours)
-    mine = Muon(muon_groups([{"params": list(ours.parameters())}], layer_weights(ours)), RATE, DECAY, BETAS)
+    mine = muon_of(ours)
     other = torch.optim.Muon(theirs.parameters(), lr=RATE, weight_decay=DECAY, adjust_lr_fn="match_rms_adamw")
     for net, optimizer in ((ours, mine), (theirs, other)):
         for step in range(5):
@@ -76,7 +77,7 @@ def test_a_convolution_moves_as_the_matrix_that_it_is() -> None:
     matrix = nn.Linear(54, 4, bias=False)
     matrix.weight.data = kernel.weight.detach().flatten(1).clone()
     for layer in (kernel, matrix):
-        optimizer = Muon(muon_groups([{"params": [layer.weight]}], [layer.weight]), RATE, DECAY, BETAS)
+        optimizer = muon_of(layer)
         for step in range(3):
             gradient = torch.randn(4, 54, generator=torch.Generator().manual_seed(step))
             layer.weight.grad = gradient.reshape(layer.weight.shape)

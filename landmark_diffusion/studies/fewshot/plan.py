@@ -247,11 +247,10 @@ def _refuse_moved(plan: Plan) -> None:
     axes = [(f"{SECTION}.targets.{name}", options) for name, options in plan.targets.items()]
     axes += [(f"{SECTION}.by_n.{n}", options) for n, options in plan.by_n.items()]
     axes += [(f"{SECTION}.readings.{name}", options) for name, options in plan.readings.items()]
-    for start in plan.starts:
-        own = plan.starts[start].options
-        method = str({**plan.base(start), **own}.get("model.class_path", ""))
-        said = [(str(path), files[path]) for path in plan.configs_of(start)]
-        said += [(f"{SECTION}.options", plan.options), (f"{SECTION}.starts.{start}", own), *axes]
+    for name, start in plan.starts.items():
+        method = str({**plan.base(name), **start.options}.get("model.class_path", ""))
+        said = [(str(path), files[path]) for path in plan.configs_of(name)]
+        said += [(f"{SECTION}.options", plan.options), (f"{SECTION}.starts.{name}", start.options), *axes]
         for where, options in said if method in MOVED else ():
             for option in options:
                 if option.startswith(DOTTED) and (why := moved_to(option.removeprefix(DOTTED), method)):
@@ -298,19 +297,22 @@ def _refuse_hidden_labels(plan: Plan) -> None:
 
 def _starts(section: Mapping[str, Any]) -> dict[str, GridStart]:
     """Divide each start into its options, and the keys of the plan that it may have for itself."""
-    found = section.get("starts")
-    if not isinstance(found, Mapping) or not all(isinstance(each, Mapping) for each in found.values()):
-        return {name: GridStart(options) for name, options in _axis(section, "starts").items()}  # refused there
-    options = {name: {key: value for key, value in each.items() if key not in _OWN} for name, each in found.items()}
-    return {
-        name: GridStart(
-            options=own,
-            fit=tuple(map(find_config, _texts(keys, "fit", f"starts.{name}.fit"))) if "fit" in keys else None,
-            n=tuple(_whole_numbers(keys, "n", f"starts.{name}.n")) if "n" in keys else None,
-        )
-        for name, own in _axis({"starts": options}, "starts").items()
-        for keys in [found[name]]
-    }
+    found, given = section.get("starts"), {}
+    if isinstance(found, Mapping):
+        given = {name: each for name, each in found.items() if isinstance(each, Mapping)}
+        found = {**found, **{name: _without(each, _OWN) for name, each in given.items()}}
+    axis = _axis({"starts": found}, "starts")
+    return {name: _start(name, options, given.get(name, {})) for name, options in axis.items()}
+
+
+def _without(mapping: Mapping[Any, Any], keys: Sequence[str]) -> dict[Any, Any]:
+    return {key: value for key, value in mapping.items() if key not in keys}
+
+
+def _start(name: str, options: Options, given: Mapping[str, Any]) -> GridStart:
+    fit = tuple(map(find_config, _texts(given, "fit", f"starts.{name}.fit"))) if "fit" in given else None
+    n = tuple(_whole_numbers(given, "n", f"starts.{name}.n")) if "n" in given else None
+    return GridStart(options, fit, n)
 
 
 _OWN = ("fit", "n")

@@ -11,7 +11,7 @@ from landmark_diffusion.configuration.options import arguments, config_options, 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.studies.fewshot.jobs import make_job
 from landmark_diffusion.studies.fewshot.manifest import merge
-from landmark_diffusion.studies.fewshot.plan import Cell, Plan, read_plan
+from landmark_diffusion.studies.fewshot.plan import Cell, GridStart, Plan, read_plan
 from tests.studies.fewshot.grid import manifest_of, write_config
 
 RATE = "model.init_args.optimisation.learning_rate"
@@ -81,6 +81,8 @@ def test_a_start_may_have_some_n_alone(tmp_path: Path) -> None:
     plan = read_plan([str(write_config(tmp_path, starts=starts, draws=1))])
     assert [cell.name for cell in plan.cells()] == ["scratch-n1-d0", "scratch-n3-d0", "some-n3-d0"]
     assert plan.starts["some"].options == {RATE: 0.5} and len(plan.one_cell_each()) == 2
+    bare = read_plan([str(write_config(tmp_path, starts={"scratch": None, "some": {"n": [3], RATE: 0.5}}, draws=1))])
+    assert bare.starts["some"] == GridStart({RATE: 0.5}, n=(3,)) and bare.starts["scratch"] == GridStart()
     with pytest.raises(UserError, match=r"fewshot\.starts\.some\.n: found \['x'\], expected whole numbers"):
         read_plan([str(write_config(tmp_path, starts={"scratch": {}, "some": {"n": ["x"]}}))])
 
