@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 
@@ -20,6 +21,17 @@ class DataError(UserError):
         self.path, self.line = path, line
         where = "" if path is None else f"{path}:" + ("" if line is None else f"{line}:") + " "
         super().__init__(where + message)
+
+
+def unknown_choice(option: str, found: object, known: Iterable[str]) -> UserError:
+    """Give the UserError, to be raised, for a value that is not one of the ``known``."""
+    return UserError(f"{option}: found {found!r:.60}, expected one of {', '.join(known)}")
+
+
+def check_choice(option: str, found: object, known: Collection[str]) -> None:
+    """Raise UserError naming ``option`` unless ``found`` is one of the ``known``."""
+    if found not in known:
+        raise unknown_choice(option, found, known)
 
 
 def print_error(error: UserError) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.errors import check_choice
 from landmark_diffusion.core.seeds import sample_seed
 from landmark_diffusion.data.augmentation.albumentations_check import try_transforms
 from landmark_diffusion.data.augmentation.albumentations_recipe import AlbumentationsRecipe
@@ -127,8 +127,7 @@ class LandmarkTorchDataset(Dataset[dict[str, Any]]):
 def check_target_points(value: str, annotator_names: Sequence[str]) -> str:
     """Return ``value`` if it names a target-point rule or an annotator; raise UserError that lists them else."""
     known = ("mean", "annotators", "random_annotator", *annotator_names)
-    if value not in known:
-        raise UserError(f"data.target_points: found {value!r}, expected one of {', '.join(known)}")
+    check_choice("data.target_points", value, known)
     return value
 
 

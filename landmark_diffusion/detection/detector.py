@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.errors import UserError, check_choice
 from landmark_diffusion.data.checks.physical import size_doubt
 from landmark_diffusion.data.forms import UPRIGHT, Form
 from landmark_diffusion.data.geometry import Frame, ResizeMode, covariance_factors
@@ -84,17 +84,14 @@ class Detector:
         device: str | None = None,
         orientation: OrientationChoice = "auto",
     ) -> None:
-        if orientation not in ORIENTATIONS:
-            raise UserError(f"orientation: found {orientation!r}, expected one of {', '.join(ORIENTATIONS)}")
+        check_choice("orientation", orientation, ORIENTATIONS)
         if decoder is not None:
-            if decoder not in DECODERS:
-                raise UserError(f"decoder: found {decoder!r}, expected one of {', '.join(DECODERS)}")
+            check_choice("decoder", decoder, DECODERS)
             module.decoding = replace(module.decoding, decoder=decoder)
         if fast:
             steps, samples = steps or module.fast_steps, samples or 1
         module.choose_sampling(steps, samples)
-        if spread not in SPREADS:
-            raise UserError(f"spread: found {spread!r}, expected one of {', '.join(SPREADS)}")
+        check_choice("spread", spread, SPREADS)
         if spread == "samples" and module.prediction_settings()["samples"] < 2:
             raise UserError("spread: samples needs several; set samples to 2 or more")
         self.device = _device(device)

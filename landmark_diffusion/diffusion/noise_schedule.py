@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 
-from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.errors import UserError, unknown_choice
 
 ScheduleKind = Literal["linear", "scaled_linear", "sqrt_linear", "cosine"]
 MAX_BETA = 0.999
@@ -140,7 +140,7 @@ def _betas(kind: str, steps: int, start: float, end: float) -> torch.Tensor:
         time = torch.arange(steps + 1, **_TABLE) / steps
         level = torch.cos((time + 0.008) / 1.008 * math.pi / 2).square()
         return (1 - level[1:] / level[:-1]).clamp(max=MAX_BETA)
-    raise UserError(f"noise.schedule: found {kind!r}, expected one of {', '.join(get_args(ScheduleKind))}")
+    raise unknown_choice("noise.schedule", kind, get_args(ScheduleKind))
 
 
 def _to_zero_terminal_snr(betas: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
 
-from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.errors import UserError, check_choice
 from landmark_diffusion.core.groups import as_group, at_least_one
 from landmark_diffusion.finders.method import Batch, Method
 from landmark_diffusion.finders.orientation import Orientation, new_form_network
@@ -62,8 +62,7 @@ class Decoding:
     top_k: int = 10
 
     def __post_init__(self) -> None:
-        if self.decoder not in DECODERS:
-            raise UserError(f"model.decoding.decoder: found {self.decoder!r}, expected one of {', '.join(DECODERS)}")
+        check_choice("model.decoding.decoder", self.decoder, DECODERS)
         at_least_one("model.decoding", self, "radius", "top_k")
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 
-from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.errors import UserError, check_choice
 from landmark_diffusion.core.groups import as_group
 from landmark_diffusion.finders.finder import Finder
 from landmark_diffusion.finders.image_range import check_range, scale_image
@@ -54,8 +54,7 @@ class HeatmapTarget:
     loss: LossKind = "spatial_ce"
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise UserError(f"model.target.loss: found {self.loss!r}, expected one of {', '.join(LOSSES)}")
+        check_choice("model.target.loss", self.loss, LOSSES)
         if not self.sigma > 0:
             raise UserError(f"model.target.sigma: found {self.sigma}, expected a number above 0")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.errors import UserError, check_choice
 
 OptimizerName = Literal["adamw", "muon"]
 LRSchedule = Literal["constant", "cosine", "plateau"]
@@ -48,8 +48,7 @@ class Optimisation:
             ("optimizer", self.optimizer, get_args(OptimizerName)),
             ("lr_schedule", self.lr_schedule, get_args(LRSchedule)),
         ):
-            if found not in words:
-                raise UserError(f"model.optimisation.{name}: found {found!r:.60}, expected one of {', '.join(words)}")
+            check_choice(f"model.optimisation.{name}", found, words)
         for name, value, fits in (
             ("learning_rate", self.learning_rate, self.learning_rate > 0),
             ("weight_decay", self.weight_decay, self.weight_decay >= 0),

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, get_args
 import torch
 from torch.nn import functional as F
 
-from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.errors import UserError, check_choice
 from landmark_diffusion.core.groups import as_group, at_least_one
 from landmark_diffusion.core.seeds import evaluation_seed
 from landmark_diffusion.diffusion.positions import Aggregate, PositionLevel, PositionSchedule, conclude, position_sample
@@ -132,10 +132,7 @@ class DDPMStart:
     set: str | None = None
 
     def __post_init__(self) -> None:
-        if self.time not in get_args(NullTime):
-            raise UserError(
-                f"model.ddpm_start.time: found {self.time!r:.60}, expected one of {', '.join(get_args(NullTime))}"
-            )
+        check_choice("model.ddpm_start.time", self.time, get_args(NullTime))
         if self.set is not None and self.time == "removed":
             raise UserError(
                 f"model.ddpm_start.set: found {self.set!r:.60} with time removed, which leaves nothing of it; take "

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.errors import unknown_choice
 
 DecoderKind = Literal["argmax", "top_k", "half_max", "largest_region", "expectation", "local_centroid"]
 DECODERS: tuple[str, ...] = get_args(DecoderKind)
@@ -37,7 +37,7 @@ def decode(maps: torch.Tensor, kind: DecoderKind = "local_centroid", radius: int
         return _centroid(maps)
     if kind == "local_centroid":
         return _local_centroid(maps, radius)
-    raise UserError(f"decoder: found {kind!r}, expected one of {', '.join(DECODERS)}")
+    raise unknown_choice("decoder", kind, DECODERS)
 
 
 def _pixels(flat: torch.Tensor, width: int) -> torch.Tensor:

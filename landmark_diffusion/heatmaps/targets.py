@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 import torch
 
-from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.errors import unknown_choice
 
 TargetKind = Literal["one_hot", "subpixel", "gaussian", "disc", "disc_rounded"]
 TARGETS: tuple[str, ...] = get_args(TargetKind)
@@ -39,7 +39,7 @@ def make_target(
         return torch.maximum((_gaussian(points, size, sigma) > 0.5).float(), _one_hot(points, size))
     if kind == "disc_rounded":
         return (_gaussian(torch.floor(points + 0.5), size, sigma) > 0.5).float()
-    raise UserError(f"target: found {kind!r}, expected one of {', '.join(TARGETS)}")
+    raise unknown_choice("target", kind, TARGETS)
 
 
 def to_distribution(maps: torch.Tensor) -> torch.Tensor:

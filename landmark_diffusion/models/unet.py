@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.errors import UserError, check_choice
 from landmark_diffusion.models.blocks import (
     Downsample,
     LinearAttention,
@@ -133,9 +133,9 @@ class UNet(nn.Module):
         encoder, decoder = tuple(encoder_channels), tuple(decoder_channels)
         _check_levels(encoder, decoder, blocks_per_level)
         _check_factors(len(encoder), attention_factors, linear_attention_factors)
-        _check_choice("middle", middle, MIDDLES)
-        _check_choice("final_activation", final_activation, FINAL_ACTIVATIONS)
-        _check_choice("output_activation", output_activation, OUTPUT_ACTIVATIONS)
+        check_choice("middle", middle, MIDDLES)
+        check_choice("final_activation", final_activation, FINAL_ACTIVATIONS)
+        check_choice("output_activation", output_activation, OUTPUT_ACTIVATIONS)
         self.in_channels, self.out_channels, self.encoded_channels = in_channels, out_channels, encoder[-1]
         self.multiple = 2 ** (len(encoder) - 1)
         """Height and width are padded to a multiple of this many pixels."""
@@ -251,11 +251,6 @@ def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
     """Pad (B,C,H,W) right and bottom by repeating its border, to sides that are multiples of ``multiple``."""
     bottom, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
     return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
-
-
-def _check_choice(option: str, found: str, known: Sequence[str]) -> None:
-    if found not in known:
-        raise UserError(f"{option}: found {found!r}, expected one of {', '.join(known)}")
 
 
 def _check_levels(encoder: tuple[int, ...], decoder: tuple[int, ...], blocks: int) -> None:

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.errors import check_choice
 
 Balance = Literal["image", "set"]
 Batches = Literal["mixed", "one_set"]
@@ -31,8 +31,7 @@ class Mixing:
 
     def __post_init__(self) -> None:
         for name, known in (("balance", get_args(Balance)), ("batches", get_args(Batches))):
-            if (found := getattr(self, name)) not in known:
-                raise UserError(f"data.mixing.{name}: found {found!r:.60}, expected one of {', '.join(known)}")
+            check_choice(f"data.mixing.{name}", getattr(self, name), known)
 
 
 class MixedOrder:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from landmark_diffusion.core.errors import DataError, UserError
+from landmark_diffusion.core.errors import DataError, check_choice
 from landmark_diffusion.data.checks.samples import check_samples, root_folder
 from landmark_diffusion.data.headers import read_headers
 from landmark_diffusion.data.readers.image_io import list_images, read_grey
@@ -64,8 +64,7 @@ class Isbi2015Dataset(LandmarkDataset):
     def __init__(
         self, root: str | Path, split: str = "official", labels: bool = True, require_all: bool | None = None
     ) -> None:
-        if split not in ISBI2015_SPLITS:
-            raise UserError(f"split: found {split!r}, expected one of {', '.join(ISBI2015_SPLITS)}")
+        check_choice("split", split, ISBI2015_SPLITS)
         self.root, self.split, self.labels = root_folder(root, self.name), split, labels
         self.require_all = split == "paper_b" if require_all is None else require_all
         self._asked = require_all is not None

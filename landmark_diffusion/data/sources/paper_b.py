@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from landmark_diffusion.core.errors import DataError, UserError
+from landmark_diffusion.core.errors import DataError, check_choice
 from landmark_diffusion.data.checks.samples import check_samples, root_folder
 from landmark_diffusion.data.headers import read_headers
 from landmark_diffusion.data.readers.image_io import list_images, read_grey
@@ -43,8 +43,7 @@ class PaperBDataset(LandmarkDataset):
     excluded: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, root: str | Path, split: str = "paper_b", labels: bool = True, require_all: bool = True) -> None:
-        if split not in SPLITS:
-            raise UserError(f"split: found {split!r}, expected one of {', '.join(SPLITS)}")
+        check_choice("split", split, SPLITS)
         self.root, self.split, self.labels = root_folder(root, self.name), split, labels
         self.require_all = require_all
         if not labels:

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.core.errors import UserError, check_choice
 from landmark_diffusion.data.sample import LandmarkSample
 from landmark_diffusion.data.source import NO_ANNOTATION, Finding, LandmarkDataset, Stage
 from landmark_diffusion.phantom.anatomy import LANDMARK_NAMES, build
@@ -77,8 +77,7 @@ class PhantomDataset(LandmarkDataset):
     def samples(self, stage: Stage) -> list[LandmarkSample]:
         """Samples of one stage, sorted by image id; no pixel is made yet."""
         stage = "test" if stage == "predict" else stage
-        if stage not in _STAGES:
-            raise UserError(f"phantom: found stage {stage!r}, expected one of train, val, test, predict")
+        check_choice("phantom: stage", stage, _STAGES)
         if stage not in self._samples:
             count = self.count[_STAGES.index(stage)]
             self._samples[stage] = [self._sample(stage, index) for index in range(count)]
