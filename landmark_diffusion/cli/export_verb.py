@@ -101,7 +101,8 @@ def _export_model(options: argparse.Namespace) -> int:
     if upright:
         facts, weights = _oriented(facts, weights, upright)
     write_model_and_card(target, card, facts, weights, options.overwrite)
-    count = sum(value.numel() for value in weights.values())
+    buffers = dict(module.named_buffers())
+    count = sum(value.numel() for name, value in weights.items() if name not in buffers)
     print(f"wrote {target} ({target.stat().st_size / 2**20:.1f} MiB, {count} parameters) and its card {card}")
     if options.hub is not None:
         _write_folder(Path(options.hub), facts, weights, options.overwrite)

@@ -20,7 +20,8 @@ from landmark_diffusion.finders.orientation import FORM_WEIGHTS, learn_forms
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
 from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 from landmark_diffusion.modelfile.model_file import read_model_file
-from tests.detection.tiny_model import picture, write_positions
+from tests.detection.tiny_model import NAMES, facts, picture, tiny_options, write_positions
+from tests.methods.tiny_positions import module as positions
 from tests.options import nested
 
 DOTTED = {
@@ -99,6 +100,15 @@ def test_the_averaged_weights_are_handed_over_with_their_figures(capsys: pytest.
     for file in ("x.ldx", "x.md"):
         content = Path(file).read_bytes()
         assert b"/home" not in content and b"runs/" not in content
+
+
+def test_what_no_training_moves_is_no_parameter(capsys: pytest.CaptureFixture[str]) -> None:
+    made = positions()  # with a shape prior of buffers
+    told = {"landmark_names": list(NAMES), "data": facts().data}
+    options = {**tiny_options(), "_class_path": f"{type(made).__module__}.PositionDiffusionModule"}
+    make_checkpoint(hyper_parameters=options, state_dict=made.state_dict(), landmark_diffusion=told)
+    assert export() == 0
+    assert f", {sum(each.numel() for each in made.parameters())} parameters)" in capsys.readouterr().out
 
 
 def test_a_module_is_built_from_the_file_in_python() -> None:
