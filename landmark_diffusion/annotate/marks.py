@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from landmark_diffusion.core.errors import UserError, check_choice
+from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.labels.label_set import ORIGINS, Flag, Mark, Origin
 
 KEYS = {"x", "y", "flag", "origin", "time", "score"}
@@ -46,7 +46,8 @@ def _flag(found: Any, name: str) -> Flag:
 def _origin(found: Any, name: str) -> Origin | None:
     if found is None:
         return None
-    check_choice(f"{name}: origin", found, ORIGINS)
+    if found not in ORIGINS:
+        raise UserError(f"{name}: origin: found {found!r:.20}, expected one of {', '.join(ORIGINS)}")
     return next(each for each in ORIGINS if each == found)
 
 

@@ -44,11 +44,8 @@ class Optimisation:
     ema_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, found, words in (
-            ("optimizer", self.optimizer, get_args(OptimizerName)),
-            ("lr_schedule", self.lr_schedule, get_args(LRSchedule)),
-        ):
-            check_choice(f"model.optimisation.{name}", found, words)
+        check_choice("model.optimisation.optimizer", self.optimizer, get_args(OptimizerName))
+        check_choice("model.optimisation.lr_schedule", self.lr_schedule, get_args(LRSchedule))
         for name, value, fits in (
             ("learning_rate", self.learning_rate, self.learning_rate > 0),
             ("weight_decay", self.weight_decay, self.weight_decay >= 0),

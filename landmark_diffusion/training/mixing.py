@@ -30,8 +30,8 @@ class Mixing:
     batches: Batches = "mixed"
 
     def __post_init__(self) -> None:
-        for name, known in (("balance", get_args(Balance)), ("batches", get_args(Batches))):
-            check_choice(f"data.mixing.{name}", getattr(self, name), known)
+        check_choice("data.mixing.balance", self.balance, get_args(Balance))
+        check_choice("data.mixing.batches", self.batches, get_args(Batches))
 
 
 class MixedOrder:

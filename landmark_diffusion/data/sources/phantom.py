@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import get_args
 
 import numpy as np
 
@@ -76,8 +77,8 @@ class PhantomDataset(LandmarkDataset):
 
     def samples(self, stage: Stage) -> list[LandmarkSample]:
         """Samples of one stage, sorted by image id; no pixel is made yet."""
+        check_choice("phantom: stage", stage, get_args(Stage))
         stage = "test" if stage == "predict" else stage
-        check_choice("phantom: stage", stage, _STAGES)
         if stage not in self._samples:
             count = self.count[_STAGES.index(stage)]
             self._samples[stage] = [self._sample(stage, index) for index in range(count)]
