@@ -313,13 +313,13 @@ def table(options: argparse.Namespace) -> None:
         for row in csv.DictReader(file):
             n, _, name = row["row"].partition(" ")
             found[n, row["variant"]][name] = float(row["mre"])
-    print("| images | variant | choice | MRE mm | draws: mean (least to most) | draws that do worse |")
+    print("| images | variant | choice | MRE mm | draws: mean ± deviation (least to most) | draws that do worse |")
     print("|---" * 6 + "|")
     for (n, variant), errors in found.items():
         draws = np.array([value for name, value in errors.items() if name.startswith("draw")])
         for name, own in errors.items():
-            if not name.startswith("draw") and len(draws):
-                usual = f"{draws.mean():.2f} ({draws.min():.2f} to {draws.max():.2f})"
+            if not name.startswith("draw") and len(draws) > 1:
+                usual = f"{draws.mean():.2f} ± {draws.std(ddof=1):.2f} ({draws.min():.2f} to {draws.max():.2f})"
                 print(f"| {n[2:]} | {variant} | {name} | {own:.2f} | {usual} | {(draws > own).sum()} of {len(draws)} |")
 
 
