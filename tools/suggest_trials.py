@@ -5,6 +5,8 @@
     python tools/suggest_trials.py plan MODEL.ldx --labelled 035,054,... --root ~/isbi2015 --keep FOLDER > PLAN.yaml
     python tools/experiments.py docs/experiments/suggest_draws.yaml    # trains row by row, goes on where it was
     python tools/suggest_trials.py table docs/experiments/suggest_draws.csv
+    python tools/suggest_trials.py reasons docs/experiments/suggest_draws.csv --runs runs/experiments/suggest_draws \\
+        --root ~/isbi2015
 
 Images 001-130 of ISBI 2015 are the pool, 131-150 judge; FOLDER, outside the project, keeps what was read of them.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -307,20 +310,65 @@ def _more_images(options: argparse.Namespace, seen: Material) -> list[tuple[str,
 
 
 def table(options: argparse.Namespace) -> None:
-    """Print what the trainings came to so far: each choice beside the draws."""
-    found: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+    """Print what the trainings came to so far: each choice, the mean of its seeds, beside the draws."""
+    found: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     with options.table.open() as file:
         for row in csv.DictReader(file):
             n, _, name = row["row"].partition(" ")
-            found[n, row["variant"]][name] = float(row["mre"])
-    print("| images | variant | choice | MRE mm | draws: mean ± deviation (least to most) | draws that do worse |")
+            found[n, row["variant"]][name].append(float(row["mre"]))
+    print(
+        "| images | variant | choice | MRE mm (seeds) | draws: mean ± deviation (least to most) | draws that do worse |"
+    )
     print("|---" * 6 + "|")
     for (n, variant), errors in found.items():
-        draws = np.array([value for name, value in errors.items() if name.startswith("draw")])
-        for name, own in errors.items():
+        draws = np.array([np.mean(values) for name, values in errors.items() if name.startswith("draw")])
+        for name, values in errors.items():
             if not name.startswith("draw") and len(draws) > 1:
                 usual = f"{draws.mean():.2f} ± {draws.std(ddof=1):.2f} ({draws.min():.2f} to {draws.max():.2f})"
-                print(f"| {n[2:]} | {variant} | {name} | {own:.2f} | {usual} | {(draws > own).sum()} of {len(draws)} |")
+                own = np.mean(values)
+                worse = f"{(draws > own).sum()} of {len(draws)}"
+                print(f"| {n[2:]} | {variant} | {name} | {own:.2f} ({len(values)}) | {usual} | {worse} |")
+
+
+def reasons(options: argparse.Namespace) -> None:
+    """Print what the errors of the trainings go with: what the images cover, and shifts that all of 131-150 share."""
+    data = Isbi2015Dataset(options.root, split="development")
+    samples = [*data.samples("train"), *data.samples("val")]
+    ids = [each.image_id for each in samples]
+    truth = MM * np.stack([each.mean_points for each in samples])
+    shapes = laid_on(truth, truth)
+    found: dict[str, dict[str, list[float]]] = defaultdict(dict)
+    for name, images in _trained_images(options.table).items():
+        kept = options.runs / f"{name}_s0" / "validate" / "predictions.csv"
+        with kept.open() as file:
+            rows = list(csv.DictReader(file))
+        points = np.array([[float(row["x"]), float(row["y"])] for row in rows]).reshape(len(ids) - POOL, -1, 2)
+        missed = MM * points - truth[POOL:]
+        assert [row["image_id"] for row in rows[:: missed.shape[1]]] == ids[POOL:]
+        shift = missed.mean(0)
+        others = (len(missed) * shift - missed) / (len(missed) - 1)
+        errors = (np.linalg.norm(each, axis=-1).mean() for each in (missed, missed - others))
+        covers = shapes[POOL:, [ids.index(image) for image in images]].min(1).mean()
+        n, _, choice = name.partition(" ")
+        found[n][choice] = [*errors, np.linalg.norm(shift, axis=-1).mean(), covers]
+    names = ("MRE mm", "shifts removed", "shift mm", "covered mm")
+    print(f"| images | choice | {' | '.join(names)} | MRE with shift, covered (rank correlation over draws) |")
+    print("|---" * 7 + "|")
+    for n, of_choice in found.items():
+        draws = np.array([values for name, values in of_choice.items() if name.startswith("draw")])
+        told = [f"{spearman(draws[:, 0], draws[:, place]):.2f}" for place in (2, 3)]
+        usual = [f"{mean:.2f} ± {spread:.2f}" for mean, spread in zip(draws.mean(0), draws.std(0, ddof=1), strict=True)]
+        print(f"| {n[2:]} | {len(draws)} draws | {' | '.join(usual)} | {', '.join(told)} |")
+        for name, values in of_choice.items():
+            if not name.startswith("draw"):
+                print(f"| {n[2:]} | {name} | {' | '.join(f'{value:.2f}' for value in values)} | |")
+
+
+def _trained_images(table: Path) -> dict[str, list[str]]:
+    """The training images of each row, by its name."""
+    with table.open() as file:
+        commands = {row["row"]: row["command"] for row in csv.DictReader(file)}
+    return {name: re.findall(r'"(\d+)"', command) for name, command in commands.items()}
 
 
 def main() -> None:
@@ -335,9 +383,12 @@ def main() -> None:
             verb.add_argument("--labelled", required=True, help="ids of the model's training images, with commas")
         verb.add_argument("--root", required=True)
         verb.add_argument("--keep", type=Path, required=True)
-    verb = verbs.add_parser("table")
-    verb.set_defaults(run=table)
-    verb.add_argument("table", type=Path)
+    for run in (table, reasons):
+        verb = verbs.add_parser(run.__name__)
+        verb.set_defaults(run=run)
+        verb.add_argument("table", type=Path)
+    verb.add_argument("--runs", type=Path, required=True, help="where the rows were trained")
+    verb.add_argument("--root", required=True)
     options = parser.parse_args()
     options.run(options)
 
