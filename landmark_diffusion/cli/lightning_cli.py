@@ -290,6 +290,7 @@ class LdxCLI(LightningCLI):
             validated=_images(data, "val"), tested=_images(data, "test"),
             landmarks=getattr(self.model, "num_landmarks", 1) > 0 and hasattr(self.model, "results"),
             own_images=_tests_own_images(getattr(data, "source", None)),
+            averaged=getattr(getattr(self.model, "optimisation", None), "ema_decay", 0) > 0,
         )  # fmt: skip
         for line in next_steps(self.run, trained, config_paths(sys.argv[1:]), self.sources):
             say(line)

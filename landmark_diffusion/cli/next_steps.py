@@ -18,10 +18,11 @@ from landmark_diffusion.models.network import GIVEN
 from landmark_diffusion.training.folder import BEST, LAST, RunFolder
 
 _PRETRAINING = re.compile(r"(ddpm|mocov3|simclrv2|dino)_pretrain(?=_|\.)")
+NETWORK, WEIGHTS = "model.init_args.network.", "model.init_args.weights"
 OF_DATASET = "data.dataset_options."
 SHARED = (
     *(f"data.{name}" for name in ("dataset", "root", "split", "size", "resize", "cache_folder", "landmark_names")),
-    OF_DATASET, "model.init_args.network.",
+    OF_DATASET, NETWORK,
 )  # fmt: skip
 """Options that pre-training and fine-tuning have in common, or what these begin with: which images, and the network."""
 
@@ -37,6 +38,7 @@ class Trained:
         validated, tested: images of these parts.
         landmarks: whether the method finds any.
         own_images: whether they are a folder of the user's, which cross-validation takes.
+        averaged: whether a moving average of the weights was kept.
     """
 
     steps: int
@@ -48,6 +50,7 @@ class Trained:
     tested: int
     landmarks: bool
     own_images: bool = False
+    averaged: bool = True
 
 
 def next_steps(
@@ -60,7 +63,9 @@ def next_steps(
     lines = [f"fit: {_where(run, trained)}"]
     if trained.landmarks and 0 < trained.tested < FEW_TESTED and trained.own_images:
         lines.append(f"fit: {few_tested(trained.tested)}")
-    commands = _commands(run, trained) if trained.landmarks else [_fine_tuning(run, list(configs), given)]
+    commands = (
+        _commands(run, trained) if trained.landmarks else [_fine_tuning(run, trained.averaged, list(configs), given)]
+    )
     width = max(len(command) for command, _ in commands)
     return [*lines, "next:", *(f"  {command:<{width}}  # {why}" for command, why in commands)]
 
@@ -84,7 +89,7 @@ def _commands(run: RunFolder, trained: Trained) -> list[tuple[str, str]]:
     return [*test, export, (f"ldx detect IMAGES --model {model}", "landmarks of new images")]
 
 
-def _fine_tuning(run: RunFolder, configs: Sequence[Path], given: Sequence[Options]) -> tuple[str, str]:
+def _fine_tuning(run: RunFolder, averaged: bool, configs: Sequence[Path], given: Sequence[Options]) -> tuple[str, str]:
     known = {path.name: path for path in installed_configs()}
     fitting = [_PRETRAINING.sub("finetune", path.name) for path in configs if _PRETRAINING.search(path.name)]
     config = next((name for name in fitting if name in known), "FINETUNE.yaml")
@@ -94,12 +99,25 @@ def _fine_tuning(run: RunFolder, configs: Sequence[Path], given: Sequence[Option
     same = {key: value for key, value in _users(configs, given).items() if there.get(key) != value}
     if trained.get("data.dataset") == "pooled":  # one of its sets is what is labelled
         same = {key: value for key, value in same.items() if not key.startswith("data.")}
+    same |= _other_network(trained, there)
+    if not averaged and there.get(WEIGHTS) == "ema":
+        same[WEIGHTS] = "raw"
     option = "--model.pretrained"
     if trained.get("model.init_args.windows.count"):
         config, option = "DIFFUSION.yaml", "--model.window_pretrained"
         same = {key.replace(".network.", ".window_network."): value for key, value in same.items()}
     command = f"ldx fit --config {config} {option} {start} {shlex.join(arguments(same))}"
     return command.rstrip(), "fine-tune on labelled images"
+
+
+def _other_network(trained: Options, there: Options) -> Options:
+    """Options that put the network that was trained in place of another one of the fine-tuning's config."""
+    kind, other = (str(each.get(f"{NETWORK}class_path", "UNet")) for each in (trained, there))
+    if kind == other or f"{NETWORK}class_path" not in there:
+        return {}
+    found = {key: value for key, value in trained.items() if key.startswith(NETWORK)}
+    found = {key: value for key, value in found.items() if key.rpartition(".")[2] not in GIVEN}
+    return found if kind == "UNet" else {**found, "model.init_args.null_time": "removed"}
 
 
 def _users(configs: Sequence[Path], given: Sequence[Options]) -> Options:

@@ -46,7 +46,7 @@ def published_encoder(
         raise UserError(
             f"{option}: {path} holds weights alone, as classifiers are published, and of a "
             f"{type(network).__name__}'s encoder there are none such: name a checkpoint of `ldx fit`, or use "
-            "DenseNetUNet or EfficientNetLiteUNet"
+            "DenseNetUNet, ResNetUNet or EfficientNetLiteUNet"
         )
     wanted = network.state_dict()
     names: dict[str, str] = network.published_names(state)  # type: ignore[operator]

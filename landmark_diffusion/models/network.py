@@ -40,6 +40,7 @@ NETWORKS = Registry(
     built_in={
         "UNet": "landmark_diffusion.models.unet:UNet",
         "DenseNetUNet": "landmark_diffusion.models.densenet:DenseNetUNet",
+        "ResNetUNet": "landmark_diffusion.models.resnet:ResNetUNet",
         "EfficientNetLiteUNet": "landmark_diffusion.models.efficientnet_lite:EfficientNetLiteUNet",
         "AFPF": "landmark_diffusion.models.afpf:AFPF",
         "GU2Net": "landmark_diffusion.models.gu2net:GU2Net",

@@ -105,6 +105,26 @@ def test_a_ddpm_of_windows_starts_a_window_network_and_a_pooled_one_leaves_its_s
     ]  # fmt: skip
 
 
+def test_a_rival_s_pre_training_brings_its_network_and_its_weights(tmp_path: Path) -> None:
+    """SimCLR as released printed a command that stopped: a UNet, and an average that there is not."""
+    run = make_run(tmp_path / "x", "last.ckpt")
+    learned = replace(TRAINED, monitor="val/loss", unit="", landmarks=False, averaged=False)
+    start = ["--model.pretrained", f"{run.path}/checkpoints/last.ckpt"]
+    for name, more in {
+        "simclrv2_pretrain_released": [
+            "--model.init_args.network.class_path=DenseNetUNet",
+            "--model.init_args.null_time=removed",
+        ],
+        "dino_pretrain_small": [],
+    }.items():
+        given = ("--config", str(installed_folder() / f"ceph_{name}.yaml"))
+        line = next_steps(run, learned, config_paths(list(given)), sources_of(given))[-1]
+        config = f"ceph_finetune_{name.rpartition('_')[2]}.yaml"
+        assert shlex.split(line.partition("  #")[0]) == [
+            "ldx", "fit", "--config", config, *start, *more, "--model.init_args.weights=raw",
+        ]  # fmt: skip
+
+
 def test_a_pre_training_leads_to_the_fine_tuning_of_its_dataset(tmp_path: Path) -> None:
     run = make_run(tmp_path / "x", "last.ckpt")
     learned = replace(TRAINED, monitor="val/loss", unit="", landmarks=False)

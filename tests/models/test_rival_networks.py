@@ -22,6 +22,7 @@ from landmark_diffusion.models.afpf import AFPF
 from landmark_diffusion.models.densenet import DenseNetUNet
 from landmark_diffusion.models.efficientnet_lite import EfficientNetLiteUNet
 from landmark_diffusion.models.gu2net import GU2Net, product_logit
+from landmark_diffusion.models.resnet import BasicBlock, ResNetUNet
 
 NARROW: dict[str, Any] = {
     "growth": 4,
@@ -29,8 +30,14 @@ NARROW: dict[str, Any] = {
     "first_channels": 8,
     "decoder_channels": (16, 8, 8, 4, 4),
 }
+NARROW_RESIDUAL: dict[str, Any] = {
+    "blocks": (1, 2, 1, 1),
+    "first_channels": 4,
+    "decoder_channels": (16, 8, 8, 4, 4),
+}
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "DenseNetUNet": lambda: DenseNetUNet(1, 3, **NARROW),
+    "ResNetUNet": lambda: ResNetUNet(1, 3, **NARROW_RESIDUAL),
     "EfficientNetLiteUNet": lambda: EfficientNetLiteUNet(1, 3, (16, 8, 8, 4, 4)),
     "GU2Net": lambda: GU2Net(1, 3, channels=(4, 8, 8)),
     "AFPF": lambda: AFPF(1, 3, channels=(4, 4, 8, 8, 8), layers=(1, 1, 2, 2, 2)),
@@ -49,6 +56,14 @@ def test_densenet_has_the_published_numbers_of_weights() -> None:
     assert count(rival.decoder.parameters()) + count(rival.conv_out.parameters()) == 12_268_931  # 12.3 million
     smaller = DenseNetUNet(3, 19, growth=32, blocks=(6, 12, 24, 16), first_channels=64)
     assert count(smaller.encoder_parameters()) == 7_978_856 - 1025 * 1000  # densenet121
+
+
+def test_resnet_has_the_published_numbers_of_weights() -> None:
+    rival = ResNetUNet(3, 1, decoder_channels=(256, 128, 64, 32, 16))
+    assert count(rival.encoder_parameters()) == 21_797_672 - 513 * 1000  # torchvision's resnet34 less its classes
+    assert count(rival.parameters()) == 24_436_369  # segmentation_models_pytorch's Unet("resnet34")
+    smaller = ResNetUNet(3, 1, blocks=(2, 2, 2, 2))
+    assert count(smaller.encoder_parameters()) == 11_689_512 - 513 * 1000  # resnet18
 
 
 def test_afpf_has_the_published_numbers_of_weights() -> None:
@@ -101,6 +116,8 @@ def test_a_data_set_of_gu2net_shares_pointwise_kernels_alone() -> None:
 def test_other_numbers_of_blocks_and_widths_are_refused() -> None:
     with pytest.raises(UserError, match="expected four blocks"):
         DenseNetUNet(1, 3, blocks=(1, 2))
+    with pytest.raises(UserError, match=r"ResNetUNet: found blocks \[1, 2, 0, 1\].*expected four stages"):
+        ResNetUNet(1, 3, blocks=(1, 2, 0, 1))
     with pytest.raises(UserError, match=r"decoder_channels: found \[8, 4\], expected 5 widths"):
         EfficientNetLiteUNet(1, 3, (8, 4))
     with pytest.raises(UserError, match="the last two alike"):
@@ -142,6 +159,37 @@ def test_published_weights_of_a_classifier_are_an_encoder_s_start(tmp_path: Path
     theirs = colour.eval().encoder(grey.expand(-1, 3, -1, -1))
     assert all(torch.allclose(a, b, rtol=1e-4) for a, b in zip(ours, theirs, strict=True))
     assert f"start: published weights of {path}\n" in module.transfer.describe()
+
+
+def test_published_weights_of_a_resnet_are_its_encoder_s_start(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    colour = ResNetUNet(3, 1, **NARROW_RESIDUAL)
+    state = colour.encoder.state_dict()
+    known = {"conv1.weight", "bn1.running_var", "layer1.0.bn2.bias", "layer2.0.downsample.0.weight"}
+    assert known <= state.keys() and "layer1.0.downsample.0.weight" not in state  # torchvision's names
+    for value in state.values():
+        if value.is_floating_point():
+            value.uniform_(0.5, 1.5)
+    torch.save(state | {"fc.weight": torch.rand(5, 7), "fc.bias": torch.rand(5)}, tmp_path / "resnet.pth")
+    described = {"class_path": "ResNetUNet", "init_args": NARROW_RESIDUAL}
+    module = HeatmapFinetuneModule(3, null_time="removed", network=described, pretrained=str(tmp_path / "resnet.pth"))
+    module.take_start()
+    assert module.transfer is not None and module.transfer.published
+    grey = torch.rand(2, 1, 64, 64)
+    ours, theirs = module.network.eval().encoder(grey), colour.eval().encoder(grey.expand(-1, 3, -1, -1))
+    assert all(torch.allclose(a, b, rtol=1e-4) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_a_residual_block_by_hand() -> None:
+    block = BasicBlock(1, 2, 2).eval()
+    for convolution in (block.conv1, block.conv2):
+        nn.init.zeros_(convolution.weight)
+        convolution.weight.data[:, :, 1, 1] = 2.0
+    nn.init.constant_(block.downsample[0].weight, -3.0)  # type: ignore[index]
+    image = torch.arange(16.0).view(1, 1, 4, 4) - 5
+    picked = image[..., ::2, ::2]  # 2 * its positive part, and both channels of it twice over: 8; the way beside: -3
+    by_hand = (8 * picked.clamp(min=0) - 3 * picked).clamp(min=0).expand(-1, 2, -1, -1)
+    assert torch.allclose(block(image), by_hand, rtol=1e-4)
 
 
 def test_published_weights_of_another_network_are_refused_by_name(tmp_path: Path) -> None:
