@@ -18,7 +18,9 @@ from landmark_diffusion.models.network import GIVEN
 from landmark_diffusion.training.folder import BEST, LAST, RunFolder
 
 _PRETRAINING = re.compile(r"(ddpm|mocov3|simclrv2|dino)_pretrain(?=_|\.)")
-NETWORK, WEIGHTS = "model.init_args.network.", "model.init_args.weights"
+_OF_DIFFUSION = re.compile(r"ddpm_pretrain_(coarse|windows)(?=_|\.)")
+"""Pre-trainings of the default method's two networks."""
+NETWORK, WEIGHTS, RANGE = (f"model.init_args.{name}" for name in ("network.", "weights", "image_range"))
 OF_DATASET = "data.dataset_options."
 SHARED = (
     *(f"data.{name}" for name in ("dataset", "root", "split", "size", "resize", "cache_folder", "landmark_names")),
@@ -91,7 +93,11 @@ def _commands(run: RunFolder, trained: Trained) -> list[tuple[str, str]]:
 
 def _fine_tuning(run: RunFolder, averaged: bool, configs: Sequence[Path], given: Sequence[Options]) -> tuple[str, str]:
     known = {path.name: path for path in installed_configs()}
-    fitting = [_PRETRAINING.sub("finetune", path.name) for path in configs if _PRETRAINING.search(path.name)]
+    fitting = [
+        _PRETRAINING.sub("finetune", _OF_DIFFUSION.sub("diffusion", path.name))
+        for path in configs
+        if _PRETRAINING.search(path.name)
+    ]
     config = next((name for name in fitting if name in known), "FINETUNE.yaml")
     there = config_options([known[config]]) if config in known else {}
     start = shlex.quote(str(run.checkpoints / LAST))
@@ -100,11 +106,17 @@ def _fine_tuning(run: RunFolder, averaged: bool, configs: Sequence[Path], given:
     if trained.get("data.dataset") == "pooled":  # one of its sets is what is labelled
         same = {key: value for key, value in same.items() if not key.startswith("data.")}
     same |= _other_network(trained, there)
-    if not averaged and there.get(WEIGHTS) == "ema":
+    if RANGE in trained and trained[RANGE] != there.get(RANGE):
+        same[RANGE] = trained[RANGE]
+    if not averaged and there.get(WEIGHTS, "ema") == "ema":
         same[WEIGHTS] = "raw"
     option = "--model.pretrained"
+    of_diffusion = any(_OF_DIFFUSION.search(path.name) for path in configs)
+    if of_diffusion:  # the first network and the windows see another size than the method's
+        same.pop("data.size", None)
     if trained.get("model.init_args.windows.count"):
-        config, option = "DIFFUSION.yaml", "--model.window_pretrained"
+        config = config if of_diffusion else "DIFFUSION.yaml"
+        option = "--model.window_pretrained"
         same = {key.replace(".network.", ".window_network."): value for key, value in same.items()}
     command = f"ldx fit --config {config} {option} {start} {shlex.join(arguments(same))}"
     return command.rstrip(), "fine-tune on labelled images"

@@ -94,14 +94,25 @@ def test_a_ddpm_of_windows_starts_a_window_network_and_a_pooled_one_leaves_its_s
         "mine",
         more,
     )
-    assert _after_pretraining(run, *windows) == [
-        "ldx", "fit", "--config", "DIFFUSION.yaml", "--model.window_pretrained", last, "--data.root=mine",
-        "--model.init_args.window_network.init_args.dropout=0.1",
-    ]  # fmt: skip
+    ranged = "--model.init_args.image_range=[-1, 1]"
+    dropout = "--model.init_args.window_network.init_args.dropout=0.1"
+    begun = ["--model.window_pretrained", last, "--data.root=mine"]
+    small = ["ldx", "fit", "--config", "ceph_diffusion_small.yaml"]
+    assert _after_pretraining(run, *windows) == [*small, *begun, dropout, ranged]
+    other = ("--config", str(installed_folder() / "ceph_ddpm_pretrain_small.yaml"), "--model.windows.count=8")
+    assert _after_pretraining(run, *other, "--data.root", "mine") == [
+        "ldx",
+        "fit",
+        "--config",
+        "DIFFUSION.yaml",
+        *begun,
+    ]
+    first = ("--config", str(installed_folder() / "ceph_ddpm_pretrain_coarse_small.yaml"), "--data.size=[64, 80]")
+    assert _after_pretraining(run, *first) == [*small, "--model.pretrained", last, ranged]
     pooled = ("--config", str(installed_folder() / "pooled_ddpm_pretrain_small.yaml"), "--data.root", "all", more)
     assert _after_pretraining(run, *pooled) == [
         "ldx", "fit", "--config", "FINETUNE.yaml", "--model.pretrained", last,
-        "--model.init_args.network.init_args.dropout=0.1",
+        "--model.init_args.network.init_args.dropout=0.1", ranged,
     ]  # fmt: skip
 
 
