@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -9,7 +10,10 @@ from torch import nn
 from torch.nn import functional as F
 
 
-def info_nce(queries: torch.Tensor, keys: torch.Tensor, positives: torch.Tensor, temperature: float) -> torch.Tensor:
+def info_nce(
+    queries: torch.Tensor, keys: torch.Tensor, positives: torch.Tensor, temperature: float,
+    left_out: torch.Tensor | None = None,
+) -> torch.Tensor:  # fmt: skip
     """Contrast each query with its own key and all others: -log softmax(q k / tau) at the positive, (B,).
 
     van den Oord et al. 2018; MoCo v3 (Chen, Xie and He 2021, algorithm 1), without its factor 2 tau.
@@ -19,13 +23,18 @@ def info_nce(queries: torch.Tensor, keys: torch.Tensor, positives: torch.Tensor,
         keys: (K, D), of length 1.
         positives: (B,) place of each query's own key.
         temperature: tau.
+        left_out: (B, K), where a key is no negative of a query: it is of the same image.
     """
-    return F.cross_entropy(queries @ keys.T / temperature, positives, reduction="none")
+    logits = queries @ keys.T / temperature
+    if left_out is not None:
+        logits = logits.masked_fill(left_out, float("-inf"))
+    return F.cross_entropy(logits, positives, reduction="none")
 
 
 def nt_xent(
     first: torch.Tensor, second: torch.Tensor, temperature: float, others: torch.Tensor | None = None,
     all_first: torch.Tensor | None = None, all_second: torch.Tensor | None = None, start: int = 0,
+    left_out: torch.Tensor | None = None,
 ) -> torch.Tensor:  # fmt: skip
     """SimCLR's loss (Chen et al. 2020, eq. 1) of each of B images, the mean of its two views, (B,).
 
@@ -34,15 +43,19 @@ def nt_xent(
         temperature: tau.
         others: (K, D) further negatives.
         all_first, all_second: (M, D) of all processes, this one's from place ``start``; by default there is one.
+        left_out: (B, K), where one of the others is no negative of an image: it is of the same.
     """
     first_all, second_all = (first if all_first is None else all_first), (second if all_second is None else all_second)
     count, of_all = len(first), len(first_all)
     keys = torch.cat([first_all, second_all, *([] if others is None else [others])])
+    of_same = None if left_out is None else F.pad(left_out, (2 * of_all, 0))
     own = torch.arange(count, device=first.device) + start
     parts = []
     for views, self_at, positive in ((first, own, own + of_all), (second, own + of_all, own)):
         logits = views @ keys.T / temperature
         logits = logits.scatter(1, self_at[:, None], float("-inf"))
+        if of_same is not None:
+            logits = logits.masked_fill(of_same, float("-inf"))
         parts.append(F.cross_entropy(logits, positive, reduction="none"))
     return (parts[0] + parts[1]) / 2
 
@@ -66,6 +79,16 @@ def teacher_student(
     found = [(each / student_temperature).log_softmax(-1) for each in student]
     pairs = [-(target * log).sum(-1) for i, target in enumerate(wanted) for j, log in enumerate(found) if i != j]
     return torch.stack(pairs).mean(0)
+
+
+def sharpness_of_teacher(teacher: torch.Tensor, centre: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Say how much a teacher's outputs (B, D) tell: 0 where each is as likely as any other, 1 where one alone is.
+
+    1 less the entropy of the centred, sharpened outputs as a share of ln D; near 0 a student learns nothing from it.
+    """
+    logs = ((teacher - centre) / temperature).log_softmax(-1)
+    found: torch.Tensor = 1 + (logs.exp() * logs).sum(-1).mean() / math.log(teacher.shape[-1])
+    return found
 
 
 def spread_of_features(features: torch.Tensor) -> torch.Tensor:
@@ -114,13 +137,23 @@ class ProjectionHead(nn.Sequential):
 
 
 class PrototypeHead(nn.Module):
-    """DINO's head: three linear layers with GELU, to length 1, and a last layer whose rows have length 1."""
+    """DINO's head: three linear layers with GELU, to length 1, and a last layer whose rows have length 1.
 
-    def __init__(self, width_in: int, hidden: int, bottleneck: int, width_out: int) -> None:
+    Args:
+        width_in, hidden, bottleneck, width_out: of its layers.
+        norm: batch norm behind the first two, as published for convolutional networks.
+    """
+
+    def __init__(self, width_in: int, hidden: int, bottleneck: int, width_out: int, norm: bool = False) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(
-            nn.Linear(width_in, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck)
-        )
+        parts: list[nn.Module] = []
+        for before, width in ((width_in, hidden), (hidden, hidden)):
+            parts += [nn.Linear(before, width), *([BatchNorm(width)] if norm else []), nn.GELU()]
+        self.mlp = nn.Sequential(*parts, nn.Linear(hidden, bottleneck))
+        for layer in self.mlp:
+            if isinstance(layer, nn.Linear):  # else a new head's biases say more than any image
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                nn.init.zeros_(layer.bias)
         self.prototypes = nn.Parameter(torch.empty(width_out, bottleneck))
         nn.init.trunc_normal_(self.prototypes, std=0.02)
 

@@ -32,7 +32,7 @@ class Contrast:
             batch against each other.
         temperature: tau.
         momentum: of the copy of "moco_v3".
-        bank: keys of earlier batches that are negatives too; 0: the batch's alone.
+        bank: keys of earlier batches that are negatives too, of other images; 0: the batch's alone.
         hidden, out: widths of the projection head.
         layers: of the projection head.
         predictor_layers: of the head behind it, "moco_v3" alone.
@@ -78,6 +78,8 @@ class ContrastivePretrainModule(EncoderPretrainModule):
     """
 
     bank: torch.Tensor
+    bank_images: torch.Tensor
+    """Index of the image of each key in the bank; -1 for a place that is not filled."""
     bank_filled: torch.Tensor
 
     def __init__(
@@ -101,51 +103,62 @@ class ContrastivePretrainModule(EncoderPretrainModule):
             self.predictor = ProjectionHead(chosen.out, chosen.hidden, chosen.out, chosen.predictor_layers)
             self.slow_network, self.slow_projector = slow_copy(self.network), slow_copy(self.projector)
         self.register_buffer("bank", torch.zeros(chosen.bank, chosen.out))
+        self.register_buffer("bank_images", torch.full((chosen.bank,), -1))
         self.register_buffer("bank_filled", torch.zeros((), dtype=torch.long))
         self._keys: list[torch.Tensor] = []
+        self._images: torch.Tensor | None = None
 
-    def losses_of_images(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def losses_of_images(
+        self, image: torch.Tensor, index: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Loss of each image, (B,), and features (B, C) of its first view."""
         first, second = self.views.draw(image), self.views.draw(image)
         features = [self.features(self.network, view) for view in (first, second)]
         projected = [self.projector(each) for each in features]
+        bank, left_out = self._negatives(index)
+        self._images = None if index is None else gather_tensors(index)
         if self.contrast.kind == "simclr_v2":
-            return self._all_against_all(*(F.normalize(each, dim=-1) for each in projected)), features[0]
+            unit = [F.normalize(each, dim=-1) for each in projected]
+            return self._all_against_all(unit[0], unit[1], bank, left_out), features[0]
         queries = [F.normalize(self.predictor(each), dim=-1) for each in projected]
         with torch.no_grad():
             keys = [
                 F.normalize(self.slow_projector(self.features(self.slow_network, view)), dim=-1)
                 for view in (first, second)
             ]
-        return self._queries_against_keys(queries, keys), features[0]
+        return self._queries_against_keys(queries, keys, bank, left_out), features[0]
 
-    def _all_against_all(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    def _all_against_all(
+        self, first: torch.Tensor, second: torch.Tensor, bank: torch.Tensor, left_out: torch.Tensor | None
+    ) -> torch.Tensor:
         all_first, all_second = gather_tensors(first, True), gather_tensors(second, True)
-        found = nt_xent(
-            first, second, self.contrast.temperature, self._negatives(), all_first, all_second, self._start(len(first))
-        )
         self._keys = [all_first.detach(), all_second.detach()]
-        return found
+        start, temperature = self._start(len(first)), self.contrast.temperature
+        return nt_xent(first, second, temperature, bank, all_first, all_second, start, left_out)
 
-    def _queries_against_keys(self, queries: list[torch.Tensor], keys: list[torch.Tensor]) -> torch.Tensor:
+    def _queries_against_keys(
+        self, queries: list[torch.Tensor], keys: list[torch.Tensor], bank: torch.Tensor, left_out: torch.Tensor | None
+    ) -> torch.Tensor:
         """Symmetric InfoNCE: the first view's query finds the second view's key, and the other way round."""
         everyone = [gather_tensors(each) for each in keys]
         own = torch.arange(len(queries[0]), device=queries[0].device) + self._start(len(queries[0]))
+        if left_out is not None:
+            left_out = F.pad(left_out, (len(everyone[0]), 0))
         found = [
-            info_nce(query, torch.cat([key, *self._negatives_list()]), own, self.contrast.temperature)
+            info_nce(query, torch.cat([key, bank]), own, self.contrast.temperature, left_out)
             for query, key in zip(queries, reversed(everyone), strict=True)
         ]
         self._keys = everyone
         return 2 * self.contrast.temperature * (found[0] + found[1])
 
-    def _negatives(self) -> torch.Tensor | None:
-        """The bank as far as it is filled; None for none."""
-        filled = int(self.bank_filled)
-        return self.bank[:filled].clone() if filled else None
+    def _negatives(self, index: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The bank as far as it is filled, (K, D), and where its keys are of the images of ``index``, (B, K).
 
-    def _negatives_list(self) -> list[torch.Tensor]:
-        found = self._negatives()
-        return [] if found is None else [found]
+        None for images of another part: their indices mean other images.
+        """
+        filled = int(self.bank_filled)
+        bank = self.bank[:filled].clone()
+        return bank, None if index is None else index[:, None] == self.bank_images[:filled]
 
     def _start(self, count: int) -> int:
         """Place of this process's first image among all."""
@@ -163,5 +176,8 @@ class ContrastivePretrainModule(EncoderPretrainModule):
         """Put the batch's keys in front of the bank, the oldest out of it."""
         size, keys = self.contrast.bank, torch.cat(self._keys).to(self.bank.dtype)
         if size and keys.isfinite().all():
+            assert self._images is not None
+            images = self._images.repeat(len(self._keys))
             self.bank.copy_(torch.cat([keys, self.bank])[:size])
+            self.bank_images.copy_(torch.cat([images, self.bank_images])[:size])
             self.bank_filled.fill_(min(size, int(self.bank_filled) + len(keys)))

@@ -12,7 +12,7 @@ from torch import nn
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.groups import as_group
-from landmark_diffusion.methods.contrast import PrototypeHead, teacher_student
+from landmark_diffusion.methods.contrast import PrototypeHead, sharpness_of_teacher, teacher_student
 from landmark_diffusion.methods.encoder_pretrain import EncoderPretrainModule, slow_copy
 from landmark_diffusion.methods.views import Views
 from landmark_diffusion.models.network import NetworkFactory, described
@@ -33,6 +33,7 @@ class Distillation:
         local_size: sides of a local view, as a share of the image's.
         hidden, bottleneck: widths of the head.
         out: its outputs.
+        norm: batch norm in the head, as published for convolutional networks; it wants batches of some size.
 
     Raises UserError for values that make no sense.
     """
@@ -47,6 +48,7 @@ class Distillation:
     hidden: int = 2048
     bottleneck: int = 256
     out: int = 4096
+    norm: bool = False
 
     def __post_init__(self) -> None:
         for name in ("student_temperature", "teacher_temperature"):
@@ -96,12 +98,14 @@ class DINOPretrainModule(EncoderPretrainModule):
         self.views = as_group(Views, views, "model.views")
         self.keep_options(currentframe(), network=network, distillation=self.distillation, views=self.views)
         width, chosen = self.take_network(network, image_range, chunk), self.distillation
-        self.head = PrototypeHead(width, chosen.hidden, chosen.bottleneck, chosen.out)
+        self.head = PrototypeHead(width, chosen.hidden, chosen.bottleneck, chosen.out, chosen.norm)
         self.slow_network, self.slow_head = slow_copy(self.network), slow_copy(self.head)
         self.register_buffer("centre", torch.zeros(chosen.out))
         self._said: torch.Tensor | None = None
 
-    def losses_of_images(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def losses_of_images(
+        self, image: torch.Tensor, index: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Loss of each image, (B,), and features (B, C) of its first view."""
         chosen, (height, width) = self.distillation, image.shape[-2:]
         small = tuple(max(1, round(side * chosen.local_size)) for side in (height, width))
@@ -119,6 +123,13 @@ class DINOPretrainModule(EncoderPretrainModule):
         """Give the teacher."""
         pairs = ((self.slow_network, self.network), (self.slow_head, self.head))
         return [(slow, fast, self.distillation.momentum) for slow, fast in pairs]
+
+    @torch.no_grad()
+    def told(self) -> dict[str, torch.Tensor]:
+        """How much the teacher says."""
+        assert self._said is not None
+        sharpness = sharpness_of_teacher(self._said, self.centre, self.distillation.teacher_temperature)
+        return {"teacher_sharpness": sharpness}
 
     @torch.no_grad()
     def remember(self) -> None:

@@ -78,15 +78,17 @@ class EncoderPretrainModule(TrainedModule):
             torch.manual_seed(self.seed + 1 + int(batch["index"][0]))
             return self.losses_of_images(batch["image"])[0]
 
-    def losses_of_images(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Loss of each image, (B,), and features (B, C) of its first view."""
+    def losses_of_images(
+        self, image: torch.Tensor, index: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Loss of each image, (B,), and features (B, C) of its first view; ``index`` (B,): of training images."""
         raise NotImplementedError
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """The mean loss, and how much the features differ: where that falls to 0, training has collapsed."""
-        found, features = self.losses_of_images(batch["image"])
+        found, features = self.losses_of_images(batch["image"], torch.as_tensor(batch["index"]))
+        losses = {"loss": found.mean(), **self.told()}
         self.remember()
-        losses = {"loss": found.mean()}
         if len(features) > 1:
             losses["feature_spread"] = spread_of_features(features.detach())
         return losses
@@ -94,6 +96,10 @@ class EncoderPretrainModule(TrainedModule):
     def slow_parts(self) -> Sequence[tuple[nn.Module, nn.Module, float]]:
         """Give each slow copy, what it follows, and its momentum."""
         return ()
+
+    def told(self) -> dict[str, torch.Tensor]:
+        """Further figures of the batch whose loss was computed, for the log."""
+        return {}
 
     def remember(self) -> None:
         """Keep what later batches need of the one whose loss was computed."""

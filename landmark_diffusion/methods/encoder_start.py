@@ -21,6 +21,12 @@ def learned_encoder(trained: Mapping[str, Any]) -> bool:
     return name_in_files(str(trained.get("_class_path") or "")).rpartition(".")[2] in ENCODER_METHODS
 
 
+def weights_prefix(trained: Mapping[str, Any]) -> str:
+    """Give what the names of the weights begin with that are a start: DINO's teacher is the better of its two."""
+    method = name_in_files(str(trained.get("_class_path") or "")).rpartition(".")[2]
+    return "slow_network." if method == "DINOPretrainModule" else "network."
+
+
 def encoder_names(network: nn.Module) -> frozenset[str]:
     """Give the names of the encoder's weights and statistics within ``network``; none where it does not say."""
     if not hasattr(network, "encoder_parameters"):

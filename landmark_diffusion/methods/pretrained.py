@@ -18,12 +18,11 @@ from landmark_diffusion.finders.finder import Weights
 from landmark_diffusion.finders.position_diffusion import DDPMStart
 from landmark_diffusion.methods import name_in_files
 from landmark_diffusion.methods.ddpm_start import without_branches
-from landmark_diffusion.methods.encoder_start import encoder_names, learned_encoder, published_encoder
+from landmark_diffusion.methods.encoder_start import encoder_names, learned_encoder, published_encoder, weights_prefix
 from landmark_diffusion.modelfile.checkpoint_reading import PUBLISHED_KEY, read_start
 from landmark_diffusion.modelfile.model_file import FACTS_KEY, is_model_file
 from landmark_diffusion.models.constant_embedding import is_time
 
-PREFIX = "network."
 _OPTION = {"network": "model.pretrained", "window_network": "model.window_pretrained"}
 """The option that names the start of a method's network."""
 IN_TRAINING = ("dropout", "gradient_checkpointing", "channels_last", "output_activation")
@@ -173,9 +172,10 @@ def _network_weights(content: Mapping[str, Any], path: Path, weights: Weights, o
     check_kind(content, path, weights)
     averaged = "averaging_state" in content
     state = content["current_model_state" if weights == "raw" and averaged else "state_dict"]
-    found = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
+    prefix = weights_prefix(content.get("hyper_parameters") or {})
+    found = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     if not found:
-        raise UserError(f"{option}: {path} holds no network (no weights named {PREFIX}...)")
+        raise UserError(f"{option}: {path} holds no network (no weights named {prefix}...)")
     return found
 
 

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.heatmaps.blur import gaussian_blur
 
-GREATEST_BLUR = 2.0
-"""Standard deviation of the strongest blur, px of the view."""
+GREATEST_BLUR = 2 / 256
+"""Standard deviation of the strongest blur, px of the view, as a share of the image's width."""
 RATIO = 4 / 3
 """A crop's sides are at most this much out of proportion, as usual for such views."""
 
@@ -26,7 +26,7 @@ class Views:
         turn: degrees to either side, at most.
         mirror: share of the views that are mirrored.
         brightness, contrast: largest change of each, as a share.
-        blur: share of the views that are blurred, by up to 2 px.
+        blur: share of the views that are blurred, by up to 2 px in 256 px of the image's width.
         solarise: share of the views whose bright grey levels are inverted, from a drawn level on.
 
     Raises UserError for values that make no sense.
@@ -57,7 +57,7 @@ class Views:
         ``crop`` takes the place of the option's. All is drawn from torch's own random state.
         """
         view = self._cropped(image, size or (image.shape[-2], image.shape[-1]), crop or self.crop)
-        return self._solarised(self._blurred(self._regraded(view))).clamp(0, 1)
+        return self._solarised(self._blurred(self._regraded(view), image.shape[-1] * GREATEST_BLUR)).clamp(0, 1)
 
     def _cropped(self, image: torch.Tensor, size: tuple[int, int], crop: tuple[float, float]) -> torch.Tensor:
         height, width = image.shape[-2:]
@@ -84,9 +84,9 @@ class Views:
         brightness = self.brightness * uniform(view, -1, 1) * mean.flatten()
         return (view - mean) * contrast[:, None, None, None] + mean + brightness[:, None, None, None]
 
-    def _blurred(self, view: torch.Tensor) -> torch.Tensor:
-        chosen, sigma = uniform(view, 0, 1) < self.blur, uniform(view, 0.1, GREATEST_BLUR)
-        return gaussian_blur(view, sigma * chosen, 2 * math.ceil(3 * GREATEST_BLUR) + 1)
+    def _blurred(self, view: torch.Tensor, most: float) -> torch.Tensor:
+        chosen, sigma = uniform(view, 0, 1) < self.blur, uniform(view, most / 20, most)
+        return gaussian_blur(view, sigma * chosen, 2 * math.ceil(3 * most) + 1)
 
     def _solarised(self, view: torch.Tensor) -> torch.Tensor:
         chosen, level = uniform(view, 0, 1) < self.solarise, uniform(view, 0.4, 0.9)

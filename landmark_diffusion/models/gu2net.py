@@ -8,6 +8,7 @@ of parameters (4.38 million for cephalograms, chests and hands, 2.74 for cephalo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -136,6 +137,9 @@ class GU2Net(nn.Module):
         out_channels: maps of the data set that is tested.
         auxiliary: maps of each further data set that trains with it (``data.auxiliary``); () is one data set.
         channels: widths of the local network, top to bottom.
+        prior: what a new network's sigmoid gives at each pixel. At 0.25, that of layers as torch makes them, the first
+            hundred updates do nothing but lower it to the share of a Gaussian's pixels (compare Lin et al. 2017, "Focal
+            loss for dense object detection", section 4.1).
 
     Raises UserError on options that do not go together.
     """
@@ -146,6 +150,7 @@ class GU2Net(nn.Module):
         out_channels: int,
         auxiliary: Sequence[int] = (),
         channels: Sequence[int] = (64, 128, 256, 512, 512),
+        prior: float = 0.001,
     ) -> None:
         super().__init__()
         self.maps = (out_channels, *auxiliary)
@@ -159,9 +164,14 @@ class GU2Net(nn.Module):
                 f"GU2Net: channels: found {list(channels)}, expected at least two widths of at least 1, the last two "
                 "alike"
             )
+        if not 0 < prior < 1:
+            raise UserError(f"GU2Net: prior: found {prior}, expected a share between 0 and 1")
         self.multiple = max(2 ** (len(channels) - 1), QUARTER)
         self.local = LocalNet(in_channels, self.maps, channels)
         self.whole = nn.ModuleList(GlobalNet(in_channels, count) for count in self.maps)
+        share = math.sqrt(prior)  # of each of the two networks whose answers multiply
+        for last in (*self.local.last, *(each.last for each in self.whole)):
+            nn.init.constant_(last.bias, math.log(share / (1 - share)))
 
     def forward(self, x: torch.Tensor, *, place: int = 0) -> torch.Tensor:
         """Map images of the data set at ``place`` to logits (B, N, H, W) of its landmarks, float32 or better."""

@@ -76,6 +76,8 @@ class LandmarkDataModule(LightningDataModule):
         labels: False reads the images alone: no annotation file or table is needed, N is 0 (pre-training).
         train_images: ids of the training images to keep, in any order (a few-shot draw); None keeps all.
         samples_per_epoch: training images that make an epoch, repeated (augmented anew) or cut; None takes each once.
+        full_batches: leave out of an epoch what would be a last batch of fewer images, others in each epoch, for
+            methods that learn from the images of a batch together, as contrast does.
         landmark_names: names for landmarks that have none in the table (x1,y1,...), in its order; or {the table's
             name: another}, to rename some.
         pseudo_labels: train on the images without labels too, by what the network finds in them: those of the training
@@ -112,6 +114,7 @@ class LandmarkDataModule(LightningDataModule):
         mixing: Mixing = Mixing(balance="image", batches="mixed"),
         pseudo_labels: PseudoLabels = PseudoLabels(rounds=(), keep=0.8, views=4),
         auxiliary: list[dict[str, Any]] | None = None,
+        full_batches: bool = False,
     ) -> None:
         super().__init__()
         options = dict(dataset_options or {})
@@ -134,6 +137,7 @@ class LandmarkDataModule(LightningDataModule):
         self.cache = ImageCache(Path(cache_folder) if cache_folder else None)
         self.evaluate_on_train = evaluate_on_train
         self.train_images, self.samples_per_epoch = train_images, samples_per_epoch
+        self.full_batches = full_batches
         self.check_labels = check_labels
         self.mixing = as_group(Mixing, mixing, "data.mixing")
         self.pseudo_labels = as_group(PseudoLabels, pseudo_labels, "data.pseudo_labels")
@@ -317,7 +321,7 @@ class LandmarkDataModule(LightningDataModule):
         self._begun = _Place(epoch, done, drawn)
         sampler = EpochKeyedSampler(
             len(dataset), self.seed, self.batch_size, epoch=epoch, rank=self._rank, world_size=self._world,
-            length=self.samples_per_epoch, drawn=drawn, mixed=self._mixed, first=self._first,
+            length=self._samples, drawn=drawn, mixed=self._mixed, first=self._first,
         )  # fmt: skip
         return DataLoader(
             dataset,
@@ -364,11 +368,12 @@ class LandmarkDataModule(LightningDataModule):
         if self.trainer is None or self.trainer.state.fn != "fit":
             return
         checkpoint = loading_checkpoint(self.trainer)
-        drawn, before = state_dict["drawn"], state_dict["processes"]
+        before = state_dict["processes"]
         if self.pseudo_labels.rounds:
             self.stage_dataset("train")
             assert self.unlabelled is not None
             self.unlabelled.load(state_dict.get("pseudo_labels"))
+        drawn = min(state_dict["drawn"], self._epoch_length)  # fewer processes may have had more full batches
         move_to_other_processes(checkpoint, self._epoch_length, drawn, self.batch_size, self._world)
         self._begun = _Place(*resume_position(self.trainer), drawn)
         if before != self._world:
@@ -380,9 +385,17 @@ class LandmarkDataModule(LightningDataModule):
             )
 
     @property
+    def _samples(self) -> int | None:
+        """Samples of an epoch; None for each image once. Batches of one set are full by themselves."""
+        if not self.full_batches or self.mixing.batches == "one_set":
+            return self.samples_per_epoch
+        whole, step = self.samples_per_epoch or len(self.training_set()), self.batch_size * self._world
+        return whole // step * step or whole
+
+    @property
     def _epoch_length(self) -> int:
         mixed = self._mixed
-        return mixed.length if mixed is not None else self.samples_per_epoch or len(self.training_set())
+        return mixed.length if mixed is not None else self._samples or len(self.training_set())
 
     @property
     def _first(self) -> Callable[[], int] | None:
@@ -401,7 +414,7 @@ class LandmarkDataModule(LightningDataModule):
         sets = dataset.sets
         if self.unlabelled is not None:
             sets = (np.arange(len(dataset)) >= self.unlabelled.labelled).astype(np.int16)
-        return MixedOrder(sets, self.mixing, self.batch_size, self.samples_per_epoch)
+        return MixedOrder(sets, self.mixing, self.batch_size, self._samples)
 
     def _drawn(self, epoch: int, done: int) -> int:
         """Samples of an epoch behind all processes after ``done`` batches of each, counted on from where it began."""

@@ -18,7 +18,14 @@ from landmark_diffusion import (
     UserError,
     Views,
 )
-from landmark_diffusion.methods.contrast import info_nce, nt_xent, spread_of_features, teacher_student
+from landmark_diffusion.methods.contrast import (
+    PrototypeHead,
+    info_nce,
+    nt_xent,
+    sharpness_of_teacher,
+    spread_of_features,
+    teacher_student,
+)
 from landmark_diffusion.methods.encoder_pretrain import follow, slow_copy
 from tests.methods.contrast_workers import STARTS, gradient_of_part, gradient_of_whole, work
 from tests.options import nested
@@ -43,18 +50,30 @@ def test_infonce_is_the_softmax_over_all_keys() -> None:
     queries, keys = unit(3, 5), unit(7, 5, seed=1)
     scores = (queries @ keys.T / 0.2).numpy()
     expected = [softmax_loss(row, place) for row, place in zip(scores, (4, 0, 6), strict=True)]
-    assert info_nce(queries, keys, torch.tensor([4, 0, 6]), 0.2).tolist() == pytest.approx(expected, rel=1e-12)
+    places = torch.tensor([4, 0, 6])
+    assert info_nce(queries, keys, places, 0.2).tolist() == pytest.approx(expected, rel=1e-12)
+    left_out = torch.zeros(3, 7, dtype=torch.bool)
+    left_out[0, 1] = left_out[0, 5] = True
+    expected[0] = softmax_loss(scores[0, [0, 2, 3, 4, 6]], 3)
+    assert info_nce(queries, keys, places, 0.2, left_out).tolist() == pytest.approx(expected, rel=1e-12)
 
 
-def test_nt_xent_leaves_out_the_view_itself() -> None:
+@pytest.mark.parametrize("of_same", [None, (1, 0)])
+def test_nt_xent_leaves_out_the_view_itself_and_other_keys_of_its_image(of_same: tuple[int, int] | None) -> None:
     first, second, others = unit(3, 5), unit(3, 5, seed=1), unit(2, 5, seed=2)
     views = torch.cat([first, second, others]).numpy()
     expected = np.zeros(3)
     for anchor in range(6):
-        kept = [place for place in range(8) if place != anchor]
+        same = anchor if of_same is None or anchor % 3 != of_same[0] else 6 + of_same[1]
+        kept = [place for place in range(8) if place not in (anchor, same)]
         scores = views[kept] @ views[anchor] / 0.5
         expected[anchor % 3] += softmax_loss(scores, kept.index((anchor + 3) % 6)) / 2
-    assert nt_xent(first, second, 0.5, others).tolist() == pytest.approx(expected.tolist(), rel=1e-12)
+    left_out = None
+    if of_same is not None:
+        left_out = torch.zeros(3, 2, dtype=torch.bool)
+        left_out[of_same] = True
+    found = nt_xent(first, second, 0.5, others, left_out=left_out)
+    assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-12)
 
 
 def test_the_student_is_compared_with_each_other_view_of_the_teacher() -> None:
@@ -108,15 +127,34 @@ def test_a_batch_in_chunks_has_the_same_gradient(kind: str) -> None:
 
 def test_the_bank_keeps_the_newest_keys_and_no_broken_ones() -> None:
     module = ContrastivePretrainModule(**nested({**TINY, **HEAD, "contrast.bank": 3}))
-    module._keys = [torch.full((2, 4), 1.0)]
+    module._keys, module._images = [torch.full((2, 4), 1.0)], torch.tensor([8, 9])
     module.remember()
     assert int(module.bank_filled) == 2
-    module._keys = [torch.full((1, 4), 2.0), torch.full((1, 4), 3.0)]
+    module._keys, module._images = [torch.full((1, 4), 2.0), torch.full((1, 4), 3.0)], torch.tensor([5])
     module.remember()
-    assert module.bank[:, 0].tolist() == [2, 3, 1]
+    assert module.bank[:, 0].tolist() == [2, 3, 1] and module.bank_images.tolist() == [5, 5, 8]
     module._keys = [torch.full((1, 4), float("nan"))]
     module.remember()
     assert module.bank[:, 0].tolist() == [2, 3, 1]
+
+
+@pytest.mark.parametrize("kind", ["moco_v3", "simclr_v2"])
+def test_keys_of_the_same_image_in_the_bank_are_no_negatives(kind: str) -> None:
+    """130 images fill a bank of 1,024 with seven of their own each, which pushed an image away from itself."""
+    options = nested({**TINY, **HEAD, "contrast.bank": 4, "contrast.kind": kind})
+    module = ContrastivePretrainModule(views=PLAIN, **options).eval()
+    image = torch.rand(3, 1, 16, 20)
+
+    def losses(index: torch.Tensor | None) -> torch.Tensor:
+        return module.losses_of_images(image, index)[0].detach()
+
+    without = losses(torch.tensor([0, 1, 2]))
+    module.bank.copy_(unit(4, 4))
+    module.bank_images.copy_(torch.tensor([2, 0, 0, -1]))
+    module.bank_filled.fill_(3)
+    full, own, strangers = losses(None), losses(torch.tensor([0, 1, 2])), losses(torch.tensor([7, 8, 9]))
+    assert torch.equal(full, strangers)  # validation: indices of another part mean other images
+    assert torch.all(own[[0, 2]] < full[[0, 2]]) and own[1] == full[1] and torch.all(own > without)
 
 
 def test_a_slow_copy_follows_what_learns() -> None:
@@ -142,6 +180,20 @@ def test_views_that_change_nothing_give_the_image() -> None:
     found = inverted.draw(image)
     changed = (found - image).abs() > 1e-5
     assert changed.any() and torch.allclose(found[changed], 1 - image[changed], atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [64, 256])
+def test_a_blur_is_as_wide_as_its_image_says(width: int) -> None:
+    """2 px at 256 px: the same 2 px at 64 px blurred away what a landmark is found by."""
+    image = torch.zeros(200, 1, 9, width)
+    image[..., width // 2] = 1
+    torch.manual_seed(0)
+    found = Views(crop=(1, 1), mirror=0, brightness=0, contrast=0, blur=1, solarise=0).draw(image)[:, 0, 4]
+    places = torch.arange(width) - width // 2
+    sigma = ((found * places**2).sum(-1) / found.sum(-1)).sqrt() * 256 / width
+    assert sigma.max() <= 2.001
+    if width == 256:  # of narrower blurs a pixel's grid takes its part
+        assert sigma.max() > 1.9 and sigma.min() < 0.35
 
 
 def test_a_turned_view_keeps_right_angles_in_an_image_of_unequal_sides() -> None:
@@ -170,16 +222,37 @@ def test_views_stay_grey_levels_and_follow_the_seed() -> None:
     assert first.shape == (4, 1, 12, 15) and first.min() >= 0 and first.max() <= 1
 
 
+@pytest.mark.parametrize("norm", [False, True])
+def test_a_new_teacher_tells_images_apart(norm: bool) -> None:
+    """With the biases of a layer as torch makes it, the answers to any two images had a cosine of 0.9999."""
+    torch.manual_seed(0)
+    features = 1 + torch.randn(32, 24) / 10  # of a new encoder: much the same for each image
+    head = PrototypeHead(24, 32, 16, 40, norm)
+    said = F.normalize(head(features), dim=-1)
+    assert 1 - (said @ said.T).min() > (0.5 if norm else 0.01)
+
+
+def test_the_sharpness_of_a_teacher_by_closed_form() -> None:
+    centre = torch.randn(8)
+    assert float(sharpness_of_teacher(centre.expand(3, 8), centre, 0.05)) == pytest.approx(0, abs=1e-6)
+    assert float(sharpness_of_teacher(torch.eye(8) * 9, torch.zeros(8), 0.05)) == pytest.approx(1, abs=1e-6)
+    two = torch.tensor([[9.0, 9, 0, 0]])
+    assert float(sharpness_of_teacher(two, torch.zeros(4), 0.05)) == pytest.approx(0.5, abs=1e-6)
+
+
 @pytest.mark.parametrize("cls", [ContrastivePretrainModule, DINOPretrainModule])
 def test_its_encoder_is_the_start_of_fine_tuning_and_nothing_else_of_it(tmp_path: Path, cls: Any) -> None:
     torch.manual_seed(0)
     module = cls(**nested(TINY))
+    for parameter in module.slow_network.parameters():
+        parameter.data += 1
     path = tmp_path / "last.ckpt"
     saved = {**module.hparams, "_class_path": f"{cls.__module__}.{cls.__name__}"}
     torch.save({"state_dict": module.state_dict(), "hyper_parameters": saved, "global_step": 7}, path)
     finetuned = HeatmapFinetuneModule(3, null_time="removed", pretrained=str(path), weights="raw", **nested(TINY))
     finetuned.take_start()
-    taken, own = finetuned.network.state_dict(), module.network.state_dict()
+    learned = module.slow_network if cls is DINOPretrainModule else module.network  # as each paper does
+    taken, own = finetuned.network.state_dict(), learned.state_dict()
     assert torch.equal(taken["encoder.1.blocks.0.conv_in.weight"], own["encoder.1.blocks.0.conv_in.weight"])
     assert finetuned.transfer is not None
     assert {name.partition(".")[0] for name in finetuned.transfer.taken} == {"conv_in", "encoder", "down"}

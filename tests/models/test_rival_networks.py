@@ -99,6 +99,15 @@ def test_the_product_of_two_maps_keeps_its_tails() -> None:
     assert product_logit(a, b)[3] == pytest.approx(-83 - np.log1p(np.exp(-80) + np.exp(-3)), rel=1e-6)
 
 
+@pytest.mark.parametrize("prior", [0.25, 0.001])
+def test_a_new_gu2net_gives_each_pixel_its_prior(prior: float) -> None:
+    torch.manual_seed(0)
+    network = GU2Net(1, 3, auxiliary=(2,), channels=(4, 8, 8), prior=prior)
+    for place in (0, 1):
+        shares = network(torch.rand(2, 1, 32, 32), place=place).sigmoid()
+        assert float(shares.log().mean().exp()) == pytest.approx(prior, rel=0.5)
+
+
 def test_a_data_set_of_gu2net_shares_pointwise_kernels_alone() -> None:
     torch.manual_seed(0)
     network = GU2Net(1, 3, auxiliary=(2,), channels=(4, 8, 8))
@@ -122,6 +131,8 @@ def test_other_numbers_of_blocks_and_widths_are_refused() -> None:
         EfficientNetLiteUNet(1, 3, (8, 4))
     with pytest.raises(UserError, match="the last two alike"):
         GU2Net(1, 3, channels=(4, 8))
+    with pytest.raises(UserError, match=r"GU2Net: prior: found 0, expected a share"):
+        GU2Net(1, 3, channels=(4, 8, 8), prior=0)
     with pytest.raises(UserError, match="it has no time embedding"):
         NETWORKS["DenseNetUNet"]()(torch.rand(1, 1, 64, 64), torch.tensor([1]))
 

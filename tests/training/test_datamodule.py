@@ -146,6 +146,23 @@ def test_an_epoch_of_fewer_samples_than_images_is_cut() -> None:
     assert sum(len(batch["index"]) for batch in data.train_dataloader()) == 3
 
 
+def test_full_batches_leave_out_other_images_in_each_epoch() -> None:
+    """Contrast over a last batch of two images has one negative, and a batch norm of two."""
+    data = module(full_batches=True)
+    data.setup("fit")
+    loader, seen = data.train_dataloader(), set()
+    assert data.batches_per_epoch(1) == 2
+    for epoch in range(6):
+        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        batches = [batch["index"].tolist() for batch in loader]
+        assert [len(each) for each in batches] == [2, 2]
+        seen.update(frozenset(range(5)) - {i for each in batches for i in each})
+    assert len(seen) > 1
+    few = module(full_batches=True, batch_size=9)
+    few.setup("fit")
+    assert [len(batch["index"]) for batch in few.train_dataloader()] == [5]  # no batch is full: all of them together
+
+
 def test_without_labels_there_are_images_and_no_landmarks() -> None:
     data = module(labels=False)
     assert data.num_landmarks == 0
