@@ -31,7 +31,7 @@ FREE = ("decoding.", "sampling.", "joint.", "voting.voters", "voting.spread",
 wins."""
 
 LOSS = (
-    *("target.", "noise.draws", "network.init_args.dropout"),
+    *("target.", "noise.draws", "network.init_args.dropout", "network.init_args.prior"),
     *("pretrained", "weights", "keep_head", "landmark_map", "window_weight", "orientation.steps"),
     *("window_pretrained", "ddpm_start.", "alignment.", "condition.dropped"),
     *("views.", "chunk", "contrast.temperature", "contrast.momentum", "distillation.momentum", "voting.disc_weight"),

@@ -13,6 +13,7 @@ from landmark_diffusion.configuration.config_files import installed_configs
 from landmark_diffusion.configuration.options import Options, arguments, config_options
 from landmark_diffusion.core.texts import counted
 from landmark_diffusion.data.splits import FEW_TESTED, few_tested
+from landmark_diffusion.methods import name_in_files
 from landmark_diffusion.modelfile.model_file import SUFFIX
 from landmark_diffusion.models.network import GIVEN
 from landmark_diffusion.training.folder import BEST, LAST, RunFolder
@@ -21,6 +22,9 @@ _PRETRAINING = re.compile(r"(ddpm|mocov3|simclrv2|dino)_pretrain(?=_|\.)")
 _OF_DIFFUSION = re.compile(r"ddpm_pretrain_(coarse|windows)(?=_|\.)")
 """Pre-trainings of the default method's two networks."""
 NETWORK, WEIGHTS, RANGE = (f"model.init_args.{name}" for name in ("network.", "weights", "image_range"))
+CLASS = "class_path"
+CUT = tuple(f"model.init_args.windows.{name}" for name in ("size", "patch", "reach", "wide"))
+"""How windows are cut: fine-tuning cuts them as they were learned."""
 OF_DATASET = "data.dataset_options."
 SHARED = (
     *(f"data.{name}" for name in ("dataset", "root", "split", "size", "resize", "cache_folder", "landmark_names")),
@@ -101,35 +105,55 @@ def _fine_tuning(run: RunFolder, averaged: bool, configs: Sequence[Path], given:
     config = next((name for name in fitting if name in known), "FINETUNE.yaml")
     there = config_options([known[config]]) if config in known else {}
     start = shlex.quote(str(run.checkpoints / LAST))
-    trained = {key: value for options in given for key, value in options.items()}
+    trained = _merged(given)
     same = {key: value for key, value in _users(configs, given).items() if there.get(key) != value}
     if trained.get("data.dataset") == "pooled":  # one of its sets is what is labelled
         same = {key: value for key, value in same.items() if not key.startswith("data.")}
-    same |= _other_network(trained, there)
+    if network := _other_network(trained, there):
+        same = {key: value for key, value in same.items() if not key.startswith(NETWORK)} | network
     if RANGE in trained and trained[RANGE] != there.get(RANGE):
         same[RANGE] = trained[RANGE]
     if not averaged and there.get(WEIGHTS, "ema") == "ema":
         same[WEIGHTS] = "raw"
     option = "--model.pretrained"
-    of_diffusion = any(_OF_DIFFUSION.search(path.name) for path in configs)
+    of_diffusion = config in known and any(_OF_DIFFUSION.search(path.name) for path in configs)
     if of_diffusion:  # the first network and the windows see another size than the method's
         same.pop("data.size", None)
     if trained.get("model.init_args.windows.count"):
         config = config if of_diffusion else "DIFFUSION.yaml"
         option = "--model.window_pretrained"
         same = {key.replace(".network.", ".window_network."): value for key, value in same.items()}
+        same |= {key: trained[key] for key in CUT if key in trained and trained[key] != there.get(key)}
     command = f"ldx fit --config {config} {option} {start} {shlex.join(arguments(same))}"
     return command.rstrip(), "fine-tune on labelled images"
 
 
+def _merged(given: Sequence[Options]) -> Options:
+    """Options of all layers, the last ones winning; another class of network leaves the earlier one's behind."""
+    merged: Options = {}
+    for options in given:
+        kind = options.get(NETWORK + CLASS, options.get(NETWORK.removesuffix(".")))
+        if isinstance(kind, str):
+            before = merged.get(NETWORK + CLASS)
+            merged = {key: value for key, value in merged.items() if not key.startswith(NETWORK) or _same(kind, before)}
+            merged[NETWORK + CLASS] = kind
+        merged |= {key: value for key, value in options.items() if key != NETWORK.removesuffix(".")}
+    return merged
+
+
+def _same(one: object, other: object) -> bool:
+    return name_in_files(str(one)) == name_in_files(str(other))
+
+
 def _other_network(trained: Options, there: Options) -> Options:
-    """Options that put the network that was trained in place of another one of the fine-tuning's config."""
-    kind, other = (str(each.get(f"{NETWORK}class_path", "UNet")) for each in (trained, there))
-    if kind == other or f"{NETWORK}class_path" not in there:
+    """Options that put the network that was trained in place of the fine-tuning's, if it is another; class first."""
+    kind, other = (each.get(NETWORK + CLASS, "UNet") for each in (trained, there))
+    if _same(kind, other) or NETWORK + CLASS not in there:
         return {}
     found = {key: value for key, value in trained.items() if key.startswith(NETWORK)}
     found = {key: value for key, value in found.items() if key.rpartition(".")[2] not in GIVEN}
-    return found if kind == "UNet" else {**found, "model.init_args.null_time": "removed"}
+    of_time = {} if _same(kind, "UNet") else {"model.init_args.null_time": "removed"}
+    return {NETWORK + CLASS: kind, **found, **of_time}
 
 
 def _users(configs: Sequence[Path], given: Sequence[Options]) -> Options:

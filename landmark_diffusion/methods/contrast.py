@@ -23,11 +23,11 @@ def info_nce(
         keys: (K, D), of length 1.
         positives: (B,) place of each query's own key.
         temperature: tau.
-        left_out: (B, K), where a key is no negative of a query: it is of the same image.
+        left_out: (B, K), where a key is no negative of a query: it is of the same image. The positive stays.
     """
     logits = queries @ keys.T / temperature
     if left_out is not None:
-        logits = logits.masked_fill(left_out, float("-inf"))
+        logits = logits.masked_fill(left_out.scatter(1, positives[:, None], False), float("-inf"))
     return F.cross_entropy(logits, positives, reduction="none")
 
 
@@ -43,20 +43,19 @@ def nt_xent(
         temperature: tau.
         others: (K, D) further negatives.
         all_first, all_second: (M, D) of all processes, this one's from place ``start``; by default there is one.
-        left_out: (B, K), where one of the others is no negative of an image: it is of the same.
+        left_out: (B, 2 M + K), where a view of all or one of the others is no negative of an image: it is of the same.
     """
     first_all, second_all = (first if all_first is None else all_first), (second if all_second is None else all_second)
     count, of_all = len(first), len(first_all)
     keys = torch.cat([first_all, second_all, *([] if others is None else [others])])
-    of_same = None if left_out is None else F.pad(left_out, (2 * of_all, 0))
     own = torch.arange(count, device=first.device) + start
     parts = []
     for views, self_at, positive in ((first, own, own + of_all), (second, own + of_all, own)):
-        logits = views @ keys.T / temperature
-        logits = logits.scatter(1, self_at[:, None], float("-inf"))
-        if of_same is not None:
-            logits = logits.masked_fill(of_same, float("-inf"))
-        parts.append(F.cross_entropy(logits, positive, reduction="none"))
+        own_view = torch.zeros(count, len(keys), dtype=torch.bool, device=views.device).scatter(
+            1, self_at[:, None], True
+        )
+        masked = own_view if left_out is None else own_view | left_out
+        parts.append(info_nce(views, keys, positive, temperature, masked))
     return (parts[0] + parts[1]) / 2
 
 
@@ -141,7 +140,7 @@ class PrototypeHead(nn.Module):
 
     Args:
         width_in, hidden, bottleneck, width_out: of its layers.
-        norm: batch norm behind the first two, as published for convolutional networks.
+        norm: batch norm behind the first two.
     """
 
     def __init__(self, width_in: int, hidden: int, bottleneck: int, width_out: int, norm: bool = False) -> None:

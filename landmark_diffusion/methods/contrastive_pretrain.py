@@ -116,7 +116,6 @@ class ContrastivePretrainModule(EncoderPretrainModule):
         features = [self.features(self.network, view) for view in (first, second)]
         projected = [self.projector(each) for each in features]
         bank, left_out = self._negatives(index)
-        self._images = None if index is None else gather_tensors(index)
         if self.contrast.kind == "simclr_v2":
             unit = [F.normalize(each, dim=-1) for each in projected]
             return self._all_against_all(unit[0], unit[1], bank, left_out), features[0]
@@ -142,8 +141,6 @@ class ContrastivePretrainModule(EncoderPretrainModule):
         """Symmetric InfoNCE: the first view's query finds the second view's key, and the other way round."""
         everyone = [gather_tensors(each) for each in keys]
         own = torch.arange(len(queries[0]), device=queries[0].device) + self._start(len(queries[0]))
-        if left_out is not None:
-            left_out = F.pad(left_out, (len(everyone[0]), 0))
         found = [
             info_nce(query, torch.cat([key, bank]), own, self.contrast.temperature, left_out)
             for query, key in zip(queries, reversed(everyone), strict=True)
@@ -152,13 +149,19 @@ class ContrastivePretrainModule(EncoderPretrainModule):
         return 2 * self.contrast.temperature * (found[0] + found[1])
 
     def _negatives(self, index: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """The bank as far as it is filled, (K, D), and where its keys are of the images of ``index``, (B, K).
+        """The bank as far as it is filled, (K, D), and which keys are of the same image as one of ``index``.
 
-        None for images of another part: their indices mean other images.
+        That is (B, M + K): M of all processes' images ("simclr_v2": 2 M, of both views), then the bank's. None for
+        images of another part, each of which comes once: their indices mean other images.
         """
         filled = int(self.bank_filled)
         bank = self.bank[:filled].clone()
-        return bank, None if index is None else index[:, None] == self.bank_images[:filled]
+        if index is None:
+            return bank, None
+        self._images = gather_tensors(index)
+        views = 2 if self.contrast.kind == "simclr_v2" else 1
+        images = torch.cat([self._images.repeat(views), self.bank_images[:filled]])
+        return bank, index[:, None] == images
 
     def _start(self, count: int) -> int:
         """Place of this process's first image among all."""

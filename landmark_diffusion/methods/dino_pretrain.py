@@ -33,7 +33,7 @@ class Distillation:
         local_size: sides of a local view, as a share of the image's.
         hidden, bottleneck: widths of the head.
         out: its outputs.
-        norm: batch norm in the head, as published for convolutional networks; it wants batches of some size.
+        norm: batch norm in the head, for convolutional networks; it wants batches of some size.
 
     Raises UserError for values that make no sense.
     """

@@ -16,15 +16,19 @@ ENCODER_METHODS = ("ContrastivePretrainModule", "DINOPretrainModule")
 """Methods that train an encoder alone; what a network has behind it is as it was made."""
 
 
+def method_name(trained: Mapping[str, Any]) -> str:
+    """Give the class name of the method that a checkpoint's options are of; empty where they do not say."""
+    return name_in_files(str(trained.get("_class_path") or "")).rpartition(".")[2]
+
+
 def learned_encoder(trained: Mapping[str, Any]) -> bool:
     """Tell whether the options of a checkpoint are those of a method that trains an encoder alone."""
-    return name_in_files(str(trained.get("_class_path") or "")).rpartition(".")[2] in ENCODER_METHODS
+    return method_name(trained) in ENCODER_METHODS
 
 
 def weights_prefix(trained: Mapping[str, Any]) -> str:
     """Give what the names of the weights begin with that are a start: DINO's teacher is the better of its two."""
-    method = name_in_files(str(trained.get("_class_path") or "")).rpartition(".")[2]
-    return "slow_network." if method == "DINOPretrainModule" else "network."
+    return "slow_network." if method_name(trained) == "DINOPretrainModule" else "network."
 
 
 def encoder_names(network: nn.Module) -> frozenset[str]:
@@ -57,6 +61,9 @@ def published_encoder(
     wanted = network.state_dict()
     names: dict[str, str] = network.published_names(state)  # type: ignore[operator]
     found = {names[name]: value for name, value in state.items() if name in names}
+    for name in encoder_names(network) - found.keys():
+        if name.endswith(".num_batches_tracked"):  # files older than torch 0.4.1 have none; nothing is computed of it
+            found[name] = wanted[name]
     stem = f"{network.stem}.weight"
     if stem in found and found[stem].ndim == 4 and found[stem].shape[1] > wanted[stem].shape[1] == 1:
         found[stem] = found[stem].sum(1, keepdim=True)

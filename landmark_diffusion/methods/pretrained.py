@@ -18,14 +18,20 @@ from landmark_diffusion.finders.finder import Weights
 from landmark_diffusion.finders.position_diffusion import DDPMStart
 from landmark_diffusion.methods import name_in_files
 from landmark_diffusion.methods.ddpm_start import without_branches
-from landmark_diffusion.methods.encoder_start import encoder_names, learned_encoder, published_encoder, weights_prefix
+from landmark_diffusion.methods.encoder_start import (
+    encoder_names,
+    learned_encoder,
+    method_name,
+    published_encoder,
+    weights_prefix,
+)
 from landmark_diffusion.modelfile.checkpoint_reading import PUBLISHED_KEY, read_start
 from landmark_diffusion.modelfile.model_file import FACTS_KEY, is_model_file
 from landmark_diffusion.models.constant_embedding import is_time
 
 _OPTION = {"network": "model.pretrained", "window_network": "model.window_pretrained"}
 """The option that names the start of a method's network."""
-IN_TRAINING = ("dropout", "gradient_checkpointing", "channels_last", "output_activation")
+IN_TRAINING = ("dropout", "prior", "gradient_checkpointing", "channels_last", "output_activation")
 """Options of a network that a start and what begins from it need not share."""
 
 
@@ -214,7 +220,7 @@ def is_part(content: Mapping[str, Any]) -> bool:
 
 def is_ddpm(trained: Mapping[str, Any]) -> bool:
     """Tell whether the options of a checkpoint are those of a DDPMPretrainModule."""
-    named = name_in_files(str(trained.get("_class_path") or "")).rpartition(".")[2]
+    named = method_name(trained)
     return named == "DDPMPretrainModule" or (not named and "self_conditioning" in trained)  # trained in Python
 
 

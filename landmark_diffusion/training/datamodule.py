@@ -77,7 +77,8 @@ class LandmarkDataModule(LightningDataModule):
         train_images: ids of the training images to keep, in any order (a few-shot draw); None keeps all.
         samples_per_epoch: training images that make an epoch, repeated (augmented anew) or cut; None takes each once.
         full_batches: leave out of an epoch what would be a last batch of fewer images, others in each epoch, for
-            methods that learn from the images of a batch together, as contrast does.
+            methods that learn from the images of a batch together, as contrast does. (A run that goes on within an
+            epoch with another number of processes may end it with one.)
         landmark_names: names for landmarks that have none in the table (x1,y1,...), in its order; or {the table's
             name: another}, to rename some.
         pseudo_labels: train on the images without labels too, by what the network finds in them: those of the training
@@ -321,7 +322,7 @@ class LandmarkDataModule(LightningDataModule):
         self._begun = _Place(epoch, done, drawn)
         sampler = EpochKeyedSampler(
             len(dataset), self.seed, self.batch_size, epoch=epoch, rank=self._rank, world_size=self._world,
-            length=self._samples, drawn=drawn, mixed=self._mixed, first=self._first,
+            length=self._samples(self._world), drawn=drawn, mixed=self._mixed(self._world), first=self._first,
         )  # fmt: skip
         return DataLoader(
             dataset,
@@ -335,7 +336,7 @@ class LandmarkDataModule(LightningDataModule):
 
     def batches_per_epoch(self, processes: int) -> int:
         """Return the training batches of one of ``processes`` in a whole epoch."""
-        return math.ceil(math.ceil(self._epoch_length / processes) / self.batch_size)
+        return math.ceil(math.ceil(self._length(processes) / processes) / self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Batch]:
         """Validation images in order, each counted once; an empty list where the split has none."""
@@ -384,18 +385,20 @@ class LandmarkDataModule(LightningDataModule):
                 f"{self.batch_size} images in place of {before} x {state_dict['batch_size']}"
             )
 
-    @property
-    def _samples(self) -> int | None:
+    def _samples(self, processes: int) -> int | None:
         """Samples of an epoch; None for each image once. Batches of one set are full by themselves."""
         if not self.full_batches or self.mixing.batches == "one_set":
             return self.samples_per_epoch
-        whole, step = self.samples_per_epoch or len(self.training_set()), self.batch_size * self._world
+        whole, step = self.samples_per_epoch or len(self.training_set()), self.batch_size * processes
         return whole // step * step or whole
+
+    def _length(self, processes: int) -> int:
+        mixed = self._mixed(processes)
+        return mixed.length if mixed is not None else self._samples(processes) or len(self.training_set())
 
     @property
     def _epoch_length(self) -> int:
-        mixed = self._mixed
-        return mixed.length if mixed is not None else self._samples or len(self.training_set())
+        return self._length(self._world)
 
     @property
     def _first(self) -> Callable[[], int] | None:
@@ -405,8 +408,7 @@ class LandmarkDataModule(LightningDataModule):
             return None
         return lambda: len(dataset) if unlabelled.rounds else unlabelled.labelled
 
-    @property
-    def _mixed(self) -> MixedOrder | None:
+    def _mixed(self, processes: int) -> MixedOrder | None:
         """The order of several sets, or of images with and without labels; None where the plain one serves."""
         if self.mixing == Mixing():
             return None
@@ -414,7 +416,7 @@ class LandmarkDataModule(LightningDataModule):
         sets = dataset.sets
         if self.unlabelled is not None:
             sets = (np.arange(len(dataset)) >= self.unlabelled.labelled).astype(np.int16)
-        return MixedOrder(sets, self.mixing, self.batch_size, self._samples)
+        return MixedOrder(sets, self.mixing, self.batch_size, self._samples(processes))
 
     def _drawn(self, epoch: int, done: int) -> int:
         """Samples of an epoch behind all processes after ``done`` batches of each, counted on from where it began."""

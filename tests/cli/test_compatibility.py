@@ -26,7 +26,7 @@ from landmark_diffusion.core.groups import dotted
 from landmark_diffusion.data.landmark_names import ArrangedDataset
 from landmark_diffusion.methods import METHODS
 from landmark_diffusion.methods.heatmap_finetune import HeatmapFinetuneModule
-from landmark_diffusion.models.network import described
+from landmark_diffusion.models.network import NETWORKS, described
 from landmark_diffusion.models.presets import is_network
 from landmark_diffusion.training.datamodule import LandmarkDataModule
 from tests.cli.fakes import TinyData, TinyModel
@@ -126,6 +126,8 @@ def test_weights_of_another_shape_are_refused_where_options_agree(trained: Ldx) 
 def test_every_classified_option_exists() -> None:
     """A renamed option would silently move among those that are refused."""
     known = set().union(*map(_option_names, METHODS.built_in))
+    for name in NETWORKS.built_in:
+        known |= {f"network.init_args.{each}" for each in inspect.signature(NETWORKS.load(name).__init__).parameters}
     listed = [*FREE, *LOSS, *OPTIMISER]
     for option in [*listed, *DECIDES]:
         assert option in known or (option[-1] == "." and any(name.startswith(option) for name in known)), option

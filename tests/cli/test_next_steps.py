@@ -136,6 +136,34 @@ def test_a_rival_s_pre_training_brings_its_network_and_its_weights(tmp_path: Pat
         ]  # fmt: skip
 
 
+def test_the_network_of_a_pre_training_is_named_before_its_options(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "x", "last.ckpt")
+
+    def after(name: str, *more: str) -> list[str]:
+        options = _after_pretraining(run, "--config", str(installed_folder() / f"{name}.yaml"), *more)[6:]
+        return [option.removeprefix("--model.init_args.") for option in options]
+
+    grown = ["network.class_path=DenseNetUNet", "network.init_args.growth=32", "null_time=removed"]
+    assert after("ceph_simclrv2_pretrain_released", "--model.network.growth=32") == grown
+    changed = ("--model.network.class_path", "DenseNetUNet", "--model.network.init_args.growth", "32")
+    assert after("ceph_mocov3_pretrain_small", *changed) == grown  # nothing of the config's UNet
+    assert after("ceph_mocov3_pretrain_small", "--model.network", "DenseNetUNet") == [grown[0], grown[2]]
+    named = ("--model.network.class_path", "landmark_diffusion.UNet")
+    assert "null_time=removed" not in after("ceph_mocov3_pretrain_small", *named)
+    cut = ("--model.windows.size", "20")
+    assert "windows.size=20" in after("ceph_ddpm_pretrain_windows_small", *cut)
+
+
+def test_windows_of_a_config_of_ones_own_lead_to_a_method_of_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = make_run(tmp_path / "x", "last.ckpt")
+    Path("mine_ddpm_pretrain_windows.yaml").write_text("model: {init_args: {windows: {count: 4}}}\n")
+    found = _after_pretraining(run, "--config", "mine_ddpm_pretrain_windows.yaml")
+    assert found[3:5] == ["DIFFUSION.yaml", "--model.window_pretrained"]
+
+
 def test_a_pre_training_leads_to_the_fine_tuning_of_its_dataset(tmp_path: Path) -> None:
     run = make_run(tmp_path / "x", "last.ckpt")
     learned = replace(TRAINED, monitor="val/loss", unit="", landmarks=False)

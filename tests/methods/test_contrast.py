@@ -70,8 +70,9 @@ def test_nt_xent_leaves_out_the_view_itself_and_other_keys_of_its_image(of_same:
         expected[anchor % 3] += softmax_loss(scores, kept.index((anchor + 3) % 6)) / 2
     left_out = None
     if of_same is not None:
-        left_out = torch.zeros(3, 2, dtype=torch.bool)
-        left_out[of_same] = True
+        left_out = torch.eye(3, dtype=torch.bool).repeat(1, 3)[:, :8]  # views of the images, and what the others are of
+        left_out[:, 6:] = False
+        left_out[of_same[0], 6 + of_same[1]] = True
     found = nt_xent(first, second, 0.5, others, left_out=left_out)
     assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-12)
 
@@ -153,6 +154,8 @@ def test_keys_of_the_same_image_in_the_bank_are_no_negatives(kind: str) -> None:
     module.bank_images.copy_(torch.tensor([2, 0, 0, -1]))
     module.bank_filled.fill_(3)
     full, own, strangers = losses(None), losses(torch.tensor([0, 1, 2])), losses(torch.tensor([7, 8, 9]))
+    twice = losses(torch.tensor([0, 0, 2]))  # an epoch of more samples than images, or a sampler's padding
+    assert torch.all(twice[:2] < own[:2]) and twice[2] == own[2]
     assert torch.equal(full, strangers)  # validation: indices of another part mean other images
     assert torch.all(own[[0, 2]] < full[[0, 2]]) and own[1] == full[1] and torch.all(own > without)
 
@@ -192,8 +195,7 @@ def test_a_blur_is_as_wide_as_its_image_says(width: int) -> None:
     places = torch.arange(width) - width // 2
     sigma = ((found * places**2).sum(-1) / found.sum(-1)).sqrt() * 256 / width
     assert sigma.max() <= 2.001
-    if width == 256:  # of narrower blurs a pixel's grid takes its part
-        assert sigma.max() > 1.9 and sigma.min() < 0.35
+    assert sigma.max() > (1.9 if width == 256 else 1.0)  # a pixel's grid takes its part of a narrow one
 
 
 def test_a_turned_view_keeps_right_angles_in_an_image_of_unequal_sides() -> None:
@@ -229,7 +231,8 @@ def test_a_new_teacher_tells_images_apart(norm: bool) -> None:
     features = 1 + torch.randn(32, 24) / 10  # of a new encoder: much the same for each image
     head = PrototypeHead(24, 32, 16, 40, norm)
     said = F.normalize(head(features), dim=-1)
-    assert 1 - (said @ said.T).min() > (0.5 if norm else 0.01)
+    assert 1 - (said @ said.T).min() > (0.5 if norm else 0.02)
+    assert not any(layer.bias.any() for layer in head.mlp if isinstance(layer, torch.nn.Linear))
 
 
 def test_the_sharpness_of_a_teacher_by_closed_form() -> None:
