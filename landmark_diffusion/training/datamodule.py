@@ -72,13 +72,11 @@ class LandmarkDataModule(LightningDataModule):
         cache_folder: where resized images are kept; None is $LDX_CACHE, else ~/.cache/landmark_diffusion.
         evaluate_on_train: validate and test on the training images, to see whether a network can learn them by heart.
         seed: of order and augmentation; None takes the run's ``seed_everything``.
-        dataset_options: further options of the dataset, such as ``{"csv": ..., "split_column": ...}``.
+        dataset_options: further options of the dataset, such as ``{"csv": ...}``.
         labels: False reads the images alone: no annotation file or table is needed, N is 0 (pre-training).
         train_images: ids of the training images to keep, in any order (a few-shot draw); None keeps all.
         samples_per_epoch: training images that make an epoch, repeated (augmented anew) or cut; None takes each once.
-        full_batches: leave out of an epoch what would be a last batch of fewer images, others in each epoch, for
-            methods that learn from the images of a batch together, as contrast does. (A run that goes on within an
-            epoch with another number of processes may end it with one.)
+        full_batches: leave an epoch's last batch out where it has fewer images.
         landmark_names: names for landmarks that have none in the table (x1,y1,...), in its order; or {the table's
             name: another}, to rename some.
         pseudo_labels: train on the images without labels too, by what the network finds in them: those of the training
@@ -386,7 +384,11 @@ class LandmarkDataModule(LightningDataModule):
             )
 
     def _samples(self, processes: int) -> int | None:
-        """Samples of an epoch; None for each image once. Batches of one set are full by themselves."""
+        """Samples of an epoch; None for each image once. Batches of one set are full by themselves.
+
+        With ``full_batches`` each epoch leaves out other images; a run that goes on within an epoch with another number
+        of processes may still end that epoch with a smaller batch.
+        """
         if not self.full_batches or self.mixing.batches == "one_set":
             return self.samples_per_epoch
         whole, step = self.samples_per_epoch or len(self.training_set()), self.batch_size * processes
