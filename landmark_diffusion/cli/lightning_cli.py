@@ -70,6 +70,7 @@ from landmark_diffusion.models.network import NETWORKS, import_networks
 from landmark_diffusion.training import RunFolder, default_callbacks
 from landmark_diffusion.training.checkpoint import RunCheckpoint, use_own_checkpoint_io
 from landmark_diffusion.training.datamodule import LandmarkDataModule
+from landmark_diffusion.training.ema import averages_of
 from landmark_diffusion.training.finite import SkipBadSteps
 from landmark_diffusion.training.folder import CONFIG
 from landmark_diffusion.training.loggers import make_loggers, remove_empty_curves
@@ -290,7 +291,7 @@ class LdxCLI(LightningCLI):
             validated=_images(data, "val"), tested=_images(data, "test"),
             landmarks=getattr(self.model, "num_landmarks", 1) > 0 and hasattr(self.model, "results"),
             own_images=_tests_own_images(getattr(data, "source", None)),
-            averaged=getattr(getattr(self.model, "optimisation", None), "ema_decay", 0) > 0,
+            averaged=bool(averages_of(self.trainer)),
         )  # fmt: skip
         for line in next_steps(self.run, trained, config_paths(sys.argv[1:]), self.sources):
             say(line)

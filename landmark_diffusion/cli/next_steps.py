@@ -22,7 +22,7 @@ _PRETRAINING = re.compile(r"(ddpm|mocov3|simclrv2|dino)_pretrain(?=_|\.)")
 _OF_DIFFUSION = re.compile(r"ddpm_pretrain_(coarse|windows)(?=_|\.)")
 """Pre-trainings of the default method's two networks."""
 NETWORK, WEIGHTS, RANGE = (f"model.init_args.{name}" for name in ("network.", "weights", "image_range"))
-CLASS = "class_path"
+KIND = f"{NETWORK}class_path"
 CUT = tuple(f"model.init_args.windows.{name}" for name in ("size", "patch", "reach", "wide"))
 """How windows are cut: fine-tuning cuts them as they were learned."""
 OF_DATASET = "data.dataset_options."
@@ -116,7 +116,7 @@ def _fine_tuning(run: RunFolder, averaged: bool, configs: Sequence[Path], given:
     if not averaged and there.get(WEIGHTS, "ema") == "ema":
         same[WEIGHTS] = "raw"
     option = "--model.pretrained"
-    of_diffusion = config in known and any(_OF_DIFFUSION.search(path.name) for path in configs)
+    of_diffusion = there.get("model.class_path") == "PositionDiffusionModule"
     if of_diffusion:  # the first network and the windows see another size than the method's
         same.pop("data.size", None)
     if trained.get("model.init_args.windows.count"):
@@ -132,11 +132,11 @@ def _merged(given: Sequence[Options]) -> Options:
     """Options of all layers, the last ones winning; another class of network leaves the earlier one's behind."""
     merged: Options = {}
     for options in given:
-        kind = options.get(NETWORK + CLASS, options.get(NETWORK.removesuffix(".")))
+        kind = options.get(KIND, options.get(NETWORK.removesuffix(".")))
         if isinstance(kind, str):
-            before = merged.get(NETWORK + CLASS)
+            before = merged.get(KIND)
             merged = {key: value for key, value in merged.items() if not key.startswith(NETWORK) or _same(kind, before)}
-            merged[NETWORK + CLASS] = kind
+            merged[KIND] = kind
         merged |= {key: value for key, value in options.items() if key != NETWORK.removesuffix(".")}
     return merged
 
@@ -147,13 +147,13 @@ def _same(one: object, other: object) -> bool:
 
 def _other_network(trained: Options, there: Options) -> Options:
     """Options that put the network that was trained in place of the fine-tuning's, if it is another; class first."""
-    kind, other = (each.get(NETWORK + CLASS, "UNet") for each in (trained, there))
-    if _same(kind, other) or NETWORK + CLASS not in there:
+    kind, other = (each.get(KIND, "UNet") for each in (trained, there))
+    if _same(kind, other) or KIND not in there:
         return {}
     found = {key: value for key, value in trained.items() if key.startswith(NETWORK)}
     found = {key: value for key, value in found.items() if key.rpartition(".")[2] not in GIVEN}
     of_time = {} if _same(kind, "UNet") else {"model.init_args.null_time": "removed"}
-    return {NETWORK + CLASS: kind, **found, **of_time}
+    return {KIND: kind, **found, **of_time}
 
 
 def _users(configs: Sequence[Path], given: Sequence[Options]) -> Options:

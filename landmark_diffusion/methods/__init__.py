@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from landmark_diffusion.core.registry import Registry, is_ours, resolve
 
 METHODS = Registry(
@@ -31,3 +34,8 @@ def import_methods() -> None:
 def name_in_files(class_path: str) -> str:
     """Give the name that model files have for a class: the short one for those of this package, else the whole path."""
     return class_path.rpartition(".")[2] if is_ours(class_path) else class_path
+
+
+def method_name(trained: Mapping[str, Any]) -> str:
+    """Give the class name of the method that a checkpoint's options are of; empty where they do not say."""
+    return str(trained.get("_class_path") or "").rpartition(".")[2]

@@ -115,6 +115,7 @@ class ContrastivePretrainModule(EncoderPretrainModule):
         first, second = self.views.draw(image), self.views.draw(image)
         features = [self.features(self.network, view) for view in (first, second)]
         projected = [self.projector(each) for each in features]
+        self._images = None if index is None else gather_tensors(index)
         bank, left_out = self._negatives(index)
         if self.contrast.kind == "simclr_v2":
             unit = [F.normalize(each, dim=-1) for each in projected]
@@ -156,9 +157,8 @@ class ContrastivePretrainModule(EncoderPretrainModule):
         """
         filled = int(self.bank_filled)
         bank = self.bank[:filled].clone()
-        if index is None:
+        if index is None or self._images is None:
             return bank, None
-        self._images = gather_tensors(index)
         views = 2 if self.contrast.kind == "simclr_v2" else 1
         images = torch.cat([self._images.repeat(views), self.bank_images[:filled]])
         return bank, index[:, None] == images

@@ -86,7 +86,7 @@ class EncoderPretrainModule(TrainedModule):
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """The mean loss, and how much the features differ: where that falls to 0, training has collapsed."""
-        found, features = self.losses_of_images(batch["image"], torch.as_tensor(batch["index"]))
+        found, features = self.losses_of_images(batch["image"], batch["index"])
         losses = {"loss": found.mean(), **self.told()}
         self.remember()
         if len(features) > 1:

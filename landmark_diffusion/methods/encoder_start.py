@@ -10,15 +10,10 @@ import torch
 from torch import nn
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.methods import name_in_files
+from landmark_diffusion.methods import method_name
 
 ENCODER_METHODS = ("ContrastivePretrainModule", "DINOPretrainModule")
 """Methods that train an encoder alone; what a network has behind it is as it was made."""
-
-
-def method_name(trained: Mapping[str, Any]) -> str:
-    """Give the class name of the method that a checkpoint's options are of; empty where they do not say."""
-    return name_in_files(str(trained.get("_class_path") or "")).rpartition(".")[2]
 
 
 def learned_encoder(trained: Mapping[str, Any]) -> bool:

@@ -16,15 +16,9 @@ from landmark_diffusion.core.groups import plain_options
 from landmark_diffusion.core.texts import counted, one_line
 from landmark_diffusion.finders.finder import Weights
 from landmark_diffusion.finders.position_diffusion import DDPMStart
-from landmark_diffusion.methods import name_in_files
+from landmark_diffusion.methods import method_name, name_in_files
 from landmark_diffusion.methods.ddpm_start import without_branches
-from landmark_diffusion.methods.encoder_start import (
-    encoder_names,
-    learned_encoder,
-    method_name,
-    published_encoder,
-    weights_prefix,
-)
+from landmark_diffusion.methods.encoder_start import encoder_names, learned_encoder, published_encoder, weights_prefix
 from landmark_diffusion.modelfile.checkpoint_reading import PUBLISHED_KEY, read_start
 from landmark_diffusion.modelfile.model_file import FACTS_KEY, is_model_file
 from landmark_diffusion.models.constant_embedding import is_time

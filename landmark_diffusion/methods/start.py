@@ -22,7 +22,7 @@ from landmark_diffusion.data.landmark_names import have_names, spelled
 from landmark_diffusion.finders.finder import Finder, Weights
 from landmark_diffusion.finders.joint_guess import PRIOR_WEIGHTS
 from landmark_diffusion.finders.orientation import FORM_WEIGHTS
-from landmark_diffusion.methods import name_in_files
+from landmark_diffusion.methods import method_name, name_in_files
 from landmark_diffusion.methods.pretrained import IN_TRAINING, check_kind
 from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 from landmark_diffusion.modelfile.model_file import FACTS_KEY
@@ -142,7 +142,7 @@ def match_start(
 
 def _check_method(module: Finder, options: Mapping[str, Any], hparams: Mapping[str, Any], path: Path) -> None:
     """Refuse a start of another method or network, naming all options that differ."""
-    found = name_in_files(str(hparams.get("_class_path", ""))).rpartition(".")[2]
+    found = method_name(hparams)
     if found != module.class_name():
         raise UserError(
             f"model.pretrained: {path} holds a {found or 'model of no known class'}, expected a {module.class_name()}; "

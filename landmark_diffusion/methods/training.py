@@ -18,7 +18,7 @@ from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.groups import laid_over, plain_options
 from landmark_diffusion.core.seeds import noise_seed
 from landmark_diffusion.finders.method import Batch, Method
-from landmark_diffusion.methods import name_in_files
+from landmark_diffusion.methods import method_name
 from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint
 from landmark_diffusion.models.network import described
 from landmark_diffusion.models.presets import is_network
@@ -67,7 +67,7 @@ class TrainedModule(Method, LightningModule):
         """
         content = read_checkpoint(checkpoint_path)
         saved = dict(content.get("hyper_parameters") or {})
-        found = name_in_files(str(saved.get("_class_path") or cls.__name__)).rpartition(".")[2]
+        found = method_name(saved) or cls.__name__
         if found != cls.__name__:
             raise UserError(f"{checkpoint_path}: found a {found}, expected a {cls.__name__}")
         kept = {name: value for name, value in saved.items() if not name.startswith("_")}

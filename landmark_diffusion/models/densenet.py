@@ -15,7 +15,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.models.batch_decoder import BatchNormDecoder
 from landmark_diffusion.models.encoder_unet import EncoderUNet
 
 _OLD_NAME = re.compile(r"(?<=\.)(norm|conv)\.([12])(?=\.)")
@@ -135,7 +134,4 @@ class DenseNetUNet(EncoderUNet):
         first_channels: int = 96,
         decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
     ) -> None:
-        encoder = DenseNetEncoder(in_channels, growth, blocks, first_channels)
-        super().__init__(
-            encoder, BatchNormDecoder(encoder.channels, decoder_channels), out_channels, decoder_channels[-1]
-        )
+        super().__init__(DenseNetEncoder(in_channels, growth, blocks, first_channels), decoder_channels, out_channels)

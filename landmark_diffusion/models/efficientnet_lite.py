@@ -14,7 +14,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from landmark_diffusion.models.batch_decoder import BatchNormDecoder
 from landmark_diffusion.models.encoder_unet import EncoderUNet
 
 STEM = 32
@@ -120,9 +119,7 @@ class EfficientNetLiteUNet(EncoderUNet):
     def __init__(
         self, in_channels: int, out_channels: int, decoder_channels: Sequence[int] = (128, 96, 64, 32, 16)
     ) -> None:
-        encoder = EfficientNetLiteEncoder(in_channels)
-        decoder = BatchNormDecoder(encoder.channels, decoder_channels)
-        super().__init__(encoder, decoder, out_channels, decoder_channels[-1])
+        super().__init__(EfficientNetLiteEncoder(in_channels), decoder_channels, out_channels)
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
 
 from landmark_diffusion.core.errors import UserError
+from landmark_diffusion.models.batch_decoder import BatchNormDecoder
 from landmark_diffusion.models.blocks import wide_convolution
 from landmark_diffusion.models.unet import pad_to_multiple
 
@@ -19,20 +20,22 @@ class EncoderUNet(nn.Module):
     """Map images (B, in_channels, H, W) of any size to maps (B, out_channels, H, W), float32 or better.
 
     Args:
-        encoder: gives five features, at 1/2 to 1/32 of the image's size.
-        decoder: maps these to (B, width, H, W).
+        encoder: gives five features, at 1/2 to 1/32 of the image's size; ``channels`` are their widths.
+        decoder_channels: five widths of the decoder, bottom to top.
         out_channels: maps.
-        width: the decoder's last.
+
+    Raises UserError for another number of widths.
 
     Its last layer starts at zero, so that a new network gives the uniform map.
     """
 
     head = "conv_out"
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, out_channels: int, width: int) -> None:
+    def __init__(self, encoder: nn.Module, decoder_channels: Sequence[int], out_channels: int) -> None:
         super().__init__()
-        self.encoder, self.decoder = encoder, decoder
-        self.conv_out = nn.Conv2d(width, out_channels, 3, padding=1)
+        self.encoder = encoder
+        self.decoder = BatchNormDecoder(encoder.channels, decoder_channels)  # type: ignore[arg-type]
+        self.conv_out = nn.Conv2d(decoder_channels[-1], out_channels, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]
 

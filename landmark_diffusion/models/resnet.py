@@ -14,7 +14,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from landmark_diffusion.core.errors import UserError
-from landmark_diffusion.models.batch_decoder import BatchNormDecoder
 from landmark_diffusion.models.encoder_unet import EncoderUNet
 
 
@@ -108,7 +107,4 @@ class ResNetUNet(EncoderUNet):
         first_channels: int = 64,
         decoder_channels: Sequence[int] = (256, 128, 64, 32, 32),
     ) -> None:
-        encoder = ResNetEncoder(in_channels, blocks, first_channels)
-        super().__init__(
-            encoder, BatchNormDecoder(encoder.channels, decoder_channels), out_channels, decoder_channels[-1]
-        )
+        super().__init__(ResNetEncoder(in_channels, blocks, first_channels), decoder_channels, out_channels)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.pytorch.callbacks import Callback, Checkpoint
-from lightning.pytorch.callbacks.weight_averaging import WeightAveraging
+from lightning.pytorch.callbacks import Checkpoint
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.modelfile.checkpoint_reading import read_checkpoint, unpickling_message
 from landmark_diffusion.modelfile.model_file import is_model_file
+from landmark_diffusion.training.ema import averages_of
 from landmark_diffusion.training.folder import BEST, LAST, SNAPSHOT
 from landmark_diffusion.training.lightning_internals import (
     at_last_batch,
@@ -310,9 +310,7 @@ class RunCheckpoint(Checkpoint):
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take the row to log again, and refuse to go on from averaged weights without averaging."""
         self._row = checkpoint.get(ROW_KEY)
-        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        averages = any(isinstance(callback, WeightAveraging) for callback in callbacks)
-        if trainer.state.fn == "fit" and "averaging_state" in checkpoint and not averages:
+        if trainer.state.fn == "fit" and "averaging_state" in checkpoint and not averages_of(trainer):
             raise UserError(
                 f"{trainer.ckpt_path}: found a checkpoint with an exponential moving average of the weights, but "
                 "optimisation.ema_decay is 0 here, so training would go on from the average. Set "

@@ -372,13 +372,14 @@ class LandmarkDataModule(LightningDataModule):
             self.stage_dataset("train")
             assert self.unlabelled is not None
             self.unlabelled.load(state_dict.get("pseudo_labels"))
-        drawn = min(state_dict["drawn"], self._epoch_length)  # fewer processes may have had more full batches
-        move_to_other_processes(checkpoint, self._epoch_length, drawn, self.batch_size, self._world)
+        length = self._epoch_length
+        drawn = min(state_dict["drawn"], length)  # fewer processes may have had more full batches
+        move_to_other_processes(checkpoint, length, drawn, self.batch_size, self._world)
         self._begun = _Place(*resume_position(self.trainer), drawn)
         if before != self._world:
             say(
                 f"the checkpoint was written by {counted(before, 'process')}, this run has {self._world}: the "
-                f"{self._epoch_length - drawn} images left of epoch {state_dict['epoch']} are dealt anew, each once. "
+                f"{length - drawn} images left of epoch {state_dict['epoch']} are dealt anew, each once. "
                 f"From here on the run is not bit for bit the unbroken one, and a step takes {self._world} x "
                 f"{self.batch_size} images in place of {before} x {state_dict['batch_size']}"
             )

@@ -69,6 +69,11 @@ class EMA(WeightAveraging):
         super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
 
+def averages_of(trainer: Trainer) -> list[WeightAveraging]:
+    """Give the run's moving averages: ours, or those of a user's own callbacks."""
+    return [each for each in trainer.callbacks if isinstance(each, WeightAveraging)]  # type: ignore[attr-defined]
+
+
 @contextmanager
 def averaged_weights(trainer: Trainer, module: LightningModule) -> Iterator[None]:
     """Give ``module`` the averaged weights where the run has them, and its own back after.
@@ -76,8 +81,7 @@ def averaged_weights(trainer: Trainer, module: LightningModule) -> Iterator[None
     By exchange, as Lightning itself does around a validation: the average may lie on another device, and the module
     stays where it is.
     """
-    averages = [each for each in trainer.callbacks if isinstance(each, WeightAveraging)]  # type: ignore[attr-defined]
-    chosen = next((each for each in averages if each._average_model is not None), None)
+    chosen = next((each for each in averages_of(trainer) if each._average_model is not None), None)
     if chosen is None:
         yield
         return

@@ -150,6 +150,9 @@ def test_the_network_of_a_pre_training_is_named_before_its_options(tmp_path: Pat
     assert after("ceph_mocov3_pretrain_small", "--model.network", "DenseNetUNet") == [grown[0], grown[2]]
     named = ("--model.network.class_path", "landmark_diffusion.UNet")
     assert "null_time=removed" not in after("ceph_mocov3_pretrain_small", *named)
+    both = ("--config", str(installed_folder() / "ceph_ddpm_pretrain_windows_small.yaml"))
+    found = _after_pretraining(run, "--config", str(installed_folder() / "ceph_ddpm_pretrain_small.yaml"), *both)
+    assert found[3:5] == ["DIFFUSION.yaml", "--model.window_pretrained"]  # not the first one's, which has no windows
     cut = ("--model.windows.size", "20")
     assert "windows.size=20" in after("ceph_ddpm_pretrain_windows_small", *cut)
 

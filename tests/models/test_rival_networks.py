@@ -159,16 +159,20 @@ def finetune(path: Path | str | None, **network: Any) -> HeatmapFinetuneModule:
     )
 
 
+def assert_sees_grey_as_colour(module: HeatmapFinetuneModule, colour: nn.Module) -> None:
+    grey = torch.rand(2, 1, 64, 64)
+    ours = module.network.eval().encoder(grey)
+    theirs = colour.eval().encoder(grey.expand(-1, 3, -1, -1))
+    assert all(torch.allclose(a, b, rtol=1e-4) for a, b in zip(ours, theirs, strict=True))
+
+
 def test_published_weights_of_a_classifier_are_an_encoder_s_start(tmp_path: Path) -> None:
     path, colour = published_densenet(tmp_path / "densenet.pth")
     module = finetune(path)
     module.take_start()
     assert module.transfer is not None and module.transfer.published
     assert set(module.transfer.new.values()) == {"the last layer is replaced", "the start is an encoder alone"}
-    grey = torch.rand(2, 1, 64, 64)
-    ours = module.network.eval().encoder(grey)
-    theirs = colour.eval().encoder(grey.expand(-1, 3, -1, -1))
-    assert all(torch.allclose(a, b, rtol=1e-4) for a, b in zip(ours, theirs, strict=True))
+    assert_sees_grey_as_colour(module, colour)
     assert f"start: published weights of {path}\n" in module.transfer.describe()
 
 
@@ -187,9 +191,7 @@ def test_published_weights_of_a_resnet_are_its_encoder_s_start(tmp_path: Path) -
     module = HeatmapFinetuneModule(3, null_time="removed", network=described, pretrained=str(tmp_path / "resnet.pth"))
     module.take_start()
     assert module.transfer is not None and module.transfer.published
-    grey = torch.rand(2, 1, 64, 64)
-    ours, theirs = module.network.eval().encoder(grey), colour.eval().encoder(grey.expand(-1, 3, -1, -1))
-    assert all(torch.allclose(a, b, rtol=1e-4) for a, b in zip(ours, theirs, strict=True))
+    assert_sees_grey_as_colour(module, colour)
 
 
 def test_a_residual_block_by_hand() -> None:
