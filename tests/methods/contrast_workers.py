@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed
 from torch.nn import functional as F
 
+from landmark_diffusion import ContrastivePretrainModule, Views
 from landmark_diffusion.methods.contrast import info_nce, nt_xent
 from landmark_diffusion.training.processes import gather_tensors
+from tests.options import nested
 
 IMAGES, CHANNELS, OUT = 6, 5, 4
+INDICES = (0, 5, 2, 5, 7, 0)  # two images are on both processes
 STARTS = ("moco_v3", "simclr_v2")
+TINY: dict[str, Any] = {
+    "network.encoder_channels": [8, 16], "network.decoder_channels": [16, 8], "network.blocks_per_level": 1,
+    "network.attention_factors": [2],
+}  # fmt: skip
+HEAD = {"contrast.hidden": 8, "contrast.out": OUT}
+PLAIN = Views(crop=(1, 1), mirror=0, brightness=0, contrast=0, blur=0, solarise=0)
 
 
 def gradient(kind: str, views: torch.Tensor, start: int, gathered: bool) -> torch.Tensor:
@@ -49,10 +59,25 @@ def gradient_of_part(kind: str, rank: int, gathered: bool = False) -> torch.Tens
     return gradient(kind, data()[:, rank * half : (rank + 1) * half], rank * half if gathered else 0, gathered)
 
 
+def losses(kind: str, part: slice = slice(None)) -> torch.Tensor:
+    """Of each image of the part, beside a bank whose keys are partly of these images."""
+    torch.manual_seed(0)
+    module = ContrastivePretrainModule(
+        views=PLAIN, **nested({**TINY, **HEAD, "contrast.bank": 4, "contrast.kind": kind})
+    ).eval()
+    image, bank = torch.rand(IMAGES, 1, 16, 20), torch.randn(4, OUT)
+    module.bank.copy_(F.normalize(bank, dim=-1))
+    module.bank_images.copy_(torch.tensor([7, 0, 3, -1]))
+    module.bank_filled.fill_(3)
+    with torch.no_grad():
+        return module.losses_of_images(image[part], torch.tensor(INDICES)[part])[0]
+
+
 def work(rank: int, world: int, folder: str, kind: str) -> None:
-    """Join a gloo group and write the gradient of this process's half."""
+    """Join a gloo group and write the gradient and the losses of this process's half."""
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
-    torch.save(gradient_of_part(kind, rank, True), Path(folder) / f"rank{rank}.pt")
+    half = slice(rank * IMAGES // 2, (rank + 1) * IMAGES // 2)
+    torch.save((gradient_of_part(kind, rank, True), losses(kind, half)), Path(folder) / f"rank{rank}.pt")
     torch.distributed.destroy_process_group()

@@ -27,15 +27,17 @@ from landmark_diffusion.methods.contrast import (
     teacher_student,
 )
 from landmark_diffusion.methods.encoder_pretrain import follow, slow_copy
-from tests.methods.contrast_workers import STARTS, gradient_of_part, gradient_of_whole, work
+from tests.methods.contrast_workers import (
+    HEAD,
+    PLAIN,
+    STARTS,
+    TINY,
+    gradient_of_part,
+    gradient_of_whole,
+    losses,
+    work,
+)
 from tests.options import nested
-
-TINY: dict[str, Any] = {
-    "network.encoder_channels": [8, 16], "network.decoder_channels": [16, 8], "network.blocks_per_level": 1,
-    "network.attention_factors": [2],
-}  # fmt: skip
-HEAD = {"contrast.hidden": 8, "contrast.out": 4}
-PLAIN = Views(crop=(1, 1), mirror=0, brightness=0, contrast=0, blur=0, solarise=0)
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -102,9 +104,13 @@ def test_the_spread_of_features_tells_a_collapse() -> None:
     "kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind != "moco_v3")) for kind in STARTS]
 )
 def test_two_processes_have_the_gradient_of_one(tmp_path: Path, kind: str) -> None:
-    """Negatives are gathered: each process sees those of the other, and what it adds to the other's loss comes back."""
+    """Negatives are gathered: each process sees those of the other, and what it adds to the other's loss comes back.
+
+    So is what images they are of: a key of the same image is no negative on either.
+    """
     torch.multiprocessing.spawn(work, (2, str(tmp_path), kind), nprocs=2)
-    parts = [torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2)]
+    parts, found = zip(*(torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2)), strict=True)
+    assert torch.allclose(torch.cat(found), losses(kind), rtol=1e-5)
     whole = gradient_of_whole(kind)
     assert torch.allclose((parts[0] + parts[1]) / 2, whole, rtol=1e-9)
     assert not torch.allclose(
