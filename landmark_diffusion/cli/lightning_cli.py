@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
 from typing import Any, Literal
 
+from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelSummary, ProgressBar
@@ -125,6 +126,13 @@ class LdxParser(LightningArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})  # also the parsers of classes within others
+
+    def dump(self, cfg: Any, *args: Any, **kwargs: Any) -> str:
+        """Write a config as it will be run, also where --print_config ends the command before."""
+        if isinstance(cfg.get("model"), Namespace):
+            cfg = cfg.clone()
+            drop_defaults_of_other_networks(cfg.model, sources_of(sys.argv[1:]))
+        return super().dump(cfg, *args, **kwargs)
 
     def format_help(self, *args: Any) -> str:
         """Leave out the list of all torch modules that a network could be by its type alone."""

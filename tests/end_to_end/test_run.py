@@ -12,6 +12,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from landmark_diffusion.cli import main
 from landmark_diffusion.data.sources.phantom import LANDMARK_NAMES, PhantomDataset
@@ -260,3 +261,11 @@ def test_print_config_shows_what_would_be_run() -> None:
     outcome = ldx("fit", *PHANTOM, "--print_config")
     assert outcome.status == 0
     assert "class_path: landmark_diffusion.DiffusionHeatmapModule" in outcome.out and "recipe: mild" in outcome.out
+
+
+def test_print_config_leaves_the_widths_of_another_network_behind() -> None:
+    """As the run does: what is printed has to be a config that runs."""
+    other = ("--model.network.class_path", "ResNetUNet")
+    outcome = ldx("fit", "--config", "phantom_baseline.yaml", *other, "--print_config")
+    network = yaml.safe_load(outcome.out)["model"]["init_args"]["network"]
+    assert network["class_path"].endswith("ResNetUNet") and "decoder_channels" not in network["init_args"]
