@@ -16,6 +16,11 @@ from landmark_diffusion.studies.trainings.manifest import Manifest, ManifestFile
 
 _LATER: Manifest = {"order": "random", "readings": {}, "by_n": {}}
 """What manifests of earlier versions lack, and what they mean by that."""
+_FILES = {
+    PRETRAINED: ("pretrained", "sha256"),
+    "model.init_args.window_pretrained": ("window_pretrained", "window_sha256"),
+}
+"""Options of a start that name a file: keys of its path and of its content."""
 _FIXED = ("dataset", "images", "seed", "stage", "checkpoints", "options", "order", "readings")
 """What may not change once a cell may have been run; axes (starts, targets, n, draws) may grow."""
 
@@ -68,23 +73,25 @@ def _start(plan: Plan, name: str) -> dict[str, Any]:
     """Say what a start is; raises UserError where what it begins with is absent."""
     base = _everywhere(plan.base(name))
     start = plan.starts[name]
-    options = {PRETRAINED: base.get(PRETRAINED), **start.options}
+    options = {**{option: base.get(option) for option in _FILES}, **start.options}
     own: dict[str, Any] = {"n": list(start.n)} if start.n else {}
     if start.fit:
         own |= {"fit": [path.name for path in start.fit], "base": dict(sorted(base.items()))}
-    path = options.pop(PRETRAINED)
-    if path is None:
-        return {"options": dict(sorted(options.items())), "pretrained": None, **own}
+    files: dict[str, Any] = {"pretrained": None}
+    for option, (key, digest) in _FILES.items():
+        if (path := options.pop(option, None)) is not None:
+            files |= {key: str(path), digest: _digest(name, option, path)}
+    return {"options": dict(sorted(options.items())), **files, **own}
+
+
+def _digest(name: str, option: str, path: str | Path) -> str:
     from landmark_diffusion.modelfile.checkpoint_reading import start_file
 
     place = start_file(path)
     if not place.is_file():
-        raise UserError(
-            f"{SECTION}.starts.{name}: {PRETRAINED}: found no file {path}; pre-train first, or mend the path"
-        )
+        raise UserError(f"{SECTION}.starts.{name}: {option}: found no file {path}; pre-train first, or mend the path")
     with place.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"options": dict(sorted(options.items())), "pretrained": str(path), "sha256": digest, **own}
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def merge(existing: Manifest, proposed: Manifest, folder: Path) -> Manifest:
@@ -124,9 +131,10 @@ def _draw(manifest: Manifest, draw: int) -> list[str]:
 
 
 def _identity(choice: Mapping[str, Any]) -> dict[str, Any]:
-    """What a start or target is: of a pre-training checkpoint its content, wherever it lies, as of its own configs."""
-    digest = choice.get("sha256")
-    content = {f"content of {PRETRAINED}": digest[:12]} if digest else {}
+    """What a start or target is: of pre-training checkpoints the content, wherever they lie, as of its own configs."""
+    content = {
+        f"content of {option}": choice[digest][:12] for option, (_, digest) in _FILES.items() if digest in choice
+    }
     return {**choice.get("base", {}), **choice["options"], **content}
 
 

@@ -118,20 +118,21 @@ def test_other_images_in_the_training_part_are_refused(tmp_path: Path) -> None:
         agree(plan.folder, manifest_of(plan, POOL[:-1]))
 
 
-def test_a_pretraining_checkpoint_is_known_by_its_content(tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["pretrained", "window_pretrained"])
+def test_a_pretraining_checkpoint_is_known_by_its_content(tmp_path: Path, option: str) -> None:
     """A start that was pre-trained again under the same name would mix two starts in one row."""
     here, there = tmp_path / "a.ckpt", tmp_path / "b.ckpt"
     here.write_bytes(b"weights")
     there.write_bytes(b"weights")
-    plan = plan_with(tmp_path, starts={"ddpm": {"model.pretrained": str(here)}})
+    plan = plan_with(tmp_path, starts={"ddpm": {f"model.{option}": str(here)}})
     agree(plan.folder, manifest_of(plan))
-    moved = plan_with(tmp_path, starts={"ddpm": {"model.pretrained": str(there)}})
+    moved = plan_with(tmp_path, starts={"ddpm": {f"model.{option}": str(there)}})
     assert not is_news(plan.folder, manifest_of(moved))
     here.write_bytes(b"others")
-    with pytest.raises(UserError, match=r"starts.ddpm: content of model.init_args.pretrained"):
+    with pytest.raises(UserError, match=rf"starts.ddpm: content of model.init_args.{option}"):
         agree(plan.folder, manifest_of(plan))
     here.unlink()
-    with pytest.raises(UserError, match=r"found no file .*a.ckpt; pre-train first"):
+    with pytest.raises(UserError, match=rf"{option}: found no file .*a.ckpt; pre-train first"):
         manifest_of(plan)
 
 
