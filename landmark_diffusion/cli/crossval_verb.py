@@ -50,7 +50,7 @@ def run_crossval(argv: Sequence[str]) -> int:
         print(line, flush=True)
     manifest = propose(plan)
     if not (plan.folder / MANIFEST).is_file():
-        check_commands([plan.job(plan.cells()[0]).fit()])
+        check_commands({"the folds": plan.job(plan.cells()[0]).fit()})
     agree(plan.folder, manifest)
     command = ["crossval", *argv]
     outcome = run_cells(command, plan.folder, plan.job, plan.cells(), options.wait, plan.keep_checkpoints, "folds")

@@ -132,7 +132,8 @@ class LdxParser(LightningArgumentParser):
         if isinstance(cfg.get("model"), Namespace):
             cfg = cfg.clone()
             drop_defaults_of_other_networks(cfg.model, sources_of(sys.argv[1:]))
-        return super().dump(cfg, *args, **kwargs)
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of how Lightning calls it
+            return super().dump(cfg, *args, **kwargs)
 
     def format_help(self, *args: Any) -> str:
         """Leave out the list of all torch modules that a network could be by its type alone."""

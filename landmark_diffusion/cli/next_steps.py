@@ -117,9 +117,10 @@ def _fine_tuning(run: RunFolder, averaged: bool, configs: Sequence[Path], given:
         same[WEIGHTS] = "raw"
     option = "--model.pretrained"
     of_diffusion = there.get("model.class_path") == "PositionDiffusionModule"
-    if of_diffusion:  # the first network and the windows see another size than the method's
+    windows = bool(trained.get("model.init_args.windows.count"))
+    if of_diffusion and not windows:  # the first network sees another size than the method's
         same.pop("data.size", None)
-    if trained.get("model.init_args.windows.count"):
+    if windows:
         config = config if of_diffusion else "DIFFUSION.yaml"
         option = "--model.window_pretrained"
         same = {key.replace(".network.", ".window_network."): value for key, value in same.items()}

@@ -89,11 +89,18 @@ def run_suggest(arguments: list[str]) -> int:
     _draw(folder / PICTURE, found, pool, detector, belief)
     print(f"in {folder}: {LIST}, {PICTURE}" + (f"; the list before is now {earlier.name}" if earlier else ""))
     if len(found) < options.count:
-        print(
-            f"suggest: {len(found)} of {options.count}: the other images have labels, or are the same as one of these"
-        )
+        same = len(pool) - len(covered) - len(found)
+        print(f"suggest: {len(found)} of {options.count}: {_why_fewer(same, len(covered))}")
     print(_next(options, [pool[each.place].name for each in found], [pool[place].name for place in covered]))
     return 0
+
+
+def _why_fewer(same: int, covered: int) -> str:
+    others = [
+        *([f"{counted(covered, 'image')} with labels"] if covered else []),
+        *([f"{counted(same, 'image')} that are the same as one of these"] if same else []),
+    ]
+    return f"beside these there are {' and '.join(others)}" if others else "these are all the images"
 
 
 def _look(images: Sequence[PoolImage], detector: Detector | None, options: argparse.Namespace) -> Seen:

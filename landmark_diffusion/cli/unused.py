@@ -182,6 +182,7 @@ def _of_data(data: Mapping[str, Any]) -> list[str]:
         name in DATASETS.built_in
         and name != "pooled"
         and not data.get("auxiliary")
+        and not dict(data.get("pseudo_labels") or {}).get("rounds")
         and any(value not in ("image", "mixed") for value in mixing.values())
     ):
         lines.append(f"data.mixing is not used: {name} is one data set; dataset: pooled has several")

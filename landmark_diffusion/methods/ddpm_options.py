@@ -57,9 +57,10 @@ class SetCondition:
     def places(self, names: tuple[str, ...]) -> list[int]:
         """Place in ``sets`` of each of the data's sets; raises UserError for one that is not among them."""
         if unknown := [name for name in names if name not in self.sets]:
+            there = [*(name for name in self.sets if name in names), *unknown]
             raise UserError(
                 f"model.condition.sets: found {', '.join(self.sets)}, but the data has {', '.join(unknown)} too; name "
-                f"all of the data's sets: [{', '.join(dict.fromkeys((*self.sets, *names)))}]"
+                f"the data's sets: [{', '.join(there)}]"
             )
         return [self.sets.index(name) for name in names]
 

@@ -286,7 +286,7 @@ class LandmarkDataModule(LightningDataModule):
                 say(note)
             if stage == "fit" and self.unlabelled is not None:
                 count = counted(len(self.unlabelled.ids), "image")
-                say(f"data: {count} without labels train from the first round of pseudo-labels on")
+                say(f"data: {count} without labels, left out at first, train from the first round of pseudo-labels on")
         datasets = [self.stage_dataset(name) for name in wanted[stage]]
         others: Sequence[LandmarkTorchDataset] = ()
         if stage == "fit" and self.auxiliary:

@@ -9,6 +9,7 @@ anew. All of it is a function of the seed and the weights, and is kept in checkp
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -129,6 +130,13 @@ class Unlabelled:
         rounds = self.options.rounds
         return self.rounds < len(rounds) and updates >= rounds[self.rounds] * total
 
+    def never(self, epoch: int, total: int) -> int:
+        """Count the rounds for which no epoch of ``epoch`` updates ends in time, in a new run of ``total``."""
+        rounds, place = self.options.rounds, 0
+        for end in range(epoch, total, epoch):
+            place += place < len(rounds) and end >= rounds[place] * total
+        return len(rounds) - place
+
 
 def agreed(places: np.ndarray, keep: float) -> tuple[np.ndarray, np.ndarray]:
     """Median over the views of places (U, V, N, 2), NaN but for a landmark's share ``keep`` of least difference.
@@ -174,6 +182,21 @@ class LabelUnlabelled(Callback):
     It stands behind the moving average and before what writes checkpoints, so that one of the epoch's end has the
     labels that the next epoch trains on.
     """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Raise UserError for a new run in which a round will never come; a continued one is told at its end."""
+        unlabelled: Unlabelled | None = getattr(trainer.datamodule, "unlabelled", None)  # type: ignore[attr-defined]
+        total, batches = planned_steps(trainer), trainer.num_training_batches
+        if unlabelled is None or total is None or trainer.global_step or getattr(trainer, "fast_dev_run", False):
+            return
+        epoch = math.ceil(batches / trainer.accumulate_grad_batches)
+        if missing := unlabelled.never(epoch, total):
+            shares = ", ".join(f"{share:g}" for share in unlabelled.options.rounds)
+            raise UserError(
+                f"data.pseudo_labels.rounds: found [{shares}], of which {missing} would never come: an epoch has "
+                f"{epoch} of the {total} updates, and a round waits for the end of one before the last; give more "
+                "updates, a smaller data.samples_per_epoch, or smaller shares"
+            )
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -155,6 +155,9 @@ def test_the_network_of_a_pre_training_is_named_before_its_options(tmp_path: Pat
     assert found[3:5] == ["DIFFUSION.yaml", "--model.window_pretrained"]  # not the first one's, which has no windows
     cut = ("--model.windows.size", "20")
     assert "windows.size=20" in after("ceph_ddpm_pretrain_windows_small", *cut)
+    other_size = ("--data.size", "[384, 384]")  # windows see the method's own size, the first network another
+    assert "--data.size=[384, 384]" in after("ceph_ddpm_pretrain_windows_small", *other_size)
+    assert after("ceph_ddpm_pretrain_coarse_small", *other_size) == ["image_range=[-1, 1]"]
 
 
 def test_windows_of_a_config_of_ones_own_lead_to_a_method_of_windows(

@@ -86,12 +86,13 @@ def test_what_has_labels_is_never_suggested(capsys: pytest.CaptureFixture[str]) 
     assert {row["image"] for row in table()} == {f"{n:03}.png" for n in range(IMAGES)} - {"000.png", "004.png"}
     assert "2 images with labels by xrays/landmarks.csv" in captured.err
     assert "of xrays/landmarks.csv no image is here for 1 name: nobody" in captured.err
-    assert "suggest: 7 of 20" in captured.out
+    assert "suggest: 7 of 20: beside these there are 2 images with labels" in captured.out
     Path("done.csv").write_text("image\n" + "\n".join(f"{n:03}" for n in range(IMAGES)))
     assert suggest("--labelled", "done.csv", "--overwrite") == 1
     assert "nothing to suggest: all 9 images have labels" in capsys.readouterr().err
     assert suggest("--labelled", "none", "--count", "20", "--overwrite") == 0
     assert len(table()) == IMAGES
+    assert f"suggest: {IMAGES} of 20: these are all the images" in capsys.readouterr().out
 
 
 def test_its_own_list_says_what_is_done_and_copies_do_not_come_again() -> None:

@@ -196,6 +196,7 @@ def test_windows_alone_begin_with_the_weights_asked_for() -> None:
 
 def test_options_that_are_used_raise_nothing() -> None:
     for given in (
+        options(data={"dataset": "hand", "mixing": {"balance": "set"}, "pseudo_labels": {"rounds": [0.4]}}),
         options(snapshots=[5, 100], snapshot_every=10, keep_snapshots=3, trainer={"max_steps": 100}),
         options(snapshots=[5], trainer={"max_steps": -1, "gradient_clip_val": 1.0, "gradient_clip_algorithm": "norm"}),
         options("DiffusionHeatmapModule", {"diffusion": False, "sampling.steps": None, "network.middle": "plain"}),

@@ -94,7 +94,10 @@ def test_roots_lie_in_the_common_one(tmp_path: Path) -> None:
         ([*SETS, SETS[0]], r"sets\[2\]: found a second set called 'small'; give it another `name`"),
         ([{"dataset": "phantom", "name": "a/b"}], r"sets\[0\].name: found 'a/b', expected letters, digits, _ and -"),
         ([{"dataset": "phantm"}], r"sets\[0\] \(phantm\): .*Did you mean phantom"),
-        ([{"dataset": "isbi2015", "root": "/nowhere"}], "/nowhere: "),
+        (
+            [{"dataset": "isbi2015", "root": "/nowhere"}],
+            r"sets\[0\] \(isbi2015\).root: found no folder /nowhere; mend it",
+        ),
     ],
 )
 def test_a_set_that_cannot_be_read_is_named(sets: Any, expected: str) -> None:

@@ -15,6 +15,7 @@ from landmark_diffusion import DDPMPretrainModule, LandmarkDataModule
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.diffusion.process import add_noise
 from landmark_diffusion.evaluation.sample_writer import SampleWriter
+from landmark_diffusion.methods.ddpm_options import SetCondition
 from landmark_diffusion.training import default_callbacks
 from tests.methods.test_ddpm_pretrain import TINY
 from tests.options import nested
@@ -128,6 +129,11 @@ def test_images_of_a_set_are_generated_from_the_noise_of_all() -> None:
         made.generate(1, (W, H), of_set="fourth")
 
 
+def test_the_sets_to_name_are_those_of_the_data() -> None:
+    with pytest.raises(UserError, match=r"has mine, theirs too; name the data's sets: \[hand, mine, theirs\]"):
+        SetCondition(("chest", "hand")).places(("mine", "hand", "theirs"))
+
+
 def test_validation_follows_the_image_and_its_set() -> None:
     made, b = module({"condition.dropped": 1.0}), batch((0, 1, 2))
     alone = [made.image_losses({name: value[i : i + 1] for name, value in b.items()})[0] for i in range(3)]
@@ -168,7 +174,7 @@ def test_sets_are_told_apart_by_their_names_and_shown_in_folders_of_their_own(tm
 
 
 def test_a_set_of_the_data_that_is_not_named_is_refused(tmp_path: Path) -> None:
-    expected = r"model.condition.sets: found skulls, others, third, but the data has hands too; name all of the data's"
+    expected = r"model.condition.sets: found skulls, others, third, but the data has hands too; name the data's"
     with pytest.raises(UserError, match=expected):
         fit(module(), tmp_path, pooled(("skulls", "hands")))
 

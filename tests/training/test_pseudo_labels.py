@@ -159,11 +159,36 @@ def test_a_run_trains_on_its_own_labels_after_a_round(tmp_path: Path, caplog: py
     assert "pseudo-labels, round 1 of 2" in out and "5 images without labels" in out
 
 
-def test_a_round_that_never_comes_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    made = phantoms(0, samples_per_epoch=8, train_images=KEPT, pseudo_labels={"rounds": (0.9,)})
-    with caplog.at_level("INFO", "landmark_diffusion"):
+def test_a_round_that_will_never_come_is_refused_before_training(tmp_path: Path):
+    """A training without the labels that were asked for looks like one to which they bring nothing."""
+    made = phantoms(0, samples_per_epoch=8, train_images=KEPT, pseudo_labels={"rounds": (0.2, 0.9)})
+    with pytest.raises(UserError, match=r"found \[0.2, 0.9\], of which 1 would never come: an epoch has \d+ of the"):
         tiny_trainer(tmp_path, max_epochs=2).fit(positions(0)[0], datamodule=made)
-    assert "5 images without labels train from the first round" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("rounds", "epoch", "total", "never"),
+    [((0.4, 0.7), 38, 1100, 0), ((0.4, 0.7), 50, 20, 2), ((0.4, 0.7), 10, 20, 1), ((0.9,), 10, 20, 1),
+     ((0.5,), 10, 20, 0), ((0.4, 0.45), 10, 30, 1), ((0.7, 0.8), 10, 30, 2), ((), 10, 30, 0)],
+)  # fmt: skip
+def test_rounds_that_no_epoch_ends_in_time_for(rounds: tuple[float, ...], epoch: int, total: int, never: int):
+    assert Unlabelled.behind(PseudoLabels(rounds), 1, ["a"], 2).never(epoch, total) == never
+
+
+class Stop(Callback):
+    """Ends a run after its first epoch."""
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        trainer.should_stop = True
+
+
+def test_a_round_that_never_came_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    made = phantoms(0, samples_per_epoch=8, train_images=KEPT, pseudo_labels={"rounds": (0.5,)})
+    trainer = tiny_trainer(tmp_path, max_epochs=3)
+    trainer.callbacks.append(Stop())
+    with caplog.at_level("INFO", "landmark_diffusion"):
+        trainer.fit(positions(0)[0], datamodule=made)
+    assert "5 images without labels, left out at first, train from the first round" in caplog.text
     assert "1 of 1 round never came" in caplog.text
 
 

@@ -66,7 +66,11 @@ def _build(described: Any, root: str | Path | None, where: str, labels: bool) ->
         if own_root is None and root is None and takes_root(dataset):
             raise UserError("its `root` is missing: say where its images lie")
         return name, build_dataset(dataset, place, labels=labels, **options)
-    except DataError:
-        raise  # it names the file
+    except DataError as error:
+        if place.is_dir():
+            raise  # it names the file
+        raise UserError(
+            f"{where} ({name}).root: found no folder {place}; mend it, or data.root, where sets lie"
+        ) from error
     except UserError as error:
         raise UserError(f"{where} ({name}): {error}") from error

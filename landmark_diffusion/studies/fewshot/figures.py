@@ -303,7 +303,8 @@ def _value_axis(row: Sequence[Axes], groups: Sequence[Group], metric: Metric) ->
         if wide:
             log_axis(axes, "y", positive.min() / 1.5, positive.max() * 1.3)
         else:
-            axes.set_ylim(0, min(103.0, 1.1 * positive.max()) if metric.name != "mre" and positive.size else None)
+            most = 1.1 * positive.max() if positive.size else None
+            axes.set_ylim(0, most if most is None or metric.name == "mre" else min(103.0, most))
         if column == 0:
             axes.set_ylabel(metric.heading + (", log" if wide else ""), fontsize=10)
         style_chart(axes, "y")

@@ -53,6 +53,7 @@ def check_before(plan: Plan, manifest: Manifest) -> None:
 
     Raises UserError with its message.
     """
-    jobs = [make_job(plan, manifest, cell) for cell in plan.one_cell_each()]
-    read = [jobs[0].evaluate(jobs[0].checkpoints[0], name) for name in plan.readings]
-    check_commands([*(job.fit() for job in jobs), *read])
+    jobs = {f"the cell {cell.name}": make_job(plan, manifest, cell) for cell in plan.one_cell_each()}
+    first = next(iter(jobs.values()))
+    read = {f"the reading {name}": first.evaluate(first.checkpoints[0], name) for name in plan.readings}
+    check_commands({**{name: job.fit() for name, job in jobs.items()}, **read})

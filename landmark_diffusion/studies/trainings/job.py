@@ -11,7 +11,7 @@ import shlex
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -196,9 +196,12 @@ def _updates(pretrained: str | None) -> int | None:
     return None if updates is None else int(updates)
 
 
-def check_options(commands: Sequence[list[str]], ldx: Callable[[list[str]], int]) -> int:
-    """Parse command lines without running them; returns 1 when one has an option that is not known."""
-    for command in commands:
+def check_options(
+    commands: Mapping[str, list[str]], ldx: Callable[[list[str]], int], tell: Callable[[str], object]
+) -> int:
+    """Parse named command lines without running them, each name told before; returns 1 when one is refused."""
+    for name, command in commands.items():
+        tell(name)
         try:
             status = ldx([*command, "--print_config"])
         except SystemExit as stop:  # it prints the config and exits

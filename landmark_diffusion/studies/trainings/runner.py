@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -210,15 +210,19 @@ def start(command: Sequence[str], log: Path, heading: str = "") -> Iterator[subp
         process.stdin.close()
 
 
-def check_commands(commands: Sequence[Sequence[str]]) -> None:
-    """Let the parser of ``ldx`` see command lines, in a process of its own; raises UserError with its message."""
+def check_commands(commands: Mapping[str, Sequence[str]]) -> None:
+    """Let the parser of ``ldx`` see command lines by their names, in a process of its own.
+
+    Raises UserError with its message and the name.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        path, log = Path(folder, "commands.json"), Path(folder, LOG)
+        path, log, at = Path(folder, "commands.json"), Path(folder, LOG), Path(folder, "at.txt")
         path.write_text(json.dumps(commands), encoding="utf-8")
-        with start([*CHILD, "--check", str(path)], log) as process:
+        with start([*CHILD, "--check", str(path), str(at)], log) as process:
             status = process.wait()
         if status:
-            raise UserError(f"an option of the cells is refused: {_message(log)}")
+            where = at.read_text() if at.is_file() else "the cells"
+            raise UserError(f"an option of {where} is refused: {_message(log)}")
 
 
 def tidy(folder: Path, cells: Sequence[Named]) -> None:

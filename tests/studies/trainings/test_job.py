@@ -195,7 +195,9 @@ def test_options_are_checked_until_the_first_that_is_refused() -> None:
             return 1
         raise SystemExit(0)  # as --print_config does
 
-    assert check_options([["fit"], ["fit", "--bad"], ["fit"]], ldx) == 1
+    told: list[str] = []
+    assert check_options({"a": ["fit"], "b": ["fit", "--bad"], "c": ["fit"]}, ldx, told.append) == 1
+    assert told == ["a", "b"]
     assert seen == [["fit", "--print_config"], ["fit", "--bad", "--print_config"]]
 
 
