@@ -133,7 +133,8 @@ class LdxParser(LightningArgumentParser):
             cfg = cfg.clone()
             drop_defaults_of_other_networks(cfg.model, sources_of(sys.argv[1:]))
         with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of how Lightning calls it
-            return super().dump(cfg, *args, **kwargs)
+            written: str = super().dump(cfg, *args, **kwargs)
+        return written
 
     def format_help(self, *args: Any) -> str:
         """Leave out the list of all torch modules that a network could be by its type alone."""
