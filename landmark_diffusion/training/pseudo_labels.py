@@ -69,6 +69,10 @@ class PseudoLabels:
             )
         object.__setattr__(self, "rounds", rounds)
 
+    def due(self, done: int, updates: int, total: int) -> bool:
+        """Tell whether the round behind ``done`` others waits after so many of the run's updates."""
+        return done < len(self.rounds) and updates >= self.rounds[done] * total
+
 
 @dataclass
 class Unlabelled:
@@ -127,15 +131,14 @@ class Unlabelled:
 
     def due(self, updates: int, total: int) -> bool:
         """Tell whether a round waits after so many of the run's updates."""
-        rounds = self.options.rounds
-        return self.rounds < len(rounds) and updates >= rounds[self.rounds] * total
+        return self.options.due(self.rounds, updates, total)
 
     def never(self, epoch: int, total: int) -> int:
         """Count the rounds for which no epoch of ``epoch`` updates ends in time, in a new run of ``total``."""
-        rounds, place = self.options.rounds, 0
+        come = 0
         for end in range(epoch, total, epoch):
-            place += place < len(rounds) and end >= rounds[place] * total
-        return len(rounds) - place
+            come += self.options.due(come, end, total)
+        return len(self.options.rounds) - come
 
 
 def agreed(places: np.ndarray, keep: float) -> tuple[np.ndarray, np.ndarray]:
@@ -176,6 +179,11 @@ def seen_in_views(image: np.ndarray, views: Sequence[AffineMap], find: Callable[
     ])  # fmt: skip
 
 
+def _unlabelled(trainer: Trainer) -> Unlabelled | None:
+    found: Unlabelled | None = getattr(trainer.datamodule, "unlabelled", None)  # type: ignore[attr-defined]
+    return found
+
+
 class LabelUnlabelled(Callback):
     """Label the images without labels where the data ask for it: at the end of the epoch in which a round falls due.
 
@@ -185,9 +193,9 @@ class LabelUnlabelled(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Raise UserError for a new run in which a round will never come; a continued one is told at its end."""
-        unlabelled: Unlabelled | None = getattr(trainer.datamodule, "unlabelled", None)  # type: ignore[attr-defined]
+        unlabelled = _unlabelled(trainer)
         total, batches = planned_steps(trainer), trainer.num_training_batches
-        if unlabelled is None or total is None or trainer.global_step or getattr(trainer, "fast_dev_run", False):
+        if unlabelled is None or total is None or trainer.global_step or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         epoch = math.ceil(batches / trainer.accumulate_grad_batches)
         if missing := unlabelled.never(epoch, total):
@@ -202,7 +210,7 @@ class LabelUnlabelled(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Label after an epoch's last batch."""
-        unlabelled: Unlabelled | None = getattr(trainer.datamodule, "unlabelled", None)  # type: ignore[attr-defined]
+        unlabelled = _unlabelled(trainer)
         if unlabelled is None or not at_last_batch(trainer) or is_final_step(trainer):
             return
         total = planned_steps(trainer)
@@ -211,7 +219,7 @@ class LabelUnlabelled(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say which rounds never came: at no epoch's end between their share of the updates and the last one."""
-        unlabelled: Unlabelled | None = getattr(trainer.datamodule, "unlabelled", None)  # type: ignore[attr-defined]
+        unlabelled = _unlabelled(trainer)
         if unlabelled is None or (missing := len(unlabelled.options.rounds) - unlabelled.rounds) == 0:
             return
         say(
