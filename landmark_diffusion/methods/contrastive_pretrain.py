@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.groups import as_group
 from landmark_diffusion.methods.contrast import ProjectionHead, info_nce, nt_xent
-from landmark_diffusion.methods.encoder_pretrain import EncoderPretrainModule, slow_copy
+from landmark_diffusion.methods.encoder_pretrain import EncoderPretrainModule, check_momentum, slow_copy
 from landmark_diffusion.methods.views import Views
 from landmark_diffusion.models.network import NetworkFactory, described
 from landmark_diffusion.models.presets import PAPER_B
@@ -32,6 +32,7 @@ class Contrast:
             batch against each other.
         temperature: tau.
         momentum: of the copy of "moco_v3".
+        momentum_end: what it rises to at the run's end, along half a cosine; None: it stays.
         bank: keys of earlier batches that are negatives too, of other images; 0: the batch's alone.
         hidden, out: widths of the projection head.
         layers: of the projection head.
@@ -43,6 +44,7 @@ class Contrast:
     kind: Kind = "moco_v3"
     temperature: float = 0.2
     momentum: float = 0.99
+    momentum_end: float | None = None
     bank: int = 0
     hidden: int = 2048
     out: int = 256
@@ -54,8 +56,7 @@ class Contrast:
             raise UserError(f"model.contrast.kind: found {self.kind!r:.40}, expected moco_v3 or simclr_v2")
         if not self.temperature > 0:
             raise UserError(f"model.contrast.temperature: found {self.temperature}, expected a number above 0")
-        if not 0 <= self.momentum < 1:
-            raise UserError(f"model.contrast.momentum: found {self.momentum}, expected 0 to below 1")
+        check_momentum("model.contrast", self.momentum, self.momentum_end)
         if min(self.hidden, self.out, self.layers, self.predictor_layers) < 1 or self.bank < 0:
             raise UserError("model.contrast: hidden, out, layers, predictor_layers are at least 1, bank at least 0")
 
@@ -172,7 +173,8 @@ class ContrastivePretrainModule(EncoderPretrainModule):
         if self.contrast.kind != "moco_v3":
             return ()
         pairs = ((self.slow_network, self.network), (self.slow_projector, self.projector))
-        return [(slow, fast, self.contrast.momentum) for slow, fast in pairs]
+        momentum = self.momentum_now(self.contrast.momentum, self.contrast.momentum_end)
+        return [(slow, fast, momentum) for slow, fast in pairs]
 
     @torch.no_grad()
     def remember(self) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.groups import as_group
 from landmark_diffusion.methods.contrast import PrototypeHead, sharpness_of_teacher, teacher_student
-from landmark_diffusion.methods.encoder_pretrain import EncoderPretrainModule, slow_copy
+from landmark_diffusion.methods.encoder_pretrain import EncoderPretrainModule, check_momentum, slow_copy
 from landmark_diffusion.methods.views import Views
 from landmark_diffusion.models.network import NetworkFactory, described
 from landmark_diffusion.models.presets import PAPER_B
@@ -27,6 +27,7 @@ class Distillation:
     Args:
         student_temperature, teacher_temperature: of the two softmaxes; the teacher's is the sharper.
         momentum: of the teacher's weights.
+        momentum_end: what it rises to at the run's end, along half a cosine; None: it stays.
         centre_momentum: of what is taken off the teacher's outputs.
         local_views: small views, which the student alone sees, beside two global ones.
         local_crop: smallest and largest share of the image's area in a local view; ``views.crop`` is a global view's.
@@ -41,6 +42,7 @@ class Distillation:
     student_temperature: float = 0.1
     teacher_temperature: float = 0.05
     momentum: float = 0.996
+    momentum_end: float | None = None
     centre_momentum: float = 0.9
     local_views: int = 6
     local_crop: tuple[float, float] = (0.05, 0.3)
@@ -54,9 +56,9 @@ class Distillation:
         for name in ("student_temperature", "teacher_temperature"):
             if not (found := getattr(self, name)) > 0:
                 raise UserError(f"model.distillation.{name}: found {found}, expected a number above 0")
-        for name in ("momentum", "centre_momentum"):
-            if not 0 <= (found := getattr(self, name)) < 1:
-                raise UserError(f"model.distillation.{name}: found {found}, expected 0 to below 1")
+        check_momentum("model.distillation", self.momentum, self.momentum_end)
+        if not 0 <= self.centre_momentum < 1:
+            raise UserError(f"model.distillation.centre_momentum: found {self.centre_momentum}, expected 0 to below 1")
         if not (0 < self.local_crop[0] <= self.local_crop[1] <= 1 and 0 < self.local_size <= 1):
             raise UserError("model.distillation: local_crop are two rising shares above 0, local_size one, at most 1")
         if min(self.hidden, self.bottleneck, self.out) < 1 or self.local_views < 0:
@@ -122,7 +124,8 @@ class DINOPretrainModule(EncoderPretrainModule):
     def slow_parts(self) -> Sequence[tuple[nn.Module, nn.Module, float]]:
         """Give the teacher."""
         pairs = ((self.slow_network, self.network), (self.slow_head, self.head))
-        return [(slow, fast, self.distillation.momentum) for slow, fast in pairs]
+        momentum = self.momentum_now(self.distillation.momentum, self.distillation.momentum_end)
+        return [(slow, fast, momentum) for slow, fast in pairs]
 
     @torch.no_grad()
     def told(self) -> dict[str, torch.Tensor]:

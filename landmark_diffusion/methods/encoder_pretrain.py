@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -97,6 +98,13 @@ class EncoderPretrainModule(TrainedModule):
         """Give each slow copy, what it follows, and its momentum."""
         return ()
 
+    def momentum_now(self, momentum: float, end: float | None) -> float:
+        """Momentum of this update: ``momentum``, which rises to ``end`` along half a cosine over the run's updates."""
+        if end is None:
+            return momentum
+        done = self.trainer.global_step / self.trainer.estimated_stepping_batches
+        return end - (end - momentum) * (1 + math.cos(math.pi * min(1.0, done))) / 2
+
     def told(self) -> dict[str, torch.Tensor]:
         """Further figures of the batch whose loss was computed, for the log."""
         return {}
@@ -126,6 +134,14 @@ def slow_copy(module: nn.Module) -> nn.Module:
     for parameter in found.parameters():
         parameter.requires_grad_(False)
     return found
+
+
+def check_momentum(option: str, momentum: float, end: float | None) -> None:
+    """Raise UserError unless a copy follows: 0 <= ``momentum`` < 1, and an ``end`` that is not below it."""
+    if not 0 <= momentum < 1:
+        raise UserError(f"{option}.momentum: found {momentum}, expected 0 to below 1")
+    if end is not None and not momentum <= end <= 1:
+        raise UserError(f"{option}.momentum_end: found {end}, expected {momentum} (momentum) to 1, or null to keep it")
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -221,6 +222,26 @@ def test_a_turned_view_keeps_right_angles_in_an_image_of_unequal_sides() -> None
     assert torch.allclose(spread[0], spread[1], rtol=0.03) and spread[2].abs().max() < 1
 
 
+@pytest.mark.parametrize("cls", [ContrastivePretrainModule, DINOPretrainModule])
+def test_momentum_rises_along_half_a_cosine(cls: type) -> None:
+    """As MoCo v3 and DINO were published, where no end is set it stays."""
+    group = "contrast" if cls is ContrastivePretrainModule else "distillation"
+    head = {f"{group}.{name}": 8 for name in ("hidden", "out")} | {f"{group}.momentum": 0.9}
+
+    def momenta(total: float, **end: float) -> list[float]:
+        module = cls(**nested({**TINY, **head, **{f"{group}.{name}": value for name, value in end.items()}}))
+        found = []
+        for step in (0, 10, 20, 40, 50):
+            module._trainer = SimpleNamespace(global_step=step, estimated_stepping_batches=total)
+            found += [{momentum for _, _, momentum in module.slow_parts()}]
+        assert all(len(each) == 1 for each in found)
+        return [next(iter(each)) for each in found]
+
+    assert momenta(40) == [0.9] * 5
+    assert momenta(40, momentum_end=1) == pytest.approx([0.9, 0.9146447, 0.95, 1, 1], abs=1e-7)
+    assert momenta(float("inf"), momentum_end=1) == pytest.approx([0.9] * 5)  # a run without an end
+
+
 def test_views_stay_grey_levels_and_follow_the_seed() -> None:
     image = torch.rand(4, 1, 24, 30)
     torch.manual_seed(5)
@@ -273,6 +294,11 @@ def test_its_encoder_is_the_start_of_fine_tuning_and_nothing_else_of_it(tmp_path
     [
         ({"network": {"class_path": "GU2Net"}}, r"model\.network: a GU2Net does not say what its encoder is \(encode,"),
         ({"contrast.temperature": 0}, r"model\.contrast\.temperature: found 0, expected a number above 0"),
+        ({"contrast.momentum": 1}, r"model\.contrast\.momentum: found 1, expected 0 to below 1"),
+        (
+            {"contrast.momentum_end": 0.5},
+            r"momentum_end: found 0.5, expected 0.99 \(momentum\) to 1, or null to keep it",
+        ),
         ({"contrast.kind": "byol"}, r"found 'byol', expected moco_v3 or simclr_v2"),
         ({"views.crop": (0.5, 0.2)}, r"model\.views\.crop: found \[0.5, 0.2\], expected two rising shares"),
         ({"chunk": -1}, r"model\.chunk: found -1"),
