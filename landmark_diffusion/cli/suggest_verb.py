@@ -244,4 +244,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         if getattr(options, option) < least:
             name = option.replace("_", "-")
             raise UserError(f"--{name}: found {getattr(options, option)}, expected a whole number from {least}")
+    for option in ("fast", "device"):
+        if options.model is None and getattr(options, option):
+            raise UserError(f"--{option}: only with --model FILE.ldx, which it is for; without one no network runs")
     return options

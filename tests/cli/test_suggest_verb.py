@@ -171,6 +171,8 @@ def test_a_data_set_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--count", "0"], "--count: found 0"),
         (["--seed", "-1"], "--seed: found -1"),
+        (["--fast"], "--fast: only with --model"),
+        (["--device", "cpu"], "--device: only with --model"),
         (["--data.split", "official"], "--data.split: all images of a folder"),
         (["--part", "val"], "--part: all images of a folder"),
         (["--labelled", "nowhere.csv"], "nowhere.csv"),

@@ -155,7 +155,7 @@ def comparison_section(groups: Sequence[Group], metrics: Sequence[Metric]) -> st
     scratch = {(group.n, *_key(group)[:2]): group for group in groups if group.start == SCRATCH}
     helps = _compared(groups, metrics, lambda group: scratch.get((group.n, *_key(group)[:2])), _MEANING)
     missing = f"No comparison: it needs the start called {SCRATCH} and another one at the same n and target."
-    parts = [f"## Does pre-training help?\n\n{helps or missing}"]
+    parts = [f"## What does each start bring?\n\n{helps or missing}"]
     plain = {(group.n, *_key(group)): group for group in groups if "+" not in group.checkpoint}
     read = [group for group in groups if "+" in group.checkpoint]
     changes = _compared(
@@ -188,13 +188,13 @@ def _compared(
 _VERDICT = (
     '"Beyond the spread" means: the mean difference is larger than its standard deviation over draws.\n'
     "That is no significance test: of comparisons over three draws without any true effect, about one in nine would be "
-    "called better."
+    "called better, over two draws one in five."
 )
 _MEANING = (
     f"Each start minus {SCRATCH} in the same draw, that is on the same labelled images: mean difference ± its standard "
     f"deviation over draws,\nand in how many draws the start is better. {_VERDICT}"
 )
-# With three draws, mean > sd is t > sqrt(3) at two degrees of freedom: probability 0.113 on one side.
+# Mean > sd is t > sqrt(draws) at draws - 1 degrees of freedom: 0.113 on one side with three draws, 0.196 with two.
 
 
 def _difference_row(group: Group, found: Sequence[Difference], shown: Sequence[Metric]) -> tuple[str, ...]:

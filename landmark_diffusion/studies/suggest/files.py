@@ -26,7 +26,7 @@ COLUMNS = (
 )  # fmt: skip
 SHOWN = 50
 """Images that the picture shows at most, the first ones."""
-_ACROSS, _GAP, _WORDS, _LINES = 5, 14, 74, 4  # images a row; output pixels between them and of the words; their lines
+_ACROSS, _GAP = 5, 14  # images a row; output pixels between them
 _BOX = (270, 330)  # most output pixels of a radiograph
 
 
@@ -102,17 +102,19 @@ def draw_sheet(
     shown = found[:SHOWN]
     across = min(_ACROSS, len(shown))
     rows = -(-len(shown) // across)
-    step = _BOX[0] + _GAP, _WORDS + _BOX[1] + _GAP
+    reasons = [textwrap.wrap(each.reason, 54) for each in shown]
+    words = 26 + 12 * max(map(len, reasons))
+    step = _BOX[0] + _GAP, words + _BOX[1] + _GAP
     canvas = Canvas(_GAP + across * step[0], TITLE + rows * step[1] + LEGEND * (points is not None))
     canvas.title("images to label next")
     for number, each in enumerate(shown):
         left, top = _GAP + (number % across) * step[0], TITLE + (number // across) * step[1]
         canvas.write(left, top + 8, shorten(f"{each.rank}  {images[each.place].name}", 36), 10, weight="bold")
-        for line, words in enumerate(textwrap.wrap(each.reason, 54, max_lines=_LINES, placeholder=" …")):
-            canvas.write(left, top + 22 + 12 * line, words, 7.5)
+        for line, text in enumerate(reasons[number]):
+            canvas.write(left, top + 22 + 12 * line, text, 7.5)
         image = pixels(each.place)
         size = image.shape[1], image.shape[0]
-        film = Film(canvas, left, top + _WORDS, size, fitted(size, _BOX), GROUND)
+        film = Film(canvas, left, top + words, size, fitted(size, _BOX), GROUND)
         film.show(image)
         if points is not None:
             film.markers(points(each.place), "x", 3.5, 5, markeredgecolor=PREDICTION, path_effects=outlined(2.0))
