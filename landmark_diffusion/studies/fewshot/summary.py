@@ -112,7 +112,18 @@ def _notes(groups: Sequence[Group], own_n: Mapping[str, Sequence[int]]) -> list[
     notes += [f"fewer draws than the others: {'; '.join(waiting)}"] * bool(waiting)
     listed = [f"{name} at n = {gaps}" for name, gaps in absent.items() if gaps]
     notes += [f"no cell finished: {'; '.join(listed)}"] * bool(listed)
+    notes += [
+        f"at n = {n} all draws have the same images: ± is that of training's seed alone"
+        for n in numbers
+        if _draws_are_alike([cell for group in groups for cell in group.cells if group.n == n])
+    ]
     return notes
+
+
+def _draws_are_alike(cells: Sequence[CellResult]) -> bool:
+    """Tell whether several draws have the same images, as where n is all that there are."""
+    drawn = {cell.draw: frozenset(cell.train_images) for cell in cells}
+    return len(drawn) > 1 and len(set(drawn.values())) == 1
 
 
 def _cost_section(groups: Sequence[Group]) -> str:

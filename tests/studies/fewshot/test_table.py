@@ -129,10 +129,12 @@ def test_comparison_says_at_which_n_pre_training_helps() -> None:
 
 
 def test_chance_that_the_text_gives_is_that_of_three_normal_differences() -> None:
-    # mean > sd is t > sqrt(3) with two degrees of freedom, on the better side alone.
+    # mean > sd is t > sqrt(draws) with one degree of freedom less, on the better side alone.
     assert 1 / stats.t.sf(3**0.5, 2) == pytest.approx(9, abs=0.2)
+    assert 1 / stats.t.sf(2**0.5, 1) == pytest.approx(5, abs=0.2)
     results = draws_of("scratch", [3.0, 4.0]) + draws_of("ceph", [2.0, 4.0])
-    assert "about one in nine" in comparison_section(group_cells(results), metrics_of(results))
+    text = comparison_section(group_cells(results), metrics_of(results))
+    assert "about one in nine" in text and "over two draws one in five" in text
 
 
 def test_without_scratch_the_comparison_says_what_it_lacks() -> None:
@@ -277,3 +279,11 @@ def test_a_start_that_is_not_meant_for_all_n_lacks_nothing(tmp_path: Path) -> No
     text = (tmp_path / "summary.md").read_text()
     assert "no cell finished: late, one" in text.replace("\\", "") and "at n = 5" in text
     assert "no cell finished: ten" not in text and "; ten" not in text
+
+
+def test_draws_that_have_the_same_images_are_told(tmp_path: Path) -> None:
+    images = tuple(f"{place:03d}" for place in range(5))
+    same = [cell("scratch", 5, draw, train_images=images[draw:] + images[:draw]) for draw in range(3)]
+    write_summary(tmp_path, [*same, *draws_of("scratch", [2.0, 2.1, 2.2], 3)], title="T", dataset="phantom")
+    text = (tmp_path / "summary.md").read_text()
+    assert "at n = 5 all draws have the same images" in text and "at n = 3 all" not in text
