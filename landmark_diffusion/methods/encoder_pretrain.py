@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +14,9 @@ from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.finders.image_range import check_range, scale_image
 from landmark_diffusion.finders.method import Batch
 from landmark_diffusion.methods.contrast import spread_of_features
-from landmark_diffusion.methods.training import TrainedModule, no_landmarks
+from landmark_diffusion.methods.training import TrainedModule, lr_factor, no_landmarks
 from landmark_diffusion.models.network import NetworkFactory, build_network
+from landmark_diffusion.training.lightning_internals import planned_steps
 
 
 class EncoderPretrainModule(TrainedModule):
@@ -102,8 +102,7 @@ class EncoderPretrainModule(TrainedModule):
         """Momentum of this update: ``momentum``, which rises to ``end`` along half a cosine over the run's updates."""
         if end is None:
             return momentum
-        done = self.trainer.global_step / self.trainer.estimated_stepping_batches
-        return end - (end - momentum) * (1 + math.cos(math.pi * min(1.0, done))) / 2
+        return end - (end - momentum) * lr_factor(self.trainer.global_step, 0, planned_steps(self.trainer))
 
     def told(self) -> dict[str, torch.Tensor]:
         """Further figures of the batch whose loss was computed, for the log."""
