@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
@@ -96,3 +97,17 @@ class LandmarkDataset(ABC):
             raise NotImplementedError(f"{self.name}: a dataset of generated images must say its own cache_key")
         stat = sample.image_path.stat()
         return f"{sample.image_path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+
+
+def images_beside(
+    source: LandmarkDataset, images: LandmarkDataset, labelled: Sequence[LandmarkSample]
+) -> list[LandmarkSample]:
+    """Find the training images that are none of ``labelled``, in their order; what is measured is none of them.
+
+    ``images`` is the data set of ``source`` without its labels, so that images which nobody marked are in it too.
+    """
+    known = [*labelled, *source.samples("val"), *source.samples("test")]
+    ids = {sample.image_id for sample in known}
+    paths = {sample.image_path for sample in known} - {None}
+    every = images.samples("train")
+    return [sample for sample in every if sample.image_id not in ids and sample.image_path not in paths]

@@ -28,7 +28,7 @@ from landmark_diffusion.data.geometry import ResizeMode
 from landmark_diffusion.data.joined_dataset import JoinedTorchDataset
 from landmark_diffusion.data.landmark_names import arranged, renamed
 from landmark_diffusion.data.sample import LandmarkSample
-from landmark_diffusion.data.source import LandmarkDataset, Stage
+from landmark_diffusion.data.source import LandmarkDataset, Stage, images_beside
 from landmark_diffusion.data.sources import build_dataset
 from landmark_diffusion.data.torch_dataset import LandmarkTorchDataset, check_target_points
 from landmark_diffusion.finders.method import Batch
@@ -244,12 +244,7 @@ class LandmarkDataModule(LightningDataModule):
 
         Raises UserError where there are none.
         """
-        stages: tuple[Stage, ...] = ("val", "test")
-        known = [*labelled, *chain.from_iterable(self.source.samples(stage) for stage in stages)]
-        ids = {sample.image_id for sample in known}
-        paths = {sample.image_path for sample in known} - {None}
-        every = self._without_labels().samples("train")
-        found = [sample for sample in every if sample.image_id not in ids and sample.image_path not in paths]
+        found = images_beside(self.source, self._without_labels(), labelled)
         if not found:
             raise UserError(
                 f"data.pseudo_labels: found no image without labels in {self.source.name}: the training part has none "

@@ -106,6 +106,23 @@ def test_without_validation_images_best_is_skipped_with_a_word(config: Path, cap
     assert "the val part of phantom is empty" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("place", ["starts", "options"])
+def test_pseudo_labels_of_all_images_are_refused_before_any_cell(
+    config: Path, capfd: pytest.CaptureFixture, place: str
+) -> None:
+    pseudo = {"data.pseudo_labels.rounds": [0.5]}
+    changes = {"options": pseudo} if place == "options" else {"starts": {"scratch": {}, "more": pseudo}}
+    assert main(["fewshot", "--config", str(write_config(config.parent, n=[3, 30], **changes))]) == 1
+    message = capfd.readouterr().err
+    name = "scratch" if place == "options" else "more"
+    assert f"the cell {name}-n30-d0: data.pseudo_labels.rounds needs images without labels" in message
+    assert f"take 30 out of fewshot.n, or give fewshot.starts.{name} its own n" in message
+    assert not (config.parent / "grid").exists()
+    if place == "starts":
+        changes["starts"]["more"] = {**pseudo, "n": [3]}
+        assert main(["fewshot", "--config", str(write_config(config.parent, n=[3, 30], draws=1, **changes))]) == 0
+
+
 def test_nothing_to_sum_up_is_told(config: Path, capfd: pytest.CaptureFixture) -> None:
     assert main(["fewshot", "--config", str(config), "--only-summary"]) == 1
     assert "no cell was run there yet" in capfd.readouterr().err
