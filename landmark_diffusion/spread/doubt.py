@@ -23,8 +23,9 @@ from landmark_diffusion.spread.statistics import expected_radial_error
 
 FAR = 0.05
 """A point that is off by more than this share of the network's width is far off: 10 mm on a cephalogram."""
-FOUND = 0.975
-"""Share of the calibration's images with far points that have all of these marked; the limit is chosen so."""
+FOUND = 0.95
+"""At least this share of the calibration's images with far points has all of these marked; the limit is the largest
+that keeps it."""
 LEAST_FAR = 20
 """Images with far points that a limit can be chosen from; with fewer it is a quarter of FAR."""
 RIGHT = 0.01
@@ -93,7 +94,7 @@ class Doubt:
         of_far = np.full(errors.shape, np.inf)
         of_far[known] = np.where(errors[known] > far, np.exp(predicted), np.inf)
         among = of_far.min(1)[np.isfinite(of_far).any(1)]
-        limit = float(np.quantile(among, 1 - FOUND)) if len(among) >= LEAST_FAR else far / 4
+        limit = _limit(among) if len(among) >= LEAST_FAR else far / 4
         rest = np.quantile(found - predicted, _QUANTILES)
         marked = np.isfinite(truth).all(-1)
         fitted = cls(
@@ -185,6 +186,12 @@ class Doubt:
 
 
 _POSITIVE = ("far", "limit", "extent")
+
+
+def _limit(least: np.ndarray) -> float:
+    """The largest limit above which ``FOUND`` of the images have the least predicted error (I,) of their far points."""
+    passed_over = math.floor((1 - FOUND) * len(least) + 1e-9)
+    return float(np.sort(least)[passed_over]) * (1 - 1e-6)  # "above" is meant
 
 
 def extents(points: np.ndarray) -> np.ndarray:
