@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landmark_diffusion.core.texts import counted
+from landmark_diffusion.data.checks.physical import size_doubt
 from landmark_diffusion.data.forms import UPRIGHT
 from landmark_diffusion.detection.writer import Writer
 
@@ -27,6 +28,7 @@ class Tally(Writer):
         judged: whether each image was called unlike or not; None before the first.
         doubtful, absent: doubtful points, and landmarks outside the image, of the images that are not unlike, by name;
             None where no model told.
+        sizes: of images that no radiograph is as large or small as by their spacing, what says so.
     """
 
     name = "tally"
@@ -39,6 +41,7 @@ class Tally(Writer):
         self.judged: bool | None = None
         self.doubtful: Counter[str] | None = None
         self.absent: Counter[str] | None = None
+        self.sizes: list[str] = []
 
     def targets(self, names: Sequence[str]) -> list[Path]:
         """List nothing."""
@@ -49,6 +52,8 @@ class Tally(Writer):
         self.read += 1
         self.turned += detection.form != UPRIGHT
         self.judged = detection.unlike is not None
+        if detection.spacing is not None and (said := size_doubt(detection.size, detection.spacing)):
+            self.sizes.append(said)
         if detection.unlike:
             self.reasons[detection.unlike_reason or "unknown"] += 1
             return
@@ -84,7 +89,13 @@ class Tally(Writer):
 
     def warnings(self) -> list[str]:
         """Say what to look at and what not to use, a line each: single points, and images that are unlike, and why."""
-        return [*filter(None, (self._of_points(), self._of_images()))]
+        return [*filter(None, (self._of_sizes(), self._of_points(), self._of_images()))]
+
+    def _of_sizes(self) -> str:
+        if not self.sizes:
+            return ""
+        many = f", and likewise {len(self.sizes)} of {counted(self.read, 'image')}" if len(self.sizes) > 1 else ""
+        return f"{self.sizes[0]}{many}: all mm may be wrong; --spacing says how many mm a pixel has"
 
     def _of_points(self) -> str:
         words = []

@@ -165,8 +165,10 @@ class LandmarkModule(TrainedModule, Finder):
         points = {name: frames_to_original(value.points, batch["frame"]) for name, value in found.items()}
         for name, value in points.items():
             self._update_metrics(name, value, batch)
-            covariance = covariances_to_original(found[name].covariance(), batch["frame"])
-            self._records.setdefault(name, []).extend(make_records(value, batch, self._length_unit, covariance))
+            own = found[name]
+            covariance = covariances_to_original(own.covariance(), batch["frame"])
+            records = make_records(value, batch, self._length_unit, covariance, own.outside, own.missed)
+            self._records.setdefault(name, []).extend(records)
         return points
 
     def _update_metrics(self, variant: str, points: torch.Tensor, batch: Batch) -> None:
@@ -200,11 +202,12 @@ def covariances_to_original(covariance: torch.Tensor | None, frames: torch.Tenso
 
 
 def make_records(
-    points: torch.Tensor, batch: Batch, length_unit: LengthUnit = "mm", covariance: torch.Tensor | None = None
-) -> list[Prediction]:
+    points: torch.Tensor, batch: Batch, length_unit: LengthUnit = "mm", covariance: torch.Tensor | None = None,
+    outside: torch.Tensor | None = None, missed: torch.Tensor | None = None,
+) -> list[Prediction]:  # fmt: skip
     """Turn a batch of points (B, N, 2) in original pixels into records on the CPU; ``length_unit`` is the spacing's.
 
-    ``covariance`` (B, N, 2, 2) is in squared original pixels.
+    ``covariance`` (B, N, 2, 2) is in squared original pixels; ``outside`` and ``missed`` (B, N) are probabilities.
     """
     annotations, spacing = batch["annotations"].cpu().numpy(), batch["spacing"].cpu()
     sizes = batch["image_size"].cpu().tolist()
@@ -218,6 +221,8 @@ def make_records(
             covariance=None if covariance is None else covariance[i].cpu().numpy(),
             length_unit=length_unit,
             image_size=(sizes[i][0], sizes[i][1]),
+            outside=None if outside is None else outside[i].double().cpu().numpy(),
+            missed=None if missed is None else missed[i].double().cpu().numpy(),
         )
         for i in range(len(points))
     ]

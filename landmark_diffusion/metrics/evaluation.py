@@ -39,6 +39,8 @@ class Evaluation:
         units: of each image's spacing, "px" where it is not known.
         sizes: (I, 2) width and height.
         protocol: the rules, with the radii and the unit that were asked for.
+        outside, missed: (I, N) probabilities of the main variant that a landmark lies outside the image, or that the
+            image tells nothing of it; None where an image has none.
     """
 
     image_ids: tuple[str, ...]
@@ -53,6 +55,8 @@ class Evaluation:
     units: tuple[Unit, ...]
     sizes: np.ndarray
     protocol: Protocol
+    outside: np.ndarray | None = None
+    missed: np.ndarray | None = None
 
     def under(self, protocol: Protocol | str) -> Evaluation:
         """Measure the same predictions under another protocol; radii that it leaves open are those of this one."""
@@ -268,6 +272,8 @@ def evaluate(
         units=tuple(each.unit for each in first),
         sizes=np.array([each.image_size or (np.nan, np.nan) for each in first], dtype=np.float64),
         protocol=rules,
+        outside=_probabilities([each.outside for each in first]),
+        missed=_probabilities([each.missed for each in first]),
     )
     _check_finite(evaluation)
     return evaluation
@@ -326,6 +332,12 @@ def _covariance(predictions: Sequence[Prediction]) -> np.ndarray | None:
             )
         found[row] = each.covariance
     return found
+
+
+def _probabilities(found: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Stack (N,) probabilities to (I, N); None where an image has none."""
+    known = [each for each in found if each is not None]
+    return np.stack(known) if len(known) == len(found) else None
 
 
 def _check_finite(evaluation: Evaluation) -> None:

@@ -30,6 +30,8 @@ class Prediction:
         covariance: (N, 2, 2) spread of the prediction in squared original pixels, where the method gives one.
         length_unit: "mm", or "px256": pixels of the image stretched to 256x256, where no mm is known.
         image_size: (W, H) of the original image; protocols that measure on another grid need it.
+        outside, missed: (N,) probabilities that a landmark lies outside the image, or within and the image tells
+            nothing of it, where the method gives them.
     """
 
     image_id: str
@@ -40,6 +42,8 @@ class Prediction:
     covariance: np.ndarray | None = None
     length_unit: LengthUnit = "mm"
     image_size: tuple[int, int] | None = None
+    outside: np.ndarray | None = None
+    missed: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         self.points = np.asarray(self.points, dtype=np.float64)

@@ -52,6 +52,17 @@ def test_images_that_were_put_right_are_counted() -> None:
     ).summary(0)
 
 
+def test_a_spacing_that_no_radiograph_has_is_told() -> None:
+    wrong, right = make_detection(spacing=(100.0, 100.0)), make_detection()
+    (said,) = tally(right, wrong).warnings()
+    assert said == (
+        "a spacing of 100 mm a pixel makes an image of 300x400 px 30 m wide and 40 m high (is the spacing in "
+        "micrometres?): all mm may be wrong; --spacing says how many mm a pixel has"
+    )
+    assert ", and likewise 2 of 3 images: all mm" in tally(wrong, right, wrong).warnings()[0]
+    assert tally(right, make_detection(spacing=None)).warnings() == []
+
+
 def test_where_no_model_told_nothing_is_said() -> None:
     assert tally(make_detection()).summary(0) == (
         "1 file: 1 read, 0 refused; none unlike those that the model was calibrated on"

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,7 @@ from landmark_diffusion.evaluation.spread_view import Spreads, SpreadView, sprea
 from landmark_diffusion.metrics.evaluation import evaluate
 from landmark_diffusion.metrics.functional import MetricError
 from landmark_diffusion.metrics.records import Prediction, Unit
+from landmark_diffusion.spread.answers import Answers
 from landmark_diffusion.spread.calibration import SpreadCalibration
 from landmark_diffusion.spread.statistics import expected_radial_error
 
@@ -147,11 +149,7 @@ def test_calibrated_spreads_follow_each_image_s_frame(monkeypatch: pytest.Monkey
     """Network pixels differ from image to image, and predictions come interleaved."""
     predictions, _ = _made_up(images=4, landmarks=N)
     spread = SpreadCalibration(*np.full((2, N), 2.0), (0.9,), np.full((N, 1), 3.0), np.ones(N))
-    facts = SimpleNamespace(calibration={})
-    calibration = SimpleNamespace(find=lambda settings: SimpleNamespace(spread=spread))
-    monkeypatch.setattr(tested_spreads, "is_model_file", lambda path: True)
-    monkeypatch.setattr(tested_spreads, "read_facts", lambda path: facts)
-    monkeypatch.setattr(tested_spreads.Calibration, "from_dict", lambda *_: calibration)
+    _calibrated_by(monkeypatch, lambda answers: answers.covariance, spread)
     frames = [Frame.fit((100, 100), (10 * (i + 1), 50)) for i in range(4)]
     evaluation = evaluate({"a": [predictions[row] for row in (2, 0, 2, 3, 1)]})
     module: Any = SimpleNamespace(num_landmarks=N, prediction_settings=dict)
@@ -164,6 +162,51 @@ def test_calibrated_spreads_follow_each_image_s_frame(monkeypatch: pytest.Monkey
     assert tested_spreads.tested_spreads(None, module, evaluation, frames) is None
     some = evaluate({"a": [replace(predictions[0], covariance=None), *predictions[1:]]})
     assert tested_spreads.tested_spreads("x.ldx", module, some, frames) is None
+
+
+def _calibrated_by(
+    monkeypatch: pytest.MonkeyPatch, covariance: Callable[[Answers], np.ndarray], spread: SpreadCalibration
+) -> None:
+    setting = SimpleNamespace(spread=spread, covariance=covariance)
+    calibration = SimpleNamespace(find=lambda settings: setting)
+    monkeypatch.setattr(tested_spreads, "is_model_file", lambda path: True)
+    monkeypatch.setattr(tested_spreads, "read_facts", lambda path: SimpleNamespace(calibration={}))
+    monkeypatch.setattr(tested_spreads.Calibration, "from_dict", lambda *_: calibration)
+
+
+def test_the_calibration_widens_what_a_test_found_as_what_detection_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is handed the answers in network pixels, those of the first guess and the probabilities among them."""
+    predictions, _ = _made_up(images=4, landmarks=N)
+    rng = np.random.default_rng(1)
+    outside, missed = rng.uniform(0, 1, (2, 4, N))
+    frames = [Frame.fit((100, 100), (10 * (i + 1), 50)) for i in range(4)]
+    mine = [replace(each, outside=outside[i], missed=missed[i]) for i, each in enumerate(predictions)]
+    first = [
+        replace(each, points=each.points + 3.0, covariance=4 * np.asarray(each.covariance)) for each in predictions
+    ]
+    seen: list[Answers] = []
+
+    def widened(answers: Answers) -> np.ndarray:
+        seen.append(answers)
+        return 5 * answers.covariance
+
+    spread = SpreadCalibration(*np.full((2, N), 2.0), (0.9,), np.full((N, 1), 3.0), np.ones(N))
+    _calibrated_by(monkeypatch, widened, spread)
+    evaluation = evaluate({"one look": first, "chain": [mine[row] for row in (2, 0, 2, 3, 1)]}, main="chain")
+    module: Any = SimpleNamespace(num_landmarks=N, prediction_settings=dict)
+    found = tested_spreads.tested_spreads("x.ldx", module, evaluation, frames)
+    (answers,) = seen
+    assert found is not None and answers.first_points is not None and answers.first_covariance is not None
+    for image, prediction in enumerate(predictions):
+        scale = np.array([(image + 1) / 10, 0.5])  # network pixels of an original one
+        np.testing.assert_allclose(answers.points[image], (prediction.points + 0.5) * scale - 0.5, rtol=1e-12)
+        np.testing.assert_allclose(answers.first_points[image] - answers.points[image], np.tile(3 * scale, (N, 1)))
+        np.testing.assert_allclose(answers.covariance[image], prediction.covariance * np.outer(scale, scale))
+        own = 10 * np.asarray(prediction.covariance) + 2 * np.diag(scale**-2)
+        np.testing.assert_allclose(found.covariance[image], own, rtol=1e-12)
+    np.testing.assert_allclose(answers.first_covariance, 4 * answers.covariance)
+    np.testing.assert_array_equal(answers.outside, outside)
+    np.testing.assert_array_equal(answers.missed, missed)
 
 
 def test_without_calibration_there_is_no_coverage_and_it_says_so() -> None:

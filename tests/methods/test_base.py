@@ -53,6 +53,14 @@ def test_a_record_carries_its_image_s_covariance() -> None:
     assert first.spacing == pytest.approx((0.1, 0.2))
 
 
+def test_a_record_carries_its_image_s_probabilities() -> None:
+    outside, missed = torch.rand(2, 2, 3, dtype=torch.float64)
+    records = make_records(torch.ones(2, 3, 2), batch(), outside=outside, missed=missed)
+    assert all(np.array_equal(record.outside, row) for record, row in zip(records, outside, strict=True))
+    assert all(np.array_equal(record.missed, row) for record, row in zip(records, missed, strict=True))
+
+
 def test_a_method_without_spread_leaves_it_out() -> None:
     assert covariances_to_original(None, frames()) is None
-    assert [record.covariance for record in make_records(torch.ones(2, 3, 2), batch())] == [None, None]
+    records = make_records(torch.ones(2, 3, 2), batch())
+    assert [(each.covariance, each.outside, each.missed) for each in records] == [(None, None, None)] * 2
