@@ -12,7 +12,7 @@ from typing import Any
 
 from landmark_diffusion.cli.arguments import PASSED_ON, VerbParser, yaml_value
 from landmark_diffusion.cli.cell_runs import exit_status, run_cells
-from landmark_diffusion.configuration.options import data_section, over
+from landmark_diffusion.configuration.options import data_section
 from landmark_diffusion.configuration.own_split import own_options
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.data.source import LandmarkDataset, Stage, images_beside
@@ -163,27 +163,26 @@ def _propose(plan: Plan) -> Manifest:
             f"the {plan.stage if checkpoints else 'val'} part of {dataset.name} is empty in this split; choose another "
             "data.split, or change fewshot.stage or fewshot.checkpoints"
         )
-    _refuse_without_unlabelled(plan, dataset, section, len(parts["train"]))
     counts = {stage: len(ids) for stage, ids in parts.items()}
     proposed = propose(plan, parts["train"], counts, checkpoints, dataset.patients())
+    _refuse_without_unlabelled(plan, dataset, section, counts["train"])
     _note_seen(proposed, section, parts)
     return proposed
 
 
 def _refuse_without_unlabelled(plan: Plan, dataset: LandmarkDataset, section: dict[str, Any], pool: int) -> None:
     """Refuse pseudo-labels where n is all training images and none without labels is beside them."""
-    for cell in plan.cells():
-        options = over(plan.base(cell.start), plan.own_options(cell))
-        if cell.n < pool or not options.get("data.pseudo_labels.rounds"):
-            continue
-        with warnings.catch_warnings(action="ignore"):
-            images = build_dataset(section["name"], section["root"], **{**section["options"], "labels": False})
-            found = images_beside(dataset, images, dataset.samples("train"))
-        if found:
-            return
+    rounds = "data.pseudo_labels.rounds"
+    cells = [cell for cell in plan.cells() if cell.n == pool and plan.all_options(cell).get(rounds)]
+    if not cells:
+        return
+    with warnings.catch_warnings(action="ignore"):
+        images = build_dataset(section["name"], section["root"], **{**section["options"], "labels": False})
+        found = images_beside(dataset, images, dataset.samples("train"))
+    if not found:
         raise UserError(
-            f"the cell {cell.name}: data.pseudo_labels.rounds needs images without labels, and at n = {cell.n} none of "
-            f"{dataset.name} is left; take {cell.n} out of {SECTION}.n, or give {SECTION}.starts.{cell.start} its own n"
+            f"the cell {cells[0].name}: {rounds} needs images without labels, and at n = {pool} none of {dataset.name} "
+            f"is left; take {pool} out of {SECTION}.n, or give {SECTION}.starts.{cells[0].start} its own n"
         )
 
 

@@ -18,15 +18,14 @@ def make_job(plan: Plan, manifest: Manifest, cell: Cell) -> Job:
     """Say what a cell's process has to do."""
     folder, seed = cell_folder(plan.folder, cell.name), plan.seed + cell.draw
     images = manifest["draws"][cell.draw][: cell.n]
-    own = plan.own_options(cell)
-    options = {**over(plan.options_of(cell.start), own), "data.train_images": images}
+    options = {**over(plan.options_of(cell.start), plan.own_options(cell)), "data.train_images": images}
     return Job(
         name=cell.name,
         folder=str(folder),
         cell={"start": cell.start, "target": cell.target, "n": cell.n, "draw": cell.draw},
         seed=seed,
         train_images=images,
-        pretrained={**plan.base(cell.start), **own}.get(PRETRAINED),
+        pretrained=plan.all_options(cell).get(PRETRAINED),
         options=fit_arguments(plan.configs_of(cell.start), options, seed, folder),
         checkpoints=manifest["checkpoints"],
         stage=plan.stage,

@@ -159,6 +159,10 @@ class Plan:
         """Options that tell a cell from the others: those of its n, start and target."""
         return {**self.by_n.get(cell.n, {}), **self.starts[cell.start].options, **self.targets.get(cell.target, {})}
 
+    def all_options(self, cell: Cell) -> Options:
+        """All options of a cell, those of its configs and its own."""
+        return over(self.base(cell.start), self.own_options(cell))
+
 
 def read_plan(
     configs: Sequence[str], changes: Mapping[str, Any] | None = None, cell_options: Options | None = None
@@ -286,7 +290,7 @@ def _refuse_hidden_labels(plan: Plan) -> None:
     if "last" not in plan.checkpoints:
         return
     for cell in plan.one_cell_each():
-        options = over(plan.base(cell.start), plan.own_options(cell))
+        options = plan.all_options(cell)
         if options.get(LR_SCHEDULE) == "plateau" or (options.get(EARLY_STOPPING) or 0) > 0:
             raise UserError(
                 f"{SECTION}.checkpoints: last stands for training without validation labels, but {cell.name} lowers "

@@ -118,6 +118,8 @@ def test_pseudo_labels_of_all_images_are_refused_before_any_cell(
     assert f"the cell {name}-n30-d0: data.pseudo_labels.rounds needs images without labels" in message
     assert f"take 30 out of fewshot.n, or give fewshot.starts.{name} its own n" in message
     assert not (config.parent / "grid").exists()
+    assert main(["fewshot", "--config", str(write_config(config.parent, n=[3, 31], **changes))]) == 1
+    assert "found 31, but the training part has 30 images" in capfd.readouterr().err
     if place == "starts":
         changes["starts"]["more"] = {**pseudo, "n": [3]}
         assert main(["fewshot", "--config", str(write_config(config.parent, n=[3, 30], draws=1, **changes))]) == 0
