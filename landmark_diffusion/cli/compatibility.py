@@ -36,7 +36,7 @@ LOSS = (
     *("window_pretrained", "ddpm_start.", "alignment.", "condition.dropped"),
     *("views.", "chunk", "contrast.temperature", "contrast.momentum", "distillation.momentum", "voting.disc_weight"),
     *(f"distillation.local_{each}" for each in ("views", "crop", "size")),
-    *(f"distillation.{each}" for each in ("student_temperature", "teacher_temperature", "centre_momentum")),
+    *(f"distillation.{each}" for each in ("student_temperature", "teacher_temperature", "balance", "centre_momentum")),
 )
 """Options that shaped the weights but act in training alone: told when measuring, followed when resuming."""
 

@@ -59,35 +59,60 @@ def nt_xent(
     return (parts[0] + parts[1]) / 2
 
 
+def centred_answers(outputs: torch.Tensor, centre: torch.Tensor, temperature: float) -> torch.Tensor:
+    """A teacher's answers (B, D), softmax((outputs - centre) / temperature) (Caron et al. 2021, algorithm 1)."""
+    return ((outputs - centre) / temperature).softmax(-1)
+
+
+def balanced_answers(outputs: torch.Tensor, temperature: float, rounds: int = 3) -> torch.Tensor:
+    """A teacher's answers (B, D), each of the D as often as any other among the B (Sinkhorn and Knopp).
+
+    Caron et al. 2020, "Unsupervised learning of visual features by contrasting cluster assignments"; DINOv2 (Oquab et
+    al. 2023) has them in place of the centre. Each row sums to 1, and after enough ``rounds`` each column to B / D.
+    """
+    logs = outputs.float() / temperature
+    for _ in range(rounds):
+        logs = logs.log_softmax(0)
+        logs = logs.log_softmax(-1)
+    return logs.exp()
+
+
 def teacher_student(
-    student: Sequence[torch.Tensor], teacher: Sequence[torch.Tensor], centre: torch.Tensor,
-    student_temperature: float, teacher_temperature: float,
-) -> torch.Tensor:  # fmt: skip
+    student: Sequence[torch.Tensor], answers: Sequence[torch.Tensor], temperature: float
+) -> torch.Tensor:
     """DINO's loss (Caron et al. 2021, eq. 3): cross-entropy of each student's view with each other of the teacher.
 
     Args:
         student: outputs (B, D) of all views, the teacher's views first.
-        teacher: outputs (B, D) of the global views.
-        centre: (D,), taken off the teacher's outputs.
-        student_temperature, teacher_temperature: of the two softmaxes.
+        answers: the teacher's (B, D) to the global views, rows that sum to 1.
+        temperature: of the student's softmax.
 
     Returns:
         (B,), the mean over the pairs of different views.
     """
-    wanted = [((each - centre) / teacher_temperature).softmax(-1).detach() for each in teacher]
-    found = [(each / student_temperature).log_softmax(-1) for each in student]
-    pairs = [-(target * log).sum(-1) for i, target in enumerate(wanted) for j, log in enumerate(found) if i != j]
+    found = [(each / temperature).log_softmax(-1) for each in student]
+    pairs = [-(wanted * log).sum(-1) for i, wanted in enumerate(answers) for j, log in enumerate(found) if i != j]
     return torch.stack(pairs).mean(0)
 
 
-def sharpness_of_teacher(teacher: torch.Tensor, centre: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Say how much a teacher's outputs (B, D) tell: 0 where each is as likely as any other, 1 where one alone is.
+def sharpness_of_answers(answers: torch.Tensor) -> torch.Tensor:
+    """Say how much a teacher's answers (B, D) tell: 0 where each is as likely as any other, 1 where one alone is.
 
-    1 less the entropy of the centred, sharpened outputs as a share of ln D; near 0 a student learns nothing from it.
+    1 less their mean entropy as a share of ln D; near 0 a student learns nothing from them.
     """
-    logs = ((teacher - centre) / temperature).log_softmax(-1)
-    found: torch.Tensor = 1 + (logs.exp() * logs).sum(-1).mean() / math.log(teacher.shape[-1])
-    return found
+    return 1 - _entropy(answers).mean() / math.log(answers.shape[-1])
+
+
+def variety_of_answers(answers: torch.Tensor) -> torch.Tensor:
+    """Say how many of D answers are given to B views, (B, D): 1 for each as often as any other, 0 for a single one.
+
+    The entropy of the mean answer as a share of ln D; near 0 a student learns to say the same of every image.
+    """
+    return _entropy(answers.mean(0)) / math.log(answers.shape[-1])
+
+
+def _entropy(answers: torch.Tensor) -> torch.Tensor:
+    return torch.special.entr(answers.float()).sum(-1)
 
 
 def spread_of_features(features: torch.Tensor) -> torch.Tensor:

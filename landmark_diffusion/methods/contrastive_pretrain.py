@@ -18,7 +18,7 @@ from landmark_diffusion.methods.encoder_pretrain import EncoderPretrainModule, c
 from landmark_diffusion.methods.views import Views
 from landmark_diffusion.models.network import NetworkFactory, described
 from landmark_diffusion.models.presets import PAPER_B
-from landmark_diffusion.training.processes import gather_tensors, is_distributed
+from landmark_diffusion.training.processes import first_place, gather_tensors
 
 Kind = Literal["moco_v3", "simclr_v2"]
 
@@ -134,7 +134,7 @@ class ContrastivePretrainModule(EncoderPretrainModule):
     ) -> torch.Tensor:
         all_first, all_second = gather_tensors(first, True), gather_tensors(second, True)
         self._keys = [all_first.detach(), all_second.detach()]
-        start, temperature = self._start(len(first)), self.contrast.temperature
+        start, temperature = first_place(len(first)), self.contrast.temperature
         return nt_xent(first, second, temperature, bank, all_first, all_second, start, left_out)
 
     def _queries_against_keys(
@@ -142,7 +142,7 @@ class ContrastivePretrainModule(EncoderPretrainModule):
     ) -> torch.Tensor:
         """Symmetric InfoNCE: the first view's query finds the second view's key, and the other way round."""
         everyone = [gather_tensors(each) for each in keys]
-        own = torch.arange(len(queries[0]), device=queries[0].device) + self._start(len(queries[0]))
+        own = torch.arange(len(queries[0]), device=queries[0].device) + first_place(len(queries[0]))
         found = [
             info_nce(query, torch.cat([key, bank]), own, self.contrast.temperature, left_out)
             for query, key in zip(queries, reversed(everyone), strict=True)
@@ -163,10 +163,6 @@ class ContrastivePretrainModule(EncoderPretrainModule):
         views = 2 if self.contrast.kind == "simclr_v2" else 1
         images = torch.cat([self._images.repeat(views), self.bank_images[:filled]])
         return bank, index[:, None] == images
-
-    def _start(self, count: int) -> int:
-        """Place of this process's first image among all."""
-        return torch.distributed.get_rank() * count if is_distributed() else 0
 
     def slow_parts(self) -> Sequence[tuple[nn.Module, nn.Module, float]]:
         """Give encoder and projection of "moco_v3"; "simclr_v2" has no copy."""

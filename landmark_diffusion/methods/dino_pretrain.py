@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from inspect import currentframe
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from landmark_diffusion.core.errors import UserError
 from landmark_diffusion.core.groups import as_group
-from landmark_diffusion.methods.contrast import PrototypeHead, sharpness_of_teacher, teacher_student
+from landmark_diffusion.methods.contrast import (
+    PrototypeHead,
+    balanced_answers,
+    centred_answers,
+    sharpness_of_answers,
+    teacher_student,
+    variety_of_answers,
+)
 from landmark_diffusion.methods.encoder_pretrain import EncoderPretrainModule, check_momentum, slow_copy
 from landmark_diffusion.methods.views import Views
 from landmark_diffusion.models.network import NetworkFactory, described
 from landmark_diffusion.models.presets import PAPER_B
-from landmark_diffusion.training.processes import gather_tensors
+from landmark_diffusion.training.processes import first_place, gather_tensors
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,9 @@ class Distillation:
         student_temperature, teacher_temperature: of the two softmaxes; the teacher's is the sharper.
         momentum: of the teacher's weights.
         momentum_end: what it rises to at the run's end, along half a cosine; None: it stays.
+        balance: what keeps the teacher from one answer to all images: ``centre``, their slow mean is taken off its
+            outputs, as published; ``sinkhorn``, among the views of a batch each answer is as frequent as any other,
+            as in DINOv2: for batches of few images, whose mean says little.
         centre_momentum: of what is taken off the teacher's outputs.
         local_views: small views, which the student alone sees, beside two global ones.
         local_crop: smallest and largest share of the image's area in a local view; ``views.crop`` is a global view's.
@@ -43,6 +53,7 @@ class Distillation:
     teacher_temperature: float = 0.05
     momentum: float = 0.996
     momentum_end: float | None = None
+    balance: Literal["centre", "sinkhorn"] = "centre"
     centre_momentum: float = 0.9
     local_views: int = 6
     local_crop: tuple[float, float] = (0.05, 0.3)
@@ -57,6 +68,8 @@ class Distillation:
             if not (found := getattr(self, name)) > 0:
                 raise UserError(f"model.distillation.{name}: found {found}, expected a number above 0")
         check_momentum("model.distillation", self.momentum, self.momentum_end)
+        if self.balance not in ("centre", "sinkhorn"):
+            raise UserError(f"model.distillation.balance: found {self.balance!r:.40}, expected centre or sinkhorn")
         if not 0 <= self.centre_momentum < 1:
             raise UserError(f"model.distillation.centre_momentum: found {self.centre_momentum}, expected 0 to below 1")
         if not (0 < self.local_crop[0] <= self.local_crop[1] <= 1 and 0 < self.local_size <= 1):
@@ -104,6 +117,7 @@ class DINOPretrainModule(EncoderPretrainModule):
         self.slow_network, self.slow_head = slow_copy(self.network), slow_copy(self.head)
         self.register_buffer("centre", torch.zeros(chosen.out))
         self._said: torch.Tensor | None = None
+        self._answers: torch.Tensor | None = None
 
     def losses_of_images(
         self, image: torch.Tensor, index: torch.Tensor | None = None
@@ -116,10 +130,19 @@ class DINOPretrainModule(EncoderPretrainModule):
         features = [self.features(self.network, view) for view in (*views, *local)]
         with torch.no_grad():
             teacher = [self.slow_head(self.features(self.slow_network, view)) for view in views]
-        self._said = torch.cat(teacher)
+            self._said = torch.cat(teacher)
+            self._answers = self.answers(self._said)
         student = [self.head(each) for each in features]
-        found = teacher_student(student, teacher, self.centre, chosen.student_temperature, chosen.teacher_temperature)
+        found = teacher_student(student, self._answers.chunk(len(teacher)), chosen.student_temperature)
         return found, features[0]
+
+    def answers(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Give the teacher's answers (V, D) to views, whose outputs these are; every process brings as many."""
+        temperature = self.distillation.teacher_temperature
+        if self.distillation.balance == "centre":
+            return centred_answers(outputs, self.centre, temperature)
+        own = slice(first_place(len(outputs)), first_place(len(outputs)) + len(outputs))
+        return balanced_answers(gather_tensors(outputs), temperature)[own]
 
     def slow_parts(self) -> Sequence[tuple[nn.Module, nn.Module, float]]:
         """Give the teacher."""
@@ -130,9 +153,11 @@ class DINOPretrainModule(EncoderPretrainModule):
     @torch.no_grad()
     def told(self) -> dict[str, torch.Tensor]:
         """How much the teacher says."""
-        assert self._said is not None
-        sharpness = sharpness_of_teacher(self._said, self.centre, self.distillation.teacher_temperature)
-        return {"teacher_sharpness": sharpness}
+        assert self._answers is not None
+        return {
+            "teacher_sharpness": sharpness_of_answers(self._answers),
+            "teacher_variety": variety_of_answers(self._answers),
+        }
 
     @torch.no_grad()
     def remember(self) -> None:
@@ -141,4 +166,4 @@ class DINOPretrainModule(EncoderPretrainModule):
         mean = gather_tensors(self._said).mean(0)
         if mean.isfinite().all():
             self.centre.lerp_(mean.to(self.centre.dtype), 1 - self.distillation.centre_momentum)
-        self._said = None
+        self._said = self._answers = None

@@ -24,6 +24,11 @@ def is_distributed() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
+def first_place(count: int) -> int:
+    """Place of this process's first value among all that ``gather_tensors`` joins, ``count`` of each process."""
+    return torch.distributed.get_rank() * count if is_distributed() else 0
+
+
 def gather_tensors(values: torch.Tensor, gradients: bool = False) -> torch.Tensor:
     """Join every process's values (B, ...), as many of each, in the order of the processes: (P B, ...).
 

@@ -10,7 +10,7 @@ import torch
 import torch.distributed
 from torch.nn import functional as F
 
-from landmark_diffusion import ContrastivePretrainModule, Views
+from landmark_diffusion import ContrastivePretrainModule, DINOPretrainModule, Views
 from landmark_diffusion.methods.contrast import info_nce, nt_xent
 from landmark_diffusion.training.processes import gather_tensors
 from tests.options import nested
@@ -73,11 +73,25 @@ def losses(kind: str, part: slice = slice(None)) -> torch.Tensor:
         return module.losses_of_images(image[part], torch.tensor(INDICES)[part])[0]
 
 
+def told_by_a_teacher(part: slice = slice(None)) -> tuple[torch.Tensor, torch.Tensor]:
+    """Losses of each image of the part by a balanced teacher, and the centre that then is remembered."""
+    torch.manual_seed(0)
+    options = nested({**TINY, "distillation.hidden": 8, "distillation.bottleneck": 4, "distillation.out": 6})
+    options["distillation"].update(balance="sinkhorn", local_views=0, centre_momentum=0.75)
+    module = DINOPretrainModule(views=PLAIN, **options).eval()
+    image = torch.rand(IMAGES, 1, 16, 20)
+    with torch.no_grad():
+        losses = module.losses_of_images(image[part])[0]
+        module.remember()
+    return losses, module.centre
+
+
 def work(rank: int, world: int, folder: str, kind: str) -> None:
-    """Join a gloo group and write the gradient and the losses of this process's half."""
+    """Join a gloo group and write the gradient and the losses of this process's half; "dino": losses and centre."""
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
     half = slice(rank * IMAGES // 2, (rank + 1) * IMAGES // 2)
-    torch.save((gradient_of_part(kind, rank, True), losses(kind, half)), Path(folder) / f"rank{rank}.pt")
+    found = told_by_a_teacher(half) if kind == "dino" else (gradient_of_part(kind, rank, True), losses(kind, half))
+    torch.save(found, Path(folder) / f"rank{rank}.pt")
     torch.distributed.destroy_process_group()

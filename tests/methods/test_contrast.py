@@ -21,11 +21,14 @@ from landmark_diffusion import (
 )
 from landmark_diffusion.methods.contrast import (
     PrototypeHead,
+    balanced_answers,
+    centred_answers,
     info_nce,
     nt_xent,
-    sharpness_of_teacher,
+    sharpness_of_answers,
     spread_of_features,
     teacher_student,
+    variety_of_answers,
 )
 from landmark_diffusion.methods.encoder_pretrain import follow, slow_copy
 from tests.methods.contrast_workers import (
@@ -36,6 +39,7 @@ from tests.methods.contrast_workers import (
     gradient_of_part,
     gradient_of_whole,
     losses,
+    told_by_a_teacher,
     work,
 )
 from tests.options import nested
@@ -91,7 +95,44 @@ def test_the_student_is_compared_with_each_other_view_of_the_teacher() -> None:
         wanted = ((teacher[i] - centre) / 0.05).softmax(-1)
         pairs.append(-(wanted * (student[j] / 0.1).softmax(-1).log()).sum(-1))
     expected = torch.stack(pairs).mean(0)
-    assert torch.allclose(teacher_student(student, teacher, centre, 0.1, 0.05), expected, rtol=1e-12)
+    answers = [centred_answers(each, centre, 0.05) for each in teacher]
+    assert torch.allclose(teacher_student(student, answers, 0.1), expected, rtol=1e-12)
+
+
+def test_balanced_answers_are_each_as_frequent_as_any_other() -> None:
+    """Against the matrix scaled by hand, rows and columns by turns, and its sums."""
+    outputs = unit(12, 5) + torch.tensor([2.0, 0, 0, 0, 0])  # the first answer leads to every view
+    expected = np.exp(outputs.numpy() / 0.2)
+    for _ in range(200):
+        expected /= expected.sum(0, keepdims=True)
+        expected /= expected.sum(1, keepdims=True)
+    found = balanced_answers(outputs, 0.2, 200)
+    assert np.allclose(found.numpy(), expected, atol=1e-5)
+    assert torch.allclose(found.sum(0), torch.tensor(12 / 5), atol=1e-3)
+    assert torch.allclose(balanced_answers(outputs, 0.2).sum(-1), torch.ones(12))
+    assert centred_answers(outputs, torch.zeros(5), 0.2).sum(0)[0] > 11  # which a centre that lags does not prevent
+
+
+def test_a_balanced_teacher_of_two_processes_is_that_of_one(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(work, (2, str(tmp_path), "dino"), nprocs=2)
+    losses, centres = zip(*(torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2)), strict=True)
+    whole, centre = told_by_a_teacher()
+    assert torch.allclose(torch.cat(losses), whole, rtol=1e-4)
+    assert all(torch.allclose(each, centre, atol=1e-6) for each in centres) and centre.any()
+    assert not torch.allclose(told_by_a_teacher(slice(0, 3))[0], whole[:3], rtol=1e-2)  # which half the images were not
+
+
+def test_the_centre_follows_what_the_teacher_says() -> None:
+    """c <- m c + (1 - m) mean (Caron et al. 2021, eq. 4), and what is no number is left out."""
+    options = {"distillation.hidden": 8, "distillation.bottleneck": 4, "distillation.out": 3}
+    module = DINOPretrainModule(**nested({**TINY, **options, "distillation.centre_momentum": 0.75}))
+    module.centre.copy_(torch.tensor([4.0, 0, -4]))
+    module._said = torch.tensor([[0.0, 2, 4], [0, 6, 4]])
+    module.remember()
+    assert module.centre.tolist() == [3, 1, -2]
+    module._said = torch.full((2, 3), float("nan"))
+    module.remember()
+    assert module.centre.tolist() == [3, 1, -2]
 
 
 def test_the_spread_of_features_tells_a_collapse() -> None:
@@ -262,12 +303,16 @@ def test_a_new_teacher_tells_images_apart(norm: bool) -> None:
     assert not any(layer.bias.any() for layer in head.mlp if isinstance(layer, torch.nn.Linear))
 
 
-def test_the_sharpness_of_a_teacher_by_closed_form() -> None:
+def test_what_a_teacher_tells_by_closed_form() -> None:
     centre = torch.randn(8)
-    assert float(sharpness_of_teacher(centre.expand(3, 8), centre, 0.05)) == pytest.approx(0, abs=1e-6)
-    assert float(sharpness_of_teacher(torch.eye(8) * 9, torch.zeros(8), 0.05)) == pytest.approx(1, abs=1e-6)
-    two = torch.tensor([[9.0, 9, 0, 0]])
-    assert float(sharpness_of_teacher(two, torch.zeros(4), 0.05)) == pytest.approx(0.5, abs=1e-6)
+    nothing, own = centred_answers(centre.expand(3, 8), centre, 0.05), torch.eye(8)
+    same, two = own[:1].expand(8, 8), torch.tensor([[0.5, 0.5, 0, 0]])
+    assert [float(sharpness_of_answers(each)) for each in (nothing, own, same, two)] == pytest.approx(
+        [0, 1, 1, 0.5], abs=1e-6
+    )
+    assert [float(variety_of_answers(each)) for each in (nothing, own, same, two)] == pytest.approx(
+        [1, 1, 0, 0.5], abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("cls", [ContrastivePretrainModule, DINOPretrainModule])
