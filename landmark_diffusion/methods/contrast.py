@@ -112,7 +112,8 @@ def variety_of_answers(answers: torch.Tensor) -> torch.Tensor:
 
 
 def _entropy(answers: torch.Tensor) -> torch.Tensor:
-    return torch.special.entr(answers.float()).sum(-1)
+    found: torch.Tensor = torch.special.entr(answers.float()).sum(-1)
+    return found
 
 
 def spread_of_features(features: torch.Tensor) -> torch.Tensor:
