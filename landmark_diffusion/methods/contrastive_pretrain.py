@@ -168,9 +168,7 @@ class ContrastivePretrainModule(EncoderPretrainModule):
         """Give encoder and projection of "moco_v3"; "simclr_v2" has no copy."""
         if self.contrast.kind != "moco_v3":
             return ()
-        pairs = ((self.slow_network, self.network), (self.slow_projector, self.projector))
-        momentum = self.momentum_now(self.contrast.momentum, self.contrast.momentum_end)
-        return [(slow, fast, momentum) for slow, fast in pairs]
+        return self.pairs_by_momentum(self.contrast.momentum, self.contrast.momentum_end, "network", "projector")
 
     @torch.no_grad()
     def remember(self) -> None:

@@ -146,9 +146,8 @@ class DINOPretrainModule(EncoderPretrainModule):
 
     def slow_parts(self) -> Sequence[tuple[nn.Module, nn.Module, float]]:
         """Give the teacher."""
-        pairs = ((self.slow_network, self.network), (self.slow_head, self.head))
-        momentum = self.momentum_now(self.distillation.momentum, self.distillation.momentum_end)
-        return [(slow, fast, momentum) for slow, fast in pairs]
+        chosen = self.distillation
+        return self.pairs_by_momentum(chosen.momentum, chosen.momentum_end, "network", "head")
 
     @torch.no_grad()
     def told(self) -> dict[str, torch.Tensor]:

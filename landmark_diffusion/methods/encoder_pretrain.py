@@ -98,11 +98,13 @@ class EncoderPretrainModule(TrainedModule):
         """Give each slow copy, what it follows, and its momentum."""
         return ()
 
-    def momentum_now(self, momentum: float, end: float | None) -> float:
-        """Momentum of this update: ``momentum``, which rises to ``end`` along half a cosine over the run's updates."""
-        if end is None:
-            return momentum
-        return end - (end - momentum) * lr_factor(self.trainer.global_step, 0, planned_steps(self.trainer))
+    def pairs_by_momentum(
+        self, momentum: float, end: float | None, *names: str
+    ) -> list[tuple[nn.Module, nn.Module, float]]:
+        """Give each ``slow_NAME``, NAME and the momentum now, which rises to ``end`` along half a cosine of the run."""
+        if end is not None:
+            momentum = end - (end - momentum) * lr_factor(self.trainer.global_step, 0, planned_steps(self.trainer))
+        return [(getattr(self, f"slow_{name}"), getattr(self, name), momentum) for name in names]
 
     def told(self) -> dict[str, torch.Tensor]:
         """Further figures of the batch whose loss was computed, for the log."""
