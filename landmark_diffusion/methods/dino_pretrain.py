@@ -141,8 +141,8 @@ class DINOPretrainModule(EncoderPretrainModule):
         temperature = self.distillation.teacher_temperature
         if self.distillation.balance == "centre":
             return centred_answers(outputs, self.centre, temperature)
-        own = slice(first_place(len(outputs)), first_place(len(outputs)) + len(outputs))
-        return balanced_answers(gather_tensors(outputs), temperature)[own]
+        start = first_place(len(outputs))
+        return balanced_answers(gather_tensors(outputs), temperature)[start : start + len(outputs)]
 
     def slow_parts(self) -> Sequence[tuple[nn.Module, nn.Module, float]]:
         """Give the teacher."""
@@ -160,9 +160,10 @@ class DINOPretrainModule(EncoderPretrainModule):
 
     @torch.no_grad()
     def remember(self) -> None:
-        """Let the centre follow the teacher's outputs."""
+        """Let the centre, where it is what balances, follow the teacher's outputs."""
         assert self._said is not None
-        mean = gather_tensors(self._said).mean(0)
-        if mean.isfinite().all():
-            self.centre.lerp_(mean.to(self.centre.dtype), 1 - self.distillation.centre_momentum)
+        if self.distillation.balance == "centre":
+            mean = gather_tensors(self._said).mean(0)
+            if mean.isfinite().all():
+                self.centre.lerp_(mean.to(self.centre.dtype), 1 - self.distillation.centre_momentum)
         self._said = self._answers = None

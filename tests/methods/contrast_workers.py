@@ -74,16 +74,20 @@ def losses(kind: str, part: slice = slice(None)) -> torch.Tensor:
 
 
 def told_by_a_teacher(part: slice = slice(None)) -> tuple[torch.Tensor, torch.Tensor]:
-    """Losses of each image of the part by a balanced teacher, and the centre that then is remembered."""
+    """Losses of each image of the part by a balanced teacher, and the centre that a centred one then remembers."""
     torch.manual_seed(0)
-    options = nested({**TINY, "distillation.hidden": 8, "distillation.bottleneck": 4, "distillation.out": 6})
-    options["distillation"].update(balance="sinkhorn", local_views=0, centre_momentum=0.75)
-    module = DINOPretrainModule(views=PLAIN, **options).eval()
-    image = torch.rand(IMAGES, 1, 16, 20)
+    head = {"distillation.hidden": 8, "distillation.bottleneck": 4, "distillation.out": 6}
+    options = {**TINY, **head, "distillation.local_views": 0, "distillation.centre_momentum": 0.75}
+    balanced, centred = (
+        DINOPretrainModule(views=PLAIN, **nested({**options, "distillation.balance": balance})).eval()
+        for balance in ("sinkhorn", "centre")
+    )
+    image = torch.rand(IMAGES, 1, 16, 20)[part]
     with torch.no_grad():
-        losses = module.losses_of_images(image[part])[0]
-        module.remember()
-    return losses, module.centre
+        losses = balanced.losses_of_images(image)[0]
+        centred.losses_of_images(image)
+        centred.remember()
+    return losses, centred.centre
 
 
 def work(rank: int, world: int, folder: str, kind: str) -> None:
