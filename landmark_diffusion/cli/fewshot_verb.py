@@ -223,7 +223,7 @@ def _only_summary(plan: Plan) -> int:
 
 def _summarise(folder: Path, manifest: Manifest) -> bool:
     """Write and print tables and figures of the finished cells; False where there are none."""
-    results = read_results(folder)
+    results = read_results(folder, list(manifest["starts"]))
     if not results:
         print("no cell is finished, so there is no summary")
         return False

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class CellResult:
         other: the same measured under other protocols, {name: {protocol, unit, mre, ...}}.
         parameters: of the method's networks; None where an earlier version did not note them.
         memory_gib: most memory that the training's process held, without that of a GPU; None likewise.
+        place: of the start in the grid's config, from 0.
     """
 
     start: str
@@ -54,14 +55,17 @@ class CellResult:
     other: dict[str, Any]
     parameters: int | None = None
     memory_gib: float | None = None
+    place: int = 0
 
 
-def read_results(folder: str | Path) -> list[CellResult]:
+def read_results(folder: str | Path, starts: Sequence[str] = ()) -> list[CellResult]:
     """Read all finished cells of a grid, sorted by start, target, n, draw and checkpoint; empty where there are none.
 
-    Raises DataError for a result that is damaged.
+    ``starts`` are the config's, in its order. Raises DataError for a result that is damaged.
     """
-    found = [result for path in sorted((Path(folder) / CELLS).glob(f"*/{RESULT}")) for result in _read(path)]
+    places = {name: place for place, name in enumerate(starts)}
+    read = [result for path in sorted((Path(folder) / CELLS).glob(f"*/{RESULT}")) for result in _read(path)]
+    found = [replace(result, place=places.get(result.start, len(places))) for result in read]
     return sorted(found, key=lambda cell: (cell.start, cell.target, cell.n, cell.draw, cell.checkpoint))
 
 

@@ -126,7 +126,7 @@ class Group:
 
 
 def group_cells(results: Sequence[CellResult], draws: int | None = None) -> list[Group]:
-    """Sort cells into groups: by n, "best" before "last", target, then scratch before the pre-trained starts.
+    """Sort cells into groups: by n, "best" before "last", target, then scratch before the other starts.
 
     The order does not depend on that of ``results``. Raises UserError on no cells, a cell given twice, and cells of
     different units, radii or numbers of measured images, which no table can hold together.
@@ -143,9 +143,9 @@ def group_cells(results: Sequence[CellResult], draws: int | None = None) -> list
 
 
 def start_names(results: Iterable[CellResult]) -> list[str]:
-    """Names of the starts: scratch first, then by updates of pre-training (unknown ones last) and name."""
-    known = {cell.start: cell.pretrain_updates for cell in results}
-    return sorted(known, key=lambda name: (name != SCRATCH, known[name] is None, known[name] or 0, name))
+    """Names of the starts: scratch first, then as in the config, by updates of pre-training (None last) and name."""
+    known = {cell.start: (cell.place, cell.pretrain_updates is None, cell.pretrain_updates or 0) for cell in results}
+    return sorted(known, key=lambda name: (name != SCRATCH, *known[name], name))
 
 
 def _check(results: Sequence[CellResult]) -> None:

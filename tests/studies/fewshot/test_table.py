@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from landmark_diffusion.studies.fewshot.table import (
     markdown_table,
     metrics_of,
     paired,
+    start_names,
     terminal_table,
 )
 from tests.studies.fewshot.cells import cell, draws_of, grid
@@ -167,6 +169,20 @@ def test_scratch_comes_first_and_checkpoints_by_updates() -> None:
     starts = {"b_10k": 10000, "a_8k": 8000, "imported": None, "scratch": None}
     groups = group_cells(grid(starts, ["disc"], [1], draws=1))
     assert [group.start for group in groups if group.checkpoint == "best"] == ["scratch", "a_8k", "b_10k", "imported"]
+
+
+def test_starts_come_as_in_the_config_even_those_that_have_not_all_n() -> None:
+    """A start that is meant for n = 10 alone stands beside its like, and not after all that have n = 1."""
+    names = ["released", "fair", "scratch", "another"]
+    results = [
+        replace(result, place=names.index(result.start))
+        for result in grid(
+            {"fair": 1200, "another": None, "released": 400, "scratch": None}, ["disc"], [1, 10], draws=1
+        )
+        if (result.start, result.n) != ("released", 1)
+    ]
+    assert start_names(results) == ["scratch", "released", "fair", "another"]
+    assert [g.start for g in group_cells(results) if (g.n, g.checkpoint) == (10, "best")] == start_names(results)
 
 
 def test_csv_files_hold_the_unrounded_groups_and_one_row_a_cell(tmp_path: Path) -> None:

@@ -65,6 +65,18 @@ def test_a_grid_ends_with_its_table_and_where_it_lies(config: Path, capfd: pytes
     assert main(["fewshot", "--config", str(config), "--only-summary"]) == 0
 
 
+def test_starts_stand_in_the_order_of_the_config(config: Path) -> None:
+    starts = {
+        "scratch": {},
+        "wide": {"model.optimisation.learning_rate": 0.01},
+        "early": {"model.optimisation.learning_rate": 0.1},
+    }
+    config = write_config(config.parent, starts=starts, n=[1])
+    assert main(["fewshot", "--config", str(config)]) == 0
+    rows = (config.parent / "grid" / "summary.csv").read_text().splitlines()[1:]
+    assert list(dict.fromkeys(row.split(",")[0] for row in rows)) == ["scratch", "wide", "early"]
+
+
 def test_one_cell_alone(config: Path, capfd: pytest.CaptureFixture) -> None:
     assert main(["fewshot", "--config", str(config), "--cell", "2"]) == 0
     assert trace(config.parent / "grid") == ["began scratch-n3-d0", "ended scratch-n3-d0"]
