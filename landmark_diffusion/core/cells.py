@@ -52,10 +52,14 @@ def unescape(text: str) -> str:
 
 
 def plain_name(text: str) -> str:
-    """Take away the apostrophe in front of what a spreadsheet would run, and no other: a name may begin with one."""
-    return text[1:] if text.startswith("'") and text[1:].startswith(RUN_BY_SPREADSHEETS) else text
+    """Take away the apostrophe that ``safe_name`` put in front, and no other: a name may begin with one."""
+    return text[1:] if text.startswith("'") and _runs_behind_apostrophes(text) else text
 
 
 def safe_name(text: str) -> str:
-    """Put an apostrophe in front of what a spreadsheet would run; ``plain_name`` takes it away."""
-    return "'" + text if text.startswith(RUN_BY_SPREADSHEETS) else text
+    """Put an apostrophe in front of what a spreadsheet would run, be it behind apostrophes of its own."""
+    return "'" + text if _runs_behind_apostrophes(text) else text
+
+
+def _runs_behind_apostrophes(text: str) -> bool:
+    return text.lstrip("'").startswith(RUN_BY_SPREADSHEETS)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from landmark_diffusion.annotate.marks import mark_json, read_mark
 from landmark_diffusion.annotate.table import COLUMNS, ImageCells, Key, MarksTable, OtherFormError, number_text
+from landmark_diffusion.core.cells import plain_name, safe_name
 from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.data.labels.label_set import Flag, Mark
 from landmark_diffusion.data.sources.folder.source import FolderDataset
@@ -249,3 +250,12 @@ def test_a_mark_is_read() -> None:
     assert read_mark({"x": 1.23456, "y": -0.5, "origin": "model"}, (300, 400), "n") == Mark(1.235, -0.5, origin="model")
     assert read_mark({"x": None, "y": None, "flag": "absent"}, (3, 4), "n").flag is Flag.ABSENT
     assert read_mark(None, (300, 400), "nasion") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("=1", "'=1"), ("'=1", "''=1"), ("''@", "'''@"), ("'tis", "'tis"), ("'", "'"), ("a=1", "a=1"), ("\tx", "'\tx")],
+)
+def test_a_name_for_a_spreadsheet_is_read_as_it_was(name: str, written: str) -> None:
+    assert safe_name(name) == written
+    assert plain_name(written) == name
