@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import get_args
 
-from landmark_diffusion.core.cells import plain_name, spreadsheet_safe, unescape
+from landmark_diffusion.core.cells import plain_name, safe_name, spreadsheet_safe
 from landmark_diffusion.core.errors import DataError, UserError
 from landmark_diffusion.data.labels.building import LabelBuilder, coordinate, image_name
 from landmark_diffusion.data.labels.label_format import Holds, LabelFormat
@@ -84,11 +84,11 @@ def read_label_table(path: Path, images: ImageFolder) -> LabelSet:
     beside = [name for name in (table.split_column, table.patient_column) if name]
     builder.notes += [*table.notes, *(f"not kept: the column {name}" for name in beside)]
     for annotator in table.annotator_names:
-        builder.annotator(unescape(annotator))
+        builder.annotator(annotator)
     made = {}
     for row in table.rows.values():
         try:
-            name = images.name_of(image_name(unescape(row.image), "image"))
+            name = images.name_of(image_name(row.image, "image"))
             made[row.image] = builder.image(name, row.size, row.spacing)
             _add_marks(builder, made[row.image], row, said)
         except DataError:
@@ -96,7 +96,7 @@ def read_label_table(path: Path, images: ImageFolder) -> LabelSet:
         except UserError as error:
             raise builder.fault(str(error), line=row.line) from None
     _add_absent(builder, made, table, said)
-    return builder.build([unescape(name) for name in table.landmark_names])
+    return builder.build(list(table.landmark_names))
 
 
 def _add_marks(builder: LabelBuilder, image: LabelledImage, row: LabelRow, said: _Said) -> None:
@@ -106,7 +106,7 @@ def _add_marks(builder: LabelBuilder, image: LabelledImage, row: LabelRow, said:
             raise builder.fault(f"flag: found 'absent' beside a point of {landmark!r}; empty x and y", line=line)
         origin = said.origin(line)
         mark = Mark(coordinate(x, "x"), coordinate(y, "y"), flag, origin, said.text("time", line), said.score(line))
-        builder.mark(image, unescape(annotator), unescape(landmark), mark)
+        builder.mark(image, annotator, landmark, mark)
 
 
 def _add_absent(builder: LabelBuilder, made: dict[str, LabelledImage], table: LabelTable, said: _Said) -> None:
@@ -117,11 +117,11 @@ def _add_absent(builder: LabelBuilder, made: dict[str, LabelledImage], table: La
     for line, cells in said.cells.records:
         if said.flag(line) is not Flag.ABSENT:
             continue
-        image, landmark = made.get(plain_name(cells[columns.image])), unescape(cells[columns.landmark])
+        image, landmark = made.get(plain_name(cells[columns.image])), plain_name(cells[columns.landmark])
         if image is not None:
-            annotator = table.annotator_names[0] if columns.annotator is None else cells[columns.annotator]
+            annotator = table.annotator_names[0] if columns.annotator is None else plain_name(cells[columns.annotator])
             absent = Mark(math.nan, math.nan, Flag.ABSENT, said.origin(line), said.text("time", line), said.score(line))
-            builder.mark(image, unescape(annotator), landmark, absent)
+            builder.mark(image, annotator, landmark, absent)
 
 
 class _Said:
@@ -189,9 +189,9 @@ def _rows(labels: LabelSet, image: LabelledImage) -> Iterator[dict[str, str]]:
             mark = image.marks.get((annotator, landmark))
             placed = mark is not None and mark.placed
             yield {
-                "image": spreadsheet_safe(image.name),
-                "annotator": spreadsheet_safe(annotator),
-                "landmark": spreadsheet_safe(landmark),
+                "image": safe_name(image.name),
+                "annotator": safe_name(annotator),
+                "landmark": safe_name(landmark),
                 "x": repr(mark.x) if mark and placed else "",
                 "y": repr(mark.y) if mark and placed else "",
                 "flag": mark.flag if mark else "",
