@@ -63,3 +63,12 @@ def test_without_the_package_that_writes_it_is_said(tmp_path: Path, monkeypatch:
     with pytest.raises(UserError, match=r"landmark_diffusion\[excel\]"):
         label_format("xlsx").write(LABELS, tmp_path / "labels.xlsx", ImageFolder())
     assert not (tmp_path / "labels.xlsx").exists()
+
+
+@pytest.mark.parametrize("name", ["'tis", "=1", "'=1", "''+1"])
+def test_names_like_formulas_come_back_as_they_were(tmp_path: Path, name: str) -> None:
+    marks = {(name, "N"): Mark(1, 2), (name, name): ABSENT}
+    given = LabelSet(("N", name), (name,), (LabelledImage(f"{name}.png", (30, 40), None, marks),))
+    label_format("csv").write(given, tmp_path / "labels.csv", ImageFolder())
+    _, again = read_labels(tmp_path / "labels.csv")
+    assert (again.images, again.landmark_names, again.annotator_names) == (given.images, given.landmark_names, (name,))
